@@ -1,0 +1,1 @@
+"""Sellers for malles_env."""

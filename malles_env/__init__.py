@@ -1,0 +1,1 @@
+"""A sandbox in which pricing policies meet consumers learned from real transactions."""

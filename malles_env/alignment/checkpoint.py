@@ -1,0 +1,138 @@
+"""Save and load taste models: a folder of safetensors and JSON whose files vouch for one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from malles_env.alignment.backbones import Backbone, embedded_from, load_backbone
+from malles_env.alignment.card import render_card
+from malles_env.alignment.heads import TasteHeads
+from malles_env.alignment.model import TasteModel
+from malles_env.alignment.packing import TextEncoder
+from malles_env.alignment.storage import (
+    file_hash,
+    load_into,
+    new_directory,
+    read_json,
+    text_hash,
+    write_json,
+    write_text,
+)
+from malles_env.alignment.text import TEXT_VERSION
+from malles_env.errors import CorruptFile, MissingResource
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the shipped models lie."""
+_LLAMA_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+)
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models that ship with the package."""
+    return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
+
+
+def save_model(model: TasteModel, directory: Path) -> str:
+    """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
+    with new_directory(directory) as target:
+        files = {"heads.safetensors": _save_module(model.heads, target / "heads.safetensors")}
+        if model.backbone.owned:
+            files["model.safetensors"] = _save_module(model.backbone.model, target / "model.safetensors")
+            model.backbone.encoder.tokenizer.save(str(target / "tokenizer.json"))
+            files["tokenizer.json"] = file_hash(target / "tokenizer.json")
+        config = _config(model, files)
+        write_json(target / "config.json", config)
+        write_json(target / "card.json", model.card)
+        write_text(target / "README.md", render_card(model.card, config))
+    model.weights_hash = str(config["weights_hash"])
+    return model.weights_hash
+
+
+def load_model(name: str | Path) -> TasteModel:
+    """Load a model by shipped name or directory; see `TasteModel.load`."""
+    directory = WEIGHTS / str(name) if str(name) in shipped_models() else Path(name)
+    if (directory / "model" / "config.json").is_file():  # a run of `malles align`
+        directory = directory / "model"
+    if not (directory / "config.json").is_file():
+        shipped = ", ".join(shipped_models()) or "none"
+        raise MissingResource(
+            f"taste model {str(name)!r}: no such model; shipped are: {shipped}; "
+            "a directory made by `malles align --out DIRECTORY` works too"
+        )
+    config = read_json(directory / "config.json")
+    _verify(directory, config)
+    backbone = _load_backbone(directory, config)
+    heads = TasteHeads(backbone.width, int(config["heads"]["hidden"]))
+    load_into(heads, directory / "heads.safetensors")
+    heads.eval()
+    card = read_json(directory / "card.json")
+    return TasteModel(backbone, heads, card, _weights_hash(config["files"], backbone.digest))
+
+
+def _save_module(module: nn.Module, path: Path) -> str:
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
+    save_file(tensors, path)
+    return file_hash(path)
+
+
+def _config(model: TasteModel, files: dict[str, str]) -> dict[str, Any]:
+    backbone = model.backbone
+    described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": backbone.digest}
+    if backbone.owned:
+        config: Any = backbone.model.config
+        described["llama"] = {key: getattr(config, key) for key in _LLAMA_KEYS}
+    return {
+        "format": 1,
+        "text_version": TEXT_VERSION,
+        "backbone": described,
+        "heads": {"hidden": model.heads.prefix[1].out_features},
+        "files": files,
+        "weights_hash": _weights_hash(files, backbone.digest),
+    }
+
+
+def _verify(directory: Path, config: dict[str, Any]) -> None:
+    """Raise `CorruptFile` naming the first file that is not what the configuration vouches for."""
+    for key in ("files", "backbone", "heads", "text_version"):
+        if key not in config:
+            raise CorruptFile(f"{directory / 'config.json'}: entry {key!r} is missing")
+    if config["text_version"] != TEXT_VERSION:
+        raise CorruptFile(
+            f"{directory / 'config.json'}: made for wording version {config['text_version']}, this package "
+            f"speaks version {TEXT_VERSION}; train it anew with `malles align`"
+        )
+    for file, digest in config["files"].items():
+        if file_hash(directory / file) != digest:
+            raise CorruptFile(f"{directory / file}: is damaged or from another model (its hash differs)")
+
+
+def _load_backbone(directory: Path, config: dict[str, Any]) -> Backbone:
+    described = config["backbone"]
+    if not described["owned"]:
+        return load_backbone(described["name"])
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    backbone = embedded_from(described["llama"], tokenizer)
+    backbone.encoder = TextEncoder(tokenizer)
+    load_into(backbone.model, directory / "model.safetensors")
+    backbone.model.to(torch.float32).eval()
+    return backbone
+
+
+def _weights_hash(files: dict[str, str], backbone_digest: str) -> str:
+    listed = [f"{file}={digest}" for file, digest in sorted(files.items())]
+    return text_hash(str(TEXT_VERSION), backbone_digest, *listed)

@@ -1,0 +1,136 @@
+"""Files of the taste model: atomic writes, safetensors and JSON, hashes, and readable errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from malles_env.errors import CorruptFile, MissingResource
+
+
+def cache_dir() -> Path:
+    """Return the user cache, ``$MALLES_CACHE`` when set."""
+    if chosen := os.environ.get("MALLES_CACHE"):
+        return Path(chosen)
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("malles-env"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    with _replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text atomically."""
+    with _replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a safetensors file atomically."""
+    plain = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}
+    with _replacing(path) as temporary:
+        save_file(plain, temporary)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        MissingResource: There is no such file.
+        CorruptFile: The file is not a JSON object.
+    """
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
+    if not isinstance(content, dict):
+        raise CorruptFile(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        MissingResource: There is no such file.
+        CorruptFile: The file is cut short or not safetensors.
+    """
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CorruptFile(f"{path}: not a whole safetensors file ({error}); make or fetch it anew") from error
+
+
+def load_into(module: torch.nn.Module, path: Path) -> None:
+    """Load a safetensors file into a module; names and shapes must agree.
+
+    Raises:
+        CorruptFile: The file holds other tensors than the module.
+    """
+    try:
+        module.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise CorruptFile(f"{path}: does not fit this model ({detail})") from error
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's sha256, in hex."""
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def text_hash(*parts: str) -> str:
+    """Return the sha256 of some texts, in hex; the boundaries between them count."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that becomes `path` in one rename; an older `path` is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            old = path.with_name(f".{path.name}.old-{uuid.uuid4().hex[:8]}")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""Transactions -> choice occasions: the one place that puts visits, shelves, prices and histories together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import polars as pl
+
+from malles_env.data import hashing
+from malles_env.data.coding import Coded, code_tables
+from malles_env.data.history import Histories, with_histories
+from malles_env.data.occasions import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS, Occasions
+from malles_env.data.schema import Tables
+from malles_env.data.settings import BuildSettings
+from malles_env.data.shelf import Shelves
+from malles_env.data.visits import buyers, idle_visits, purchase_visits, sample_idle, shopping_weeks
+from malles_env.errors import InvalidInput
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_occasions(
+    tables: Tables, settings: BuildSettings | None = None, markets: list[str] | None = None
+) -> Occasions:
+    """Turn a log of purchases into choice occasions.
+
+    Args:
+        tables: Canonical tables; checked first.
+        settings: Windows, thresholds, splits and seed.
+        markets: Markets to build; None builds every market with enough purchases.
+
+    Returns:
+        The occasions, sorted by period, market and household.
+
+    Raises:
+        InvalidInput: A table breaks the schema, a market is unknown, or nothing is left to build.
+    """
+    settings = settings or BuildSettings()
+    tables = tables.validated()
+    coded = code_tables(tables, settings, markets)
+    weeks = shopping_weeks(coded)
+    parts = [_build_batch(batch, weeks, settings) for batch in _batches(coded, settings)]
+    occasions = pl.concat([part[0] for part in parts])
+    if len(occasions) == 0:
+        limit = settings.min_alternatives
+        raise InvalidInput(f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds")
+    return _assemble(tables, coded, occasions, pl.concat([part[1] for part in parts]), settings)
+
+
+def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
+    for start in range(0, len(coded.markets), settings.markets_per_batch):
+        wanted = pl.col("market").is_between(start, start + settings.markets_per_batch - 1)
+        lines = coded.lines.filter(wanted)
+        some = lines.select("line")
+        offers = None if coded.offers is None else coded.offers.join(some, on="line", how="semi")
+        yield Coded(
+            coded.households,
+            coded.stores,
+            coded.markets,
+            lines,
+            coded.trips,
+            coded.purchases.filter(wanted),
+            coded.promoted.join(some, on="line", how="semi"),
+            offers,
+            coded.num_periods,
+        )
+
+
+def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    bought = purchase_visits(coded, settings)
+    idle = idle_visits(coded, weeks, settings)
+    visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
+    visits = visits.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
+    shelf = Shelves(coded, settings).fill(visits)
+    visits, shelf = _keep_complete(visits, shelf)
+    offsets = _offsets(visits, coded, idle, settings)
+    visits = visits.join(offsets, on="market", how="left", maintain_order="left")
+    visits = visits.join(
+        weeks.select("household", "period", "seen"), on=["household", "period"], how="left", maintain_order="left"
+    )
+    visits = visits.join(
+        buyers(coded, settings).with_columns(buyer=True),
+        on=["household", "market"],
+        how="left",
+        maintain_order="left",
+    ).with_columns(pl.col("buyer").fill_null(False))
+    visits, shelf = with_histories(visits, shelf, Histories(coded))
+    _LOG.info("built %d occasions of %d markets", len(visits), visits["market"].n_unique())
+    return visits, _shuffle(visits, shelf, coded, settings)
+
+
+def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drop visits without a shelf and purchases whose line is not on it; renumber visits from 0."""
+    on_shelf = shelf.select("visit", "line").join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
+    idle = (pl.col("line") < 0) & pl.col("visit").is_in(shelf["visit"].unique().implode())
+    kept = visits.filter(pl.col("visit").is_in(on_shelf["visit"].implode()) | idle)
+    kept = kept.rename({"visit": "old"}).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
+    shelf = shelf.rename({"visit": "old"}).join(
+        kept.select("old", "visit"), on="old", how="inner", maintain_order="left"
+    )
+    return kept.drop("old"), shelf.drop("old")
+
+
+def _offsets(visits: pl.DataFrame, coded: Coded, idle: pl.DataFrame, settings: BuildSettings) -> pl.DataFrame:
+    """Return the log of (no-purchase visits kept / all) over (purchases kept / buying weeks) per market."""
+    known = pl.col("period") <= settings.splits.validation_end
+    after = known & (pl.col("period") > settings.splits.burn_in_end)
+    kept = visits.filter(known).group_by("market").agg(
+        (pl.col("line") < 0).sum().alias("idle_kept"), (pl.col("line") >= 0).sum().alias("bought_kept")
+    )
+    every = idle.filter(known).group_by("market").agg(pl.len().alias("idle"))
+    weeks = coded.purchases.filter(after).select("market", "household", "period").unique()
+    counts = kept.join(every, on="market", how="left").join(
+        weeks.group_by("market").agg(pl.len().alias("bought")), on="market", how="left"
+    )
+    rate = (pl.col("idle_kept") / pl.col("idle")) / (pl.col("bought_kept") / pl.col("bought"))
+    usable = (pl.col("idle_kept") > 0) & (pl.col("bought_kept") > 0)
+    return counts.select("market", log_sampling=pl.when(usable).then(rate.log()).otherwise(0.0))
+
+
+def _shuffle(visits: pl.DataFrame, shelf: pl.DataFrame, coded: Coded, settings: BuildSettings) -> pl.DataFrame:
+    household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
+    own = hashing.mix(settings.seed + 1, household, visits["time"].to_numpy(), visits["market"].to_numpy())
+    names = np.zeros(int(coded.lines["line"].max()) + 1, dtype=np.uint64)  # type: ignore[arg-type]
+    names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
+    keys = hashing.mix(settings.seed, own[shelf["visit"].to_numpy()], names[shelf["line"].to_numpy()])
+    shelf = shelf.with_columns(pl.Series("key", keys)).sort("visit", "key")
+    position = pl.int_range(1, pl.len() + 1).over("visit").cast(pl.Int16)
+    shelf = shelf.with_columns(position.alias("position"))
+    chosen = shelf.join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
+    visits_chosen = visits.select("visit").join(chosen.select("visit", "position"), on="visit", how="left")
+    del visits_chosen
+    return shelf.drop("key")

@@ -1,0 +1,217 @@
+"""Transactions with ids replaced by small integers: the form in which the rest of the build computes."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import polars as pl
+
+from malles_env.data.schema import Tables
+from malles_env.data.settings import BuildSettings
+from malles_env.errors import InvalidInput, invalid
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A log in integers. Codes are positions in the sorted id lists.
+
+    Attributes:
+        households: Sorted household ids [H].
+        stores: Sorted store ids [S].
+        markets: Sorted names of the markets to build [M].
+        lines: One row per line of these markets, sorted by market and line: line (code), market (code), name,
+            kept, and for kept lines regular_price and reference_share.
+        trips: One row per basket: basket, household, store, period, time, rows.
+        purchases: One row per basket and line: basket, household, store, period, time, market, line, quantity,
+            price, regular.
+        promoted: Unique store, line, period of promotions.
+        offers: store, line, period, price, promotion; None where the log has no offers.
+        num_periods: Last period of the log.
+    """
+
+    households: pl.Series
+    stores: pl.Series
+    markets: pl.Series
+    lines: pl.DataFrame
+    trips: pl.DataFrame
+    purchases: pl.DataFrame
+    promoted: pl.DataFrame
+    offers: pl.DataFrame | None
+    num_periods: int
+
+
+def number_periods(transactions: pl.DataFrame) -> pl.DataFrame:
+    """Return the transactions with `period`; where it is missing, weeks from Monday are counted from 1."""
+    if "period" in transactions.columns:
+        return transactions
+    week = pl.col("timestamp").dt.truncate("1w")
+    days = (week - week.min()).dt.total_days()
+    return transactions.with_columns((days // 7 + 1).cast(pl.Int32).alias("period"))
+
+
+def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | None = None) -> Coded:
+    """Replace ids by codes, pool products into lines, and decide which lines and markets are kept.
+
+    Args:
+        tables: Canonical tables, validated.
+        settings: Thresholds; only periods up to `splits.validation_end` count for them.
+        markets: Markets to build, by name; None builds every market with enough purchases.
+
+    Returns:
+        The coded log.
+
+    Raises:
+        InvalidInput: A name in `markets` that `products` does not have, or no market with enough purchases.
+    """
+    transactions = number_periods(tables.transactions)
+    products = _with_names(tables.products)
+    _check_markets(products, markets)
+    households = transactions["household_id"].unique().sort()
+    stores = _all_stores(tables, transactions)
+    coded = _with_codes(transactions, households, stores)
+    trips = coded.group_by("basket").agg(
+        pl.col("household", "store", "period", "time").first(), pl.len().alias("rows")
+    )
+    names = sorted(set(markets)) if markets is not None else _large_markets(transactions, products, settings)
+    if not names:
+        limit = settings.min_market_purchases
+        raise InvalidInput(f"no market has {limit} purchases up to period {settings.splits.validation_end}")
+    products = products.filter(pl.col("market").is_in(names))
+    lines = _line_table(products, names)
+    line_of = products.select("product_id", "name").join(lines, on="name").select("product_id", "line", "market")
+    purchases = _purchases(coded, line_of)
+    return Coded(
+        households,
+        stores,
+        pl.Series("market", names),
+        _line_statistics(lines, purchases, settings),
+        trips.sort("time", "basket"),
+        purchases,
+        _promoted(tables, line_of, stores),
+        _offers(tables, line_of, stores),
+        _last_period(transactions),
+    )
+
+
+def _last_period(transactions: pl.DataFrame) -> int:
+    return int(transactions.select(pl.col("period").max()).item() or 0)
+
+
+def _codes(column: str, ids: pl.Series) -> pl.Expr:
+    codes = pl.Series(range(len(ids)), dtype=pl.Int64)
+    return pl.col(column).replace_strict(ids, codes, default=None, return_dtype=pl.Int64)
+
+
+def _with_names(products: pl.DataFrame) -> pl.DataFrame:
+    own = pl.col("product_id")
+    name = pl.coalesce("line", own) if "line" in products.columns else own
+    # Two markets may use the same name for a line; a line lives in one market.
+    return products.with_columns(name.alias("name"))
+
+
+def _check_markets(products: pl.DataFrame, markets: list[str] | None) -> None:
+    known = set(products["market"].unique().to_list())
+    unknown = sorted(set(markets or ()) - known)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], sorted(known), n=3, cutoff=0.3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise invalid("markets", unknown[0], f"a market of the product table{hint}")
+
+
+def _large_markets(transactions: pl.DataFrame, products: pl.DataFrame, settings: BuildSettings) -> list[str]:
+    known = transactions.filter(pl.col("period") <= settings.splits.validation_end)
+    sold = known.join(products.select("product_id", "market"), on="product_id")
+    baskets = sold.group_by("market").agg(pl.col("basket_id").n_unique().alias("baskets"))
+    large = baskets.filter(pl.col("baskets") >= settings.min_market_purchases)
+    return large["market"].sort().to_list()
+
+
+def _all_stores(tables: Tables, transactions: pl.DataFrame) -> pl.Series:
+    frames = [transactions, tables.offers, tables.promotions]
+    return pl.concat([f["store_id"].unique() for f in frames if f is not None]).unique().sort()
+
+
+def _with_codes(transactions: pl.DataFrame, households: pl.Series, stores: pl.Series) -> pl.DataFrame:
+    regular = pl.col("regular_price") if "regular_price" in transactions.columns else pl.lit(None, pl.Float64)
+    return transactions.select(
+        "product_id",
+        "period",
+        "quantity",
+        basket=pl.col("basket_id").rank("dense").cast(pl.Int64) - 1,
+        household=_codes("household_id", households),
+        store=_codes("store_id", stores),
+        time=pl.col("timestamp").rank("dense").cast(pl.Int64) - 1,
+        price="unit_price",
+        regular=pl.max_horizontal(regular.fill_null(0.0), pl.col("unit_price")),
+    )
+
+
+def _line_table(products: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    lines = products.select("market", "name").unique(subset="name").sort("market", "name")
+    return lines.with_columns(_codes("market", pl.Series(names))).with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("line")
+    )
+
+
+def _purchases(coded: pl.DataFrame, line_of: pl.DataFrame) -> pl.DataFrame:
+    packages = pl.col("quantity")
+    return (
+        coded.join(line_of, on="product_id")
+        .group_by("basket", "line")
+        .agg(
+            pl.col("household", "store", "period", "time", "market").first(),
+            packages.sum(),
+            ((pl.col("price") * packages).sum() / packages.sum()).alias("price"),
+            ((pl.col("regular") * packages).sum() / packages.sum()).alias("regular"),
+        )
+        .sort("time", "basket", "line")
+    )
+
+
+def _line_statistics(lines: pl.DataFrame, purchases: pl.DataFrame, settings: BuildSettings) -> pl.DataFrame:
+    known = purchases.filter(pl.col("period") <= settings.splits.validation_end)
+    statistics = known.group_by("line").agg(
+        pl.len().alias("bought"),
+        pl.col("household").n_unique().alias("buyers"),
+        pl.col("regular").median().alias("regular_price"),
+    )
+    kept = (pl.col("bought") >= settings.min_line_purchases) & (pl.col("buyers") >= settings.min_line_households)
+    return (
+        lines.join(statistics, on="line", how="left", maintain_order="left")
+        .with_columns(kept.fill_null(False).alias("kept"))
+        .with_columns((pl.col("bought") / (pl.col("bought") * pl.col("kept")).sum().over("market")).alias("reference_share"))
+    )
+
+
+def _promoted(tables: Tables, line_of: pl.DataFrame, stores: pl.Series) -> pl.DataFrame:
+    if tables.promotions is None or tables.offers is not None:
+        empty = {"store": pl.Int64, "line": pl.Int64, "period": pl.Int32}
+        return pl.DataFrame(schema=empty)
+    return (
+        tables.promotions.join(line_of, on="product_id")
+        .with_columns(_codes("store_id", stores).alias("store"))
+        .select("store", "line", "period")
+        .unique()
+    )
+
+
+def _offers(tables: Tables, line_of: pl.DataFrame, stores: pl.Series) -> pl.DataFrame | None:
+    if tables.offers is None:
+        return None
+    given = tables.offers
+    for name, default in (("in_stock", True), ("display", False), ("feature_ad", False)):
+        value = pl.col(name).fill_null(default) if name in given.columns else pl.lit(default)
+        given = given.with_columns(value.alias(name))
+    return (
+        given.filter("in_stock")
+        .join(line_of, on="product_id")
+        .with_columns(period=pl.int_ranges("period_start", pl.col("period_end") + 1, dtype=pl.Int32))
+        .explode("period")
+        .with_columns(_codes("store_id", stores).alias("store"))
+        .group_by("store", "line", "period")
+        .agg(
+            pl.col("unit_price").median().alias("price"),
+            (pl.col("display") | pl.col("feature_ad")).any().alias("promotion"),
+        )
+    )

@@ -1,0 +1,36 @@
+"""Errors a user can act on; the command line prints them as one line each."""
+
+from __future__ import annotations
+
+
+class MallesError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+
+class InvalidInput(MallesError, ValueError):
+    """A value that the caller gave is not allowed."""
+
+
+class MissingResource(MallesError, FileNotFoundError):
+    """A file, package or set of weights is needed and not there; the message says how to get it."""
+
+
+class CorruptFile(MallesError, ValueError):
+    """A file exists but cannot be what its name says it is."""
+
+
+def invalid(field: str, value: object, allowed: str) -> InvalidInput:
+    """Return an `InvalidInput` that names the field, the value and what is allowed.
+
+    Args:
+        field: Dotted name of the argument or file entry, e.g. ``products[2].unit_cost``.
+        value: What was found there; shortened when long.
+        allowed: What may stand there, in words.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    shown = repr(value)
+    if len(shown) > 120:
+        shown = shown[:117] + "..."
+    return InvalidInput(f"{field}: got {shown}; allowed: {allowed}")

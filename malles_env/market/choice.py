@@ -1,0 +1,83 @@
+"""Choice probabilities, loyalty flow, quantities and consumer surplus: the NumPy formulas.
+
+These are the reference the compiled kernel is tested against, and what every slow path calls.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from malles_env.market.arrays import FloatArray
+from malles_env.market.offer import Offer, Response
+from malles_env.market.tastes import PriceTransform, Tastes
+
+
+def price_feature(prices: FloatArray, regular_price: FloatArray, transform: PriceTransform) -> FloatArray:
+    """Return f(p): ``log(p / regular price)`` or ``p`` itself, same shape as `prices`."""
+    return np.log(prices / regular_price) if transform == "log" else np.asarray(prices, dtype=np.float64)
+
+
+def discount_depth(prices: FloatArray, regular_price: FloatArray) -> FloatArray:
+    """Return d = max(0, 1 - p / regular price), between 0 and 1, same shape as `prices`."""
+    return np.maximum(0.0, 1.0 - prices / regular_price)
+
+
+def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return utilities without the loyalty term, shape ``(B, S, J)``; minus infinity where not available."""
+    feature = price_feature(offer.prices, offer.regular_price, tastes.price_transform)[:, None, :]
+    depth = discount_depth(offer.prices, offer.regular_price)[:, None, :]
+    coupling = offer.mean_field[:, None, :] - 1.0 / tastes.num_products
+    utility = tastes.alpha - tastes.beta * feature + tastes.gamma[:, None] * depth + tastes.rho[:, None] * coupling
+    return np.where(offer.available[:, None, :], utility, -np.inf)
+
+
+def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return q = 1 + exp(kappa + delta d), the mean units of a buyer, shape ``(B, S, J)``."""
+    depth = discount_depth(offer.prices, offer.regular_price)[:, None, :]
+    return 1.0 + np.exp(tastes.kappa + tastes.delta[:, None] * depth)
+
+
+def respond(tastes: Tastes, offer: Offer) -> Response:
+    """Answer an offer under latent-class logit with loyalty to the last purchase.
+
+    With E_j = exp(u_j) without the loyalty term, D = 1 + sum E, L = exp(lambda) - 1, D_k = D + L E_k (D_0 = D)
+    and l_k the share whose last purchase was k, averaging the conditional logit over k gives exactly
+
+        P(j) = E_j (sum_k l_k / D_k + L l_j / D_j),   P(0) = sum_k l_k / D_k,   l'_j = P(j) + l_j / D_j,
+
+    at O(J) cost instead of O(J^2).
+
+    Args:
+        tastes: Coefficients of S segments over J products.
+        offer: Shelves of B markets.
+
+    Returns:
+        The response; the surplus is the log-sum (Small and Rosen 1981) in money, see `Tastes.money_per_util`.
+    """
+    utility = utilities(tastes, offer)
+    shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
+    exp_u = np.exp(utility - shift)
+    bonus = np.expm1(tastes.lambda_)[:, None]
+    denominator = np.exp(-shift) + exp_u.sum(axis=2, keepdims=True)
+    denominator_j = denominator + bonus * exp_u
+    loyal, new = offer.loyalty[:, :, 1:], offer.loyalty[:, :, :1]
+    stay_j = loyal / denominator_j
+    stay_0 = new / denominator
+    total = stay_0 + stay_j.sum(axis=2, keepdims=True)
+    probability_j = exp_u * (total + bonus * stay_j)
+    outside = np.exp(-shift)
+    probability = np.concatenate([outside * total, probability_j], axis=2)
+    loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
+    log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
+    surplus = log_sum * tastes.money_per_util(offer.regular_price)
+    return Response(probability, mean_quantity(tastes, offer), loyalty, surplus)
+
+
+def own_price_elasticity(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return d log P_j / d log p_j per segment without loyalty and discount terms, shape ``(B, S, J)``.
+
+    For linear prices this is -beta p (1 - P), for log prices -beta (1 - P); see Train (2009), section 3.6.
+    """
+    probability = respond(tastes, offer).probability[:, :, 1:]
+    slope = tastes.beta * (offer.prices[:, None, :] if tastes.price_transform == "linear" else 1.0)
+    return -slope * (1.0 - probability)

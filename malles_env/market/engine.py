@@ -1,0 +1,401 @@
+"""`Market`: a batch of B markets that live through periods together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.errors import invalid
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.catalog import Catalog
+from malles_env.market.mean_field import MeanField
+from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.population import Population
+from malles_env.market.tastes import Tastes
+
+Demand = Literal["multinomial", "gaussian", "expected", "exact"]
+DEMANDS: tuple[Demand, ...] = ("multinomial", "gaussian", "expected", "exact")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened in one period, fresh arrays. B markets, J products, N sellers; money unless stated.
+
+    Attributes:
+        prices, listed: The actions as played, shape ``(B, J)``.
+        demand: Units that consumers wanted; ``units`` those they got; ``lost_sales`` the difference, ``(B, J)``.
+        revenue, cost, fees, profit: Per product, ``(B, J)``; profit = revenue - cost - fees.
+        share: Purchase shares of the period as the mean field counts them, ``(B, J)``.
+        seller_profit: Sum over each seller's products, ``(B, N)``.
+        consumer_surplus: Sum over all consumers, up to a constant, ``(B,)``.
+        outside: Share of consumers who chose to buy nothing (probability), ``(B,)``.
+        mean_field: The shares that consumers felt in this period, ``(B, J)``.
+        residual, iterations: Of the equilibrium coupling's fixed point, ``(B,)``; 0 when lagged.
+    """
+
+    prices: FloatArray
+    listed: BoolArray
+    demand: FloatArray
+    units: FloatArray
+    lost_sales: FloatArray
+    revenue: FloatArray
+    cost: FloatArray
+    fees: FloatArray
+    profit: FloatArray
+    share: FloatArray
+    seller_profit: FloatArray
+    consumer_surplus: FloatArray
+    outside: FloatArray
+    mean_field: FloatArray
+    residual: FloatArray
+    iterations: FloatArray
+
+
+@dataclass(slots=True)
+class MarketState:
+    """Everything a batch of markets carries from period to period; copy it to take a snapshot.
+
+    Attributes:
+        stock: Units on hand, ``(B, J)``.
+        mean_field: The shares consumers will see next, ``(B, J)``.
+        window: The shares of the last W periods, ``(B, W, J)``.
+        period: Periods since the last reset, ``(B,)``.
+        streams: Random stream of each market, ``(B, 4)``.
+        loyalty: In blocks of markets, ``(blocks, S, J + 1, lanes)``; read it through `Market.loyalty`.
+    """
+
+    stock: FloatArray
+    mean_field: FloatArray
+    window: FloatArray
+    period: IntArray
+    streams: np.ndarray
+    loyalty: FloatArray
+
+    def copy(self) -> MarketState:
+        """Return an independent copy."""
+        return MarketState(
+            self.stock.copy(), self.mean_field.copy(), self.window.copy(), self.period.copy(),
+            self.streams.copy(), self.loyalty.copy(),
+        )  # fmt: skip
+
+
+@cache
+def _compiled(lanes: int) -> Any:
+    """Compile (or load from Numba's cache) the period for blocks of `lanes` markets."""
+    from malles_env.market.kernel import make_block_kernel
+    from malles_env.market.settle import make_period
+
+    return make_period(make_block_kernel(lanes), lanes)
+
+
+class Market:
+    """A batch of B independent markets with the same catalog, population and consumers.
+
+    Consumers that carry `tastes` (a `Tastes`) are answered by the compiled kernel; any others are asked through
+    `Consumers.respond`. Both give the same numbers for the same tastes.
+
+    Args:
+        catalog: Products and sellers.
+        population: Segments; its J must match the catalog.
+        consumers: Who buys.
+        num_markets: B.
+        demand: ``"multinomial"`` draws buyers from the population's mean choice probabilities, ``"exact"`` from each
+            segment's own (slow, the reference), ``"gaussian"`` from the matching normal, ``"expected"`` takes the
+            mean without noise (fractional units).
+        mean_field: Coupling settings.
+        initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
+
+    Raises:
+        InvalidInput: Shapes that do not match, or a setting out of range.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        population: Population,
+        consumers: Consumers,
+        *,
+        num_markets: int = 1,
+        demand: Demand = "multinomial",
+        mean_field: MeanField | None = None,
+        initial_mean_field: ArrayLike | None = None,
+    ) -> None:
+        """Check that the parts fit and build the first state."""
+        if num_markets < 1:
+            raise invalid("num_markets", num_markets, "a whole number of at least 1")
+        if demand not in DEMANDS:
+            raise invalid("demand", demand, ", ".join(DEMANDS))
+        shape = (population.num_segments, catalog.num_products)
+        for name, found in (
+            ("consumers", (consumers.num_segments, consumers.num_products)),
+            ("population.initial_loyalty", (shape[0], population.initial_loyalty.shape[1] - 1)),
+        ):
+            if found != shape:
+                raise invalid(f"{name} (segments, products)", found, f"{shape}, as in population and catalog")
+        self.catalog, self.population, self.consumers = catalog, population, consumers
+        self.num_markets, self.demand = num_markets, demand
+        self.mean_field = mean_field or MeanField()
+        uniform = 1.0 / catalog.num_products
+        start = uniform if initial_mean_field is None else initial_mean_field
+        self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
+        self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
+        self._lanes = 1 if num_markets == 1 else 16
+        self._prepare()
+        self.reset()
+
+    def _prepare(self) -> None:
+        from malles_env.market.kernel import coefficients
+        from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
+
+        settings, catalog, population = self.mean_field, self.catalog, self.population
+        tastes = getattr(self.consumers, "tastes", None)
+        fast = isinstance(tastes, Tastes) and self.demand != "exact"
+        self._coefficients = (
+            coefficients(tastes, population.weights, catalog.regular_price) if fast and tastes is not None else None
+        )
+        self._rules = (
+            settings.coupling == "equilibrium",
+            settings.shares == "buyers",
+            settings.relaxation,
+            settings.tolerance,
+            settings.max_iterations,
+        )
+        mode = {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(self.demand, MULTINOMIAL)
+        self._terms = Terms(
+            catalog.unit_cost, catalog.listing_fee, catalog.seller_of, population.size, mode, settings.shares == "buyers"
+        )
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+        return self.population.num_segments
+
+    @property
+    def num_products(self) -> int:
+        """J."""
+        return self.catalog.num_products
+
+    @property
+    def num_sellers(self) -> int:
+        """N."""
+        return self.catalog.num_sellers
+
+    @property
+    def loyalty(self) -> FloatArray:
+        """Share of each segment by last purchase now, a fresh array of shape ``(B, S, J + 1)``.
+
+        When no segment is loyal (all lambda are 0) the kernel does not track it and this stays the initial one.
+        """
+        blocks = np.moveaxis(self.state.loyalty, 3, 1)
+        return np.ascontiguousarray(blocks.reshape(-1, *blocks.shape[2:])[: self.num_markets])
+
+    def _put_loyalty(self, blocks: FloatArray, markets: IntArray, values: FloatArray) -> None:
+        blocks[markets // self._lanes, :, :, markets % self._lanes] = values
+
+    def reset(
+        self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None
+    ) -> None:
+        """Start new episodes.
+
+        Args:
+            seeds: One whole number (market b gets seed + b), one per market, or None: a market keeps its stream,
+                and takes one from the system's entropy if it has none yet.
+            markets: Which markets to reset, shape ``(B,)``; all by default.
+
+        Raises:
+            InvalidInput: Seeds that are negative or of the wrong number.
+        """
+        from malles_env.market.sampling import seed_streams
+
+        batch = self.num_markets
+        first_time = not hasattr(self, "state")
+        if first_time:
+            self.state = self._first_state()
+        chosen = np.ones(batch, dtype=bool) if markets is None else np.asarray(markets, dtype=bool)
+        state = self.state
+        if seeds is not None or first_time:
+            state.streams[chosen] = seed_streams(self._seeds(seeds))[chosen]
+        state.stock[chosen] = self.catalog.stock
+        state.mean_field[chosen] = self.initial_mean_field
+        state.window[chosen] = self.initial_mean_field
+        state.period[chosen] = 0
+        self._put_loyalty(state.loyalty, np.flatnonzero(chosen), self.population.initial_loyalty)
+
+    def _seeds(self, seeds: int | Sequence[int] | None) -> list[int]:
+        batch = self.num_markets
+        if seeds is None:
+            entropy = np.random.SeedSequence().generate_state(batch, np.uint64)
+            return [int(word) for word in entropy]
+        numbers = [int(seeds) + b for b in range(batch)] if isinstance(seeds, (int, np.integer)) else list(seeds)
+        if len(numbers) != batch:
+            raise invalid("seeds", numbers, f"{batch} whole numbers, one per market")
+        for number in numbers:
+            if int(number) < 0:
+                raise invalid("seed", number, "a whole number of at least 0")
+        return numbers
+
+    def _first_state(self) -> MarketState:
+        batch, products, lanes = self.num_markets, self.num_products, self._lanes
+        blocks = -(-batch // lanes)
+        loyalty = np.empty((blocks, self.num_segments, products + 1, lanes))
+        loyalty[:] = self.population.initial_loyalty[None, :, :, None]
+        self._next_loyalty = loyalty.copy()
+        return MarketState(
+            stock=np.empty((batch, products)),
+            mean_field=np.empty((batch, products)),
+            window=np.empty((batch, self.window, products)),
+            period=np.zeros(batch, dtype=np.int64),
+            streams=np.zeros((batch, 4), dtype=np.uint64),
+            loyalty=loyalty,
+        )
+
+    # -- one period ----------------------------------------------------------------------------------------------
+
+    def step(self, prices: ArrayLike, listed: ArrayLike) -> Outcome:
+        """Play one period in every market.
+
+        Args:
+            prices: Money, broadcastable to ``(B, J)``, finite and more than 0 (also where not listed).
+            listed: Which products are on the shelf, broadcastable to ``(B, J)``.
+
+        Returns:
+            What happened, as fresh arrays.
+
+        Raises:
+            InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
+                products than its shelf holds.
+        """
+        shape = (self.num_markets, self.num_products)
+        checked = as_floats("prices", prices, shape, low=1e-12)
+        try:
+            shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape))
+        except ValueError:
+            raise invalid("listed", np.shape(listed), f"a shape that broadcasts to {shape}") from None
+        for n in range(self.num_sellers):
+            counts = shelf[:, self.catalog.seller_of == n].sum(axis=1)
+            if counts.max(initial=0) > self.catalog.shelf[n]:
+                raise invalid(
+                    f"listed products of {self.catalog.sellers[n]}", int(counts.max()),
+                    f"at most {int(self.catalog.shelf[n])}",
+                )  # fmt: skip
+        return self.advance(checked, shelf)
+
+    def advance(self, prices: FloatArray, listed: BoolArray) -> Outcome:
+        """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
+
+        The environments call this after decoding an action; use `step` for anything that comes from outside.
+        """
+        from malles_env.market.settle import FIELDS
+
+        batch, products = prices.shape
+        books = np.empty((len(FIELDS), batch, products))
+        sums, seen = np.empty((4, batch)), np.empty((batch, products))
+        seller_profit = np.zeros((batch, self.num_sellers))
+        if self._coefficients is not None:
+            state, play = self.state, _compiled(self._lanes)
+            short = play(
+                prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field, state.window,
+                state.period, state.streams, state.loyalty, self._next_loyalty, books, sums, seen, seller_profit,
+            )  # fmt: skip
+        else:
+            short = self._ask(prices, listed, books, sums, seen, seller_profit)
+        if short and self._tracks_loyalty:
+            self._return_unserved(prices, listed, books, seen)
+        self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
+        return Outcome(
+            prices, listed, *books, seller_profit, sums[1] * self.population.size, sums[0], seen, sums[2], sums[3]
+        )
+
+    @property
+    def _tracks_loyalty(self) -> bool:
+        return self._coefficients is None or self._coefficients.loyal
+
+    def _offer(self, prices: FloatArray, available: BoolArray, mean_field: FloatArray) -> Offer:
+        return Offer(prices, available, self.catalog.regular_price, mean_field, self.loyalty)
+
+    def _ask(
+        self, prices: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray, seen: FloatArray,
+        seller_profit: FloatArray,
+    ) -> bool:  # fmt: skip
+        """Play a period with consumers that must be asked, or with exact draws per segment."""
+        from malles_env.market.settle import draw_all, draw_exact, settle_all
+
+        state = self.state
+        offer = self._offer(prices, listed & (state.stock > 0), state.mean_field.copy())
+        offer, response, sums[2], sums[3] = self._find_response(offer)
+        weights, inside = self.population.weights, response.probability[:, :, 1:]
+        seen[:] = offer.mean_field
+        sums[0] = response.probability[:, :, 0] @ weights
+        sums[1] = response.surplus @ weights
+        self._put_loyalty(self._next_loyalty, np.arange(self.num_markets), response.loyalty)
+        buyers, wanted = np.empty_like(prices), np.empty_like(prices)
+        if self.demand == "exact":
+            sizes = whole_sizes(weights, self.population.size)
+            draw_exact(np.ascontiguousarray(response.probability), response.quantity, sizes, state.streams, buyers, wanted)
+        else:
+            extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
+            share = np.einsum("s,bsj->bj", weights, inside)
+            draw_all(share, extra, sums, state.streams, self._terms, buyers, wanted)
+        equilibrium = self.mean_field.coupling == "equilibrium"
+        return settle_all(
+            prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window, state.period, seen,
+            books, seller_profit, equilibrium,
+        )  # fmt: skip
+
+    def _find_response(self, offer: Offer) -> tuple[Offer, Response, FloatArray, FloatArray]:
+        """Ask once, or in equilibrium coupling until the shares felt are the shares brought about."""
+        settings, weights = self.mean_field, self.population.weights
+        response = self.consumers.respond(offer)
+        residual, count = np.zeros(self.num_markets), np.zeros(self.num_markets)
+        if settings.coupling == "lagged":
+            return offer, response, residual, count
+        for _ in range(settings.max_iterations):
+            share = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+            if settings.shares == "buyers":
+                share = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+            step = share - offer.mean_field
+            residual = np.abs(step).max(axis=1)
+            moving = residual >= settings.tolerance
+            if not moving.any():
+                break
+            count += moving
+            mean_field = offer.mean_field + settings.relaxation * step * moving[:, None]
+            offer = self._offer(offer.prices, offer.available, mean_field)
+            response = self.consumers.respond(offer)
+        return offer, response, residual, count
+
+    def _return_unserved(self, prices: FloatArray, listed: BoolArray, books: FloatArray, seen: FloatArray) -> None:
+        """Give back the loyalty of buyers who found the stock gone.
+
+        They keep their last purchase; which one is known only per segment, so they rejoin their segment's shares of
+        last purchases in proportion.
+        """
+        from malles_env.market.settle import DEMAND, LOST, UNITS
+
+        rows = np.flatnonzero((books[LOST] > 0).any(axis=1))
+        before = self.loyalty[rows]
+        available = listed[rows] & (self.state.stock[rows] + books[UNITS][rows] > 0)
+        offer = Offer(prices[rows], available, self.catalog.regular_price, seen[rows], before)
+        probability = self.consumers.respond(offer).probability[:, :, 1:]
+        unserved = books[LOST][rows] / np.maximum(books[DEMAND][rows], 1e-300)
+        lost = probability * unserved[:, None, :]
+        after = np.moveaxis(self._next_loyalty, 3, 1).reshape(-1, *before.shape[1:])[rows]
+        after[:, :, 1:] -= lost
+        after += lost.sum(axis=2, keepdims=True) * before
+        self._put_loyalty(self._next_loyalty, rows, after)
+
+
+def whole_sizes(weights: FloatArray, size: float) -> FloatArray:
+    """Split round(size) consumers over segments in whole numbers, by largest remainders; shape ``(S,)``."""
+    target = weights * round(size)
+    sizes = np.floor(target)
+    missing = round(size) - int(sizes.sum())
+    sizes[np.argsort(sizes - target, kind="stable")[:missing]] += 1
+    return sizes

@@ -1,0 +1,190 @@
+"""The compiled second half of a period: draw purchases, serve them from stock, keep the books, move the mean field."""
+
+from __future__ import annotations
+
+from math import floor, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.sampling import StateArray, binomial, normal, poisson
+
+EXPECTED, MULTINOMIAL, GAUSSIAN = 0, 1, 2
+FIELDS = ("demand", "units", "lost_sales", "revenue", "cost", "fees", "profit", "share")
+DEMAND, UNITS, LOST, REVENUE, COST, FEES, PROFIT, SHARE = range(8)
+
+
+class Terms(NamedTuple):
+    """What settling needs to know of the catalog and population."""
+
+    unit_cost: FloatArray
+    listing_fee: FloatArray
+    seller_of: IntArray
+    size: float
+    mode: int
+    buyers: bool
+
+
+@njit(cache=True)
+def draw_count(stream: StateArray, trials: float, probability: float, mode: int) -> float:
+    """Draw a binomial count: exact, or from the normal with the same mean and variance."""
+    if mode == MULTINOMIAL:
+        return binomial(stream, trials, probability)
+    if trials <= 0.0 or probability <= 0.0:
+        return 0.0
+    p = min(probability, 1.0)
+    draw = floor(trials * p + sqrt(trials * p * (1.0 - p)) * normal(stream) + 0.5)
+    return min(max(draw, 0.0), trials)
+
+
+@njit(cache=True)
+def draw_extra(stream: StateArray, mean: float, mode: int) -> float:
+    """Draw the units beyond one per buyer: Poisson, or from the normal with the same mean and variance."""
+    if mean <= 0.0:
+        return 0.0
+    if mode == MULTINOMIAL:
+        return poisson(stream, mean)
+    return max(0.0, floor(mean + sqrt(mean) * normal(stream) + 0.5))
+
+
+@njit(cache=True, error_model="numpy")
+def buyers_and_units(share: Any, extra: Any, outside: float, stream: Any, t: Terms, buyers: Any, units: Any) -> None:
+    """Fill buyers and units wanted per product of one market.
+
+    Buyers are one multinomial draw of J + 1 from the population's mean choice probabilities (the exact law when
+    consumers are drawn independently from the segments), made of conditional binomials. The units beyond one per
+    buyer are Poisson with the buyers' mean rate.
+    """
+    left, remaining = floor(t.size + 0.5), outside
+    for j in range(len(share)):
+        remaining += share[j]
+    for j in range(len(share)):
+        if t.mode == EXPECTED:
+            buyers[j] = t.size * share[j]
+            units[j] = buyers[j] + t.size * extra[j]
+        elif share[j] <= 0.0:
+            buyers[j], units[j] = 0.0, 0.0
+        else:
+            buyers[j] = draw_count(stream, left, share[j] / remaining, t.mode)
+            units[j] = buyers[j] + draw_extra(stream, buyers[j] * extra[j] / share[j], t.mode)
+            left -= buyers[j]
+            remaining -= share[j]
+
+
+@njit(cache=True, error_model="numpy")
+def settle(b: int, prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, books: Any, seller_profit: Any) -> None:
+    """Serve `wanted` units from stock and write the books of market b; `buyers` become the served ones."""
+    for j in range(len(wanted)):
+        sold = min(wanted[j], stock[b, j])
+        stock[b, j] -= sold
+        if wanted[j] > 0.0:
+            buyers[j] *= sold / wanted[j]
+        books[DEMAND, b, j] = wanted[j]
+        books[UNITS, b, j] = sold
+        books[LOST, b, j] = wanted[j] - sold
+        revenue, cost = prices[b, j] * sold, t.unit_cost[j] * sold
+        fee = t.listing_fee[j] if listed[b, j] else 0.0
+        books[REVENUE, b, j], books[COST, b, j], books[FEES, b, j] = revenue, cost, fee
+        books[PROFIT, b, j] = revenue - cost - fee
+        seller_profit[b, t.seller_of[j]] += revenue - cost - fee
+
+
+@njit(cache=True, error_model="numpy")
+def move_mean_field(b: int, period: int, buyers: Any, t: Terms, window: Any, mean_field: Any, books: Any, keep: bool) -> None:
+    """Write the period's purchase shares of market b and, unless `keep`, update the windowed mean field.
+
+    A period without any purchase has no shares of buyers; it repeats the mean field that was felt.
+    """
+    products, length = len(buyers), window.shape[1]
+    total = t.size
+    if t.buyers:
+        total = 0.0
+        for j in range(products):
+            total += buyers[j]
+    slot = period % length
+    for j in range(products):
+        share = buyers[j] / total if total > 0.0 else mean_field[b, j]
+        books[SHARE, b, j] = share
+        window[b, slot, j] = share
+        if not keep:
+            mean = 0.0
+            for i in range(length):
+                mean += window[b, i, j]
+            mean_field[b, j] = mean / length
+
+
+@njit(cache=True)
+def draw_all(share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any) -> None:
+    """Fill buyers and wanted units of every market."""
+    for b in range(len(share)):
+        buyers_and_units(share[b], extra[b], sums[0, b], streams[b], t, buyers[b], wanted[b])
+
+
+@njit(cache=True)
+def draw_exact(probability: Any, quantity: Any, sizes: Any, streams: Any, buyers: Any, wanted: Any) -> None:
+    """Fill buyers and wanted units by one multinomial and one Poisson draw per segment.
+
+    Args:
+        probability: Choice probabilities, shape ``(B, S, J + 1)``.
+        quantity: Mean units per buyer, shape ``(B, S, J)``.
+        sizes: Whole number of consumers in each segment, shape ``(S,)``.
+        streams: Random streams, shape ``(B, 4)``.
+        buyers: Filled, shape ``(B, J)``.
+        wanted: Filled, shape ``(B, J)``.
+    """
+    batch, segments, choices = probability.shape
+    buyers[:] = 0.0
+    wanted[:] = 0.0
+    for b in range(batch):
+        for s in range(segments):
+            left, remaining = sizes[s], 1.0
+            for j in range(choices - 1):
+                p = probability[b, s, j + 1]
+                count = binomial(streams[b], left, p / remaining) if p > 0.0 else 0.0
+                left -= count
+                remaining -= p
+                buyers[b, j] += count
+                wanted[b, j] += count + poisson(streams[b], count * (quantity[b, s, j] - 1.0))
+
+
+@njit(cache=True, error_model="numpy")
+def settle_all(
+    prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, mean_field: Any, window: Any, period: Any,
+    seen: Any, books: Any, seller_profit: Any, equilibrium: bool,
+) -> bool:  # fmt: skip
+    """Settle every market of the batch; return whether any sale was lost."""
+    short = False
+    for b in range(len(prices)):
+        settle(b, prices, listed, buyers[b], wanted[b], t, stock, books, seller_profit)
+        for j in range(prices.shape[1]):
+            short |= books[LOST, b, j] > 0.0
+        if equilibrium:
+            mean_field[b] = seen[b]
+        move_mean_field(b, period[b], buyers[b], t, window, mean_field, books, equilibrium)
+        period[b] += 1
+    return short
+
+
+def make_period(respond_block: Any, lanes: int) -> Any:
+    """Return the compiled whole period for a batch, built on a block kernel of `lanes` markets."""
+
+    @njit(cache=True)
+    def play(
+        prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums, seen,
+        seller_profit,
+    ):  # type: ignore[no-untyped-def]  # fmt: skip
+        shape = prices.shape
+        share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+        for block in range(len(loyalty)):
+            respond_block(
+                prices, listed, stock, mean_field, loyalty[block], next_loyalty[block], block * lanes, c, rules,
+                share, extra, sums, seen,
+            )  # fmt: skip
+        draw_all(share, extra, sums, streams, t, buyers, wanted)
+        return settle_all(
+            prices, listed, buyers, wanted, t, stock, mean_field, window, period, seen, books, seller_profit, rules[0]
+        )
+
+    return play

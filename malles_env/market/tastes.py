@@ -1,0 +1,113 @@
+"""The coefficient arrays of random-utility demand; the only thing a fast consumer is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.errors import invalid
+from malles_env.market.arrays import FloatArray, IntArray, as_floats
+
+PriceTransform = Literal["log", "linear"]
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """Coefficients of S segments over J products.
+
+    The utility of product j for segment s whose last purchase was k is
+
+        u = alpha_sj - beta_sj f(p_j) + gamma_s d_j + rho_s (mbar_j - 1/J) + lambda_s 1[j = k],   u_0 = 0
+
+    with f(p) = log(p / regular price) or p, and d the discount depth. A buyer takes 1 + Poisson(q - 1) units,
+    q_sj = 1 + exp(kappa_sj + delta_s d_j). The multinomial logit form is McFadden (1974), the mean-field term
+    Brock and Durlauf (2001).
+
+    Attributes:
+        alpha: Taste for each product in utils, shape ``(S, J)``.
+        beta: Price sensitivity, at least 0: utils per unit of log price, or per unit of money when linear;
+            shape ``(S, J)`` (``(S,)`` and scalars broadcast).
+        gamma: Response to discount depth, utils per unit of depth, shape ``(S,)``.
+        rho: Mean-field coupling, utils per unit of share, shape ``(S,)``.
+        lambda_: Loyalty to the last purchase, utils, shape ``(S,)``.
+        kappa: Log of the mean extra units per buyer, shape ``(S, J)``; minus infinity means always one unit.
+        delta: Response of the extra units to discount depth, shape ``(S,)``.
+        price_transform: ``"log"`` or ``"linear"``.
+        sensitivity_class: Index of the class of segments that share beta, gamma, rho and delta, shape ``(S,)``.
+
+    Raises:
+        InvalidInput: A coefficient is not a number, has the wrong shape, or beta is negative.
+    """
+
+    alpha: FloatArray
+    beta: FloatArray
+    gamma: FloatArray = field(default_factory=lambda: np.zeros(1))
+    rho: FloatArray = field(default_factory=lambda: np.zeros(1))
+    lambda_: FloatArray = field(default_factory=lambda: np.zeros(1))
+    kappa: FloatArray = field(default_factory=lambda: np.full((1, 1), -np.inf))
+    delta: FloatArray = field(default_factory=lambda: np.zeros(1))
+    price_transform: PriceTransform = "log"
+    sensitivity_class: IntArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check and broadcast the arrays."""
+        alpha = np.asarray(self.alpha, dtype=np.float64)
+        if alpha.ndim != 2 or 0 in alpha.shape:
+            raise invalid("tastes.alpha", alpha.shape, "shape (S, J) with S, J >= 1")
+        if self.price_transform not in ("log", "linear"):
+            raise invalid("tastes.price_transform", self.price_transform, "'log' or 'linear'")
+        segments, products = alpha.shape
+        set_ = object.__setattr__
+        set_(self, "alpha", as_floats("tastes.alpha", alpha, alpha.shape))
+        set_(self, "beta", as_floats("tastes.beta", _rows(self.beta, segments), alpha.shape, low=0.0))
+        for name, limit in (("gamma", np.inf), ("rho", np.inf), ("lambda_", 50.0), ("delta", np.inf)):
+            value = as_floats(f"tastes.{name}", getattr(self, name), (segments,), low=-limit, high=limit)
+            set_(self, name, value)
+        kappa = as_floats("tastes.kappa", _rows(self.kappa, segments), alpha.shape, high=50.0, finite=False)
+        set_(self, "kappa", kappa)
+        rows = np.column_stack([self.beta, self.gamma, self.rho, self.delta])
+        _, classes = np.unique(rows, axis=0, return_inverse=True)
+        set_(self, "sensitivity_class", np.ascontiguousarray(classes.reshape(-1), dtype=np.int64))
+        assert products == alpha.shape[1]
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+        return self.alpha.shape[0]
+
+    @property
+    def num_products(self) -> int:
+        """J."""
+        return self.alpha.shape[1]
+
+    def class_table(self, values: FloatArray) -> FloatArray:
+        """Return one row of `values` per sensitivity class; `values` must not differ within a class."""
+        _, first = np.unique(self.sensitivity_class, return_index=True)
+        return np.ascontiguousarray(values[first])
+
+    def money_per_util(self, regular_price: FloatArray) -> FloatArray:
+        """Return the money a consumer of each segment gives up for one util, shape ``(S,)``.
+
+        With linear prices this is 1 / beta, exact when a segment's beta is the same for all products (Small and
+        Rosen 1981). With log prices the marginal utility of money spent on product j at its regular price is
+        beta_sj / r_j; the mean over products is used, a first-order approximation around regular prices. A segment
+        that does not respond to prices has no such rate and gets 0.
+        """
+        rate = self.beta if self.price_transform == "linear" else self.beta / regular_price
+        mean = rate.mean(axis=1)
+        return np.where(mean > 0, 1.0 / np.where(mean > 0, mean, 1.0), 0.0)
+
+    def shifted(self, shift: ArrayLike) -> Tastes:
+        """Return the same tastes with `shift` (shape ``(J,)`` or ``(S, J)``, utils) added to alpha."""
+        from dataclasses import replace
+
+        return replace(self, alpha=self.alpha + np.asarray(shift, dtype=np.float64))
+
+
+def _rows(value: ArrayLike, segments: int) -> FloatArray:
+    """Read a vector of length S as one number per segment rather than per product."""
+    array = np.asarray(value, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 and len(array) == segments else array
