@@ -18,7 +18,7 @@ from malles_env.errors import InvalidInput
 if TYPE_CHECKING:
     import polars as pl
 
-    from malles_env.data import Occasions
+    from malles_env.data.occasions import Occasions
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -94,6 +94,12 @@ class TasteData:
         """Discount depth max(0, 1 - p/r) [B, J], 0 in the padding."""
         ratio = np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
         return np.maximum(0.0, 1.0 - ratio)
+
+    def promotion_support(self) -> float:
+        """Return how much more often a product is promoted per unit of discount depth (least squares)."""
+        depth, shown = self.discount[self.mask], self.promotion[self.mask].astype(float)
+        spread = float(depth.var())
+        return max(0.0, float(np.cov(depth, shown)[0, 1]) / spread) if spread > 0 else 0.0
 
     def shelf(self) -> Shelf:
         """Return the numbers of all occasions as tensors; take a small part first."""
@@ -232,9 +238,7 @@ def _options(occasions: Occasions, mask: BoolArray) -> tuple[tuple[str, ...], In
     return distinct, option
 
 
-def _distinct(
-    texts: list[str], unique: pl.DataFrame, rows: pl.DataFrame
-) -> tuple[tuple[str, ...], IntArray]:
+def _distinct(texts: list[str], unique: pl.DataFrame, rows: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
     """Return distinct texts and, for each of `rows`, the index of its text."""
     import polars as pl
 

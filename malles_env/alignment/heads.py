@@ -84,10 +84,16 @@ class Shelf:
 class TasteHeads(nn.Module):
     """Two small read-outs, one of the persona's end, one of each option's end.
 
+    `support` tells how much display and advertising usually come with a discount (promotion per unit of
+    depth, measured in training data). A market's sellers set prices only, so a discount there brings its
+    usual support: `discount_worth` adds it to gamma.
+
     Args:
         width: Size of the backbone's hidden states.
         hidden: Width of each read-out's inner layer.
     """
+
+    support: torch.Tensor
 
     def __init__(self, width: int, hidden: int = 64) -> None:
         """Start at sensible constants: the weights of the last layers are zero."""
@@ -95,6 +101,7 @@ class TasteHeads(nn.Module):
         self.prefix = _read_out(width, hidden, list(_PREFIX_START.values()), ("beta", "gamma", "delta"))
         self.option = _read_out(width, hidden, list(_OPTION_START.values()), ("popularity",))
         self.promotion = nn.Parameter(torch.tensor(0.4))
+        self.register_buffer("support", torch.tensor(0.0))
 
     def prefix_tastes(self, states: torch.Tensor) -> PrefixTastes:
         """Read persona ends [..., width]; beta, gamma, delta are positive, |rho| < 1.9."""
@@ -108,10 +115,16 @@ class TasteHeads(nn.Module):
         alpha, popularity, kappa = self.option(states).unbind(-1)
         return OptionTastes(alpha, functional.softplus(popularity), kappa.clamp(max=4.0))
 
+    def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
+        """Return gamma plus the worth of the display and advertising that usually come with a discount."""
+        return prefix.gamma + self.promotion.clamp(min=0.0) * self.support
+
     def calibrate(self, prefix_states: torch.Tensor, option_states: torch.Tensor) -> None:
         """Store mean and spread of frozen readings, so that every dimension counts alike."""
         for read_out, states in ((self.prefix, prefix_states), (self.option, option_states)):
-            read_out[0].fit(states)
+            standardize = read_out[0]
+            if isinstance(standardize, _Standardize):
+                standardize.fit(states)
 
     def utilities(self, prefix: PrefixTastes, option: OptionTastes, shelf: Shelf) -> torch.Tensor:
         """Return training utilities [B, J + 1], the outside option first, -inf where no option is.

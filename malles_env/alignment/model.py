@@ -121,7 +121,7 @@ class TasteModel:
 
         Returns:
             Coefficients such that the market's utility (mean field centred at 1/J) equals the training
-            utility at the same mean field, without promotion.
+            utility at the same mean field, each discount with its usual promotion and none without.
 
         Raises:
             InvalidInput: A wrong shape, a negative count, a share outside [0, 1].
@@ -139,7 +139,7 @@ class TasteModel:
         return TasteReading(
             alpha=_numpy(alpha),
             beta=_numpy(prefix.beta),
-            gamma=_numpy(prefix.gamma),
+            gamma=_numpy(self.heads.discount_worth(prefix)),
             rho=_numpy(prefix.rho),
             lambda_=_numpy(prefix.lambda_),
             kappa=_numpy(option.kappa),

@@ -54,7 +54,7 @@ class PackedBatch:
 
 
 class TextEncoder:
-    """Turns persona and option texts into token ids, each tokenized on its own (no merges across the seam)."""
+    """Turns persona and option texts into token ids, each on its own (no merges across the seam)."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Wrap a `tokenizers.Tokenizer`."""

@@ -107,7 +107,7 @@ def product_text(product: ProductText) -> str:
     if product.size_value > 0:
         parts.append(f"{product.size_value:g} {product.size_unit.strip().lower()}".strip())
     parts.append(product.words.strip().lower())
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in dict.fromkeys(parts) if part)  # a brand may be "store brand" itself
 
 
 def option_text(product: ProductText, bought: int, history_total: int) -> str:

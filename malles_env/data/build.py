@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -43,11 +45,10 @@ def build_occasions(
     coded = code_tables(tables, settings, markets)
     weeks = shopping_weeks(coded)
     parts = [_build_batch(batch, weeks, settings) for batch in _batches(coded, settings)]
-    occasions = pl.concat([part[0] for part in parts])
-    if len(occasions) == 0:
+    if not any(len(part[0]) for part in parts):
         limit = settings.min_alternatives
         raise InvalidInput(f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds")
-    return _assemble(tables, coded, occasions, pl.concat([part[1] for part in parts]), settings)
+    return _assemble(tables, coded, parts, settings)
 
 
 def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
@@ -89,7 +90,7 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> 
     ).with_columns(pl.col("buyer").fill_null(False))
     visits, shelf = with_histories(visits, shelf, Histories(coded))
     _LOG.info("built %d occasions of %d markets", len(visits), visits["market"].n_unique())
-    return visits, _shuffle(visits, shelf, coded, settings)
+    return _shuffle(visits, shelf, coded, settings)
 
 
 def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -121,16 +122,86 @@ def _offsets(visits: pl.DataFrame, coded: Coded, idle: pl.DataFrame, settings: B
     return counts.select("market", log_sampling=pl.when(usable).then(rate.log()).otherwise(0.0))
 
 
-def _shuffle(visits: pl.DataFrame, shelf: pl.DataFrame, coded: Coded, settings: BuildSettings) -> pl.DataFrame:
+def _shuffle(
+    visits: pl.DataFrame, shelf: pl.DataFrame, coded: Coded, settings: BuildSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Number the alternatives of each visit 1..J in a random order and note which was chosen (0 = none)."""
     household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
-    own = hashing.mix(settings.seed + 1, household, visits["time"].to_numpy(), visits["market"].to_numpy())
-    names = np.zeros(int(coded.lines["line"].max()) + 1, dtype=np.uint64)  # type: ignore[arg-type]
+    market = hashing.text_keys(coded.markets)[visits["market"].to_numpy()]
+    own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
+    names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.uint64)
     names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
     keys = hashing.mix(settings.seed, own[shelf["visit"].to_numpy()], names[shelf["line"].to_numpy()])
     shelf = shelf.with_columns(pl.Series("key", keys)).sort("visit", "key")
-    position = pl.int_range(1, pl.len() + 1).over("visit").cast(pl.Int16)
-    shelf = shelf.with_columns(position.alias("position"))
-    chosen = shelf.join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
-    visits_chosen = visits.select("visit").join(chosen.select("visit", "position"), on="visit", how="left")
-    del visits_chosen
-    return shelf.drop("key")
+    shelf = shelf.with_columns(pl.int_range(1, pl.len() + 1).over("visit").cast(pl.Int16).alias("position"))
+    chosen = shelf.select("visit", "line", chosen="position")
+    visits = visits.join(chosen, on=["visit", "line"], how="left", maintain_order="left")
+    return visits.with_columns(pl.col("chosen").fill_null(0)), shelf.drop("key")
+
+
+def _assemble(
+    tables: Tables,
+    coded: Coded,
+    parts: list[tuple[pl.DataFrame, pl.DataFrame]],
+    settings: BuildSettings,
+) -> Occasions:
+    """Number all occasions, give the ids back and put the columns in order."""
+    order = ["period", "market", "household", "time"]
+    visits = pl.concat([part[0].with_columns(part=pl.lit(i)) for i, part in enumerate(parts)])
+    visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
+    names = coded.lines.select(
+        "line", pl.col("name").alias("product_id"), "regular_price", "reference_share"
+    )
+    shelves = []
+    for i in range(len(parts)):
+        ids = visits.filter(pl.col("part") == i).select("visit", "occasion_id")
+        shelf = parts[i][1].join(ids, on="visit").join(names, on="line")
+        shelves.append(shelf.select(ALTERNATIVE_COLUMNS.keys()))
+        parts[i] = (parts[i][0].clear(), parts[i][1].clear())
+    alternatives = pl.concat(shelves).sort("occasion_id", "position")
+    products = _products(tables, coded)
+    categories = products.select("market", "category").unique()
+    at = {name: getattr(coded, name).alias(name) for name in ("households", "stores", "markets")}
+    occasions = visits.select(
+        "occasion_id",
+        "period",
+        "chosen",
+        "quantity",
+        "log_sampling",
+        "history_total",
+        pl.col("seen").alias("weeks_seen"),
+        "buyer",
+        household_id=at["households"].gather(visits["household"]),
+        store_id=at["stores"].gather(visits["store"]),
+        market=at["markets"].gather(visits["market"]),
+        split=settings.splits.name("period"),
+    )
+    occasions = occasions.join(categories, on="market", how="left", maintain_order="left")
+    occasions = occasions.with_columns(held_out=settings.splits.held_out())
+    meta = {"settings": _plain(settings), "sources": {k: Path(v).name for k, v in tables.sources.items()}}
+    return Occasions(
+        occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS),  # type: ignore[arg-type]
+        alternatives.cast(ALTERNATIVE_COLUMNS),  # type: ignore[arg-type]
+        products,
+        meta,
+    )
+
+
+def _products(tables: Tables, coded: Coded) -> pl.DataFrame:
+    """Return one row per kept line, described by the product it is named after or else its first product."""
+    kept = coded.lines.filter("kept").select("name")
+    given = tables.products
+    empty = [
+        pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in given.columns
+    ]
+    line = pl.coalesce("line", "product_id") if "line" in given.columns else pl.col("product_id")
+    listed = given.with_columns(*empty, line.alias("name")).sort(pl.col("product_id") != pl.col("name"), "product_id")
+    described = listed.unique(subset="name", keep="first", maintain_order=True).join(kept, on="name")
+    described = described.with_columns(pl.col("name").alias("product_id")).sort("market", "product_id")
+    return described.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS)  # type: ignore[arg-type]
+
+
+def _plain(settings: BuildSettings) -> dict[str, Any]:
+    values = asdict(settings)
+    values["splits"]["held_out_categories"] = sorted(settings.splits.held_out_categories)
+    return values

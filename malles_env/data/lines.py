@@ -1,10 +1,29 @@
-"""Lines: products of one maker, label and size pooled over flavours, with near-twin sizes merged."""
+"""Lines: products of one maker, label, size and price tier pooled over flavours, near-twin sizes merged."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import polars as pl
 
-_KEY = ["market", "brand", "private_label", "size_unit", "size_value"]
+_FAMILY = ["market", "brand", "private_label", "size_unit"]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line while it is being formed: the size and regular price of its best-selling product."""
+
+    name: str
+    size: float | None
+    price: float
+
+    def takes(self, size: float | None, price: float | None, sizes: float, prices: float) -> bool:
+        """Return whether a product of this size and regular price is one of the line's flavours."""
+        if size is None or self.size is None:
+            near = size is None and self.size is None
+        else:
+            near = abs(size / self.size - 1) <= sizes
+        return near and (price is None or abs(price / self.price - 1) <= prices)
 
 
 def assign_lines(
@@ -17,16 +36,18 @@ def assign_lines(
 ) -> pl.DataFrame:
     """Give each product the line it belongs to.
 
-    A line is maker x national or private label x package size within a market. Sizes within `size_tolerance` of
-    each other whose median prices are within `price_tolerance` are one line ("0.22 oz" and "0.23 oz" pouches):
-    product lists are not that exact. A line is called after its best-selling product.
+    A line is maker x national or private label x package size within a market, flavours pooled. Product lists are
+    not exact: the same pouch is "0.22 oz" and "0.23 oz", and cans and cases of twelve may both be "12 oz". So a
+    product joins a line of its maker when its size and its regular price are near those of the line's best seller,
+    and else starts a line. Best sellers go first and ties are broken by id, so the result depends on the data only.
+    A line is called after its best seller.
 
     Args:
         products: Canonical products.
-        transactions: Canonical transactions with `period`.
+        transactions: Canonical transactions with `period` and `regular_price`.
         reference_end: Only sales up to this period decide, so that later data never moves a line.
-        size_tolerance: Largest relative difference of two sizes, 0 to merge nothing.
-        price_tolerance: Largest relative difference of their median prices.
+        size_tolerance: Largest relative difference of two sizes, 0 or more.
+        price_tolerance: Largest relative difference of two regular prices, 0 or more.
 
     Returns:
         `products` with column `line`.
@@ -34,46 +55,30 @@ def assign_lines(
     sales = (
         transactions.filter(pl.col("period") <= reference_end)
         .group_by("product_id")
-        .agg(pl.len().alias("sold"), pl.col("unit_price").median().alias("price"))
+        .agg(pl.len().alias("sold"), pl.col("regular_price").median().alias("price"))
     )
-    listed = products.drop("line", strict=False).join(sales, on="product_id", how="left")
-    listed = listed.with_columns(pl.col("sold").fill_null(0))
-    groups = (
-        listed.group_by(_KEY)
-        .agg(
-            pl.col("sold").sum(),
-            pl.col("price").filter(pl.col("price").is_not_null()).median(),
-            pl.col("product_id").sort_by([-pl.col("sold").cast(pl.Int64), "product_id"]).first().alias("line"),
-        )
-        .sort([*_KEY[:4], "sold", "line"], descending=[False] * 4 + [True, False], nulls_last=True)
+    listed = (
+        products.select("product_id", *_FAMILY, "size_value")
+        .join(sales, on="product_id", how="left")
+        .with_columns(pl.col("sold").fill_null(0))
+        .sort([*_FAMILY, "sold", "product_id"], descending=[False] * 4 + [True, False], nulls_last=True)
     )
-    merged = groups.with_columns(pl.Series("line", _merge_twins(groups, size_tolerance, price_tolerance)))
-    return listed.join(merged.select(*_KEY, "line"), on=_KEY, how="left", nulls_equal=True).select(
-        *[name for name in products.columns if name != "line"], "line"
-    )
+    names = pl.Series("line", _group(listed, size_tolerance, price_tolerance), dtype=pl.String)
+    lines = listed.select("product_id").with_columns(names)
+    return products.drop("line", strict=False).join(lines, on="product_id", how="left", maintain_order="left")
 
 
-def _merge_twins(groups: pl.DataFrame, size_tolerance: float, price_tolerance: float) -> list[str]:
-    """Return each group's line; groups come best-selling first, so the largest takes in its twins."""
+def _group(listed: pl.DataFrame, size_tolerance: float, price_tolerance: float) -> list[str]:
+    """Return each product's line; within a family the best sellers come first."""
     names: list[str] = []
     family: tuple[object, ...] = ()
-    leaders: list[tuple[float, float, str]] = []
-    columns = ("market", "brand", "private_label", "size_unit", "size_value", "price", "line")
-    for market, brand, private, unit, size, price, line in groups.select(columns).iter_rows():
-        if (market, brand, private, unit) != family:
-            family, leaders = (market, brand, private, unit), []
-        if size is None or price is None:
-            names.append(line)
-            continue
-        twin = next(
-            (
-                name
-                for other_size, other_price, name in leaders
-                if abs(size / other_size - 1) <= size_tolerance and abs(price / other_price - 1) <= price_tolerance
-            ),
-            line,
-        )
-        if twin == line:
-            leaders.append((size, price, line))
-        names.append(twin)
+    leaders: list[_Line] = []
+    for *kin, product, size, price in listed.select(*_FAMILY, "product_id", "size_value", "price").iter_rows():
+        if tuple(kin) != family:
+            family, leaders = tuple(kin), []
+        own = next((x for x in leaders if x.takes(size, price, size_tolerance, price_tolerance)), None)
+        if own is None and price is not None:
+            own = _Line(product, size, price)
+            leaders.append(own)
+        names.append(product if own is None else own.name)
     return names

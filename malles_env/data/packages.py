@@ -31,9 +31,13 @@ _UNITS = {
     "FT": "ft",
     "GM": "g",
     "Z": "oz",
+    "O": "oz",
     "L": "l",
     "G": "g",
 }
+_LARGEST = 5000.0
+"""A number above this is a code that strayed into the column, not a size."""
+
 _UNIT = "(" + "|".join(_UNITS) + r")\b"
 _NUMBER = r"(\d+\.?\d*|\.\d+)"
 _MIXED = re.compile(rf"(\d+)\s+(\d)/(\d)\s*{_UNIT}")
@@ -82,7 +86,7 @@ def parse_package(text: str | None) -> Package | None:
     ('12 x 12 oz', '0.5 gal', '10.75 oz')
     """
     found = _parse((text or "").upper().strip())
-    return found if found is not None and found.amount > 0 and found.count > 0 else None
+    return found if found is not None and found.count > 0 and 0 < found.amount <= _LARGEST else None
 
 
 def _parse(text: str) -> Package | None:

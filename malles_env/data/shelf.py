@@ -42,7 +42,7 @@ class Shelves:
             visit, line, price, promotion, share; by visit, best sellers first; no shelf is larger than
             `max_alternatives`, and a shelf below `min_alternatives` is left out.
         """
-        rows = visits.join(
+        rows = visits.select("visit", "household", "store", "period", "market").join(
             self._candidates, on=["market", "period"], how="inner", maintain_order="left_right"
         )
         keys = self._keys(rows)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
 from malles_env.market.catalog import Catalog
-from malles_env.market.mean_field import MeanField
+from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes
@@ -144,7 +144,7 @@ class Market:
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
         self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
-        self._lanes = 1 if num_markets == 1 else 16
+        self._lanes = 1 if num_markets == 1 else 16 if num_markets <= 32 else 64
         self._prepare()
         self.reset()
 
@@ -359,7 +359,8 @@ class Market:
         for _ in range(settings.max_iterations):
             share = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
             if settings.shares == "buyers":
-                share = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+                inside = share.sum(axis=1, keepdims=True)
+                share = np.where(inside < NOBODY, offer.mean_field, share / np.maximum(inside, NOBODY))
             step = share - offer.mean_field
             residual = np.abs(step).max(axis=1)
             moving = residual >= settings.tolerance

@@ -1,6 +1,6 @@
 """The compiled hot loop: how a population with known tastes answers the shelves of many markets.
 
-The batch is walked in blocks of `LANES` markets, the innermost loop running over the markets of a block, so that one
+The batch is walked in blocks of markets, the innermost loop running over the markets of a block, so that one
 vector instruction serves several markets and the constant exp(alpha) is read once per block. Segments that share
 their sensitivities (a class) share the exponentials of the price, discount and mean-field terms:
 exp(u_sj) = exp(alpha_sj) * g_kj, so a block needs K * J exponentials instead of S * J. `choice.respond` states the
@@ -18,9 +18,10 @@ from numba import njit
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.lanes import exp_lane, log_lane
+from malles_env.market.mean_field import NOBODY
 from malles_env.market.tastes import Tastes
 
-LANES = 16
+STEP = 4
 LARGEST_UTILITY = 300.0
 
 
@@ -28,11 +29,13 @@ class Coefficients(NamedTuple):
     """Tastes in the form the kernel reads. S segments, J products, K sensitivity classes."""
 
     level: FloatArray
-    """exp(utility at the regular price without discount or coupling), shape ``(S, J)``."""
+    """exp(utility at the regular price without discount or coupling), ``(S, J)`` padded with 0 to full steps."""
     level_extra: FloatArray
-    """The same times exp(kappa), shape ``(S, J)``; all zero when buyers always take one unit."""
-    class_of: IntArray
-    """Class of each segment, shape ``(S,)``."""
+    """The same times exp(kappa), same shape; all zero when buyers always take one unit."""
+    members: IntArray
+    """Segments in the order of their class, shape ``(S,)``."""
+    class_start: IntArray
+    """Where each class begins in `members`, shape ``(K + 1,)``."""
     beta: FloatArray
     """Shape ``(K, J)``."""
     slopes: FloatArray
@@ -46,7 +49,6 @@ class Coefficients(NamedTuple):
     regular_price: FloatArray
     """Shape ``(J,)``."""
     linear: bool
-    coupled: bool
     loyal: bool
     quantities: bool
 
@@ -66,12 +68,14 @@ def coefficients(tastes: Tastes, weights: FloatArray, regular_price: FloatArray)
     utility = tastes.alpha - tastes.beta * regular_price if linear else tastes.alpha
     if utility.max() > LARGEST_UTILITY:
         raise invalid("tastes.alpha", float(utility.max()), f"utility at the regular price <= {LARGEST_UTILITY}")
+    padding = ((0, 0), (0, -utility.shape[1] % STEP))
     level = np.exp(utility)
     slopes = [tastes.class_table(getattr(tastes, name)) for name in ("gamma", "rho", "delta")]
     return Coefficients(
-        level=level,
-        level_extra=level * np.exp(tastes.kappa),
-        class_of=tastes.sensitivity_class,
+        level=np.pad(level, padding),
+        level_extra=np.pad(level * np.exp(tastes.kappa), padding),
+        members=np.argsort(tastes.sensitivity_class, kind="stable"),
+        class_start=np.concatenate([[0], np.cumsum(np.bincount(tastes.sensitivity_class))]),
         beta=tastes.class_table(tastes.beta),
         slopes=np.stack(slopes),
         bonus=np.expm1(tastes.lambda_),
@@ -79,7 +83,6 @@ def coefficients(tastes: Tastes, weights: FloatArray, regular_price: FloatArray)
         money=weights * tastes.money_per_util(regular_price),
         regular_price=np.ascontiguousarray(regular_price),
         linear=linear,
-        coupled=bool(np.any(tastes.rho != 0.0)),
         loyal=bool(np.any(tastes.lambda_ != 0.0)),
         quantities=bool(np.any(np.isfinite(tastes.kappa))),
     )
@@ -96,68 +99,96 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
     """
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-    def respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus, num, num_extra):  # type: ignore[no-untyped-def]
+    def fill_denominator(level, g, denominator):  # type: ignore[no-untyped-def]
+        """Write 1 + sum_j level_j g_j for one segment."""
+        denominator[:] = 1.0
+        for j in range(0, len(level), STEP):  # several products at a time: fewer loads and stores
+            a0, a1, a2, a3 = level[j], level[j + 1], level[j + 2], level[j + 3]
+            for w in range(lanes):
+                denominator[w] += (a0 * g[j, w] + a1 * g[j + 1, w]) + (a2 * g[j + 2, w] + a3 * g[j + 3, w])
+
+    @njit(cache=True, fastmath={"contract"}, error_model="numpy")
+    def add_products(level, members, factor, num):  # type: ignore[no-untyped-def]
+        """Add sum_s level_sj factor_s to num_j over the members of a class, a matrix product."""
+        count, products = len(members), len(num)
+        whole = count - count % STEP
+        for i in range(0, whole, STEP):
+            s0, s1, s2, s3 = members[i], members[i + 1], members[i + 2], members[i + 3]
+            f0, f1, f2, f3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
+            for j in range(products):
+                a0, a1, a2, a3 = level[s0, j], level[s1, j], level[s2, j], level[s3, j]
+                for w in range(lanes):
+                    num[j, w] += (a0 * f0[w] + a1 * f1[w]) + (a2 * f2[w] + a3 * f3[w])
+        for i in range(whole, count):
+            for j in range(products):
+                a0 = level[members[i], j]
+                for w in range(lanes):
+                    num[j, w] += a0 * factor[i, w]
+
+    @njit(cache=True, fastmath={"contract"}, error_model="numpy")
+    def respond_loyal(c, s, g, loyalty, next_loyalty, denominator, outside, surplus, num, num_extra, stay):  # type: ignore[no-untyped-def]
+        """Answer of one segment whose last purchase matters."""
+        weight, money, bonus, products = c.weights[s], c.money[s], c.bonus[s], len(stay)
+        total, log_sum = np.empty(lanes), np.empty(lanes)
+        for w in range(lanes):
+            total[w] = loyalty[0, w] / denominator[w]
+            next_loyalty[0, w] = total[w]
+            log_sum[w] = loyalty[0, w] * log_lane(denominator[w])
+        for j in range(products):
+            level = bonus * c.level[s, j]
+            for w in range(lanes):
+                own = denominator[w] + level * g[j, w]
+                stay[j, w] = loyalty[j + 1, w] / own
+                total[w] += stay[j, w]
+                log_sum[w] += loyalty[j + 1, w] * log_lane(own)
+        for w in range(lanes):
+            outside[w] += weight * total[w]
+            surplus[w] += money * log_sum[w]
+        for j in range(products):
+            level, level_extra = c.level[s, j], c.level_extra[s, j]
+            for w in range(lanes):
+                pull = total[w] + bonus * stay[j, w]
+                next_loyalty[j + 1, w] = level * g[j, w] * pull + stay[j, w]
+                num[j, w] += weight * level * pull
+                num_extra[j, w] += weight * level_extra * pull
+
+    @njit(cache=True, fastmath={"contract"}, error_model="numpy")
+    def respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
+        """Answer of all segments to one block of offers."""
         classes, products = c.beta.shape
-        denominator, factor, total, buffer = (
-            np.empty(lanes),
-            np.empty(lanes),
-            np.empty(lanes),
-            np.empty((products, lanes)),
-        )
+        num, num_extra, stay = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
+        denominator, factor = np.empty(lanes), np.empty((len(c.weights), lanes))
         share[:] = 0.0
         extra[:] = 0.0
         outside[:] = 0.0
         surplus[:] = 0.0
-        num[:] = 0.0
-        num_extra[:] = 0.0
-        for s in range(len(c.weights)):
-            k, weight, money, bonus = c.class_of[s], c.weights[s], c.money[s], c.bonus[s]
-            denominator[:] = 1.0
-            for j in range(products):
-                level = c.level[s, j]
-                for w in range(lanes):
-                    denominator[w] += level * g[k, j, w]
-            if c.loyal:
-                for w in range(lanes):
-                    total[w] = loyalty[s, 0, w] / denominator[w]
-                    next_loyalty[s, 0, w] = total[w]
-                    surplus[w] += money * loyalty[s, 0, w] * log_lane(denominator[w])
-                for j in range(products):
-                    level = bonus * c.level[s, j]
-                    for w in range(lanes):
-                        own = denominator[w] + level * g[k, j, w]
-                        stay = loyalty[s, j + 1, w] / own
-                        buffer[j, w] = stay
-                        total[w] += stay
-                        surplus[w] += money * loyalty[s, j + 1, w] * log_lane(own)
-                for w in range(lanes):
-                    outside[w] += weight * total[w]
-                for j in range(products):
-                    level, level_extra = c.level[s, j], c.level_extra[s, j]
-                    for w in range(lanes):
-                        pull = total[w] + bonus * buffer[j, w]
-                        next_loyalty[s, j + 1, w] = level * g[k, j, w] * pull + buffer[j, w]
-                        num[k, j, w] += weight * level * pull
-                        num_extra[k, j, w] += weight * level_extra * pull
-            else:
-                for w in range(lanes):
-                    factor[w] = weight / denominator[w]
-                    outside[w] += factor[w]
-                    surplus[w] += money * log_lane(denominator[w])
-                for j in range(products):
-                    level = c.level[s, j]
-                    for w in range(lanes):
-                        num[k, j, w] += level * factor[w]
-                if c.quantities:
-                    for j in range(products):
-                        level_extra = c.level_extra[s, j]
-                        for w in range(lanes):
-                            num_extra[k, j, w] += level_extra * factor[w]
         for k in range(classes):
+            members = c.members[c.class_start[k] : c.class_start[k + 1]]
+            num[:] = 0.0
+            num_extra[:] = 0.0
+            for i in range(len(members)):
+                s = members[i]
+                fill_denominator(c.level[s], g[k], denominator)
+                if c.loyal:
+                    respond_loyal(
+                        c, s, g[k], loyalty[s], next_loyalty[s], denominator, outside, surplus, num, num_extra, stay
+                    )
+                    continue
+                weight, money = c.weights[s], c.money[s]
+                for w in range(lanes):
+                    factor[i, w] = weight / denominator[w]
+                    outside[w] += factor[i, w]
+                    surplus[w] += money * log_lane(denominator[w])
+            if not c.loyal:
+                add_products(c.level, members, factor, num)
+                if c.quantities:
+                    add_products(c.level_extra, members, factor, num_extra)
             for j in range(products):
                 for w in range(lanes):
-                    share[j, w] += num[k, j, w] * g[k, j, w]
-                    extra[j, w] += num_extra[k, j, w] * g[k, j, w] * h[k, j, w]
+                    share[j, w] += num[j, w] * g[k, j, w]
+                if c.quantities:
+                    for w in range(lanes):
+                        extra[j, w] += num_extra[j, w] * g[k, j, w] * h[k, j, w]
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
     def respond_block(  # type: ignore[no-untyped-def]
@@ -166,40 +197,32 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
         equilibrium, buyers, relaxation, tolerance, max_iterations = rules
         classes, products = c.beta.shape
         batch = len(prices)
-        base, g, h = (
-            np.empty((classes, products, lanes)),
-            np.empty((classes, products, lanes)),
-            np.empty((classes, products, lanes)),
-        )
-        num, num_extra = np.empty((classes, products, lanes)), np.empty((classes, products, lanes))
-        feature, depth, open_, mean = (
-            np.empty((products, lanes)),
-            np.empty((products, lanes)),
-            np.empty((products, lanes)),
-            np.empty((products, lanes)),
-        )
+        padded = c.level.shape[1]
+        base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
+        g = np.zeros((classes, padded, lanes))
+        feature, depth = np.empty((products, lanes)), np.empty((products, lanes))
+        open_, mean = np.empty((products, lanes)), np.empty((products, lanes))
         share, extra = np.empty((products, lanes)), np.empty((products, lanes))
         outside, surplus, residual, count = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
-        for j in range(products):
-            for w in range(lanes):
-                b = min(first + w, batch - 1)  # a short last block repeats its last market
-                ratio = prices[b, j] / c.regular_price[j]
-                feature[j, w] = prices[b, j] - c.regular_price[j] if c.linear else ratio
-                depth[j, w] = max(0.0, 1.0 - ratio)
+        for w in range(lanes):
+            b = min(first + w, batch - 1)  # a short last block repeats its last market
+            for j in range(products):
+                feature[j, w] = prices[b, j]
                 open_[j, w] = 1.0 if listed[b, j] and stock[b, j] > 0.0 else 0.0
                 mean[j, w] = mean_field[b, j]
-            if not c.linear:
-                for w in range(lanes):
-                    feature[j, w] = log_lane(feature[j, w])
+        for j in range(products):
+            regular = c.regular_price[j]
+            for w in range(lanes):
+                ratio = feature[j, w] / regular
+                depth[j, w] = max(0.0, 1.0 - ratio)
+                feature[j, w] = feature[j, w] - regular if c.linear else log_lane(ratio)
         for k in range(classes):
             gamma, delta = c.slopes[0, k], c.slopes[2, k]
             for j in range(products):
                 beta = c.beta[k, j]
                 for w in range(lanes):
-                    base[k, j, w] = open_[j, w] * exp_lane(gamma * depth[j, w] - beta * feature[j, w])
-                if delta == 0.0:
-                    h[k, j, :] = 1.0
-                else:
+                    base[k, j, w] = gamma * depth[j, w] - beta * feature[j, w]
+                if c.quantities and delta != 0.0:
                     for w in range(lanes):
                         h[k, j, w] = exp_lane(delta * depth[j, w])
         residual[:] = 0.0
@@ -208,21 +231,21 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
             for k in range(classes):
                 rho = c.slopes[1, k]
                 for j in range(products):
-                    if c.coupled and rho != 0.0:
-                        for w in range(lanes):
-                            g[k, j, w] = base[k, j, w] * exp_lane(rho * (mean[j, w] - 1.0 / products))
-                    else:
-                        for w in range(lanes):
-                            g[k, j, w] = base[k, j, w]
-            respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus, num, num_extra)
+                    for w in range(lanes):
+                        coupled = base[k, j, w] + rho * (mean[j, w] - 1.0 / products)
+                        g[k, j, w] = open_[j, w] * exp_lane(coupled)
+            respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus)
             if not equilibrium:
                 break
             moving = False
             for w in range(lanes):
                 if iteration > 0 and residual[w] < tolerance:
                     continue  # this market has settled; the others of its block must not move it
-                scale = 1.0 / max(1.0 - outside[w], 1e-300) if buyers else 1.0
                 residual[w] = 0.0
+                inside = 1.0 - outside[w]
+                if buyers and inside < NOBODY:
+                    continue
+                scale = 1.0 / inside if buyers else 1.0
                 for j in range(products):
                     residual[w] = max(residual[w], abs(share[j, w] * scale - mean[j, w]))
                 if residual[w] >= tolerance and iteration < max_iterations:

@@ -9,13 +9,15 @@ from typing import Literal
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.choice import respond
 from malles_env.market.offer import Offer
 from malles_env.market.tastes import Tastes
 
 Coupling = Literal["lagged", "equilibrium"]
 Shares = Literal["buyers", "population"]
+NOBODY = 1e-12
+"""Share of buyers below which shares of buyers have no meaning; the mean field then stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def share_map(
             np.repeat(offer.loyalty[:1], batch, axis=0),
         )
         bought = np.einsum("s,bsj->bj", weights, respond(tastes, shelf).probability[:, :, 1:])
-        return bought / bought.sum(axis=1, keepdims=True) if shares == "buyers" else bought
+        return bought / np.maximum(bought.sum(axis=1, keepdims=True), NOBODY) if shares == "buyers" else bought
 
     return phi
 
@@ -149,8 +151,9 @@ class Diagnosis:
     """What iterating a mean-field map from many starts shows.
 
     Attributes:
-        equilibria: Distinct fixed points that the iteration reached, shape ``(E, J)``; stable ones only, since an
-            iteration cannot reach others.
+        equilibria: Distinct fixed points that the iteration reached, shape ``(E, J)``.
+        stable: Whether plain iteration returns to each after a small shock (spectral radius of the slope below
+            1), shape ``(E,)``. Unstable ones are reached only by starts that lie exactly on them or by damping.
         basins: Share of the starts that ended at each, shape ``(E,)``.
         residual: Largest |Phi(m) - m| over all ends.
         iterations: Iterations used.
@@ -161,6 +164,7 @@ class Diagnosis:
     """
 
     equilibria: FloatArray
+    stable: BoolArray
     basins: FloatArray
     residual: float
     iterations: int
@@ -210,6 +214,7 @@ def diagnose(
     distance = np.abs(start[1:] - start[:-1]).sum(axis=1)
     return Diagnosis(
         equilibria=ends[first],
+        stable=np.array([_slope(phi, end) < 1.0 for end in ends[first]]),
         basins=np.bincount(labels) / len(labels),
         residual=float(residual),
         iterations=iterations,
@@ -241,6 +246,13 @@ def _cluster(points: FloatArray, merge: float) -> np.ndarray:
             centers.append(point)
         labels[i] = near[0] if near else len(centers) - 1
     return labels
+
+
+def _slope(phi: Callable[[FloatArray], FloatArray], center: FloatArray, step: float = 1e-6) -> float:
+    """Return the spectral radius of Phi's derivative at `center`, by central differences."""
+    shifts = step * np.eye(len(center))
+    jacobian = (phi(center + shifts) - phi(center - shifts)).T / (2 * step)
+    return float(np.abs(np.linalg.eigvals(jacobian)).max())
 
 
 def _half_life(phi: Callable[[FloatArray], FloatArray], center: FloatArray, window: int, horizon: int = 400) -> float:

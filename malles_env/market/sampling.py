@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 
 StateArray = NDArray[np.uint64]
 SMALL_MEAN = 10.0
+HALF_LOG_2_PI = 0.9189385332046727
+STIRLING_REST = np.array(
+    [lgamma(k + 1.0) - ((k + 0.5) * log(k + 1.0) - (k + 1.0) + HALF_LOG_2_PI) for k in range(10)]
+)
 
 
 def seed_streams(seeds: Sequence[int]) -> StateArray:
@@ -67,12 +71,12 @@ def normal(state: StateArray) -> float:
 
 
 @njit(cache=True)
-def _log_factorial(k: float) -> float:
-    if k < 16.0:
-        return lgamma(k + 1.0)
-    x = k + 1.0  # Stirling's series; the next term is below 1e-13 here
-    correction = (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * x * x)) / (x * x)) / x
-    return (x - 0.5) * log(x) - x + 0.9189385332046727 + correction
+def _stirling_rest(k: float) -> float:
+    """Return log k! minus Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2; error below 1e-9."""
+    if k < 10.0:
+        return STIRLING_REST[int(k)]
+    x = 1.0 / (k + 1.0)
+    return (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 * x * x) * x * x) * x
 
 
 @njit(cache=True)
@@ -101,7 +105,8 @@ def poisson(state: StateArray, mean: float) -> float:
             return k
         if k < 0.0 or (us < 0.013 and v > us):
             continue
-        if log(v * inverse_alpha / (a / (us * us) + b)) <= k * log(mean) - mean - _log_factorial(k):
+        log_factorial = (k + 0.5) * log(k + 1.0) - (k + 1.0) + HALF_LOG_2_PI + _stirling_rest(k)
+        if log(v * inverse_alpha / (a / (us * us) + b)) <= k * log(mean) - mean - log_factorial:
             return k
 
 
@@ -128,8 +133,6 @@ def binomial_lower(state: StateArray, trials: float, p: float) -> float:
     a = -0.0873 + 0.0248 * b + 0.01 * p
     c = trials * p + 0.5
     squeeze = 0.92 - 4.2 / b
-    alpha = (2.83 + 5.1 / b) * spread
-    mode = floor((trials + 1.0) * p)
     while True:
         u = uniform(state) - 0.5
         v = uniform(state)
@@ -141,8 +144,15 @@ def binomial_lower(state: StateArray, trials: float, p: float) -> float:
             return k
         if k < 0.0 or k > trials:
             continue
-        bound = _log_factorial(mode) + _log_factorial(trials - mode) + (k - mode) * log(p / q)
-        if log(v * alpha / (a / (us * us) + b)) <= bound - _log_factorial(k) - _log_factorial(trials - k):
+        alpha = (2.83 + 5.1 / b) * spread
+        mode = floor((trials + 1.0) * p)
+        odds = p / q
+        peak = (mode + 0.5) * log((mode + 1.0) / (odds * (trials - mode + 1.0)))
+        peak += _stirling_rest(mode) + _stirling_rest(trials - mode)
+        here = (trials + 1.0) * log((trials - mode + 1.0) / (trials - k + 1.0))
+        here += (k + 0.5) * log(odds * (trials - k + 1.0) / (k + 1.0))
+        here -= _stirling_rest(k) + _stirling_rest(trials - k)
+        if log(v * alpha / (a / (us * us) + b)) <= peak + here:
             return k
 
 

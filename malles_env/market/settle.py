@@ -108,11 +108,14 @@ def move_mean_field(b: int, period: int, buyers: Any, t: Terms, window: Any, mea
         share = buyers[j] / total if total > 0.0 else mean_field[b, j]
         books[SHARE, b, j] = share
         window[b, slot, j] = share
-        if not keep:
-            mean = 0.0
-            for i in range(length):
-                mean += window[b, i, j]
-            mean_field[b, j] = mean / length
+    if keep:
+        return
+    mean_field[b, :] = 0.0
+    for i in range(length):
+        for j in range(products):
+            mean_field[b, j] += window[b, i, j]
+    for j in range(products):
+        mean_field[b, j] /= length
 
 
 @njit(cache=True)

@@ -39,7 +39,9 @@ def test_reading_follows_a_reordered_shelf(model: TasteModel) -> None:
     np.testing.assert_allclose(mixed.beta, plain.beta, atol=1e-5)
 
 
-def test_long_shelves_are_cut_without_changing_scores(model: TasteModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_shelves_are_cut_without_changing_scores(
+    model: TasteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The number of options per sequence is a matter of memory only."""
     whole = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     monkeypatch.setattr("malles_env.alignment.model.MAX_OPTIONS", 1)
@@ -69,6 +71,7 @@ def test_signs(seed: int) -> None:
 
 def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> None:
     """Alpha absorbs popularity and the mean field's centring exactly."""
+    model.heads.support.fill_(0.8)
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     rng = np.random.default_rng(0)
     ratio, mean_field, last = rng.uniform(0.6, 1.2, 4), rng.dirichlet(np.ones(4)), np.array([0, 1.0, 0, 0])
@@ -94,7 +97,7 @@ def _training_utility(
     shelf = Shelf(
         log_price=repeat(np.log(ratio)),
         discount=repeat(discount),
-        promotion=torch.zeros(rows, 4),
+        promotion=repeat(0.8 * discount),  # a discount comes with its usual display and advertising
         share=repeat(mean_field),
         reference_share=repeat(SHARE),
         last=repeat(last),

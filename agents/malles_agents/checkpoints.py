@@ -1,0 +1,112 @@
+"""Checkpoints of a training run: written whole or not at all, and never trusted before they are read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from malles_env.errors import CorruptFile, MissingResource
+
+NAME = re.compile(r"^checkpoint_(\d+)\.zip$")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one move.
+
+    A kill at any moment leaves either the old file or the new one, never half of one.
+
+    Args:
+        path: Where the file shall stand.
+        write: Called with the temporary path; the suffix is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value` as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MissingResource: It is not there.
+        CorruptFile: It is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingResource(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorruptFile(f"{path}: not a JSON file ({error}); delete it or write it again") from None
+
+
+def check_zip(path: Path) -> None:
+    """Refuse a policy file that is missing, cut short or damaged.
+
+    Raises:
+        MissingResource: It is not there.
+        CorruptFile: It cannot be what its name says.
+    """
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such policy; `malles train` writes policy.zip into its --out folder")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise CorruptFile(f"{path}: half-written or corrupt policy ({error})") from None
+    if damaged is not None or not {"data", "policy.pth"} <= names:
+        raise CorruptFile(f"{path}: not a Stable-Baselines3 policy, or damaged at {damaged or 'its list of parts'}")
+
+
+def found_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, newest (most steps) first."""
+    steps = {path: int(match[1]) for path in folder.glob("*.zip") if (match := NAME.match(path.name))}
+    return sorted(steps, key=lambda path: steps[path], reverse=True)
+
+
+def newest_good(folder: Path, warn: Callable[[str], object]) -> Path | None:
+    """Return the newest checkpoint that can be read; name each damaged one to `warn` and pass over it.
+
+    Returns:
+        The path, or None when the run has no checkpoint yet.
+
+    Raises:
+        CorruptFile: There are checkpoints and none can be read.
+    """
+    found = found_checkpoints(folder)
+    for path in found:
+        try:
+            check_zip(path)
+        except CorruptFile as error:
+            warn(f"skipped {error}")
+            continue
+        return path
+    if found:
+        raise CorruptFile(f"{folder}: none of the {len(found)} checkpoints can be read; start anew without --resume")
+    return None
+
+
+def prune(folder: Path, keep: int = 3) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    for path in found_checkpoints(folder)[keep:]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""Pictures of training and evaluation: learning curves, one episode's prices and shares, profits side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malles_agents.ascent import BoolArray, FloatArray
+from malles_agents.checkpoints import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#22223b", "#9a9aa8"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a3d", "#555577")
+
+
+def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Any]:
+    """Return a figure drawn without a screen, and its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns)
+    for axis in np.atleast_1d(axes).flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#e6e6ec", linewidth=0.8)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    return write_whole(Path(path), lambda temporary: figure.savefig(temporary, dpi=130, format="png"))
+
+
+def learning_curve(
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    references: Mapping[str, float],
+    path: Path,
+    *,
+    title: str = "",
+    currency: str = "money",
+) -> Path:
+    """Draw profit per episode over training steps.
+
+    Args:
+        curves: Label -> rows with ``steps`` and ``profit`` (money per episode, while exploring).
+        references: Label -> profit per episode, drawn as level lines.
+        path: Where the PNG goes.
+        title: Above the picture.
+        currency: Unit of profit.
+    """
+    figure, axis = _figure()
+    for (label, rows), colour in zip(curves.items(), COLOURS * 9, strict=False):
+        steps = np.array([row["steps"] for row in rows]) / 1000.0
+        profit = np.array([row["profit"] for row in rows])
+        axis.plot(steps, _smooth(profit), color=colour, linewidth=1.8, label=label)
+    for index, (label, value) in enumerate(references.items()):
+        axis.axhline(value, color=INK if index == 0 else FAINT, linewidth=1.2, linestyle="--")
+        axis.annotate(
+            label, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8.5, color=INK
+        )
+    axis.set_xlabel("training steps (thousand periods, all markets together)")
+    axis.set_ylabel(f"profit per episode ({currency})")
+    axis.set_title(title, loc="left", fontsize=11)
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    return _save(figure, path)
+
+
+def _smooth(values: FloatArray, width: int = 5) -> FloatArray:
+    """Return the running mean over up to `width` rows up to each."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(last - width, 0)
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def episode(
+    prices: FloatArray,
+    listed: BoolArray,
+    share: FloatArray,
+    labels: Sequence[str],
+    own: BoolArray,
+    path: Path,
+    *,
+    title: str = "",
+    currency: str = "money",
+) -> Path:
+    """Draw one episode: prices of what was listed, and shares of purchases.
+
+    Args:
+        prices: Money, shape ``(T, J)``.
+        listed: Shape ``(T, J)``.
+        share: Shares of the period's purchases, shape ``(T, J)``.
+        labels: J product names.
+        own: Which products are the learner's (full lines; the others are dashed), shape ``(J,)``.
+        path: Where the PNG goes.
+        title: Above the picture.
+        currency: Unit of prices.
+    """
+    figure, (top, bottom) = _figure(2, 1, size=(9.0, 7.0))
+    weeks = np.arange(1, len(prices) + 1)
+    order = np.argsort(~own, kind="stable")
+    for index, j in enumerate(order):
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linestyle": "-" if own[j] else "--"}
+        style["linewidth"] = 2.0 if own[j] else 1.1
+        if not listed[:, j].any():
+            continue
+        shown = np.where(listed[:, j], prices[:, j], np.nan)
+        label = f"{labels[j]}{'' if own[j] else ' (rival)'}"
+        top.plot(weeks, shown, marker="." if len(weeks) < 80 else None, markersize=3, label=label, **style)
+        bottom.plot(weeks, 100.0 * np.where(listed[:, j], share[:, j], 0.0), **style)
+    top.set_ylabel(f"price ({currency} per unit)")
+    bottom.set_ylabel("share of purchases (%)")
+    bottom.set_xlabel("period of the episode (weeks)")
+    top.set_title(title, loc="left", fontsize=11)
+    figure.legend(*top.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    return _save(figure, path)
+
+
+def comparison(
+    profit: Mapping[str, Mapping[str, float]],
+    best: float,
+    path: Path,
+    *,
+    title: str = "",
+    currency: str = "money",
+) -> Path:
+    """Draw mean profit per episode of each seller kind with two standard errors, and the best stationary one.
+
+    Args:
+        profit: Seller kind -> ``mean`` and ``se`` in money.
+        best: Profit of the best stationary prices and assortment.
+        path: Where the PNG goes.
+        title: Above the picture.
+        currency: Unit of profit.
+    """
+    figure, axis = _figure(size=(8.0, 0.55 * len(profit) + 1.8))
+    ranked = sorted(profit, key=lambda kind: profit[kind]["mean"])
+    means = [profit[kind]["mean"] for kind in ranked]
+    errors = [2.0 * profit[kind]["se"] for kind in ranked]
+    colours = [COLOURS[0] if kind in ("ppo", "a2c", "sac", "td3", "dqn") else "#b8bcc8" for kind in ranked]
+    axis.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
+    axis.axvline(best, color=COLOURS[1], linewidth=1.6, linestyle="--")
+    axis.annotate(
+        "best stationary", (best, 1.0), xycoords=("data", "axes fraction"), rotation=0, ha="right", va="bottom",
+        fontsize=9, color=COLOURS[1],
+    )  # fmt: skip
+    for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
+        _write_value(axis, row, mean, error, best)
+    axis.grid(axis="x", color="#e6e6ec", linewidth=0.8)
+    axis.grid(visible=False, axis="y")
+    axis.set_xlabel(f"profit per episode ({currency}); whiskers: 2 standard errors")
+    axis.set_title(title, loc="left", fontsize=11, pad=18)
+    return _save(figure, path)
+
+
+def _write_value(axis: Axes, row: int, mean: float, error: float, best: float) -> None:
+    inside = mean > 0.25 * best
+    axis.text(
+        mean - error - 0.01 * best if inside else mean + error + 0.01 * best, row, f"{mean:,.0f}",
+        va="center", ha="right" if inside else "left", color="white" if inside else INK, fontsize=9,
+    )  # fmt: skip

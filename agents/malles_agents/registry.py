@@ -1,0 +1,118 @@
+"""Sellers by name: `make_seller("cost-plus:0.5", scenario, "seller_1")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from malles_agents.rules import RandomSeller, cost_plus, fixed_price
+from malles_agents.seat import Seat
+from malles_env.errors import invalid
+from malles_env.scenarios import Scenario
+
+ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn")
+
+
+class Seller(Protocol):
+    """Whoever answers SB3's `predict`: rules, best response and SB3 models alike."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, Any]:
+        """Return action(s) and the next hidden state."""
+        ...
+
+
+def _number(spec: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise invalid("seller", spec, "a number after the colon, e.g. cost-plus:0.5") from None
+
+
+def _fixed(spec: str, text: str | None, seat: Seat) -> Seller:
+    return fixed_price(seat, _number(spec, text))
+
+
+def _cost_plus(spec: str, text: str | None, seat: Seat) -> Seller:
+    markup = _number(spec, text)
+    return cost_plus(seat, 0.5 if markup is None else markup)
+
+
+def _random(spec: str, text: str | None, seat: Seat) -> Seller:
+    return RandomSeller(seat, seed=int(_number(spec, text) or 0))
+
+
+def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
+    from malles_agents.best_response import BestResponse
+
+    if text is not None:
+        raise invalid("seller", spec, "best-response without anything behind it")
+    return BestResponse(seat)
+
+
+def _trained(spec: str, text: str | None, seat: Seat) -> Seller:
+    from malles_agents.policies import load_policy
+
+    algorithm = spec.partition(":")[0]
+    if not text:
+        raise invalid("seller", spec, f"{algorithm}:PATH of a policy.zip written by `malles train`")
+    return load_policy(algorithm, Path(text), seat)
+
+
+BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
+    "fixed": (_fixed, "fixed, fixed:PRICE: regular prices, or one price in money"),
+    "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
+    "random": (_random, "random, random:SEED: uniform between the price bounds"),
+    "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
+    **{name: (_trained, f"{name}:PATH: a policy trained with `malles train --algo {name}`") for name in ALGORITHMS},
+}
+
+
+def seller_names() -> list[str]:
+    """Return the names that `make_seller` knows."""
+    return list(BUILDERS)
+
+
+def describe_sellers() -> str:
+    """Return one line per seller kind, for help texts."""
+    return "\n".join(text for _, text in BUILDERS.values())
+
+
+def make_seller(spec: str, scenario: Scenario | str, agent: str = "seller_0", **seat_options: Any) -> Seller:
+    """Build a seller from its name.
+
+    Args:
+        spec: A name, optionally with an argument behind a colon, e.g. ``"cost-plus:0.5"`` or
+            ``"ppo:runs/x/policy.zip"``.
+        scenario: The market it will act in.
+        agent: The seat it will hold, e.g. ``"seller_1"``.
+        seat_options: Passed on to `Seat.of` (``action_mode``, ``consumers``).
+
+    Returns:
+        Something that answers SB3's `predict` with actions of that seat.
+
+    Raises:
+        InvalidInput: The name or its argument is unknown; the message lists what exists.
+        MissingResource: A policy file is not there.
+        CorruptFile: A policy file cannot be read.
+    """
+    name, colon, argument = spec.strip().partition(":")
+    if name not in BUILDERS:
+        raise invalid("seller", spec, ", ".join(seller_names()))
+    return BUILDERS[name][0](spec, argument if colon else None, Seat.of(scenario, agent, **seat_options))
+
+
+def default_rivals(scenario: Scenario, learner: str, spec: str = "cost-plus", **options: Any) -> dict[str, Seller]:
+    """Return a seller of kind `spec` for every seat but the learner's."""
+    agents = [f"seller_{n}" for n in range(scenario.catalog().num_sellers)]
+    return {agent: make_seller(spec, scenario, agent, **options) for agent in agents if agent != learner}

@@ -1,0 +1,43 @@
+"""Settings of the Stable-Baselines3 algorithms that are shipped: one YAML file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from malles_env.errors import CorruptFile, invalid
+
+HOME = Path(__file__).parent
+
+
+def list_settings() -> list[str]:
+    """Return the algorithms that have settings, sorted."""
+    return sorted(path.stem for path in HOME.glob("*.yaml"))
+
+
+def load_settings(algorithm: str, path: str | Path | None = None) -> dict[str, Any]:
+    """Return the settings of an algorithm.
+
+    Args:
+        algorithm: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"`` or ``"dqn"``.
+        path: A file to read instead of the one that is shipped.
+
+    Returns:
+        ``num_markets``, ``linear_decay``, for PPO ``minibatches``, and the arguments of the SB3 class.
+
+    Raises:
+        InvalidInput: No such algorithm.
+        CorruptFile: The file holds no mapping.
+    """
+    if algorithm not in list_settings():
+        raise invalid("algo", algorithm, ", ".join(list_settings()))
+    source = Path(path) if path else HOME / f"{algorithm}.yaml"
+    try:
+        settings = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CorruptFile(f"{source}: cannot be read as YAML ({error})") from None
+    if not isinstance(settings, dict):
+        raise CorruptFile(f"{source}: holds no settings; allowed: a mapping of names to values")
+    return settings

@@ -1,0 +1,202 @@
+"""Training of Stable-Baselines3 sellers on the vector env: settings, seeds, checkpoints, resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malles_agents.checkpoints import newest_good, read_json, write_json, write_whole
+from malles_agents.policies import algorithm_class, load_model
+from malles_agents.registry import default_rivals
+from malles_agents.settings import load_settings
+from malles_env.envs import vec_env
+from malles_env.errors import InvalidInput, invalid
+from malles_env.scenarios import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+SEEDS_PER_RUN = 1_000_000
+SEEDS_PER_PART = 10_000
+MOST_SEEDS = 1_000
+HELD_OUT = MOST_SEEDS * SEEDS_PER_RUN
+"""First market seed never used in training: run `s` draws its markets' seeds from [s, s + 1) times SEEDS_PER_RUN."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run is; saved as ``config.json`` beside its policy.
+
+    Attributes:
+        scenario: Name or path.
+        algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"`` or ``"dqn"``.
+        steps: Env steps to train for, counted over all markets.
+        seed: Of network weights, exploration and demand, below 1000.
+        learner: The seat that learns, or ``"all"``: one policy shared by all seats.
+        rivals: Kind of the other sellers, see `make_seller`.
+        model: Language model that reads tastes; None keeps the scenario's.
+        checkpoint_every: Steps between checkpoints.
+        threads: Of torch.
+        settings: Changes to the algorithm's shipped settings.
+    """
+
+    scenario: str
+    algo: str = "ppo"
+    steps: int = 500_000
+    seed: int = 0
+    learner: str = "seller_0"
+    rivals: str = "cost-plus"
+    model: str | None = None
+    checkpoint_every: int = 100_000
+    threads: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.steps < 1:
+            raise invalid("steps", self.steps, "a whole number of at least 1")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise invalid("seed", self.seed, f"a whole number from 0 to {MOST_SEEDS - 1}")
+        if self.checkpoint_every < 1:
+            raise invalid("checkpoint_every", self.checkpoint_every, "a whole number of at least 1")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        model: The SB3 model.
+        policy: Its file, playable as ``ALGO:PATH``.
+        curve: One row per rollout: ``steps``, ``profit`` (money per episode, exploring), ``seconds``.
+        out: The run's folder.
+    """
+
+    model: BaseAlgorithm
+    policy: Path
+    curve: list[dict[str, float]]
+    out: Path
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    resume: bool = False,
+    consumers: Any = None,
+    watch: Callable[[int, float], object] | None = None,
+    say: Callable[[str], object] = print,
+) -> Trained:
+    """Train a seller.
+
+    Args:
+        run: What to train.
+        out: Folder for ``config.json``, ``policy.zip``, ``curve.json``, ``checkpoints/`` and ``tensorboard/``.
+        resume: Go on from the newest checkpoint that can be read.
+        consumers: Built consumers, to avoid building them anew.
+        watch: Called after each rollout with steps done and mean profit per episode (NaN before the first ends).
+        say: Told in words what a person should know, such as checkpoints passed over.
+
+    Returns:
+        The trained seller.
+
+    Raises:
+        InvalidInput: `out` holds another run, or a setting is not allowed.
+        CorruptFile: Resuming, and no checkpoint can be read.
+    """
+    import torch
+
+    from malles_agents.callbacks import Keeper
+
+    torch.set_num_threads(run.threads)
+    out = Path(out)
+    _claim(run, out, resume)
+    scenario = load_scenario(run.scenario)
+    consumers = consumers or scenario.build_consumers(run.model)
+    env, arguments = _prepare(run, scenario, consumers)
+    start = newest_good(out / "checkpoints", say) if resume else None
+    model = _model(run, env, arguments, out, start)
+    env.seed(_first_seed(run.seed, model.num_timesteps))
+    keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch)
+    keeper.curve = _old_curve(out, model.num_timesteps)
+    left = run.steps - model.num_timesteps
+    if left > 0:
+        model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
+        keeper.keep(model)
+    policy = write_whole(out / "policy.zip", model.save)
+    env.close()
+    return Trained(model, policy, keeper.curve, out)
+
+
+def _first_seed(seed: int, steps_done: int) -> int:
+    """Return the first market's seed: inside the run's own range, another part of it after each resumption."""
+    part = 0 if steps_done == 0 else 1 + steps_done % (SEEDS_PER_RUN // SEEDS_PER_PART - 1)
+    return seed * SEEDS_PER_RUN + part * SEEDS_PER_PART
+
+
+def _claim(run: Run, out: Path, resume: bool) -> None:
+    """Write the run's configuration into `out`, or check that the one there is the same."""
+    path = out / "config.json"
+    if not path.exists():
+        write_json(path, asdict(run))
+        return
+    if not resume:
+        raise InvalidInput(f"{out}: holds a run already; go on with --resume or choose another --out")
+    old = read_json(path)
+    for name, value in asdict(run).items():
+        if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
+            raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
+    write_json(path, asdict(run))
+
+
+def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the env to learn in and the arguments of the SB3 class."""
+    from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+
+    settings = load_settings(run.algo) | run.settings
+    num_markets = int(settings.pop("num_markets"))
+    mode = "discrete" if run.algo == "dqn" else "continuous"
+    rivals = None
+    if run.learner != "all":
+        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode)
+    env = vec_env(
+        scenario, num_markets=num_markets, learner=run.learner, rivals=rivals, consumers=consumers, action_mode=mode
+    )
+    if run.algo == "dqn":
+        from malles_agents.single_choice import SingleChoice
+
+        env = SingleChoice(env)
+    if settings.pop("linear_decay"):
+        rate = float(settings["learning_rate"])
+        settings["learning_rate"] = lambda left: rate * max(left, 0.05)
+    if "minibatches" in settings:
+        settings["batch_size"] = settings["n_steps"] * env.num_envs // int(settings.pop("minibatches"))
+    if run.algo == "td3":
+        import numpy as np
+
+        shape = env.action_space.shape
+        noise = NormalActionNoise(np.zeros(shape), np.full(shape, 0.15))
+        settings["action_noise"] = VectorizedActionNoise(noise, env.num_envs)
+    return env, settings
+
+
+def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path | None) -> BaseAlgorithm:
+    """Return a new model, or the one in checkpoint `start` with the run's own schedule."""
+    if start is None:
+        return algorithm_class(run.algo)(
+            env=env, seed=run.seed, device="cpu", tensorboard_log=str(out / "tensorboard"), **arguments
+        )
+    rate = arguments["learning_rate"]
+    model = load_model(run.algo, start, env, learning_rate=rate, tensorboard_log=str(out / "tensorboard"))
+    model._setup_lr_schedule()
+    model.set_random_seed(run.seed + model.num_timesteps)
+    return model
+
+
+def _old_curve(out: Path, steps: int) -> list[dict[str, float]]:
+    path = out / "curve.json"
+    if steps == 0 or not path.exists():
+        return []
+    return [row for row in read_json(path) if row["steps"] <= steps]

@@ -1,0 +1,234 @@
+"""From occasions to a shipped model and its honest table: what the command line runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from malles_env.alignment.backbones import load_backbone, new_embedded
+from malles_env.alignment.baselines import ConditionalLogit, LastPurchase, MarketRates, Popularity
+from malles_env.alignment.card import DATA_LICENCE
+from malles_env.alignment.dataset import TasteData, from_occasions
+from malles_env.alignment.evaluation import Elasticity, Estimate, elasticities, fidelity, paired
+from malles_env.alignment.model import TasteModel
+from malles_env.alignment.packing import Request
+from malles_env.alignment.prediction import Prediction, predict
+from malles_env.alignment.readings import ReadingTable, make_readings
+from malles_env.alignment.sampling import SCENARIO_MARKETS, Sample, draw, draw_test
+from malles_env.alignment.trainer import AlignConfig, align
+
+if TYPE_CHECKING:
+    from malles_env.alignment.runs import Progress
+    from malles_env.data.occasions import Occasions
+
+ReadingProgress = Callable[[int, int], None]
+DEFAULT_SAMPLES = {
+    "embedded": (Sample(), Sample(per_focus=120, per_other=10)),
+    "frozen": (Sample(per_focus=250, per_other=12), Sample(per_focus=40, per_other=2)),
+}
+
+
+@dataclass(frozen=True)
+class AlignJob:
+    """One training job.
+
+    Attributes:
+        backbone: ``"embedded"``, ``"smollm2"``, a path or a hub id.
+        out: Folder of the run; the finished model lies in ``out/model``.
+        train: Training sample.
+        validation: Sample for early stopping.
+        config: Settings of the trainer.
+        command: The command line, for the card.
+        resume: Continue the run in `out`.
+    """
+
+    backbone: str
+    out: Path
+    train: Sample
+    validation: Sample
+    config: AlignConfig
+    command: str = ""
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of models on the same test occasions.
+
+    Attributes:
+        occasions: Test occasions.
+        purchases: Those with a purchase.
+        rows: Metric estimates per model; the last one is the taste model.
+        differences: Taste model minus conditional logit, paired.
+        elasticities: Of the taste model, per market.
+    """
+
+    occasions: int
+    purchases: int
+    rows: dict[str, dict[str, Estimate]]
+    differences: dict[str, Estimate] = field(default_factory=dict)
+    elasticities: list[Elasticity] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "occasions": self.occasions,
+            "purchases": self.purchases,
+            "models": {name: _plain(row) for name, row in self.rows.items()},
+            "taste_model_minus_conditional_logit": _plain(self.differences),
+            "elasticities": [asdict(row) for row in self.elasticities],
+        }
+
+    def tables(self, title: str) -> dict[str, list[dict[str, Any]]]:
+        """Return the tables of a card."""
+        models = [{"model": name, **{k: str(v) for k, v in row.items()}} for name, row in self.rows.items()]
+        found = {f"{title} ({self.occasions} occasions, {self.purchases} purchases)": models}
+        if self.elasticities:
+            found[f"Own-price elasticities, {title}"] = [
+                {
+                    "market": row.market,
+                    "choice": str(row.choice),
+                    "units": str(row.units),
+                    "beta": f"{row.beta:.2f}",
+                    "gamma": f"{row.gamma:.2f}",
+                }
+                for row in self.elasticities
+            ]
+        return found
+
+
+def run_job(
+    job: AlignJob, occasions: Occasions, *, show: bool = True, reading: ReadingProgress | None = None
+) -> tuple[TasteModel, Progress]:
+    """Train a taste model and save it under ``job.out/model``.
+
+    Args:
+        job: What to train.
+        occasions: All occasions; test ones are never touched here.
+        show: Show the training's progress bar.
+        reading: Told how far a frozen backbone's readings are.
+    """
+    train = from_occasions(draw(occasions, "train", job.train))
+    validation = from_occasions(draw(occasions, "validation", job.validation))
+    if job.backbone == "embedded":
+        backbone = new_embedded([*train.persona_texts, *train.option_texts], seed=job.config.seed)
+        model, source = TasteModel.untrained(backbone, seed=job.config.seed), None
+    else:
+        model, source = _frozen(job, [train, validation], reading)
+    progress = align(
+        model, train, validation, job.config, job.out, source=source, resume=job.resume, show=show
+    )
+    model.card = _card(job, train, validation, progress)
+    model.save(job.out / "model")
+    return model, progress
+
+
+def _frozen(
+    job: AlignJob, data: list[TasteData], reading: ReadingProgress | None
+) -> tuple[TasteModel, ReadingTable]:
+    """Return a model with a frozen backbone and the readings its heads are trained on."""
+    torch.set_num_threads(job.config.threads)
+    backbone = load_backbone(job.backbone, dtype=torch.bfloat16)
+    table = make_readings(backbone, merged_requests(data), progress=reading)
+    model = TasteModel.untrained(backbone, seed=job.config.seed)
+    model.heads.calibrate(table.prefix, table.option)
+    return model, table
+
+
+def merged_requests(data: list[TasteData]) -> list[Request]:
+    """Return each persona once with all its options over several data sets, in the order first met."""
+    options: dict[str, dict[str, None]] = {}
+    for part in data:
+        for request in part.requests()[0]:
+            options.setdefault(request.persona, {}).update(dict.fromkeys(request.options))
+    return [Request(persona, tuple(texts)) for persona, texts in options.items()]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The three baselines, fitted on training occasions."""
+
+    popularity: Popularity
+    last_purchase: LastPurchase
+    conditional_logit: ConditionalLogit
+
+    @classmethod
+    def fit(cls, train: TasteData) -> Baselines:
+        """Fit all three."""
+        rates = MarketRates.fit(train)
+        return cls(Popularity(rates), LastPurchase.fit(train, rates), ConditionalLogit.fit(train, rates))
+
+    def predict(self, data: TasteData) -> dict[str, Prediction]:
+        """Return their predictions by name."""
+        return {
+            "popularity": self.popularity.predict(data),
+            "last purchase": self.last_purchase.predict(data),
+            "conditional logit": self.conditional_logit.predict(data),
+        }
+
+
+def judge(
+    model: TasteModel,
+    occasions: Occasions,
+    *,
+    limit: int = 10_000,
+    seed: int = 0,
+    held_out: bool = False,
+    markets: tuple[str, ...] = SCENARIO_MARKETS,
+    train: Sample | None = None,
+) -> Report:
+    """Score a taste model and the baselines on test occasions.
+
+    Args:
+        model: The model.
+        occasions: All occasions; baselines are fitted on a training sample of them.
+        limit: Most test occasions.
+        seed: Seed of their draw.
+        held_out: Judge on categories never trained on.
+        markets: Markets whose elasticities are listed (and which count as trained on).
+        train: The baselines' training sample.
+    """
+    test = from_occasions(draw_test(occasions, limit=limit, seed=seed, held_out=held_out, focus=markets))
+    fitted = Baselines.fit(from_occasions(draw(occasions, "train", train or Sample())))
+    predictions = {**fitted.predict(test), "taste model": predict(model, test)}
+    ours = predictions["taste model"]
+    shown = test.markets if held_out else tuple(name for name in markets if name in test.markets)
+    return Report(
+        occasions=len(test),
+        purchases=int((test.chosen > 0).sum()),
+        rows={name: fidelity(prediction, test) for name, prediction in predictions.items()},
+        differences=paired(ours, predictions["conditional logit"], test),
+        elasticities=elasticities(ours, test, shown),
+    )
+
+
+def _card(job: AlignJob, train: TasteData, validation: TasteData, progress: Progress) -> dict[str, Any]:
+    kind = "trained whole" if job.backbone == "embedded" else "frozen, taste heads trained on its readings"
+    return {
+        "name": job.backbone,
+        "backbone": job.backbone,
+        "summary": f"Backbone {kind}; listwise contrastive loss over shelf and outside option.",
+        "data_licence": DATA_LICENCE,
+        "command": job.command,
+        "training": {
+            "training occasions": len(train),
+            "validation occasions": len(validation),
+            "periods": "train 5-36, early stopping on 37-40, test 41-53 never seen",
+            "steps": progress.step,
+            "best step": progress.best_step,
+            "best validation nats": round(progress.best, 4),
+            "seconds": round(progress.seconds),
+            "settings": job.config.shaping(),
+            "sample": {"per_focus": job.train.per_focus, "per_other": job.train.per_other},
+        },
+        "tables": {},
+        "limits": [],
+    }
+
+
+def _plain(row: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: asdict(value) for name, value in row.items()}

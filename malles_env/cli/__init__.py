@@ -1,0 +1,63 @@
+"""The `malles` command: its root, and how errors reach a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from malles_env.cli.agents import demo, evaluate, train
+from malles_env.cli.align import align_command, consumers_app
+from malles_env.cli.scenario import scenario_app
+from malles_env.errors import MallesError
+
+
+class ReadableGroup(TyperGroup):
+    """A command group that answers a user's mistake with the message alone and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; print a `MallesError` as its message on standard error."""
+        try:
+            return super().invoke(ctx)
+        except MallesError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    name="malles",
+    cls=ReadableGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Pricing policies meet consumers whose tastes a language model read from real transactions.",
+)
+app.command("demo")(demo)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("align")(align_command)
+app.add_typer(scenario_app, name="scenario")
+app.add_typer(consumers_app, name="consumers")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"malles-env {version('malles-env')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Pricing policies meet consumers whose tastes a language model read from real transactions."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

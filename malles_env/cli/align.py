@@ -1,0 +1,179 @@
+"""`malles align` trains a taste model; `malles consumers evaluate` says how far to trust one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from malles_env.alignment.workflow import Report
+    from malles_env.data.occasions import Occasions
+
+consumers_app = typer.Typer(
+    help="Consumers: how well a taste model stands in for households.", no_args_is_help=True
+)
+
+OccasionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of choice occasions; by default the Complete Journey, built once into the cache."
+    ),
+]
+
+
+@consumers_app.callback()
+def _consumers() -> None:
+    """Consumers: how well a taste model stands in for households."""
+
+
+def align_command(
+    backbone: Annotated[str, typer.Option(help="embedded, smollm2, a local path or a hub id.")] = "embedded",
+    out: Annotated[Path, typer.Option(help="Folder of the run; the model ends in OUT/model.")] = Path(
+        "runs/align"
+    ),
+    occasions: OccasionsOption = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps at most.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Occasions per step.")] = 256,
+    per_focus: Annotated[int | None, typer.Option(help="Training occasions per scenario market.")] = None,
+    per_other: Annotated[int | None, typer.Option(help="Training occasions per other market.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the backbone.")] = 2e-3,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations and checkpoints.")] = 60,
+    patience: Annotated[int, typer.Option(help="Validations without improvement before stopping.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
+    test_limit: Annotated[
+        int, typer.Option(help="Test occasions for the card; 0 leaves the card without.")
+    ] = 10_000,
+) -> None:
+    """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
+    from dataclasses import replace
+
+    from malles_env.alignment.objective import Weights
+    from malles_env.alignment.trainer import AlignConfig
+    from malles_env.alignment.workflow import DEFAULT_SAMPLES, AlignJob, judge, run_job
+
+    frozen = backbone != "embedded"
+    train, validation = DEFAULT_SAMPLES["frozen" if frozen else "embedded"]
+    train = replace(
+        train,
+        per_focus=train.per_focus if per_focus is None else per_focus,
+        per_other=train.per_other if per_other is None else per_other,
+        seed=seed,
+    )
+    config = AlignConfig(
+        steps=steps or (2000 if frozen else 540),
+        batch_size=batch_size,
+        chunk=32,
+        learning_rate=learning_rate,
+        validate_every=validate_every,
+        patience=patience,
+        seed=seed,
+        threads=threads,
+        weights=Weights(),
+    )
+    data = _load(occasions)
+    job = AlignJob(backbone, out, train, validation, config, _command_line(), resume)
+    model, progress = run_job(job, data, reading=_reading_progress() if frozen else None)
+    if test_limit:
+        report = judge(model, data, limit=test_limit)
+        model.card["tables"] = report.tables("Test weeks 41-53, categories trained on")
+        model.save(out / "model")
+        _show(report, f"{backbone} on test occasions")
+    _say(f"model {model.weights_hash[:12]} in {out / 'model'} (step {progress.best_step} of {progress.step})")
+    _say(f"curves: tensorboard --logdir {out / 'tensorboard'}")
+    _say(f"next: malles consumers evaluate --model {out}")
+
+
+@consumers_app.command("evaluate")
+def evaluate_command(
+    model: Annotated[
+        str, typer.Option(help="embedded, smollm2 or a folder made by malles align.")
+    ] = "embedded",
+    occasions: OccasionsOption = None,
+    limit: Annotated[int, typer.Option(help="Test occasions at most.")] = 10_000,
+    held_out: Annotated[bool, typer.Option(help="Judge on categories never trained on.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of test occasions.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print hit rate, top-3, nats, quantity error and elasticities beside three baselines, with errors."""
+    import torch
+
+    from malles_env.alignment.model import TasteModel
+    from malles_env.alignment.workflow import judge
+
+    torch.set_num_threads(threads)
+    taste = TasteModel.load(model)
+    report = judge(taste, _load(occasions), limit=limit, seed=seed, held_out=held_out)
+    if as_json:
+        content = {
+            "model": model,
+            "weights_hash": taste.weights_hash,
+            "held_out": held_out,
+            **report.as_json(),
+        }
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        _show(report, f"{model} on test occasions" + (" of held-out categories" if held_out else ""))
+
+
+def _load(folder: Path | None) -> Occasions:
+    """Return occasions from a folder, or the Complete Journey's."""
+    if folder is not None:
+        from malles_env.data.occasions import Occasions
+
+        return Occasions.load(folder)
+    from malles_env.data.prepare import prepare_complete_journey
+
+    return prepare_complete_journey()
+
+
+def _show(report: Report, title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name, rows in report.tables(title).items():
+        table = Table(title=name)
+        for column in rows[0]:
+            table.add_column(column, justify="left" if column in ("model", "market") else "right")
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        console.print(table)
+    gains = ", ".join(
+        f"{name} {value.mean:+.4f} ± {value.se:.4f}" for name, value in report.differences.items()
+    )
+    console.print(f"taste model minus conditional logit, same occasions: {gains}")
+    console.print(
+        "hit, top3, nll_purchase: given a purchase; nll: outside option included; ± clusters households"
+    )
+
+
+def _reading_progress() -> Callable[[int, int], None]:
+    """Return a callback that shows how far a frozen backbone's readings are."""
+    from rich.progress import Progress
+
+    bar = Progress()
+    task = bar.add_task("reading texts with the frozen backbone", total=None)
+
+    def told(done: int, whole: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=whole)
+        if done >= whole:
+            bar.stop()
+
+    return told
+
+
+def _command_line() -> str:
+    return " ".join(["malles", *sys.argv[1:]])
+
+
+def _say(text: str) -> None:
+    typer.echo(text)

@@ -1,0 +1,1 @@
+"""Transactions to choice occasions: schema, readers, the Complete Journey, shelves, prices, histories, splits."""

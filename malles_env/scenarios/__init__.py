@@ -1,0 +1,6 @@
+"""Markets to play in: files of sellers, products, segments and consumers, checked when they are read."""
+
+from malles_env.scenarios.loader import list_scenarios, load_scenario, parse_scenario, save_scenario
+from malles_env.scenarios.schema import Scenario
+
+__all__ = ["Scenario", "list_scenarios", "load_scenario", "parse_scenario", "save_scenario"]

@@ -1,0 +1,91 @@
+"""Checks of a scenario across its parts: names that must exist, shares that must add up, prices in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from malles_env.errors import InvalidInput, invalid
+from malles_env.scenarios.entries import AlignedEntry
+
+if TYPE_CHECKING:
+    from malles_env.scenarios.schema import Scenario
+
+
+def problems(scenario: Scenario) -> Iterator[InvalidInput]:
+    """Yield one error per thing in `scenario` that does not fit the rest of it."""
+    yield from _unique("sellers", "name", [seller.name for seller in scenario.sellers])
+    yield from _unique("products", "product_id", [product.product_id for product in scenario.products])
+    yield from _unique("segments", "name", [segment.name for segment in scenario.segments])
+    yield from _sellers(scenario)
+    yield from _prices(scenario)
+    yield from _product_keys(scenario)
+    if isinstance(scenario.consumers, AlignedEntry):
+        yield from _personas(scenario)
+        yield from _calibration(scenario, scenario.consumers)
+
+
+def _unique(list_name: str, field: str, names: Sequence[str]) -> Iterator[InvalidInput]:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield invalid(f"{list_name}[{i}].{field}", name, "a name used once")
+
+
+def _sellers(scenario: Scenario) -> Iterator[InvalidInput]:
+    names = [seller.name for seller in scenario.sellers]
+    owners = [product.seller for product in scenario.products]
+    for j, owner in enumerate(owners):
+        if owner not in names:
+            yield invalid(f"products[{j}].seller", owner, f"one of the sellers {', '.join(names)}")
+    for n, name in enumerate(names):
+        if name not in owners:
+            yield invalid(f"sellers[{n}].name", name, "the seller of at least one product")
+    order = list(dict.fromkeys(owners))
+    if sorted(order) == sorted(names) and order != names:
+        yield invalid("sellers", names, f"the order in which their products come: {', '.join(order)}")
+
+
+def _prices(scenario: Scenario) -> Iterator[InvalidInput]:
+    for j, product in enumerate(scenario.products):
+        if product.price_high <= product.price_low:
+            allowed = f"more than price_low = {product.price_low:g}"
+            yield invalid(f"products[{j}].price_high", product.price_high, allowed)
+
+
+def _product_keys(scenario: Scenario) -> Iterator[InvalidInput]:
+    tables: dict[str, Mapping[str, float]] = {"initial_mean_field": scenario.initial_mean_field or {}}
+    for s, segment in enumerate(scenario.segments):
+        tables[f"segments[{s}].loyalty"] = segment.loyalty
+        tables[f"segments[{s}].bought"] = segment.bought
+    ids = [product.product_id for product in scenario.products]
+    for place, table in tables.items():
+        for key in table:
+            if key not in ids:
+                yield invalid(place, key, f"one of the products {', '.join(ids)}")
+        total = sum(table.values())
+        if not place.endswith("bought") and total > 1.0 + 1e-6:
+            yield invalid(place, round(total, 6), "shares that add up to at most 1")
+
+
+def _personas(scenario: Scenario) -> Iterator[InvalidInput]:
+    for s, segment in enumerate(scenario.segments):
+        for field in ("history_total", "weeks_seen"):
+            if getattr(segment, field) is None:
+                yield invalid(f"segments[{s}].{field}", None, "a whole number, as consumers.kind is aligned")
+        bought = sum(segment.bought.values())
+        if segment.history_total is not None and bought > segment.history_total:
+            yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
+
+
+def _calibration(scenario: Scenario, consumers: AlignedEntry) -> Iterator[InvalidInput]:
+    shares = [product.reference_share for product in scenario.products]
+    for j, share in enumerate(shares):
+        if share is None:
+            yield invalid(f"products[{j}].reference_share", None, "a number, as consumers.kind is aligned")
+    if consumers.calibrate == "none":
+        return
+    if consumers.purchase_rate is None:
+        yield invalid("consumers.purchase_rate", None, "a number, as consumers.calibrate is shares")
+    for j, share in enumerate(shares):
+        if share == 0.0:
+            yield invalid(f"products[{j}].reference_share", share, "more than 0, as calibrate is shares")

@@ -1,0 +1,140 @@
+"""Finds, reads, checks and writes scenario files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.scenarios.messages import explain
+from malles_env.scenarios.schema import Scenario
+
+_HOME = Path(__file__).parent
+
+
+def list_scenarios() -> list[str]:
+    """Return the names of the bundled scenarios, sorted."""
+    return sorted(path.stem for path in _HOME.glob("*.yaml"))
+
+
+def load_scenario(source: str | os.PathLike[str] | Scenario) -> Scenario:
+    """Return a scenario.
+
+    Args:
+        source: Name of a bundled scenario, path of a ``.yaml`` file, or a scenario (returned as it is).
+
+    Raises:
+        InvalidInput: No such name, or a field that is not allowed; one line per problem.
+        MissingResource: No such file.
+        CorruptFile: The file is not YAML; names the line.
+    """
+    if isinstance(source, Scenario):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise InvalidInput(f"scenario: got {source!r}; allowed: a name, a path or a Scenario")
+    text = os.fspath(source)
+    if not isinstance(source, str) or Path(text).suffix in (".yaml", ".yml") or os.sep in text:
+        return _read(Path(text))
+    return _bundled(text)
+
+
+@cache
+def _bundled(name: str) -> Scenario:
+    names = list_scenarios()
+    if name in names:
+        return _read(_HOME / f"{name}.yaml")
+    near = get_close_matches(name, names, 2, 0.4)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise InvalidInput(
+        f"scenario: got {name!r}; {hint}allowed: {', '.join(names)}, or the path of a .yaml file"
+    )
+
+
+def _read(path: Path) -> Scenario:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        names = ", ".join(list_scenarios())
+        raise MissingResource(f"{path}: there is no such scenario file; bundled scenarios: {names}") from None
+    except IsADirectoryError:
+        raise InvalidInput(f"{path}: is a folder; a scenario is a .yaml file") from None
+    except UnicodeDecodeError as error:
+        raise CorruptFile(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    return parse_scenario(text, path.name)
+
+
+def parse_scenario(text: str, source: str = "scenario") -> Scenario:
+    """Return the scenario that a YAML text describes.
+
+    Args:
+        text: YAML.
+        source: Name used in errors.
+
+    Raises:
+        InvalidInput: A field that is not allowed; one line per problem.
+        CorruptFile: The text is not YAML, or no mapping of fields.
+    """
+    try:
+        fields = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise CorruptFile(f"{source}: is not valid YAML{_where(error)}") from None
+    if not isinstance(fields, dict):
+        kind = "nothing" if fields is None else f"a {type(fields).__name__}"
+        raise CorruptFile(f"{source}: holds {kind} where the fields of a scenario should be")
+    try:
+        return Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error, source, Scenario) from None
+
+
+def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
+    """Write a scenario to a YAML file, whole or not at all; fields at their defaults are left out.
+
+    Returns:
+        The path written.
+    """
+    target = Path(path)
+    fields = scenario.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(fields, sort_keys=False, width=110, allow_unicode=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return target
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key written twice instead of keeping the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys differ."""
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands there twice", key_node.start_mark
+                )
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{place}: {problem}" if problem else place

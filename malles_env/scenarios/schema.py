@@ -1,0 +1,206 @@
+"""`Scenario`: everything a market needs, read from a file and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from malles_env.errors import InvalidInput, invalid
+from malles_env.market import Catalog, Consumers, Demand, Market, Population, Product, Tastes
+from malles_env.market.arrays import FloatArray
+from malles_env.scenarios.checks import problems
+from malles_env.scenarios.entries import (
+    AlignedEntry,
+    ConsumersEntry,
+    Entry,
+    MeanFieldEntry,
+    Name,
+    Positive,
+    ProductEntry,
+    SegmentEntry,
+    SellerEntry,
+    Share,
+    TastesEntry,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Scenario(Entry):
+    """A market to play in: sellers, products, population, consumers and settings. Frozen.
+
+    Attributes:
+        name: Short name, used in file names and records.
+        title, description: What it is, in words.
+        sources: Where its numbers come from.
+        licence: Terms of those sources.
+        made_by: Command that wrote the file, if one did.
+        currency: Of all money in the file.
+        period: What one step of the market is.
+        sellers: In the order in which their products come.
+        products: Their order is the product axis J of every array.
+        segments: Their order is the segment axis S.
+        population_size: Consumers who visit the market in a period.
+        consumers: Who buys: ``logit`` (tastes in the file) or ``aligned`` (read by a language model).
+        mean_field: How consumers feel each other.
+        initial_mean_field: Purchase shares by product that consumers see in the first period; default the
+            reference shares, or equal shares where there are none.
+        max_cycles: Periods of an episode.
+        reward_scale: Money of profit per unit of reward.
+        notes: Assumptions and caveats, in words.
+    """
+
+    name: Name
+    title: str = ""
+    description: str = ""
+    sources: tuple[str, ...] = ()
+    licence: str = ""
+    made_by: str = ""
+    currency: str = "money"
+    period: str = "week"
+    sellers: Annotated[tuple[SellerEntry, ...], Field(min_length=1)]
+    products: Annotated[tuple[ProductEntry, ...], Field(min_length=1)]
+    segments: Annotated[tuple[SegmentEntry, ...], Field(min_length=1)]
+    population_size: Annotated[float, Field(strict=True, ge=1.0)]
+    consumers: ConsumersEntry
+    mean_field: MeanFieldEntry = MeanFieldEntry()
+    initial_mean_field: dict[str, Share] | None = None
+    max_cycles: Positive = 52
+    reward_scale: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        found = list(problems(self))
+        if found:
+            raise InvalidInput("\n".join(str(problem) for problem in found))
+        if not isinstance(self.consumers, AlignedEntry):
+            self._tastes(self.consumers.tastes)
+        return self
+
+    @property
+    def product_ids(self) -> tuple[str, ...]:
+        """The J product names."""
+        return tuple(product.product_id for product in self.products)
+
+    @property
+    def seller_names(self) -> tuple[str, ...]:
+        """The N seller names, in the order of the catalog."""
+        return tuple(seller.name for seller in self.sellers)
+
+    def catalog(self) -> Catalog:
+        """Return products and sellers as arrays."""
+        products = tuple(_product(entry) for entry in self.products)
+        return Catalog(products, {s.name: s.capacity for s in self.sellers if s.capacity is not None})
+
+    def population(self) -> Population:
+        """Return the segments as arrays; personas are the segments' descriptions."""
+        bought_last = np.array([self._by_product(segment.loyalty) for segment in self.segments])
+        nothing = np.maximum(1.0 - bought_last.sum(axis=1, keepdims=True), 0.0)
+        loyalty = np.hstack([nothing, bought_last])
+        return Population(
+            size=self.population_size,
+            weights=np.array([segment.weight for segment in self.segments]),
+            initial_loyalty=loyalty / loyalty.sum(axis=1, keepdims=True),
+            names=tuple(segment.name for segment in self.segments),
+            personas=tuple(segment.description for segment in self.segments),
+        )
+
+    def first_mean_field(self) -> FloatArray:
+        """Return the purchase shares consumers see in the first period, shape ``(J,)``, sum 1."""
+        start = np.array([product.reference_share or 0.0 for product in self.products])
+        if self.initial_mean_field is not None:
+            start = self._by_product(self.initial_mean_field)
+        total = start.sum()
+        return start / total if total > 0 else np.full(len(start), 1.0 / len(start))
+
+    def average_price(self) -> FloatArray:
+        """Return the prices at which the reference shares were bought, shape ``(J,)``."""
+        return np.array([product.average_price or product.regular_price for product in self.products])
+
+    def bought(self) -> FloatArray:
+        """Return how often each segment's typical household bought each product, shape ``(S, J)``."""
+        return np.array([self._by_product(segment.bought) for segment in self.segments])
+
+    def build_consumers(self, model: str | None = None) -> Consumers:
+        """Return who buys.
+
+        Args:
+            model: Language model to read tastes with instead of the scenario's own.
+
+        Raises:
+            InvalidInput: A model was named, but the tastes of this scenario stand in its file.
+            MissingResource: The model's weights are not there.
+        """
+        chosen = self if model is None else self.with_model(model)
+        if isinstance(chosen.consumers, AlignedEntry):
+            from malles_env.scenarios.reading import read_consumers
+
+            return read_consumers(chosen, chosen.consumers)
+        from malles_env.consumers.logit import LogitConsumers
+
+        return LogitConsumers(self._tastes(chosen.consumers.tastes))
+
+    def market(
+        self, num_markets: int = 1, demand: Demand = "multinomial", consumers: Consumers | None = None
+    ) -> Market:
+        """Return `num_markets` independent markets of this scenario, reset.
+
+        Args:
+            num_markets: B.
+            demand: ``"multinomial"``, ``"gaussian"``, ``"expected"`` or ``"exact"``, see `Market`.
+            consumers: Who buys instead of `build_consumers()`.
+        """
+        return Market(
+            self.catalog(),
+            self.population(),
+            consumers or self.build_consumers(),
+            num_markets=num_markets,
+            demand=demand,
+            mean_field=self.mean_field.settings(),
+            initial_mean_field=self.first_mean_field(),
+        )
+
+    def with_model(self, model: str) -> Scenario:
+        """Return a copy whose tastes `model` reads.
+
+        Raises:
+            InvalidInput: The tastes of this scenario stand in its file.
+        """
+        if not isinstance(self.consumers, AlignedEntry):
+            raise invalid("model", model, "nothing, as the tastes stand in the scenario (kind: logit)")
+        return self.model_copy(update={"consumers": self.consumers.model_copy(update={"model": model})})
+
+    def _by_product(self, table: dict[str, float] | dict[str, int]) -> FloatArray:
+        return np.array([float(table.get(name, 0.0)) for name in self.product_ids])
+
+    def _tastes(self, entry: TastesEntry) -> Tastes:
+        values = entry.model_dump()
+        shape = (len(self.segments), len(self.products))
+        try:
+            values["alpha"] = np.broadcast_to(np.asarray(entry.alpha, dtype=np.float64), shape)
+        except ValueError:
+            allowed = f"numbers that broadcast to shape {shape}"
+            raise invalid("consumers.tastes.alpha", entry.alpha, allowed) from None
+        values["kappa"] = np.full(shape, -np.inf) if entry.kappa is None else entry.kappa
+        try:
+            return Tastes(**values)
+        except InvalidInput as error:
+            raise InvalidInput(f"consumers.{error}") from None
+
+
+def _product(entry: ProductEntry) -> Product:
+    return Product(
+        product_id=entry.product_id,
+        seller=entry.seller,
+        unit_cost=entry.unit_cost,
+        regular_price=entry.regular_price,
+        price_low=entry.price_low,
+        price_high=entry.price_high,
+        stock=np.inf if entry.stock is None else entry.stock,
+        listing_fee=entry.listing_fee,
+        title=entry.title or entry.product_id,
+    )
