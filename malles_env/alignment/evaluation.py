@@ -134,7 +134,7 @@ def clustered_ratio(top: FloatArray, bottom: FloatArray, cluster: NDArray[np.int
 
 
 def _responses(prediction: Prediction, data: TasteData) -> tuple[FloatArray, FloatArray]:
-    """Return demand per option at (1 - step, 1 + step) times its own price: given purchase, units [2, B, J]."""
+    """Return demand per option at 1 -/+ the step times its own price: given purchase, units [2, B, J]."""
     beta, gamma, delta = prediction.beta, prediction.gamma, prediction.delta
     if beta is None or gamma is None or delta is None:
         raise InvalidInput(

@@ -97,8 +97,11 @@ def file_hash(path: Path) -> str:
     """Return a file's sha256, in hex."""
     if not path.is_file():
         raise MissingResource(f"{path}: no such file")
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def text_hash(*parts: str) -> str:

@@ -25,15 +25,15 @@ _COUNT_WORDS = (
 )
 _WEEK_WORDS = ((0, "no"), (3, "a few"), (9, "several"), (24, "a dozen or two"))
 _RATE_WORDS = (
-    (1.25, "nearly every"),
-    (1.75, "two of three"),
-    (2.5, "every second"),
-    (3.5, "every third"),
-    (5.0, "every fourth"),
-    (7.0, "every sixth"),
-    (10.0, "every eighth"),
-    (15.0, "every twelfth"),
-    (24.0, "every twentieth"),
+    (1.25, "nearly every shopping week"),
+    (1.75, "two of three shopping weeks"),
+    (2.5, "every second shopping week"),
+    (3.5, "every third shopping week"),
+    (5.0, "every fourth shopping week"),
+    (7.0, "every sixth shopping week"),
+    (10.0, "every eighth shopping week"),
+    (15.0, "every twelfth shopping week"),
+    (24.0, "every twentieth shopping week"),
 )
 _SHARE_WORDS = (
     (0.08, "hardly any"),
@@ -143,8 +143,8 @@ def _habit_words(history_total: int, weeks_seen: int) -> str:
     if history_total == 0:
         return f"not bought in {_ladder(weeks_seen, _WEEK_WORDS, 'many')} shopping weeks."
     gap = max(weeks_seen, 1) / history_total
-    rate = _ladder(gap, _RATE_WORDS, "hardly any")
-    return f"bought {count_words(history_total)}, in {rate} shopping week."
+    rate = _ladder(gap, _RATE_WORDS, "hardly any shopping week")
+    return f"bought {count_words(history_total)}, in {rate}."
 
 
 def _market_words(market: str, category: str) -> tuple[str, str]:

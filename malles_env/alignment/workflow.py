@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ReadingProgress = Callable[[int, int], None]
 DEFAULT_SAMPLES = {
     "embedded": (Sample(), Sample(per_focus=120, per_other=10)),
-    "frozen": (Sample(per_focus=250, per_other=12), Sample(per_focus=40, per_other=2)),
+    "frozen": (Sample(per_focus=500, per_other=20), Sample(per_focus=60, per_other=4)),
 }
 
 

@@ -1,4 +1,4 @@
-"""Transactions -> choice occasions: the one place that puts visits, shelves, prices and histories together."""
+"""Transactions -> choice occasions: visits, shelves, prices and histories joined."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import polars as pl
 from malles_env.data import hashing
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.history import Histories, with_histories
-from malles_env.data.occasions import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS, Occasions
-from malles_env.data.schema import Tables
+from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS
+from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.shelf import Shelves
+from malles_env.data.tables import Tables
 from malles_env.data.visits import buyers, idle_visits, purchase_visits, sample_idle, shopping_weeks
 from malles_env.errors import InvalidInput
 
@@ -47,7 +48,9 @@ def build_occasions(
     parts = [_build_batch(batch, weeks, settings) for batch in _batches(coded, settings)]
     if not any(len(part[0]) for part in parts):
         limit = settings.min_alternatives
-        raise InvalidInput(f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds")
+        raise InvalidInput(
+            f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds"
+        )
     return _assemble(tables, coded, parts, settings)
 
 
@@ -70,7 +73,9 @@ def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
         )
 
 
-def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _build_batch(
+    coded: Coded, weeks: pl.DataFrame, settings: BuildSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     bought = purchase_visits(coded, settings)
     idle = idle_visits(coded, weeks, settings)
     visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
@@ -80,7 +85,10 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> 
     offsets = _offsets(visits, coded, idle, settings)
     visits = visits.join(offsets, on="market", how="left", maintain_order="left")
     visits = visits.join(
-        weeks.select("household", "period", "seen"), on=["household", "period"], how="left", maintain_order="left"
+        weeks.select("household", "period", "seen"),
+        on=["household", "period"],
+        how="left",
+        maintain_order="left",
     )
     visits = visits.join(
         buyers(coded, settings).with_columns(buyer=True),
@@ -95,7 +103,9 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> 
 
 def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drop visits without a shelf and purchases whose line is not on it; renumber visits from 0."""
-    on_shelf = shelf.select("visit", "line").join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
+    on_shelf = shelf.select("visit", "line").join(
+        visits.select("visit", "line"), on=["visit", "line"], how="semi"
+    )
     idle = (pl.col("line") < 0) & pl.col("visit").is_in(shelf["visit"].unique().implode())
     kept = visits.filter(pl.col("visit").is_in(on_shelf["visit"].implode()) | idle)
     kept = kept.rename({"visit": "old"}).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
@@ -109,8 +119,10 @@ def _offsets(visits: pl.DataFrame, coded: Coded, idle: pl.DataFrame, settings: B
     """Return the log of (no-purchase visits kept / all) over (purchases kept / buying weeks) per market."""
     known = pl.col("period") <= settings.splits.validation_end
     after = known & (pl.col("period") > settings.splits.burn_in_end)
-    kept = visits.filter(known).group_by("market").agg(
-        (pl.col("line") < 0).sum().alias("idle_kept"), (pl.col("line") >= 0).sum().alias("bought_kept")
+    kept = (
+        visits.filter(known)
+        .group_by("market")
+        .agg((pl.col("line") < 0).sum().alias("idle_kept"), (pl.col("line") >= 0).sum().alias("bought_kept"))
     )
     every = idle.filter(known).group_by("market").agg(pl.len().alias("idle"))
     weeks = coded.purchases.filter(after).select("market", "household", "period").unique()
@@ -128,7 +140,9 @@ def _shuffle(
     """Number the alternatives of each visit 1..J in a random order and note which was chosen (0 = none)."""
     household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
     market = hashing.text_keys(coded.markets)[visits["market"].to_numpy()]
-    own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
+    own = hashing.mix(
+        settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy()
+    )
     names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.uint64)
     names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
     keys = hashing.mix(settings.seed, own[shelf["visit"].to_numpy()], names[shelf["line"].to_numpy()])
@@ -148,10 +162,10 @@ def _assemble(
     """Number all occasions, give the ids back and put the columns in order."""
     order = ["period", "market", "household", "time"]
     visits = pl.concat([part[0].with_columns(part=pl.lit(i)) for i, part in enumerate(parts)])
-    visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
-    names = coded.lines.select(
-        "line", pl.col("name").alias("product_id"), "regular_price", "reference_share"
+    visits = (
+        visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
     )
+    names = coded.lines.select("line", pl.col("name").alias("product_id"), "regular_price", "reference_share")
     shelves = []
     for i in range(len(parts)):
         ids = visits.filter(pl.col("part") == i).select("visit", "occasion_id")
@@ -195,7 +209,9 @@ def _products(tables: Tables, coded: Coded) -> pl.DataFrame:
         pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in given.columns
     ]
     line = pl.coalesce("line", "product_id") if "line" in given.columns else pl.col("product_id")
-    listed = given.with_columns(*empty, line.alias("name")).sort(pl.col("product_id") != pl.col("name"), "product_id")
+    listed = given.with_columns(*empty, line.alias("name")).sort(
+        pl.col("product_id") != pl.col("name"), "product_id"
+    )
     described = listed.unique(subset="name", keep="first", maintain_order=True).join(kept, on="name")
     described = described.with_columns(pl.col("name").alias("product_id")).sort("market", "product_id")
     return described.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS)  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from malles_env.data.schema import Tables
 from malles_env.data.settings import BuildSettings
+from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput, invalid
 
 
@@ -23,8 +23,8 @@ class Coded:
         lines: One row per line of these markets, sorted by market and line: line (code), market (code), name,
             kept, and for kept lines regular_price and reference_share.
         trips: One row per basket: basket, household, store, period, time, rows.
-        purchases: One row per basket and line: basket, household, store, period, time, market, line, quantity,
-            price, regular.
+        purchases: One row per basket and line: basket, household, store, period, time, market, line,
+            quantity, price, regular.
         promoted: Unique store, line, period of promotions.
         offers: store, line, period, price, promotion; None where the log has no offers.
         num_periods: Last period of the log.
@@ -79,7 +79,9 @@ def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | No
         raise InvalidInput(f"no market has {limit} purchases up to period {settings.splits.validation_end}")
     products = products.filter(pl.col("market").is_in(names))
     lines = _line_table(products, names)
-    line_of = products.select("product_id", "name").join(lines, on="name").select("product_id", "line", "market")
+    line_of = (
+        products.select("product_id", "name").join(lines, on="name").select("product_id", "line", "market")
+    )
     purchases = _purchases(coded, line_of)
     return Coded(
         households,
@@ -176,11 +178,17 @@ def _line_statistics(lines: pl.DataFrame, purchases: pl.DataFrame, settings: Bui
         pl.col("household").n_unique().alias("buyers"),
         pl.col("regular").median().alias("regular_price"),
     )
-    kept = (pl.col("bought") >= settings.min_line_purchases) & (pl.col("buyers") >= settings.min_line_households)
+    kept = (pl.col("bought") >= settings.min_line_purchases) & (
+        pl.col("buyers") >= settings.min_line_households
+    )
     return (
         lines.join(statistics, on="line", how="left", maintain_order="left")
         .with_columns(kept.fill_null(False).alias("kept"))
-        .with_columns((pl.col("bought") / (pl.col("bought") * pl.col("kept")).sum().over("market")).alias("reference_share"))
+        .with_columns(
+            (pl.col("bought") / (pl.col("bought") * pl.col("kept")).sum().over("market")).alias(
+                "reference_share"
+            )
+        )
     )
 
 

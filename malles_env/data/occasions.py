@@ -1,11 +1,7 @@
-"""Choice occasions: visits to a market with the whole shelf, what was chosen, and the past; saved as a folder."""
+"""Choice occasions: visits to a market with the whole shelf, what was chosen, and the past."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,51 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from malles_env.data.occasion_files import read_folder, write_folder
 from malles_env.data.splits import SPLIT_NAMES
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.errors import invalid
 
-FORMAT = 1
-"""Number of the folder format; folders of another number are refused."""
-
-OCCASION_COLUMNS: dict[str, pl.DataType] = {
-    "occasion_id": pl.Int64(),
-    "household_id": pl.String(),
-    "store_id": pl.String(),
-    "period": pl.Int32(),
-    "market": pl.String(),
-    "category": pl.String(),
-    "chosen": pl.Int16(),
-    "quantity": pl.Int32(),
-    "log_sampling": pl.Float64(),
-    "split": pl.String(),
-    "held_out": pl.Boolean(),
-    "history_total": pl.Int32(),
-    "weeks_seen": pl.Int32(),
-    "buyer": pl.Boolean(),
-}
-ALTERNATIVE_COLUMNS: dict[str, pl.DataType] = {
-    "occasion_id": pl.Int64(),
-    "position": pl.Int16(),
-    "product_id": pl.String(),
-    "price": pl.Float64(),
-    "regular_price": pl.Float64(),
-    "promotion": pl.Boolean(),
-    "bought": pl.Int32(),
-    "last": pl.Boolean(),
-    "share": pl.Float64(),
-    "reference_share": pl.Float64(),
-}
-PRODUCT_COLUMNS: dict[str, pl.DataType] = {
-    "product_id": pl.String(),
-    "market": pl.String(),
-    "category": pl.String(),
-    "title": pl.String(),
-    "brand": pl.String(),
-    "private_label": pl.Boolean(),
-    "size_value": pl.Float64(),
-    "size_unit": pl.String(),
-}
-_TABLES = {"occasions": OCCASION_COLUMNS, "alternatives": ALTERNATIVE_COLUMNS, "products": PRODUCT_COLUMNS}
 _PADDED = {
     "price": (np.float64, np.nan),
     "regular_price": (np.float64, np.nan),
@@ -77,13 +32,15 @@ class Occasions:
 
     Attributes:
         occasions: One row per visit, by occasion_id. `chosen` is the position bought, 0 for no purchase;
-            `quantity` is in packages; `log_sampling` is the offset of the outside option's utility that undoes the
-            sampling of no-purchase visits (the same for a whole market); `history_total` counts own earlier
-            purchases in the market and `weeks_seen` own earlier shopping weeks; `buyer` tells whether the household
-            bought in this market up to the reference period (only buyers have no-purchase visits).
+            `quantity` is in packages; `log_sampling` is the offset of the outside option's utility that
+            undoes the sampling of no-purchase visits (the same for a whole market); `history_total` counts
+            own earlier purchases in the market and `weeks_seen` own earlier shopping weeks; `buyer` tells
+            whether the household bought in this market up to the reference period (only buyers have
+            no-purchase visits).
         alternatives: One row per occasion and line, by occasion_id and position (1..J, shuffled). `price` and
-            `regular_price` are money per package; `bought` counts own purchases strictly before; `last` marks the
-            own last purchase; `share` is the line's share of the market's purchases over the trailing window.
+            `regular_price` are money per package; `bought` counts own purchases strictly before; `last` marks
+            the own last purchase; `share` is the line's share of the market's purchases over the trailing
+            window.
         products: One row per line; `size_value` in `size_unit`.
         meta: How the data was made; JSON values only.
     """
@@ -111,20 +68,8 @@ class Occasions:
         Returns:
             The folder.
         """
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            for name in _TABLES:
-                getattr(self, name).write_parquet(fresh / f"{name}.parquet", compression="zstd")
-            rows = {name: len(getattr(self, name)) for name in _TABLES}
-            text = json.dumps({"format": FORMAT, "rows": rows, "meta": self.meta}, indent=2)
-            (fresh / "meta.json").write_text(text, encoding="utf-8")
-            fresh.chmod(0o755)
-            _swap(fresh, folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        return folder
+        frames = {"occasions": self.occasions, "alternatives": self.alternatives, "products": self.products}
+        return write_folder(Path(folder), frames, self.meta)
 
     @classmethod
     def load(cls, folder: str | Path, *, markets: Sequence[str] | None = None) -> Occasions:
@@ -141,16 +86,8 @@ class Occasions:
             MissingResource: No such folder.
             CorruptFile: The folder is half-written, damaged or of another format.
         """
-        folder = Path(folder)
-        if not (folder / "meta.json").is_file():
-            raise MissingResource(f"{folder}: no choice occasions here (meta.json is missing)")
-        try:
-            head = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise CorruptFile(f"{folder}: cannot be read as choice occasions ({error})") from error
-        _check(folder, head, frames)
-        loaded = cls(**frames, meta=head.get("meta", {}))
+        frames, meta = read_folder(Path(folder))
+        loaded = cls(**frames, meta=meta)
         return loaded if markets is None else loaded.select(markets=markets)
 
     def select(
@@ -202,8 +139,8 @@ class Occasions:
 
         Returns:
             price, regular_price (NaN where padded), promotion, bought, last, share, reference_share, mask and
-            product (row of `products`, -1 where padded), all [n, J]; chosen (0 = none), quantity, log_sampling,
-            market (row of `self.markets`), history_total and weeks_seen, all [n].
+            product (row of `products`, -1 where padded), all [n, J]; chosen (0 = none), quantity,
+            log_sampling, market (row of `self.markets`), history_total and weeks_seen, all [n].
         """
         shelf = self.alternatives
         ids = self.occasions["occasion_id"].to_numpy()
@@ -230,31 +167,9 @@ def _positions(values: pl.Series, ids: pl.Series) -> npt.NDArray[np.int64]:
     return found["place"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _swap(fresh: Path, folder: Path) -> None:
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        os.replace(folder, old / "was")
-        os.replace(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(fresh, folder)
-
-
 def _check_names(field_name: str, names: Sequence[str], allowed: Sequence[str]) -> None:
     for name in names:
         if name not in allowed:
             shown = sorted(allowed)
             words = ", ".join(shown[:8]) + (f", ... ({len(shown)} in all)" if len(shown) > 8 else "")
             raise invalid(field_name, name, words)
-
-
-def _check(folder: Path, head: Any, frames: dict[str, pl.DataFrame]) -> None:
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise CorruptFile(f"{folder / 'meta.json'}: got another format than {FORMAT}; build the occasions again")
-    for name, columns in _TABLES.items():
-        frame = frames[name]
-        if dict(frame.schema) != columns:
-            raise CorruptFile(f"{folder / name}.parquet: columns are not those of format {FORMAT}")
-        rows = head.get("rows", {}).get(name)
-        if rows != len(frame):
-            raise CorruptFile(f"{folder / name}.parquet: got {len(frame)} rows, meta.json promises {rows}")

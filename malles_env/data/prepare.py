@@ -15,7 +15,8 @@ import platformdirs
 
 from malles_env.data.build import build_occasions
 from malles_env.data.complete_journey import complete_journey_folder, load_complete_journey
-from malles_env.data.occasions import FORMAT, Occasions
+from malles_env.data.occasion_files import FORMAT
+from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import CorruptFile, MissingResource
 
@@ -29,7 +30,8 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder that holds prepared occasions.
 
     Args:
-        cache_dir: Root of the cache; default: the environment variable MALLES_CACHE, else the user's cache folder.
+        cache_dir: Root of the cache; default: the environment variable MALLES_CACHE, else the user's cache
+            folder.
 
     Returns:
         ``<root>/occasions``; it need not exist.
@@ -67,7 +69,9 @@ def prepare_complete_journey(
     try:
         return Occasions.load(folder)
     except MissingResource:
-        _LOG.info("building choice occasions (%s)", "all markets" if wanted is None else f"{len(wanted)} markets")
+        _LOG.info(
+            "building choice occasions (%s)", "all markets" if wanted is None else f"{len(wanted)} markets"
+        )
     except CorruptFile as error:
         _LOG.warning("building choice occasions again: %s", error)
     tables = load_complete_journey(wanted, folder=source, splits=settings.splits)

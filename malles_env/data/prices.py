@@ -51,7 +51,8 @@ def others_median(cells: Ints, households: Ints, prices: Floats, num_households:
         .agg(pl.col("price").median())
         .sort("cell", "price", "household")
         .with_columns(
-            pl.int_range(pl.len()).over("cell").alias("rank"), pl.len().over("cell").cast(pl.Int64).alias("size")
+            pl.int_range(pl.len()).over("cell").alias("rank"),
+            pl.len().over("cell").cast(pl.Int64).alias("size"),
         )
     )
     price = votes["price"].to_numpy()
@@ -68,14 +69,17 @@ def others_median(cells: Ints, households: Ints, prices: Floats, num_households:
     others = (price[np.minimum(start + low, last)] + price[np.minimum(start + high, last)]) / 2
     pairs = votes["cell"].to_numpy() * num_households + votes["household"].to_numpy()
     order = np.argsort(pairs)
-    return OthersMedian(median, Lookup(pairs[order], np.where(left > 0, others, np.nan)[order]), num_households)
+    return OthersMedian(
+        median, Lookup(pairs[order], np.where(left > 0, others, np.nan)[order]), num_households
+    )
 
 
 class OthersPrices:
     """One rule for the price of every alternative, bought or not, without the household's own purchases.
 
-    First that is known: median the others paid in that store and period; in the chain in that period; the last
-    regular price in the chain, up to `memory` periods back (a last *paid* price would carry an old discount).
+    First that is known: median the others paid in that store and period; in the chain in that period; the
+    last regular price in the chain, up to `memory` periods back (a last *paid* price would carry an old
+    discount).
     """
 
     def __init__(self, coded: Coded, memory: int) -> None:

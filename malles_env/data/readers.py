@@ -7,7 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from malles_env.data.schema import TABLES, Tables
+from malles_env.data.schema import TABLES
+from malles_env.data.tables import Tables
 from malles_env.errors import CorruptFile, MissingResource, invalid
 
 SUFFIXES: tuple[str, ...] = (".parquet", ".csv")
@@ -18,8 +19,8 @@ def read_tables(folder: str | Path) -> Tables:
     """Read a log of purchases from a folder.
 
     Args:
-        folder: Holds ``transactions`` and ``products`` and may hold ``offers``, ``promotions`` and ``households``,
-            each as .parquet or .csv in the schema of `malles_env.data.schema.TABLES`.
+        folder: Holds ``transactions`` and ``products`` and may hold ``offers``, ``promotions`` and
+            ``households``, each as .parquet or .csv in the schema of `malles_env.data.schema.TABLES`.
 
     Returns:
         The tables, checked.
@@ -69,7 +70,9 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
 
 
-def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet", "csv"] = "parquet") -> Path:
+def write_tables(
+    tables: Tables, folder: str | Path, file_type: Literal["parquet", "csv"] = "parquet"
+) -> Path:
     """Write tables so that `read_tables` reads them back.
 
     Args:

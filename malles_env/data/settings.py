@@ -14,7 +14,8 @@ class BuildSettings:
 
     Attributes:
         splits: Periods of training, validation and test, and the held-out categories.
-        availability_periods: A line sold anywhere in the chain within this many periods counts as on the shelf.
+        availability_periods: A line sold anywhere in the chain within this many periods counts as on the
+            shelf.
         ranking_periods: Trailing periods whose sales decide which lines survive `max_alternatives`.
         max_alternatives: Largest shelf; only the best sellers stay.
         min_alternatives: Smaller shelves are dropped with their occasion.

@@ -1,4 +1,4 @@
-"""Which period and which category belongs to training, validation and test, decided before any feature exists."""
+"""Which periods and categories belong to training, validation and test, decided before any feature."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HELD_OUT_CATEGORIES: frozenset[str] = frozenset(
         "BATH TISSUES",
     }
 )
-"""The 22 categories of the Complete Journey never trained on; whole categories, since markets share products."""
+"""The 22 categories of the Complete Journey never trained on; whole, since markets share products."""
 
 SPLIT_NAMES: tuple[str, ...] = ("burn_in", "train", "validation", "test")
 

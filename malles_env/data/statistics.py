@@ -1,4 +1,4 @@
-"""What a scenario needs to know of a market: lines, prices, shares, incidence, and who bought what how often."""
+"""What a scenario needs of a market: lines, prices, shares, incidence, and who bought what how often."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy.typing as npt
 import polars as pl
 
 from malles_env.data.coding import Coded, code_tables, number_periods
-from malles_env.data.schema import Tables
 from malles_env.data.settings import BuildSettings
+from malles_env.data.tables import Tables
 from malles_env.data.visits import shopping_weeks
 from malles_env.errors import InvalidInput
 
@@ -23,8 +23,9 @@ class MarketStatistics:
         market: Name.
         category: Group of markets it belongs to.
         lines: One row per line [J], best seller first: product_id, title, brand, private_label, size_value,
-            size_unit, mean_price, price_std, regular_price (money per package), share (of the market's purchases),
-            share_of_lines (sums to 1 over the rows), purchases, households, mean_quantity (packages per purchase).
+            size_unit, mean_price, price_std, regular_price (money per package), share (of the market's
+            purchases), share_of_lines (sums to 1 over the rows), purchases, households, mean_quantity
+            (packages per purchase).
         share_covered: Share of the market's purchases that the rows make up, 0..1.
         num_buyers: Households with at least one purchase.
         incidence: Share of the buyers' shopping weeks in which they bought, 0..1.
@@ -105,11 +106,16 @@ def market_statistics(
         weeks=households["weeks"].to_numpy().astype(np.int32),
         buying_weeks=households["buying_weeks"].to_numpy().astype(np.int32),
         last=households["last"].to_numpy().astype(np.int32),
-        periods=(int(number_periods(tables.transactions)["period"].to_numpy().min()), min(end, coded.num_periods)),
+        periods=(
+            int(number_periods(tables.transactions)["period"].to_numpy().min()),
+            min(end, coded.num_periods),
+        ),
     )
 
 
-def _lines(bought: pl.DataFrame, coded: Coded, tables: Tables, min_share: float, max_lines: int) -> pl.DataFrame:
+def _lines(
+    bought: pl.DataFrame, coded: Coded, tables: Tables, min_share: float, max_lines: int
+) -> pl.DataFrame:
     total = len(bought)
     statistics = bought.group_by("line").agg(
         pl.col("price").mean().alias("mean_price"),
@@ -121,7 +127,9 @@ def _lines(bought: pl.DataFrame, coded: Coded, tables: Tables, min_share: float,
     )
     kept = coded.lines.filter("kept").select("line", "regular_price", product_id="name")
     wanted = ["title", "brand", "private_label", "size_value", "size_unit"]
-    texts = tables.products.select("product_id", *[name for name in wanted if name in tables.products.columns])
+    texts = tables.products.select(
+        "product_id", *[name for name in wanted if name in tables.products.columns]
+    )
     return (
         statistics.join(kept, on="line")
         .filter(pl.col("share") >= min_share)

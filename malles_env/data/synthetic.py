@@ -1,59 +1,18 @@
-"""A synthetic log of purchases with known tastes, in the canonical schema; small, seeded, needs no download."""
+"""A synthetic log of purchases with known tastes, in the canonical schema; small, seeded, offline."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from malles_env.data.schema import Tables
+from malles_env.data.synthetic_truth import Ints, SyntheticTruth, Week, draw_truth, draw_week
+from malles_env.data.tables import Tables
 from malles_env.errors import invalid
 
 _START = datetime(2024, 1, 1)
 _SIZES = (12.0, 16.0, 24.0, 32.0)
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SyntheticTruth:
-    """The tastes the log was drawn from: u_j = alpha - beta log(p / r) + loyalty 1[j = last] + promotion.
-
-    Attributes:
-        markets: Names of the markets [M].
-        product_ids: Products of each market [M][J].
-        alpha: Utility of each product against buying nothing, at its regular price [M, K, J], K classes.
-        beta: Price sensitivity, positive [K].
-        loyalty: Worth of the product bought last [K].
-        promotion: Worth of a display [1 number].
-        regular_price: Regular prices, money [M, J].
-        class_of: Taste class of each household [H].
-        class_weights: Share of each class [K], sums to 1.
-        mean_extra_units: Packages beyond the first follow a Poisson distribution with this mean.
-    """
-
-    markets: tuple[str, ...]
-    product_ids: tuple[tuple[str, ...], ...]
-    alpha: Floats
-    beta: Floats
-    loyalty: Floats
-    promotion: float
-    regular_price: Floats
-    class_of: Ints
-    class_weights: Floats
-    mean_extra_units: float
-
-
-@dataclass(frozen=True)
-class _Week:
-    """Shelf of one period: prices [M, S, J] and displays [M, S, J]."""
-
-    prices: Floats
-    displays: npt.NDArray[np.bool_]
 
 
 def synthetic_transactions(
@@ -69,8 +28,9 @@ def synthetic_transactions(
 ) -> tuple[Tables, SyntheticTruth]:
     """Draw a log of purchases from a latent-class logit with loyalty and an outside option.
 
-    Prices are chain-wide and change by week; about a quarter of the offers is discounted by 10-40%. Households shop
-    in nine weeks of ten, mostly in their own store, and buy from each market at most once a week.
+    Prices are chain-wide and change by week; about a quarter of the offers is discounted by 10-40%.
+    Households shop in nine weeks of ten, mostly in their own store, and buy from each market at most once a
+    week.
 
     Args:
         seed: Seed; the same seed gives the same log.
@@ -88,14 +48,22 @@ def synthetic_transactions(
     Raises:
         InvalidInput: A number below its minimum.
     """
-    sizes = {"num_households": (num_households, 1), "num_weeks": (num_weeks, 1), "num_markets": (num_markets, 1)}
-    sizes |= {"num_products": (num_products, 2), "num_stores": (num_stores, 1), "num_classes": (num_classes, 1)}
+    sizes = {
+        "num_households": (num_households, 1),
+        "num_weeks": (num_weeks, 1),
+        "num_markets": (num_markets, 1),
+    }
+    sizes |= {
+        "num_products": (num_products, 2),
+        "num_stores": (num_stores, 1),
+        "num_classes": (num_classes, 1),
+    }
     for name, (value, least) in sizes.items():
         if value < least:
             raise invalid(name, value, f"a whole number, at least {least}")
     rng = np.random.default_rng(seed)
-    truth = _truth(rng, num_households, num_markets, num_products, num_classes)
-    weeks = [_week(rng, truth, num_stores) for _ in range(num_weeks)]
+    truth = draw_truth(rng, num_households, num_markets, num_products, num_classes)
+    weeks = [draw_week(rng, truth, num_stores) for _ in range(num_weeks)]
     transactions = _transactions(rng, truth, weeks, num_stores)
     offers = _offers(truth, weeks)
     displays = offers.filter("display").select("store_id", "product_id", period="period_start")
@@ -106,39 +74,18 @@ def synthetic_transactions(
             offers if with_offers else None,
             None if with_offers else displays,
             pl.DataFrame({"household_id": [_household(h) for h in range(num_households)]}),
-            {name: f"synthetic {name}" for name in ("transactions", "products", "offers", "promotions", "households")},
+            {
+                name: f"synthetic {name}"
+                for name in ("transactions", "products", "offers", "promotions", "households")
+            },
         ),
         truth,
     )
 
 
-def _truth(rng: np.random.Generator, households: int, markets: int, products: int, classes: int) -> SyntheticTruth:
-    quality = rng.normal(0.0, 0.7, (markets, 1, products)) + rng.normal(0.0, 0.7, (markets, classes, products))
-    weights = np.full(classes, 1.0 / classes)
-    return SyntheticTruth(
-        markets=tuple(f"PANTRY | MARKET {m}" if m < markets - 1 or markets == 1 else f"SNACKS | MARKET {m}" for m in range(markets)),
-        product_ids=tuple(tuple(f"p{m}-{j}" for j in range(products)) for m in range(markets)),
-        # Centred so that a household buys in about a third of its shopping weeks.
-        alpha=quality - 0.9 - np.log(products),
-        beta=np.linspace(1.5, 4.0, classes),
-        loyalty=np.linspace(1.5, 0.5, classes),
-        promotion=0.4,
-        regular_price=np.round(rng.uniform(1.5, 6.0, (markets, products)), 2),
-        class_of=rng.choice(classes, households, p=weights),
-        class_weights=weights,
-        mean_extra_units=0.3,
-    )
-
-
-def _week(rng: np.random.Generator, truth: SyntheticTruth, stores: int) -> _Week:
-    markets, products = truth.regular_price.shape
-    discount = np.where(rng.random((markets, products)) < 0.25, rng.uniform(0.1, 0.4, (markets, products)), 0.0)
-    chain = np.round(truth.regular_price * (1.0 - discount), 2)
-    shown = (discount[:, None, :] > 0) & (rng.random((markets, stores, products)) < 0.5)
-    return _Week(np.repeat(chain[:, None, :], stores, axis=1), shown)
-
-
-def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[_Week], stores: int) -> pl.DataFrame:
+def _transactions(
+    rng: np.random.Generator, truth: SyntheticTruth, weeks: list[Week], stores: int
+) -> pl.DataFrame:
     households, markets = len(truth.class_of), len(truth.markets)
     home = rng.integers(stores, size=households)
     last = np.full((markets, households), -1)
@@ -158,12 +105,14 @@ def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[_
 
 
 def _choose(
-    rng: np.random.Generator, truth: SyntheticTruth, week: _Week, market: int, store: Ints, last: Ints
+    rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints
 ) -> Ints:
     """Return the product each household would buy, -1 for none [H]."""
     kind = truth.class_of
     price, shown = week.prices[market][store], week.displays[market][store]
-    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(price / truth.regular_price[market])
+    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(
+        price / truth.regular_price[market]
+    )
     utility = utility + truth.promotion * shown
     utility += truth.loyalty[kind][:, None] * (np.arange(price.shape[1]) == last[:, None])
     utility = np.concatenate([np.zeros((len(kind), 1)), utility], axis=1)
@@ -173,7 +122,7 @@ def _choose(
 def _rows(
     rng: np.random.Generator,
     truth: SyntheticTruth,
-    week: _Week,
+    week: Week,
     market: int,
     number: int,
     who: Ints,
@@ -236,11 +185,13 @@ def _products(truth: SyntheticTruth) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
-def _offers(truth: SyntheticTruth, weeks: list[_Week]) -> pl.DataFrame:
+def _offers(truth: SyntheticTruth, weeks: list[Week]) -> pl.DataFrame:
     ids = np.array(truth.product_ids)
     markets, products = ids.shape
     stores = weeks[0].prices.shape[1]
-    store = np.broadcast_to(np.array([f"s{s}" for s in range(stores)])[None, :, None], (markets, stores, products))
+    store = np.broadcast_to(
+        np.array([f"s{s}" for s in range(stores)])[None, :, None], (markets, stores, products)
+    )
     parts = []
     for number, week in enumerate(weeks, start=1):
         regular = np.broadcast_to(truth.regular_price[:, None, :], week.prices.shape)

@@ -1,4 +1,4 @@
-"""Visits to a market: the purchases of one line, and a sample of the weeks in which a buyer bought nothing."""
+"""Visits to a market: the purchases of one line, and a sample of a buyer's weeks without one."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def purchase_visits(coded: Coded, settings: BuildSettings) -> pl.DataFrame:
 def buyers(coded: Coded, settings: BuildSettings) -> pl.DataFrame:
     """Return household and market of each buyer: at least one purchase up to `splits.validation_end`.
 
-    A no-purchase visit therefore knows that its household buys in this market at some time up to then, later than
-    the visit perhaps. That is the population a market model is about; it tells nothing on *which* line or *when*,
-    and nothing of the test periods.
+    A no-purchase visit therefore knows that its household buys in this market at some time up to then, later
+    than the visit perhaps. That is the population a market model is about; it tells nothing on *which* line
+    or *when*, and nothing of the test periods.
     """
     known = coded.purchases.filter(pl.col("period") <= settings.splits.validation_end)
     return known.select("household", "market").unique().sort("household", "market")
 
 
 def shopping_weeks(coded: Coded) -> pl.DataFrame:
-    """Return household, period, store (where most was bought), time (first trip) and seen (earlier such weeks)."""
+    """Return household, period, store (of most lines), time (first trip), seen (earlier weeks)."""
     stores = coded.trips.group_by("household", "period", "store").agg(
         pl.col("rows").sum(), pl.col("time").min()
     )
@@ -81,8 +81,8 @@ def sample_idle(
 ) -> pl.DataFrame:
     """Keep no-purchase visits at one rate per market, about `outside_ratio` per purchase.
 
-    The rate is decided on periods up to `splits.validation_end` and each visit's draw depends on its household,
-    market and period alone, so later data never changes what training sees.
+    The rate is decided on periods up to `splits.validation_end` and each visit's draw depends on its
+    household, market and period alone, so later data never changes what training sees.
 
     Args:
         idle: From `idle_visits`.

@@ -84,7 +84,7 @@ def test_a_window_tames_a_negative_slope():
     swings = {}
     for window in (2, 10):
         market = market_of(coupled(-8.0), mean_field=MeanField(window=window), initial_mean_field=[0.51, 0.49])
-        path = [market.step(1.0, True).share[0, 0] for _ in range(200)]
+        path = [market.step(1.0, True).share[0, 0] for _ in range(600)]
         swings[window] = np.std(path[-50:])
     assert swings[2] > 0.1
     assert swings[10] < 1e-6

@@ -1,0 +1,103 @@
+"""The myopic best response: best prices and assortment for this period against the rivals' last ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from malles_agents.ascent import BoolArray, Box, FloatArray, IntArray, climb
+from malles_agents.rules import RuleSeller, best_sellers
+from malles_agents.seat import Seat
+
+CHUNK = 128
+MOST_REMEMBERED = 20_000
+
+
+class BestResponse(RuleSeller):
+    """Knows demand, looks one period ahead, and expects the rivals to repeat their last prices and listings.
+
+    It maximises the expected profit of the coming period with the scenario's own consumers, at the mean field and
+    stock it observes. What it does not see it takes from the scenario: each segment's last purchases are those of
+    the first period. Answers are remembered by what was observed (prices to 0.1% of their range, shares to 0.02), so
+    it stops computing where rivals stand still.
+
+    Args:
+        seat: Whose products it prices; `seat.consumers` are the ones it knows.
+        tolerance: Last price step as a share of each price interval.
+    """
+
+    def __init__(self, seat: Seat, tolerance: float = 1e-3) -> None:
+        super().__init__(seat)
+        self.tolerance = tolerance
+        self.box = Box(seat.price_low, seat.price_high, seat.capacity)
+        self.market = seat.scenario.market(CHUNK, "expected", seat.consumers)
+        self._known: dict[bytes, tuple[FloatArray, BoolArray]] = {}
+        self._last: tuple[FloatArray, BoolArray] | None = None
+
+    def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return the best response of each row, ``(B, J_n)`` each."""
+        seen = self.seat.read(observation)
+        rivals = np.where(seen.listed, seen.prices, self.market.catalog.regular_price)
+        rivals[:, self.seat.products] = 0.0
+        table = np.concatenate([self._rounded(rivals), seen.listed, _coarse(seen.mean_field), seen.stock], axis=1)
+        table[:, rivals.shape[1] + self.seat.products] = 0.0
+        keys = [row.tobytes() for row in np.ascontiguousarray(table)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            self._answer(list(new), np.array(list(new.values())), table)
+        answers = [self._known[key] for key in keys]
+        return np.array([prices for prices, _ in answers]), np.array([listed for _, listed in answers])
+
+    def _rounded(self, prices: FloatArray) -> FloatArray:
+        catalog = self.market.catalog
+        grain = (catalog.price_high - catalog.price_low) / 1000.0
+        return np.round(prices / grain) * grain
+
+    def _answer(self, keys: list[bytes], rows: IntArray, table: FloatArray) -> None:
+        """Compute and remember the best responses to `rows` of `table`."""
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.clear()
+        products = self.market.num_products
+        prices, listed, mean_field, stock = np.split(table[rows], [products, 2 * products, 3 * products], axis=1)
+        game = _Period(self, prices, listed.astype(bool), mean_field, stock)
+        first = self._last is None
+        start = (self.seat.regular_price, best_sellers(self.seat, self.seat.regular_price))
+        from_prices, from_listed = self._last or start
+        shape = (len(rows), len(self.seat.products))
+        found = climb(
+            game.value, self.box, np.broadcast_to(from_prices, shape), np.broadcast_to(from_listed, shape),
+            step=0.2 if first else 0.05, tolerance=self.tolerance,
+            assortments=self.seat.capacity < shape[1] or first,
+        )  # fmt: skip
+        self._last = found.prices[-1].copy(), found.listed[-1].copy()
+        for index, key in enumerate(keys):
+            self._known[key] = found.prices[index], found.listed[index]
+
+
+class _Period:
+    """Expected profit of one period for many candidate actions against the situations in which they are taken."""
+
+    def __init__(
+        self, seller: BestResponse, prices: FloatArray, listed: BoolArray, mean_field: FloatArray, stock: FloatArray
+    ) -> None:
+        self.market, self.seat = seller.market, seller.seat
+        self.prices, self.listed, self.mean_field, self.stock = prices, listed, mean_field, stock
+        self.prices[:, self.seat.products] = self.market.catalog.regular_price[self.seat.products]
+
+    def value(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
+        """Return the seat's profit in money of each candidate in situation ``rows[i]``, shape ``(n,)``."""
+        parts = [slice(i, i + CHUNK) for i in range(0, len(rows), CHUNK)]
+        return np.concatenate([self._play(rows[part], prices[part], listed[part]) for part in parts])
+
+    def _play(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
+        count, own = len(rows), self.seat.products
+        filled = rows[np.minimum(np.arange(CHUNK), count - 1)]
+        all_prices, all_listed = self.prices[filled], self.listed[filled]
+        all_prices[:count, own], all_listed[:count, own] = prices, listed
+        market = self.market
+        market.reset()
+        market.state.mean_field[:], market.state.stock[:] = self.mean_field[filled], self.stock[filled]
+        return market.advance(all_prices, all_listed).seller_profit[:count, self.seat.index]
+
+
+def _coarse(shares: FloatArray) -> FloatArray:
+    return np.round(shares * 50.0) / 50.0

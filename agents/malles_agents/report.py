@@ -1,0 +1,52 @@
+"""Results as people and programs read them: rich tables and plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Summary = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def results_table(results: Summary, *, title: str, currency: str, best: float | None = None, note: str = "") -> Table:
+    """Return the table of seller kinds, best first.
+
+    Args:
+        results: Kind -> measure -> ``mean`` and ``se``.
+        title: Above the table.
+        currency: Unit of profit and surplus.
+        best: Profit of the best stationary action; adds a column with each kind's part of it.
+        note: Below the table.
+    """
+    from rich.table import Table
+
+    table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
+    table.add_column("seller")
+    table.add_column(f"profit per episode ({currency})", justify="right")
+    if best is not None:
+        table.add_column("of best stationary", justify="right")
+    table.add_column("share of units (%)", justify="right")
+    table.add_column(f"surplus per consumer and period ({currency})", justify="right")
+    for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
+        measures = results[kind]
+        cells = [kind, _cell(measures["profit"])]
+        if best is not None:
+            cells.append(f"{measures['profit']['mean'] / best:.3f}")
+        cells += [_cell(measures["share"], 100.0), _cell(measures["surplus"])]
+        table.add_row(*cells, style="bold" if kind in ("ppo", "a2c", "sac", "td3", "dqn") else None)
+    return table
+
+
+def _cell(value: Mapping[str, float], scale: float = 1.0) -> str:
+    """Return mean and standard error with digits that fit the size of the mean."""
+    mean, error = value["mean"] * scale, value["se"] * scale
+    digits = 0 if abs(mean) >= 1000 else 1 if abs(mean) >= 10 else 3
+    return f"{mean:,.{digits}f} ± {error:,.{max(digits, 1)}f}"
+
+
+def as_json(results: Summary, **context: Any) -> dict[str, Any]:
+    """Return results with their context, ready for JSON: ``sellers`` -> kind -> measure -> mean and se."""
+    return {**context, "sellers": {kind: {k: dict(v) for k, v in table.items()} for kind, table in results.items()}}

