@@ -24,6 +24,8 @@ SHARE_FLOOR = 1e-3
 PREFIX_OUTPUTS = ("propensity", "beta", "gamma", "rho", "lambda_", "delta")
 OPTION_OUTPUTS = ("alpha", "popularity", "kappa")
 _PREFIX_START = {"propensity": 0.0, "beta": 1.8, "gamma": 0.5, "rho": 0.3, "lambda_": 0.7, "delta": 0.4}
+_GAIN = {"beta": 4.0, "gamma": 2.0, "rho": 2.0, "lambda_": 2.0, "delta": 2.0}
+"""Outputs the loss is flat in move faster, so that personas and markets come to differ in them."""
 _OPTION_START = {"alpha": 0.0, "popularity": 0.8, "kappa": -0.9}
 
 
@@ -148,6 +150,19 @@ class TasteHeads(nn.Module):
         return torch.cat([shelf.outside[:, None], inside], dim=1)
 
 
+class _Outputs(nn.Linear):
+    """A last layer whose outputs answer to their weights with different gains."""
+
+    gain: torch.Tensor
+
+    def __init__(self, width: int, gain: list[float]) -> None:
+        super().__init__(width, len(gain))
+        self.register_buffer("gain", torch.tensor(gain)[:, None])
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return functional.linear(states, self.weight * self.gain, self.bias)
+
+
 class _Standardize(nn.Module):
     """Fixed shift and scale per dimension; identity until fitted."""
 
@@ -170,7 +185,7 @@ class _Standardize(nn.Module):
 def _read_out(width: int, hidden: int, start: list[float], positive: tuple[str, ...]) -> nn.Sequential:
     """Return standardize -> linear -> SiLU -> linear, whose outputs begin at `start`."""
     names = PREFIX_OUTPUTS if len(start) == len(PREFIX_OUTPUTS) else OPTION_OUTPUTS
-    last = nn.Linear(hidden, len(start))
+    last = _Outputs(hidden, [_GAIN.get(name, 1.0) for name in names])
     raw = [_inverse_softplus(v) if name in positive else v for name, v in zip(names, start, strict=True)]
     nn.init.zeros_(last.weight)
     with torch.no_grad():

@@ -75,10 +75,10 @@ class TasteModel:
 
         return save_model(self, Path(directory))
 
-    def trained_modules(self) -> nn.ModuleDict:
+    def trained_modules(self, *, heads_only: bool = False) -> nn.ModuleDict:
         """Return what training changes: the heads, and the backbone where its weights are our own."""
         parts: dict[str, nn.Module] = {"heads": self.heads}
-        if self.backbone.owned:
+        if self.backbone.owned and not heads_only:
             parts["backbone"] = self.backbone.model
         return nn.ModuleDict(parts)
 

@@ -93,7 +93,7 @@ def align(
         validation: Occasions for early stopping, never the test ones.
         config: Settings.
         out_dir: Folder of the run: ``checkpoints/`` and ``tensorboard/``.
-        source: Frozen readings instead of the live backbone.
+        source: Frozen readings instead of the live backbone; then only the heads are trained.
         resume: Continue the newest checkpoint of `out_dir`; otherwise an old run there is refused.
         show: Show a progress bar.
 
@@ -105,7 +105,7 @@ def align(
     if not resume and store.latest() is not None:
         raise invalid("out_dir", str(out), "a folder without a run, or --resume")
     model.heads.support.fill_(train.promotion_support())
-    modules = model.trained_modules()
+    modules = model.trained_modules(heads_only=source is not None)
     optimizer = _optimizer(modules, config)
     settings = {**config.shaping(), "train": len(train), "validation": len(validation)}
     progress = store.restore(modules, optimizer, settings)

@@ -110,7 +110,7 @@ def _cached_reading(
 
         logger.info("%s reads %d personas and %d products", model, *shape)
         found = TasteModel.load(model).read(personas, products, bought, reference_share)
-        _store(path, found, {"model": str(model), "weights_hash": weights_hash})
+        _store(path, found, json.dumps({"model": str(model), "weights_hash": weights_hash}))
     return found
 
 
@@ -133,14 +133,14 @@ def _load(path: Path, shape: tuple[int, int]) -> TasteReading | None:
     return reading
 
 
-def _store(path: Path, reading: TasteReading, note: dict[str, str]) -> None:
+def _store(path: Path, reading: TasteReading, source: str) -> None:
     """Write the reading so that no reader ever sees half of it."""
     from safetensors.numpy import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        save_file({name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}, temporary, note)
+        save_file({name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}, temporary, {"source": source})
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

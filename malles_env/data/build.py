@@ -165,6 +165,7 @@ def _assemble(
     visits = (
         visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
     )
+    built = coded.markets.gather(visits["market"].unique())
     names = coded.lines.select("line", pl.col("name").alias("product_id"), "regular_price", "reference_share")
     shelves = []
     for i in range(len(parts)):
@@ -173,7 +174,7 @@ def _assemble(
         shelves.append(shelf.select(ALTERNATIVE_COLUMNS.keys()))
         parts[i] = (parts[i][0].clear(), parts[i][1].clear())
     alternatives = pl.concat(shelves).sort("occasion_id", "position")
-    products = _products(tables, coded)
+    products = _products(tables, coded).filter(pl.col("market").is_in(built.implode()))
     categories = products.select("market", "category").unique()
     at = {name: getattr(coded, name).alias(name) for name in ("households", "stores", "markets")}
     occasions = visits.select(

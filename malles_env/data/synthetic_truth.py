@@ -51,6 +51,18 @@ class Week:
 def draw_truth(
     rng: np.random.Generator, households: int, markets: int, products: int, classes: int
 ) -> SyntheticTruth:
+    """Draw tastes and regular prices.
+
+    Args:
+        rng: Source of randomness.
+        households: Number of households H.
+        markets: Number of markets M.
+        products: Products per market J.
+        classes: Taste classes K.
+
+    Returns:
+        The truth.
+    """
     quality = rng.normal(0.0, 0.7, (markets, 1, products)) + rng.normal(
         0.0, 0.7, (markets, classes, products)
     )
@@ -74,6 +86,16 @@ def draw_truth(
 
 
 def draw_week(rng: np.random.Generator, truth: SyntheticTruth, stores: int) -> Week:
+    """Draw the shelf of one period: chain-wide prices, and displays of half the discounted products.
+
+    Args:
+        rng: Source of randomness.
+        truth: The markets.
+        stores: Number of stores S.
+
+    Returns:
+        Prices and displays [M, S, J].
+    """
     markets, products = truth.regular_price.shape
     discount = np.where(
         rng.random((markets, products)) < 0.25, rng.uniform(0.1, 0.4, (markets, products)), 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,11 +19,12 @@ from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes
 
 Demand = Literal["multinomial", "gaussian", "expected", "exact"]
+BOOKS = 8
+"""Arrays from `Outcome.demand` to `Outcome.share`, in that order."""
 DEMANDS: tuple[Demand, ...] = ("multinomial", "gaussian", "expected", "exact")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What happened in one period, fresh arrays. B markets, J products, N sellers; money unless stated.
 
     Attributes:
@@ -156,7 +157,7 @@ class Market:
         tastes = getattr(self.consumers, "tastes", None)
         fast = isinstance(tastes, Tastes) and self.demand != "exact"
         self._coefficients = (
-            coefficients(tastes, population.weights, catalog.regular_price) if fast and tastes is not None else None
+            coefficients(tastes, population, catalog.regular_price) if fast and tastes is not None else None
         )
         self._rules = (
             settings.coupling == "equilibrium",
@@ -292,10 +293,8 @@ class Market:
 
         The environments call this after decoding an action; use `step` for anything that comes from outside.
         """
-        from malles_env.market.settle import FIELDS
-
         batch, products = prices.shape
-        books = np.empty((len(FIELDS), batch, products))
+        books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         if self._coefficients is not None:
@@ -310,7 +309,7 @@ class Market:
             self._return_unserved(prices, listed, books, seen)
         self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
         return Outcome(
-            prices, listed, *books, seller_profit, sums[1] * self.population.size, sums[0], seen, sums[2], sums[3]
+            prices, listed, *books, seller_profit, sums[1], sums[0], seen, sums[2], sums[3]
         )
 
     @property
@@ -333,7 +332,7 @@ class Market:
         weights, inside = self.population.weights, response.probability[:, :, 1:]
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
-        sums[1] = response.surplus @ weights
+        sums[1] = response.surplus @ weights * self.population.size
         self._put_loyalty(self._next_loyalty, np.arange(self.num_markets), response.loyalty)
         buyers, wanted = np.empty_like(prices), np.empty_like(prices)
         if self.demand == "exact":

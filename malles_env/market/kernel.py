@@ -19,6 +19,7 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.lanes import exp_lane, log_lane
 from malles_env.market.mean_field import NOBODY
+from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes
 
 STEP = 4
@@ -45,7 +46,7 @@ class Coefficients(NamedTuple):
     weights: FloatArray
     """Shape ``(S,)``."""
     money: FloatArray
-    """Weight times money per util, shape ``(S,)``."""
+    """Consumers in each segment times money per util, shape ``(S,)``."""
     regular_price: FloatArray
     """Shape ``(J,)``."""
     linear: bool
@@ -53,12 +54,12 @@ class Coefficients(NamedTuple):
     quantities: bool
 
 
-def coefficients(tastes: Tastes, weights: FloatArray, regular_price: FloatArray) -> Coefficients:
+def coefficients(tastes: Tastes, population: Population, regular_price: FloatArray) -> Coefficients:
     """Prepare tastes for the kernel.
 
     Args:
         tastes: Coefficients of S segments over J products.
-        weights: Segment weights, shape ``(S,)``, sum 1.
+        population: Weights of the S segments and number of consumers.
         regular_price: Money, shape ``(J,)``.
 
     Raises:
@@ -79,8 +80,8 @@ def coefficients(tastes: Tastes, weights: FloatArray, regular_price: FloatArray)
         beta=tastes.class_table(tastes.beta),
         slopes=np.stack(slopes),
         bonus=np.expm1(tastes.lambda_),
-        weights=np.ascontiguousarray(weights),
-        money=weights * tastes.money_per_util(regular_price),
+        weights=np.ascontiguousarray(population.weights),
+        money=population.size * population.weights * tastes.money_per_util(regular_price),
         regular_price=np.ascontiguousarray(regular_price),
         linear=linear,
         loyal=bool(np.any(tastes.lambda_ != 0.0)),

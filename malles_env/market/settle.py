@@ -12,7 +12,6 @@ from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.sampling import StateArray, binomial, normal, poisson
 
 EXPECTED, MULTINOMIAL, GAUSSIAN = 0, 1, 2
-FIELDS = ("demand", "units", "lost_sales", "revenue", "cost", "fees", "profit", "share")
 DEMAND, UNITS, LOST, REVENUE, COST, FEES, PROFIT, SHARE = range(8)
 
 

@@ -47,7 +47,7 @@ class BuildChoices:
     population_size: float = 20_000.0
     cost_share: float = 0.65
     box: tuple[float, float] = (0.5, 1.6)
-    fee_share: float = 0.03
+    fee_share: float = 0.04
     model: str = "embedded"
     seed: int = 0
     notes: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
     )
     segments = find_segments(
         buyers, [product["product_id"] for product in products], [line["brand"] for line in lines],
-        [product["title"] for product in products], groups=choices.segments, min_size=choices.min_households,
+        [f"{line['brand']} line {line['letter']}" for line in lines], groups=choices.segments, min_size=choices.min_households,
         seed=choices.seed,
     )  # fmt: skip
     profit = sum(
@@ -147,12 +147,12 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[st
     brand = str(line["brand"])
     seller = brand.replace(" ", "_")
     size = f"{line['size_value']:g} {line['size_unit']}" if line["size_value"] else ""
-    words = choices.unit_words or size
+    words = " ".join(part for part in (brand.capitalize(), choices.unit_words or size) if part)
     low, high = choices.box
     return {
         "product_id": f"{seller}_{line['letter'].lower()}",
         "seller": seller,
-        "title": ", ".join(part for part in (brand.capitalize(), words, f"line {line['letter']}") if part),
+        "title": f"{words}, line {line['letter']}",
         "unit_cost": round(choices.cost_share * line["mean_price"], 2),
         "regular_price": round(line["regular_price"], 2),
         "price_low": round(low * line["mean_price"], 2),

@@ -102,7 +102,7 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     fields = scenario.model_dump(mode="json", exclude_defaults=True)
-    text = yaml.safe_dump(fields, sort_keys=False, width=110, allow_unicode=True)
+    text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
@@ -116,6 +116,15 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     return target
+
+
+class _Dumper(yaml.SafeDumper):
+    """A safe dumper that writes a table of numbers on as few lines as it needs."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        """Represent a mapping, in flow style when it holds numbers only."""
+        numbers = bool(mapping) and all(isinstance(value, (int, float)) for value in dict(mapping).values())
+        return super().represent_mapping(tag, mapping, True if numbers else flow_style)
 
 
 class _Loader(yaml.SafeLoader):

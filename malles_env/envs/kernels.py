@@ -1,0 +1,147 @@
+"""Compiled loops between policies and the market: decode actions, encode observations, sum the sellers' books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+CONTINUOUS, DISCRETE, MONEY = range(3)
+LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money
+PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, TIME, CONSTANT = range(8)  # what an observed number tells
+NOTHING = -1  # marks a padded product slot
+REVENUE, EXPENSE, FEES, PROFIT, UNITS, SHARE, SURPLUS = range(7)  # columns of a ledger
+
+
+@njit(cache=True)
+def first_bad(actions: Any, low: Any, high: Any) -> int:
+    """Return the flat index of the first entry outside its bounds (NaN is), or -1."""
+    batch, sellers, width = actions.shape
+    for b in range(batch):
+        for n in range(sellers):
+            for i in range(width):
+                if not (low[n, i] <= actions[b, n, i] <= high[n, i]):
+                    return (b * sellers + n) * width + i
+    return -1
+
+
+@njit(cache=True)
+def keep_best(score: Any, products: Any, capacity: int, listed: Any) -> None:
+    """Take the worst scored products off one seller's shelf until it fits; of equals the last one goes first."""
+    count = 0
+    for i in range(len(products)):
+        if products[i] >= 0 and listed[products[i]]:
+            count += 1
+    while count > capacity:
+        worst = -1
+        for i in range(len(products)):
+            if products[i] >= 0 and listed[products[i]] and (worst < 0 or score[i] <= score[worst]):
+                worst = i
+        listed[products[worst]] = False
+        count -= 1
+
+
+@njit(cache=True)
+def decode(mode: int, levels: int, actions: Any, low: Any, high: Any, own: Any, shelf: Any, table: Any, prices: Any, listed: Any) -> int:
+    """Turn checked actions into prices and listings.
+
+    Args:
+        mode: CONTINUOUS, DISCRETE or MONEY.
+        levels: Prices of the discrete grid.
+        actions: One row per market and seller, shape ``(B, N, A)``.
+        low: Smallest allowed action, shape ``(N, A)``.
+        high: Largest allowed action, shape ``(N, A)``.
+        own: Product in each of a seller's slots or NOTHING, shape ``(N, W)``.
+        shelf: Capacity, shape ``(N,)``.
+        table: Product constants, shape ``(4, J)``.
+        prices: Filled, money, shape ``(B, J)``.
+        listed: Filled, shape ``(B, J)``.
+
+    Returns:
+        -1, or the flat index of the first action out of bounds; then nothing was filled.
+    """
+    bad = first_bad(actions, low, high)
+    if bad >= 0:
+        return bad
+    slots = own.shape[1]
+    score = np.empty(slots)
+    for b in range(len(actions)):
+        for n in range(len(own)):
+            for i in range(slots):
+                j = own[n, i]
+                if j == NOTHING:
+                    continue
+                a = actions[b, n, i]
+                if mode == CONTINUOUS:
+                    price = table[LOW, j] + 0.5 * (a + 1.0) * table[SPAN, j]
+                    score[i] = actions[b, n, slots + i]
+                    listed[b, j] = score[i] > 0.0
+                elif mode == DISCRETE:
+                    listed[b, j] = a > 0.0
+                    price = table[LOW, j] + table[SPAN, j] * (a - 1.0) / (levels - 1.0)
+                    price = price if listed[b, j] else table[REGULAR, j]
+                else:
+                    price = a
+                    listed[b, j] = actions[b, n, slots + i] > 0.0
+                prices[b, j] = min(max(price, table[LOW, j]), table[LOW, j] + table[SPAN, j])
+                if mode != CONTINUOUS:
+                    score[i] = prices[b, j] - table[COST, j]
+            keep_best(score, own[n], shelf[n], listed[b])
+    return -1
+
+
+@njit(cache=True)
+def encode(prices: Any, listed: Any, units: Any, stock: Any, mean_field: Any, period: Any, cycles: float, table: Any, scales: Any, kinds: Any, where: Any, out: Any) -> None:
+    """Write the observation of every seat in every market.
+
+    Args:
+        prices: Last asked, money, shape ``(B, J)``.
+        listed: Last shelf, shape ``(B, J)``.
+        units: Last sold, shape ``(B, J)``.
+        stock: On hand, shape ``(B, J)``.
+        mean_field: Shares that consumers will see, shape ``(B, J)``.
+        period: Periods played, shape ``(B,)``.
+        cycles: Periods of an episode.
+        table: Product constants, shape ``(4, J)``.
+        scales: Per product: highest price, starting stock, units that show as one half; shape ``(3, J)``.
+        kinds: What each observed number tells, shape ``(D,)``.
+        where: Its product or NOTHING, or the number itself for CONSTANT, shape ``(N, D)``.
+        out: Filled, shape ``(B, N, D)``.
+    """
+    batch, seats, size = out.shape
+    facts = np.empty((CONSTANT, prices.shape[1]))
+    for b in range(batch):
+        for j in range(prices.shape[1]):
+            scaled = 2.0 * (prices[b, j] - table[LOW, j]) / table[SPAN, j] - 1.0
+            facts[PRICE, j] = min(max(scaled, -1.0), 1.0) if listed[b, j] else 0.0
+            facts[LISTED, j] = 1.0 if listed[b, j] else 0.0
+            facts[UNIT_COST, j] = min(table[COST, j] / scales[0, j], 1.0)
+            facts[STOCK, j] = stock[b, j] / scales[1, j] if 0.0 < scales[1, j] < np.inf else 1.0
+            facts[SALES, j] = units[b, j] / (units[b, j] + scales[2, j])
+            facts[MEAN_FIELD, j] = min(mean_field[b, j], 1.0)
+            facts[TIME, j] = min(period[b] / cycles, 1.0)
+        for n in range(seats):
+            for i in range(size):
+                place = where[n, i]
+                if kinds[i] == CONSTANT:
+                    out[b, n, i] = place
+                else:
+                    out[b, n, i] = facts[kinds[i], place] if place != NOTHING else 0.0
+
+
+@njit(cache=True)
+def keep_books(revenue: Any, cost: Any, fees: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any) -> None:
+    """Write what each seller took and gave in a period: columns REVENUE to SURPLUS of `out`, shape ``(B, N, 7)``."""
+    out[:] = 0.0
+    for b in range(len(out)):
+        for j in range(len(seller_of)):
+            row = out[b, seller_of[j]]
+            row[REVENUE] += revenue[b, j]
+            row[EXPENSE] += cost[b, j]
+            row[FEES] += fees[b, j]
+            row[PROFIT] += revenue[b, j] - cost[b, j] - fees[b, j]
+            row[UNITS] += units[b, j]
+            row[SHARE] += share[b, j]
+        for n in range(out.shape[1]):
+            out[b, n, SURPLUS] = surplus[b]

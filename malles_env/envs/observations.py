@@ -1,0 +1,209 @@
+"""What a seller sees: named blocks of numbers with known bounds, and the way back to money and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from malles_env.envs import kernels as k
+from malles_env.envs.seats import NOTHING, Seats
+from malles_env.errors import invalid
+from malles_env.market.arrays import FloatArray
+
+ObservationMode = Literal["flat", "dict"]
+Monitoring = Literal["full", "prices", "own"]
+MONITORING: tuple[Monitoring, ...] = ("full", "prices", "own")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring numbers of an observation that tell the same thing.
+
+    Attributes:
+        name: Key in dict observations.
+        start, size: Place in the flat observation.
+        low, high: Bounds.
+        unit: What 1 means.
+    """
+
+    name: str
+    start: int
+    size: int
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def slice(self) -> slice:
+        """Its place in the flat observation."""
+        return slice(self.start, self.start + self.size)
+
+
+# name -> (what it tells, lowest value, unit); all highest values are 1
+FIELDS = {
+    "price": (k.PRICE, -1.0, "place in the price box; 0 where not listed"),
+    "listed": (k.LISTED, 0.0, "1 = was on the shelf"),
+    "cost": (k.UNIT_COST, 0.0, "unit cost / highest price"),
+    "stock": (k.STOCK, 0.0, "share of the starting stock left"),
+    "sales": (k.SALES, 0.0, "units / (units + consumers / J)"),
+    "mean_field": (k.MEAN_FIELD, 0.0, "purchase share that consumers will see"),
+}
+
+
+class Layout:
+    """The observation of every seat: which number stands where.
+
+    Blocks, in order (W slots per seat, N seats; slots without a product hold 0):
+
+    ``own_price, own_listed, own_cost, own_stock, own_sales`` (W each) of the last period (costs are constant;
+    stock only if the catalog limits any), ``rivals_price, rivals_listed`` ((N - 1) W each; with monitoring ``full``
+    also ``rivals_cost, rivals_stock, rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with
+    ``own``), ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
+
+    Args:
+        seats: Who owns what.
+        size: Number of consumers.
+        monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or ``"own"``.
+
+    Raises:
+        InvalidInput: Another `monitoring`.
+    """
+
+    def __init__(self, seats: Seats, size: float, monitoring: Monitoring = "prices") -> None:
+        if monitoring not in MONITORING:
+            raise invalid("monitoring", monitoring, ", ".join(MONITORING))
+        self.seats, self.monitoring = seats, monitoring
+        catalog = seats.catalog
+        typical = np.full(catalog.num_products, size / catalog.num_products)
+        self.scales = np.ascontiguousarray([catalog.price_high, catalog.stock, typical])
+        blocks: list[Block] = []
+        kinds: list[np.ndarray] = []
+        where: list[np.ndarray] = []
+        for name, kind, low, unit, places in self._parts():
+            start = blocks[-1].start + blocks[-1].size if blocks else 0
+            blocks.append(Block(name, start, places.shape[1], low, 1.0, unit))
+            kinds.append(np.full(places.shape[1], kind))
+            where.append(places)
+        self.blocks = tuple(blocks)
+        self.kinds, self.where = np.concatenate(kinds), np.ascontiguousarray(np.hstack(where))
+        self._state_kinds, self._state_where = self._state_places()
+
+    def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
+        seats, slots = self.seats, self.seats.slots
+        limited = bool(np.isfinite(seats.catalog.stock).any())
+        known = [name for name in FIELDS if name != "mean_field" and (name != "stock" or limited)]
+        parts = [(f"own_{name}", *FIELDS[name], seats.view[:, :slots]) for name in known]
+        if self.monitoring != "own" and seats.count > 1:
+            public = known if self.monitoring == "full" else ["price", "listed"]
+            parts += [(f"rivals_{name}", *FIELDS[name], seats.view[:, slots:]) for name in public]
+        felt = seats.view[:, :slots] if self.monitoring == "own" else seats.view
+        first = np.zeros((seats.count, 1), dtype=np.int64)
+        return [
+            *parts,
+            ("mean_field", *FIELDS["mean_field"], felt),
+            ("time", k.TIME, 0.0, "periods played / max_cycles", first),
+            ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
+        ]
+
+    def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
+        products = np.arange(self.seats.catalog.num_products)
+        kinds = [np.full(len(products), FIELDS[name][0]) for name in FIELDS]
+        where = [products] * len(FIELDS)
+        return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
+
+    @property
+    def size(self) -> int:
+        """D, numbers in a flat observation."""
+        return len(self.kinds)
+
+    def __getitem__(self, name: str) -> slice:
+        """Return the place of a block in the flat observation.
+
+        Raises:
+            InvalidInput: There is no such block.
+        """
+        for block in self.blocks:
+            if block.name == name:
+                return block.slice
+        raise invalid("observation block", name, ", ".join(block.name for block in self.blocks))
+
+    def space(self, mode: ObservationMode) -> spaces.Space[Any]:
+        """Return a new observation space.
+
+        Raises:
+            InvalidInput: `mode` is neither ``"flat"`` nor ``"dict"``.
+        """
+        if mode == "flat":
+            low = np.concatenate([np.full(block.size, block.low) for block in self.blocks])
+            return spaces.Box(low.astype(np.float32), np.float32(1.0), dtype=np.float32)
+        if mode == "dict":
+            return spaces.Dict({b.name: spaces.Box(b.low, b.high, (b.size,), np.float32) for b in self.blocks})
+        raise invalid("observation_mode", mode, "flat, dict")
+
+    def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the blocks of flat observation(s) ``(..., D)`` by name, as views."""
+        return {block.name: flat[..., block.slice] for block in self.blocks}
+
+    @property
+    def state_space(self) -> spaces.Box:
+        """A new space of `ParallelEnv.state`: price, listed, cost, stock, sales, mean field of all J, then time."""
+        low = np.where(self._state_kinds == k.PRICE, -1.0, 0.0).astype(np.float32)
+        return spaces.Box(low, np.float32(1.0), dtype=np.float32)
+
+    def encode(
+        self, prices: np.ndarray, listed: np.ndarray, units: np.ndarray, stock: np.ndarray, mean_field: np.ndarray,
+        period: np.ndarray, cycles: float, *, state: bool = False,
+    ) -> np.ndarray:  # fmt: skip
+        """Return fresh observations of all seats ``(B, N, D)``, or with `state` the global view ``(B, 1, 6 J + 1)``.
+
+        Args:
+            prices: Last asked, money, ``(B, J)``.
+            listed: Last shelf, ``(B, J)``.
+            units: Last sold, ``(B, J)``.
+            stock: On hand, ``(B, J)``.
+            mean_field: Shares consumers will see, ``(B, J)``.
+            period: Periods played, ``(B,)``.
+            cycles: Periods of an episode.
+            state: Whether to describe the whole market instead of what each seat sees.
+        """
+        kinds, where = (self._state_kinds, self._state_where) if state else (self.kinds, self.where)
+        out = np.empty((len(prices), *where.shape), dtype=np.float32)
+        k.encode(
+            prices, listed, units, stock, mean_field, period, cycles, self.seats.table, self.scales, kinds, where, out
+        )
+        return out
+
+    def read(self, observation: np.ndarray, seat: int) -> dict[str, FloatArray]:
+        """Return what flat observation(s) of a seat say, in physical units and the catalog's order.
+
+        Args:
+            observation: Shape ``(D,)`` or ``(B, D)``.
+            seat: Whose.
+
+        Returns:
+            ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
+            ``stock`` (units), ``mean_field`` (share), each ``(..., J)`` with NaN (False) where not visible, and
+            ``time`` of shape ``(...)``.
+        """
+        flat = np.asarray(observation, dtype=np.float64)
+        shown = {name: self._gather(flat, name, seat) for name in ("price", "listed", "sales", "stock", "mean_field")}
+        low, span = self.seats.table[0], self.seats.table[1]
+        full = self.seats.catalog.stock
+        sales = shown["sales"]
+        return {
+            "price": low + 0.5 * (shown["price"] + 1.0) * span,
+            "listed": shown["listed"] > 0.5,
+            "sales": np.round(sales * self.scales[2] / np.maximum(1.0 - sales, 1e-7), 2),
+            "stock": np.where(np.isfinite(full), shown["stock"] * np.where(np.isfinite(full), full, 0.0), np.inf),
+            "mean_field": shown["mean_field"],
+            "time": flat[..., self["time"].start],
+        }
+
+    def _gather(self, flat: FloatArray, name: str, seat: int) -> FloatArray:
+        values = np.full((*flat.shape[:-1], self.seats.catalog.num_products), np.nan)
+        places = np.flatnonzero((self.kinds == FIELDS[name][0]) & (self.where[seat] != NOTHING))
+        values[..., self.where[seat, places]] = flat[..., places]
+        return values

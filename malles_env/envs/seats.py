@@ -1,0 +1,69 @@
+"""Which product stands in which slot of a seller's actions and observations."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from malles_env.errors import invalid
+from malles_env.market import Catalog
+from malles_env.market.arrays import FloatArray, IntArray
+
+NOTHING = -1
+
+
+class Seats:
+    """The N seats at a market, one per seller of the catalog, in its order.
+
+    Every seat has W slots, W being the largest number of products that one seller owns; a seller with fewer leaves
+    its last slots empty. So all seats share their spaces, and one policy can serve every seat.
+
+    Attributes:
+        agents: ``"seller_0"`` to ``"seller_<N-1>"``; seller n of the catalog plays ``"seller_n"``.
+        own: Product in each slot, or -1, shape ``(N, W)``.
+        view: The same, own slots first, then those of the next sellers in a circle, shape ``(N, N * W)``.
+        table: Lowest price, width of the price box, unit cost, regular price held in the box; money, ``(4, J)``.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        products = [catalog.products_of(n) for n in range(catalog.num_sellers)]
+        self.slots = max(len(indices) for indices in products)
+        self.own = np.full((catalog.num_sellers, self.slots), NOTHING, dtype=np.int64)
+        for n, indices in enumerate(products):
+            self.own[n, : len(indices)] = indices
+        self.view = np.stack([np.roll(self.own, -n, axis=0).reshape(-1) for n in range(catalog.num_sellers)])
+        self.agents = tuple(f"seller_{n}" for n in range(catalog.num_sellers))
+        low, high = catalog.price_low, catalog.price_high
+        regular = np.clip(catalog.regular_price, low, high)
+        self.table = np.ascontiguousarray([low, high - low, catalog.unit_cost, regular])
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.agents)
+
+    def products(self, seat: int) -> IntArray:
+        """Return the products of a seat, shape ``(J_n,)``."""
+        return self.own[seat][self.own[seat] != NOTHING]
+
+    def index(self, agent: str) -> int:
+        """Return the number of a seat.
+
+        Raises:
+            InvalidInput: There is no such agent.
+        """
+        if agent not in self.agents:
+            raise invalid("agent", agent, ", ".join(self.agents))
+        return self.agents.index(agent)
+
+    @cached_property
+    def usual(self) -> tuple[FloatArray, np.ndarray]:
+        """Regular prices (money) and the shelf of largest margins at them, both ``(J,)``."""
+        margin, listed = self.table[3] - self.table[2], np.zeros(self.catalog.num_products, dtype=bool)
+        for n in range(self.count):
+            products = self.products(n)
+            best = products[np.argsort(-margin[products], kind="stable")]
+            listed[best[: self.catalog.shelf[n]]] = True
+        return self.table[3].copy(), listed

@@ -1,0 +1,136 @@
+"""Prints scenarios for people: tables of sellers, products, segments, and the settings beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from malles_env.scenarios.entries import AlignedEntry, SegmentEntry
+from malles_env.scenarios.schema import Scenario
+
+
+def overview(scenarios: Iterable[Scenario]) -> Table:
+    """Return one row per scenario."""
+    table = _table("Scenario", "What it is", "Sellers", "Products", "Segments", "Consumers", right=(2, 3, 4))
+    for scenario in scenarios:
+        counts = (len(scenario.sellers), len(scenario.products), len(scenario.segments))
+        table.add_row(scenario.name, scenario.title, *map(str, counts), _kind(scenario))
+    return table
+
+
+def full_view(scenario: Scenario) -> RenderableType:
+    """Return everything a person may want to know of a scenario."""
+    return Group(*_blocks(scenario))
+
+
+def _blocks(scenario: Scenario) -> Iterator[RenderableType]:
+    yield Text(f"{scenario.title or scenario.name} ({scenario.name})", style="bold")
+    if scenario.description:
+        yield Text(scenario.description.strip())
+    yield Text("")
+    yield _sellers(scenario)
+    yield _products(scenario)
+    yield _segments(scenario)
+    yield _settings(scenario)
+    yield from _list("Notes", scenario.notes)
+    yield from _list("Sources", scenario.sources)
+    yield from _list("Licence", (scenario.licence,) if scenario.licence else ())
+    yield from _list("Made by", (scenario.made_by,) if scenario.made_by else ())
+
+
+def _sellers(scenario: Scenario) -> Table:
+    table = _table("Agent", "Seller", "Name", "Products", "May list", right=(3, 4), title="Sellers")
+    for n, seller in enumerate(scenario.sellers):
+        owned = sum(product.seller == seller.name for product in scenario.products)
+        most = owned if seller.capacity is None else min(seller.capacity, owned)
+        table.add_row(f"seller_{n}", seller.name, seller.title or seller.name, str(owned), str(most))
+    return table
+
+
+def _products(scenario: Scenario) -> Table:
+    table = _table(
+        "Product", "Title", "Seller", "Unit cost", "Regular", "Price bounds", "Listing fee", "Share", "Stock",
+        right=(3, 4, 5, 6, 7, 8), title=f"Products (money in {scenario.currency}; fees per {scenario.period})",
+    )  # fmt: skip
+    for product in scenario.products:
+        share, stock = product.reference_share, product.stock
+        table.add_row(
+            product.product_id,
+            product.title or product.product_id,
+            product.seller,
+            f"{product.unit_cost:.2f}",
+            f"{product.regular_price:.2f}",
+            f"{product.price_low:.2f} - {product.price_high:.2f}",
+            f"{product.listing_fee:g}",
+            "" if share is None else f"{share:.1%}",
+            "unlimited" if stock is None else f"{stock:g}",
+        )
+    return table
+
+
+def _segments(scenario: Scenario) -> Table:
+    table = _table("Segment", "Weight", "Last bought", "Persona", right=(1,), title="Segments")
+    total = sum(segment.weight for segment in scenario.segments)
+    for segment in scenario.segments:
+        weight = f"{segment.weight / total:.1%}"
+        table.add_row(segment.name, weight, _loyalty(segment), segment.description)
+    return table
+
+
+def _loyalty(segment: SegmentEntry) -> str:
+    ranked = sorted(segment.loyalty.items(), key=lambda pair: -pair[1])[:2]
+    return ", ".join(f"{name} {share:.0%}" for name, share in ranked) or "nothing yet"
+
+
+def _settings(scenario: Scenario) -> Table:
+    table = Table(title="Market", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    field = scenario.mean_field
+    felt = f"{field.shares} shares of the last {field.window} periods"
+    felt = f"{field.shares} shares of the same period" if field.coupling == "equilibrium" else felt
+    rows = {
+        "Consumers": f"{scenario.population_size:,.0f} per {scenario.period}, {_kind(scenario)}",
+        "Tastes": _tastes(scenario),
+        "Mean field": f"{field.coupling}: {felt}",
+        "Episode": f"{scenario.max_cycles} periods of one {scenario.period}"
+        if scenario.period != "period"
+        else f"{scenario.max_cycles} periods",
+        "Reward": f"profit / {scenario.reward_scale:g} {scenario.currency}",
+    }
+    for name, words in rows.items():
+        table.add_row(name, words)
+    return table
+
+
+def _kind(scenario: Scenario) -> str:
+    consumers = scenario.consumers
+    return f"aligned ({consumers.model})" if isinstance(consumers, AlignedEntry) else "logit"
+
+
+def _tastes(scenario: Scenario) -> str:
+    consumers = scenario.consumers
+    if not isinstance(consumers, AlignedEntry):
+        return f"given in the file, {consumers.tastes.price_transform} price"
+    words = f"read by {consumers.model} from purchase histories in {consumers.market}"
+    if consumers.calibrate == "none" or consumers.purchase_rate is None:
+        return words
+    return f"{words}; level fitted to the shares above and a purchase rate of {consumers.purchase_rate:.1%}"
+
+
+def _list(title: str, lines: Iterable[str]) -> Iterator[RenderableType]:
+    lines = list(lines)
+    if lines:
+        yield Text(f"\n{title}", style="italic")
+    for line in lines:
+        table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+        table.add_row("-", line.strip())
+        yield table
+
+
+def _table(*columns: str, right: tuple[int, ...] = (), title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i in right else "left", overflow="fold")
+    return table

@@ -1,0 +1,67 @@
+"""Histories count what lies strictly before the visit, recomputed here row by row."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from malles_env.data.occasions import Occasions
+from malles_env.data.tables import Tables
+
+
+def _past(tables: Tables, row: dict[str, object]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    own = tables.transactions.filter(pl.col("household_id") == row["household_id"])
+    trips = own.filter(pl.col("period") < row["period"])
+    market = own.join(tables.products.select("product_id", "market"), on="product_id").filter(
+        pl.col("market") == row["market"]
+    )
+    # Synthetic households shop once a week: strictly before is an earlier period.
+    return trips, market.filter(pl.col("period") < row["period"]).sort("timestamp")
+
+
+@pytest.mark.parametrize("chosen", [True, False], ids=["purchase", "no purchase"])
+def test_own_history_is_strictly_before(tables: Tables, occasions: Occasions, chosen: bool) -> None:
+    picked = occasions.occasions.filter((pl.col("chosen") > 0) == chosen).sample(60, seed=1)
+    total = 0
+    for row in picked.iter_rows(named=True):
+        trips, past = _past(tables, row)
+        shelf = occasions.alternatives.filter(pl.col("occasion_id") == row["occasion_id"])
+        counts = dict(past.group_by("product_id").len().iter_rows())
+        assert dict(shelf.select("product_id", "bought").iter_rows()) == {
+            name: counts.get(name, 0) for name in shelf["product_id"]
+        }
+        assert row["history_total"] == len(past)
+        assert row["weeks_seen"] == trips["period"].n_unique()
+        last = past["product_id"].to_list()[-1:]
+        assert shelf.filter("last")["product_id"].to_list() == [
+            name for name in last if name in shelf["product_id"]
+        ]
+        total += len(past)
+    assert total > 100
+
+
+def test_share_is_the_trailing_window_before_the_period(tables: Tables, occasions: Occasions) -> None:
+    sold = tables.transactions.join(tables.products.select("product_id", "market"), on="product_id")
+    for row in occasions.occasions.sample(30, seed=2).iter_rows(named=True):
+        window = sold.filter(
+            (pl.col("market") == row["market"])
+            & pl.col("period").is_between(row["period"] - 8, row["period"] - 1)
+        )
+        shelf = occasions.alternatives.filter(pl.col("occasion_id") == row["occasion_id"])
+        for product, share in shelf.select("product_id", "share").iter_rows():
+            assert share == pytest.approx((window["product_id"] == product).mean())
+
+
+def test_reference_figures_use_training_and_validation_only(tables: Tables, occasions: Occasions) -> None:
+    known = tables.transactions.filter(pl.col("period") <= 40).join(
+        tables.products.select("product_id", "market"), on="product_id"
+    )
+    figures = occasions.alternatives.select("product_id", "regular_price", "reference_share").unique()
+    assert len(figures) == len(occasions.products)
+    for product, regular, share in figures.iter_rows():
+        market = known.filter(pl.col("product_id") == product)["market"][0]
+        rows = known.filter(pl.col("market") == market)
+        assert share == pytest.approx((rows["product_id"] == product).mean())
+        assert regular == pytest.approx(
+            rows.filter(pl.col("product_id") == product)["regular_price"].median()
+        )

@@ -1,0 +1,95 @@
+"""The no-purchase option: who has such visits, in which weeks, and at what rate they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from malles_env.data.build import build_occasions
+from malles_env.data.occasions import Occasions
+from malles_env.data.settings import BuildSettings
+from malles_env.data.tables import Tables
+
+
+@pytest.fixture(scope="module")
+def thinned(tables: Tables, settings: BuildSettings) -> Occasions:
+    return build_occasions(tables, dataclasses.replace(settings, outside_ratio=0.25))
+
+
+def _bought(tables: Tables) -> pl.DataFrame:
+    return tables.transactions.join(tables.products.select("product_id", "market"), on="product_id")
+
+
+def test_no_purchase_visits_are_shopping_weeks_of_buyers_without_a_purchase(
+    tables: Tables, occasions: Occasions
+) -> None:
+    idle = occasions.occasions.filter(pl.col("chosen") == 0)
+    bought = _bought(tables)
+    key = ["household_id", "market", "period"]
+    assert len(idle) > 1000
+    assert idle.join(bought, on=key, how="semi").is_empty()
+    assert idle.join(tables.transactions, on=["household_id", "store_id", "period"], how="anti").is_empty()
+    known = bought.filter(pl.col("period") <= 40)
+    assert idle.join(known, on=["household_id", "market"], how="anti").is_empty()
+    assert (idle["quantity"] == 0).all()
+    assert idle["buyer"].all()
+    assert idle.select(key).is_duplicated().sum() == 0
+
+
+def test_purchases_tell_line_and_quantity(tables: Tables, occasions: Occasions) -> None:
+    purchases = occasions.occasions.filter(pl.col("chosen") > 0)
+    named = purchases.join(
+        occasions.alternatives,
+        left_on=["occasion_id", "chosen"],
+        right_on=["occasion_id", "position"],
+        how="inner",
+    )
+    assert len(named) == len(purchases)
+    matched = named.join(
+        tables.transactions, on=["household_id", "period", "store_id", "product_id"], how="inner"
+    )
+    assert len(matched) == len(purchases)
+    assert (matched["quantity"] == matched["quantity_right"]).all()
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_rate_and_its_logarithm(tables: Tables, settings: BuildSettings, ratio: float) -> None:
+    built = build_occasions(tables, dataclasses.replace(settings, outside_ratio=ratio))
+    known = built.occasions.filter(pl.col("period") <= 40)
+    weeks = (
+        tables.transactions.select("household_id", "period")
+        .unique()
+        .filter(pl.col("period").is_between(5, 40))
+    )
+    for market in built.markets:
+        rows = known.filter(pl.col("market") == market)
+        idle, bought = (rows["chosen"] == 0).sum(), (rows["chosen"] > 0).sum()
+        assert idle == pytest.approx(ratio * bought, abs=4 * math.sqrt(ratio * bought))
+        offset = rows["log_sampling"].unique().to_list()
+        assert len(offset) == 1
+        # The offset turns the kept visits back into the true incidence among the buyers' shopping weeks.
+        purchases = _bought(tables).filter((pl.col("market") == market) & pl.col("period").is_between(5, 40))
+        buyers = _bought(tables).filter((pl.col("market") == market) & (pl.col("period") <= 40))
+        shopped = weeks.join(buyers.select("household_id").unique(), on="household_id", how="semi")
+        truth = len(purchases.select("household_id", "period").unique()) / len(shopped)
+        assert bought / (bought + idle * math.exp(-offset[0])) == pytest.approx(truth, abs=1e-9)
+
+
+def test_a_lower_rate_keeps_a_subset(occasions: Occasions, thinned: Occasions) -> None:
+    key = ["household_id", "market", "period"]
+    few = thinned.occasions.filter(pl.col("chosen") == 0).select(key)
+    many = occasions.occasions.filter(pl.col("chosen") == 0).select(key)
+    assert 0 < len(few) < len(many)
+    assert few.join(many, on=key, how="anti").is_empty()
+
+
+def test_positions_carry_no_information(occasions: Occasions) -> None:
+    """Were lines listed in a fixed order, the position of the choice would tell its popularity."""
+    rows = occasions.alternatives.filter(pl.col("product_id") == "p0-0")["position"].to_numpy()
+    counts = np.bincount(rows)[1:]
+    expected = len(rows) / len(counts)
+    assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
