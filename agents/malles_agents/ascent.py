@@ -22,11 +22,13 @@ class Box:
 
     Attributes:
         low, high: Price bounds in money, shape ``(J,)``.
+        cost: Unit costs in money, shape ``(J,)``; only hints at prices for products that are new on the shelf.
         capacity: Most products listed at once.
     """
 
     low: FloatArray
     high: FloatArray
+    cost: FloatArray
     capacity: int
 
 
@@ -158,30 +160,39 @@ def _try(value: Objective, box: Box, state: Climb, rows: IntArray, candidates: F
 
 def _move_assortment(value: Objective, box: Box, state: Climb) -> BoolArray:
     """Make the best single add, drop or swap of each row, new products at a few prices; say which rows moved."""
-    levels = np.linspace(0.15, 0.85, 5)
-    rows, prices, listed = [], [], []
-    for row in range(len(state.prices)):
-        for shelf, new in neighbours(state.listed[row], box.capacity):
-            for level in levels if new >= 0 else levels[:1]:
-                at = state.prices[row].copy()
-                if new >= 0:
-                    at[new] = box.low[new] + level * (box.high[new] - box.low[new])
-                rows.append(row)
-                prices.append(at)
-                listed.append(shelf)
     moved = np.zeros(len(state.prices), dtype=bool)
-    if not rows:
+    tried = [_assortment_moves(box, prices, listed) for prices, listed in zip(state.prices, state.listed, strict=True)]
+    owner = np.repeat(np.arange(len(tried)), [len(prices) for prices, _ in tried])
+    if not len(owner):
         return moved
-    owner, tried, shelves = np.array(rows, dtype=np.int64), np.array(prices), np.array(listed)
-    values = value(owner, tried, shelves)
+    prices, listed = np.concatenate([p for p, _ in tried]), np.concatenate([on for _, on in tried])
+    values = value(owner, prices, listed)
     state.evaluations += len(values)
     for row in range(len(moved)):
         mine = np.flatnonzero(owner == row)
         best = mine[values[mine].argmax()]
         if values[best] > state.value[row] + 1e-9 + 1e-6 * abs(state.value[row]):
-            state.prices[row], state.listed[row], state.value[row] = tried[best], shelves[best], values[best]
+            state.prices[row], state.listed[row], state.value[row] = prices[best], listed[best], values[best]
             moved[row] = True
     return moved
+
+
+def _assortment_moves(box: Box, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """Return neighbouring assortments ``(M, J)`` with prices: new products across their box and at the shelf's mark-up."""
+    margin = np.mean((prices - box.cost)[listed])
+    relative = np.mean((prices / np.maximum(box.cost, 1e-9))[listed])
+    hints = [box.cost + margin, box.cost * relative]
+    hints += [box.low + level * (box.high - box.low) for level in np.linspace(0.15, 0.85, 5)]
+    all_prices, all_listed = [], []
+    for shelf, new in neighbours(listed, box.capacity):
+        for hint in hints if new >= 0 else hints[:1]:
+            at = prices.copy()
+            if new >= 0:
+                at[new] = np.clip(hint[new], box.low[new], box.high[new])
+            all_prices.append(at)
+            all_listed.append(shelf)
+    shape = (len(all_prices), len(prices))
+    return np.array(all_prices).reshape(shape), np.array(all_listed, dtype=bool).reshape(shape)
 
 
 def neighbours(listed: BoolArray, capacity: int) -> list[tuple[BoolArray, int]]:

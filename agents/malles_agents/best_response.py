@@ -28,7 +28,7 @@ class BestResponse(RuleSeller):
     def __init__(self, seat: Seat, tolerance: float = 1e-3) -> None:
         super().__init__(seat)
         self.tolerance = tolerance
-        self.box = Box(seat.price_low, seat.price_high, seat.capacity)
+        self.box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
         self.market = seat.scenario.market(CHUNK, "expected", seat.consumers)
         self._known: dict[bytes, tuple[FloatArray, BoolArray]] = {}
         self._last: tuple[FloatArray, BoolArray] | None = None

@@ -51,7 +51,7 @@ def load_model(algorithm: str, path: Path, env: Any = None, **replaced: Any) -> 
         raise CorruptFile(f"{path}: cannot be read as a {algorithm} policy ({reason[:160]})") from None
 
 
-def load_policy(algorithm: str, path: Path, seat: Seat) -> BaseAlgorithm:
+def load_policy(algorithm: str, path: Path, seat: Seat) -> Any:
     """Load a trained policy to play in `seat`.
 
     Raises:
@@ -59,14 +59,25 @@ def load_policy(algorithm: str, path: Path, seat: Seat) -> BaseAlgorithm:
         MissingResource: No such file.
         CorruptFile: The file cannot be read.
     """
+    from gymnasium import spaces
+
     model = load_model(algorithm, path, lr_schedule=_no_rate, learning_rate=0.0, clip_range=_no_rate)
-    for name, found, wanted in (
-        ("observation space", model.observation_space, seat.observation_space),
-        ("action space", model.action_space, seat.action_space),
-    ):
-        if found.shape != wanted.shape or type(found) is not type(wanted):
-            raise invalid(f"{name} of {path}", found, f"{wanted}, that of {seat.agent} in {seat.scenario.name}")
-    return model
+    found = model.action_space
+    single = isinstance(found, spaces.Discrete)
+    if single:
+        found = spaces.MultiDiscrete([int(found.n)])
+    _must_match("observation space", path, model.observation_space, seat.observation_space, seat)
+    _must_match("action space", path, found, seat.action_space, seat)
+    if not single:
+        return model
+    from malles_agents.single_choice import OneChoice
+
+    return OneChoice(model)
+
+
+def _must_match(name: str, path: Path, found: Any, wanted: Any, seat: Seat) -> None:
+    if type(found) is not type(wanted) or found.shape != wanted.shape:
+        raise invalid(f"{name} of {path}", found, f"{wanted}, that of {seat.agent} in {seat.scenario.name}")
 
 
 def _no_rate(progress: float) -> float:

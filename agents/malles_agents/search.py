@@ -135,7 +135,7 @@ def search(
         loaded, agent, rivals, num_markets=num_markets, max_cycles=max_cycles, consumers=consumers
     )
     seat = value.seat
-    box = Box(seat.price_low, seat.price_high, seat.capacity)
+    box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
     prices, listed, tried = _starts(value, box, seat, finalists, np.random.default_rng(seed))
     top = climb(value, box, prices, listed)
     best = int(top.value.argmax())

@@ -112,10 +112,10 @@ def train(
 
     torch.set_num_threads(run.threads)
     out = Path(out)
-    _claim(run, out, resume)
+    _check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
-    consumers = consumers or scenario.build_consumers(run.model)
-    env, arguments = _prepare(run, scenario, consumers)
+    env, arguments = _prepare(run, scenario, consumers or scenario.build_consumers(run.model))
+    write_json(out / "config.json", asdict(run))
     start = newest_good(out / "checkpoints", say) if resume else None
     model = _model(run, env, arguments, out, start)
     env.seed(_first_seed(run.seed, model.num_timesteps))
@@ -136,11 +136,10 @@ def _first_seed(seed: int, steps_done: int) -> int:
     return seed * SEEDS_PER_RUN + part * SEEDS_PER_PART
 
 
-def _claim(run: Run, out: Path, resume: bool) -> None:
-    """Write the run's configuration into `out`, or check that the one there is the same."""
+def _check_folder(run: Run, out: Path, resume: bool) -> None:
+    """Refuse a folder that holds another run, or this one when not resuming."""
     path = out / "config.json"
     if not path.exists():
-        write_json(path, asdict(run))
         return
     if not resume:
         raise InvalidInput(f"{out}: holds a run already; go on with --resume or choose another --out")
@@ -148,7 +147,6 @@ def _claim(run: Run, out: Path, resume: bool) -> None:
     for name, value in asdict(run).items():
         if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
-    write_json(path, asdict(run))
 
 
 def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[Any, dict[str, Any]]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from malles_env.alignment.locate import cache_dir
 from malles_env.alignment.packing import TextEncoder
 from malles_env.alignment.storage import (
-    cache_dir,
     file_hash,
     new_directory,
     read_json,

@@ -12,6 +12,7 @@ from torch import nn
 from malles_env.alignment.backbones import Backbone, embedded_from, load_backbone
 from malles_env.alignment.card import render_card
 from malles_env.alignment.heads import TasteHeads
+from malles_env.alignment.locate import locate
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.packing import TextEncoder
 from malles_env.alignment.storage import (
@@ -24,10 +25,8 @@ from malles_env.alignment.storage import (
     write_text,
 )
 from malles_env.alignment.text import TEXT_VERSION
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile
 
-WEIGHTS = Path(__file__).parent / "weights"
-"""Where the shipped models lie."""
 _LLAMA_KEYS = (
     "vocab_size",
     "hidden_size",
@@ -38,11 +37,6 @@ _LLAMA_KEYS = (
     "max_position_embeddings",
     "tie_word_embeddings",
 )
-
-
-def shipped_models() -> list[str]:
-    """Return the names of the models that ship with the package."""
-    return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
 
 
 def save_model(model: TasteModel, directory: Path) -> str:
@@ -63,15 +57,7 @@ def save_model(model: TasteModel, directory: Path) -> str:
 
 def load_model(name: str | Path) -> TasteModel:
     """Load a model by shipped name or directory; see `TasteModel.load`."""
-    directory = WEIGHTS / str(name) if str(name) in shipped_models() else Path(name)
-    if (directory / "model" / "config.json").is_file():  # a run of `malles align`
-        directory = directory / "model"
-    if not (directory / "config.json").is_file():
-        shipped = ", ".join(shipped_models()) or "none"
-        raise MissingResource(
-            f"taste model {str(name)!r}: no such model; shipped are: {shipped}; "
-            "a directory made by `malles align --out DIRECTORY` works too"
-        )
+    directory = locate(name)
     config = read_json(directory / "config.json")
     _verify(directory, config)
     backbone = _load_backbone(directory, config)

@@ -27,7 +27,7 @@ def shipped_models() -> list[str]:
 
 
 def locate(name: str | Path) -> Path:
-    """Return the directory of a taste model, given a shipped name or a directory (a run of `malles align` too).
+    """Return the directory of a taste model, given a shipped name or a directory (also a run's).
 
     Raises:
         MissingResource: There is no such model; the message lists the shipped ones.

@@ -10,10 +10,10 @@ import torch
 
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.heads import TasteHeads
+from malles_env.alignment.locate import cache_dir
 from malles_env.alignment.model import States, TasteModel
 from malles_env.alignment.packing import Request
 from malles_env.alignment.storage import (
-    cache_dir,
     read_json,
     read_tensors,
     text_hash,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,15 +16,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from malles_env.errors import CorruptFile, MissingResource
-
-
-def cache_dir() -> Path:
-    """Return the user cache, ``$MALLES_CACHE`` when set."""
-    if chosen := os.environ.get("MALLES_CACHE"):
-        return Path(chosen)
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("malles-env"))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -101,6 +91,15 @@ def file_hash(path: Path) -> str:
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the sha256 of named tensors, in hex."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ from malles_env.alignment.packing import Request
 from malles_env.alignment.prediction import Prediction, predict
 from malles_env.alignment.readings import ReadingTable, make_readings
 from malles_env.alignment.sampling import SCENARIO_MARKETS, Sample, draw, draw_test
+from malles_env.alignment.storage import tensors_hash
 from malles_env.alignment.trainer import AlignConfig, align
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class AlignJob:
         train: Training sample.
         validation: Sample for early stopping.
         config: Settings of the trainer.
+        refit: Settings of a second phase on frozen readings of the trained backbone, heads only; None skips
+            it. Price responses are a small part of the loss: with the words settled, the heads find them in
+            minutes with large batches.
         command: The command line, for the card.
         resume: Continue the run in `out`.
     """
@@ -51,6 +55,7 @@ class AlignJob:
     train: Sample
     validation: Sample
     config: AlignConfig
+    refit: AlignConfig | None = None
     command: str = ""
     resume: bool = True
 
@@ -122,6 +127,8 @@ def run_job(
     progress = align(
         model, train, validation, job.config, job.out, source=source, resume=job.resume, show=show
     )
+    if job.refit is not None and source is None:
+        refit_heads(model, train, validation, job.refit, job.out / "refit", show=show)
     model.card = _card(job, train, validation, progress)
     model.save(job.out / "model")
     return model, progress
@@ -137,6 +144,24 @@ def _frozen(
     model = TasteModel.untrained(backbone, seed=job.config.seed)
     model.heads.calibrate(table.prefix, table.option)
     return model, table
+
+
+def refit_heads(
+    model: TasteModel,
+    train: TasteData,
+    validation: TasteData,
+    config: AlignConfig,
+    out: Path,
+    *,
+    show: bool = True,
+) -> Progress:
+    """Train the heads on, with the backbone's readings frozen; resumable like the first phase."""
+    table = make_readings(
+        model.backbone,
+        merged_requests([train, validation]),
+        directory=out / "readings" / tensors_hash(model.backbone.model.state_dict())[:16],
+    )
+    return align(model, train, validation, config, out, source=table, show=show)
 
 
 def merged_requests(data: list[TasteData]) -> list[Request]:

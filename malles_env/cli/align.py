@@ -38,6 +38,9 @@ def align_command(
     ),
     occasions: OccasionsOption = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps at most.")] = None,
+    refit_steps: Annotated[
+        int, typer.Option(help="Steps of the heads alone afterwards (embedded only).")
+    ] = 600,
     batch_size: Annotated[int, typer.Option(help="Occasions per step.")] = 256,
     per_focus: Annotated[int | None, typer.Option(help="Training occasions per scenario market.")] = None,
     per_other: Annotated[int | None, typer.Option(help="Training occasions per other market.")] = None,
@@ -78,7 +81,10 @@ def align_command(
         weights=Weights(),
     )
     data = _load(occasions)
-    job = AlignJob(backbone, out, train, validation, config, _command_line(), resume)
+    refit = (
+        replace(config, steps=refit_steps, batch_size=1024, head_learning_rate=3e-3) if refit_steps else None
+    )
+    job = AlignJob(backbone, out, train, validation, config, refit, _command_line(), resume)
     model, progress = run_job(job, data, reading=_reading_progress() if frozen else None)
     if test_limit:
         report = judge(model, data, limit=test_limit)

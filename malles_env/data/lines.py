@@ -73,9 +73,7 @@ def _group(listed: pl.DataFrame, size_tolerance: float, price_tolerance: float) 
     names: list[str] = []
     family: tuple[object, ...] = ()
     leaders: list[_Line] = []
-    for *kin, product, size, price in listed.select(
-        *_FAMILY, "product_id", "size_value", "price"
-    ).iter_rows():
+    for *kin, product, size, price in listed.select(*_FAMILY, "product_id", "size_value", "price").iter_rows():
         if tuple(kin) != family:
             family, leaders = tuple(kin), []
         own = next((x for x in leaders if x.takes(size, price, size_tolerance, price_tolerance)), None)

@@ -119,9 +119,7 @@ def _swap(fresh: Path, folder: Path) -> None:
 
 def _check(folder: Path, head: Any, frames: dict[str, pl.DataFrame]) -> None:
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise CorruptFile(
-            f"{folder / 'meta.json'}: got another format than {FORMAT}; build the occasions again"
-        )
+        raise CorruptFile(f"{folder / 'meta.json'}: got another format than {FORMAT}; build the occasions again")
     for name, columns in _TABLES.items():
         frame = frames[name]
         if dict(frame.schema) != columns:

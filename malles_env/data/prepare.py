@@ -69,9 +69,7 @@ def prepare_complete_journey(
     try:
         return Occasions.load(folder)
     except MissingResource:
-        _LOG.info(
-            "building choice occasions (%s)", "all markets" if wanted is None else f"{len(wanted)} markets"
-        )
+        _LOG.info("building choice occasions (%s)", "all markets" if wanted is None else f"{len(wanted)} markets")
     except CorruptFile as error:
         _LOG.warning("building choice occasions again: %s", error)
     tables = load_complete_journey(wanted, folder=source, splits=settings.splits)

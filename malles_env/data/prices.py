@@ -69,9 +69,7 @@ def others_median(cells: Ints, households: Ints, prices: Floats, num_households:
     others = (price[np.minimum(start + low, last)] + price[np.minimum(start + high, last)]) / 2
     pairs = votes["cell"].to_numpy() * num_households + votes["household"].to_numpy()
     order = np.argsort(pairs)
-    return OthersMedian(
-        median, Lookup(pairs[order], np.where(left > 0, others, np.nan)[order]), num_households
-    )
+    return OthersMedian(median, Lookup(pairs[order], np.where(left > 0, others, np.nan)[order]), num_households)
 
 
 class OthersPrices:

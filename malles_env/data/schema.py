@@ -53,9 +53,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "timestamp": Column(_TIME, "local time of the trip, e.g. 2017-03-01 18:30:00"),
         "store_id": Column(_TEXT, "seller or channel; may be one constant", check=_some_text),
         "product_id": Column(_TEXT, "joins products", check=_some_text),
-        "quantity": Column(
-            pl.Int32(), "whole packages, at least 1 (leave weighed goods out)", check=_from_one
-        ),
+        "quantity": Column(pl.Int32(), "whole packages, at least 1 (leave weighed goods out)", check=_from_one),
         "unit_price": Column(
             _REAL, "money per package after store discounts, before coupons; above 0", check=_positive
         ),
@@ -66,9 +64,7 @@ TABLES: dict[str, dict[str, Column]] = {
             nullable=True,
             check=_positive,
         ),
-        "coupon_value": Column(
-            _REAL, "money per line, at least 0", required=False, nullable=True, check=_not_negative
-        ),
+        "coupon_value": Column(_REAL, "money per line, at least 0", required=False, nullable=True, check=_not_negative),
         "period": Column(
             pl.Int32(),
             "number of the period, at least 1; without it weeks from Monday are counted",
@@ -102,13 +98,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "store_id": Column(_TEXT, "joins transactions", check=_some_text),
         "product_id": Column(_TEXT, "joins products", check=_some_text),
         "period_start": Column(pl.Int32(), "first period of the offer, at least 1", check=_from_one),
-        "period_end": Column(
-            pl.Int32(), "last period of the offer, not before period_start", check=_from_one
-        ),
+        "period_end": Column(pl.Int32(), "last period of the offer, not before period_start", check=_from_one),
         "unit_price": Column(_REAL, "money per package, above 0", check=_positive),
-        "regular_price": Column(
-            _REAL, "money per package, above 0", required=False, nullable=True, check=_positive
-        ),
+        "regular_price": Column(_REAL, "money per package, above 0", required=False, nullable=True, check=_positive),
         "in_stock": Column(_FLAG, "false: cannot be bought; default true", required=False, nullable=True),
         "display": Column(_FLAG, "shown on a display; default false", required=False, nullable=True),
         "feature_ad": Column(_FLAG, "in the leaflet; default false", required=False, nullable=True),

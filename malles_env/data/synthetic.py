@@ -74,18 +74,14 @@ def synthetic_transactions(
             offers if with_offers else None,
             None if with_offers else displays,
             pl.DataFrame({"household_id": [_household(h) for h in range(num_households)]}),
-            {
-                name: f"synthetic {name}"
-                for name in ("transactions", "products", "offers", "promotions", "households")
-            },
+            {name: f"synthetic {name}" for name in ("transactions", "products", "offers", "promotions", "households")},
         ),
         truth,
     )
 
 
-def _transactions(
-    rng: np.random.Generator, truth: SyntheticTruth, weeks: list[Week], stores: int
-) -> pl.DataFrame:
+def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[Week], stores: int) ->
+pl.DataFrame:
     households, markets = len(truth.class_of), len(truth.markets)
     home = rng.integers(stores, size=households)
     last = np.full((markets, households), -1)
@@ -104,16 +100,13 @@ def _transactions(
     return pl.concat(parts).sort("timestamp", "basket_id", "product_id")
 
 
-def _choose(
-    rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints
-) -> Ints:
+def _choose(rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints)
+-> Ints:
     """Return the product each household would buy, -1 for none [H]."""
     kind = truth.class_of
     price, shown = week.prices[market][store], week.displays[market][store]
-    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(
-        price / truth.regular_price[market]
-    )
-    utility = utility + truth.promotion * shown
+    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(price /
+    truth.regular_price[market]) utility = utility + truth.promotion * shown
     utility += truth.loyalty[kind][:, None] * (np.arange(price.shape[1]) == last[:, None])
     utility = np.concatenate([np.zeros((len(kind), 1)), utility], axis=1)
     return np.argmax(utility + rng.gumbel(size=utility.shape), axis=1) - 1
@@ -189,9 +182,7 @@ def _offers(truth: SyntheticTruth, weeks: list[Week]) -> pl.DataFrame:
     ids = np.array(truth.product_ids)
     markets, products = ids.shape
     stores = weeks[0].prices.shape[1]
-    store = np.broadcast_to(
-        np.array([f"s{s}" for s in range(stores)])[None, :, None], (markets, stores, products)
-    )
+    store = np.broadcast_to(np.array([f"s{s}" for s in range(stores)])[None, :, None], (markets, stores, products))
     parts = []
     for number, week in enumerate(weeks, start=1):
         regular = np.broadcast_to(truth.regular_price[:, None, :], week.prices.shape)

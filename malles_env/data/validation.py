@@ -56,9 +56,7 @@ def _cast_column(frame: pl.DataFrame, name: str, rule: Column, source: str) -> p
             values = values.set(values != values.round(0), None)
         return values.cast(rule.dtype, strict=False)
     except pl.exceptions.PolarsError as error:
-        raise InvalidInput(
-            f"{source}: column {name}: got type {values.dtype}; allowed: {rule.meaning}"
-        ) from error
+        raise InvalidInput(f"{source}: column {name}: got type {values.dtype}; allowed: {rule.meaning}") from error
 
 
 def _cast_time(values: pl.Series) -> pl.Series:

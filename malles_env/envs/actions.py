@@ -21,11 +21,14 @@ SLACK = 1e-6  # of a price in dict mode, relative: float32 cannot hold every bou
 class Actions:
     """Spaces, checks, decoding and encoding of the actions of all seats.
 
-    * ``continuous``: ``Box(-1, 1, (2 W,), float32)``: W prices, linear in each product's price box, then W listing
-      scores. A score above 0 lists the product; beyond the shelf capacity the best scores stay, of equals the first.
-    * ``discrete``: ``MultiDiscrete``, per slot 0 = not listed, 1 to m = a grid of m prices from the lowest to the
-      highest. Beyond capacity the products with the largest price minus unit cost stay, of equals the first.
-    * ``dict``: ``{"price": Box in money (J_n,), "listed": MultiBinary(J_n)}``; beyond capacity as in ``discrete``.
+    * ``continuous``: ``Box(-1, 1, (2 W,), float32)``: W prices, linear in each product's price box, then W
+      listing scores. A score above 0 lists the product; beyond the shelf capacity the best scores stay, of
+      equals the first.
+    * ``discrete``: ``MultiDiscrete``, per slot 0 = not listed, 1 to m = a grid of m prices from the lowest to
+      the highest. Beyond capacity the products with the largest price minus unit cost stay, of equals the
+      first.
+    * ``dict``: ``{"price": Box in money (J_n,), "listed": MultiBinary(J_n)}``; beyond capacity as in
+      ``discrete``.
 
     Slots in which a seat has no product (see `Seats`) are checked like the others and then ignored.
 
@@ -48,6 +51,7 @@ class Actions:
         self.low, self.high = self._bounds()
         self._spaces = {agent: self._space(n) for n, agent in enumerate(seats.agents)}
         self._kind = MODES[mode]
+        self._dtypes = "iu" if mode == "discrete" else "fiu"
 
     def _bounds(self) -> tuple[FloatArray, FloatArray]:
         seats, shape = self.seats, (self.seats.count, self.width)
@@ -101,10 +105,23 @@ class Actions:
             self._put_dict(rows, seat, action)
             return
         array = action if type(action) is np.ndarray else _as_array(self.seats.agents[seat], action)
-        kinds = "iub" if self.mode == "discrete" else "fiu"
-        if array.dtype.kind not in kinds or array.shape not in ((self.width,), (len(rows), self.width)):
-            self._refuse(seat, array)
+        if array.dtype.kind not in self._dtypes or array.shape not in (
+            (self.width,),
+            (len(rows), self.width),
+        ):
+            self._refuse(self.seats.agents[seat], array, (self.width,))
         rows[:, seat] = array
+
+    def put_all(self, rows: FloatArray, actions: Any) -> None:
+        """Write the actions of all seats into `rows`; both have shape ``(B, N, A)``.
+
+        Raises:
+            InvalidInput: A wrong shape or kind.
+        """
+        array = np.asarray(actions)
+        if array.shape != rows.shape or array.dtype.kind not in self._dtypes:
+            self._refuse("all sellers", array, rows.shape)
+        rows[...] = array
 
     def _put_dict(self, rows: FloatArray, seat: int, action: Any) -> None:
         agent, count = self.seats.agents[seat], len(self.seats.products(seat))
@@ -117,12 +134,10 @@ class Actions:
                 raise invalid(f"action of {agent}[{key!r}]", action[key], allowed)
             rows[:, seat, start : start + count] = array
 
-    def _refuse(self, seat: int, array: np.ndarray) -> None:
-        found = f"{array.dtype} of shape {array.shape}"
+    def _refuse(self, who: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         kind = "whole numbers" if self.mode == "discrete" else "real numbers"
-        raise InvalidInput(
-            f"action of {self.seats.agents[seat]}: got {found}; allowed: {kind} of shape ({self.width},)"
-        )
+        found = f"{array.dtype} of shape {array.shape}"
+        raise InvalidInput(f"action of {who}: got {found}; allowed: {kind} of shape {shape}")
 
     def decode(self, rows: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return prices (money) and listings, each ``(B, J)``, fresh.
@@ -178,6 +193,23 @@ class Actions:
         action[..., :count] = 2.0 * share - 1.0
         action[..., self.seats.slots : self.seats.slots + count] = np.where(shelf, 1.0, -1.0)
         return action
+
+    def masks(self, seat: int, stock: FloatArray) -> BoolArray:
+        """Return which discrete choices of a seat make sense, flat, shape ``(W * (m + 1),)``.
+
+        Args:
+            seat: Whose.
+            stock: On hand in its market, shape ``(J,)``.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        if self.mode != "discrete":
+            raise invalid("action_masks in action_mode", self.mode, "discrete")
+        open_ = np.ones((self.width, self.levels + 1), dtype=np.bool_)
+        own = self.seats.own[seat]
+        open_[(own == NOTHING) | (stock[own] <= 0.0), 1:] = False
+        return open_.reshape(-1)
 
 
 def _as_array(name: str, action: Any) -> np.ndarray:

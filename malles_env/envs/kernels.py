@@ -1,4 +1,4 @@
-"""Compiled loops between policies and the market: decode actions, encode observations, sum the sellers' books."""
+"""Compiled loops between policies and market: decode actions, encode observations, sum the sellers' books."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def first_bad(actions: Any, low: Any, high: Any) -> int:
 
 @njit(cache=True)
 def keep_best(score: Any, products: Any, capacity: int, listed: Any) -> None:
-    """Take the worst scored products off one seller's shelf until it fits; of equals the last one goes first."""
+    """Take the worst scored products off one seller's shelf until it fits; of equals the last goes first."""
     count = 0
     for i in range(len(products)):
         if products[i] >= 0 and listed[products[i]]:
@@ -43,7 +43,18 @@ def keep_best(score: Any, products: Any, capacity: int, listed: Any) -> None:
 
 
 @njit(cache=True)
-def decode(mode: int, levels: int, actions: Any, low: Any, high: Any, own: Any, shelf: Any, table: Any, prices: Any, listed: Any) -> int:
+def decode(
+    mode: int,
+    levels: int,
+    actions: Any,
+    low: Any,
+    high: Any,
+    own: Any,
+    shelf: Any,
+    table: Any,
+    prices: Any,
+    listed: Any,
+) -> int:
     """Turn checked actions into prices and listings.
 
     Args:
@@ -92,7 +103,20 @@ def decode(mode: int, levels: int, actions: Any, low: Any, high: Any, own: Any, 
 
 
 @njit(cache=True)
-def encode(prices: Any, listed: Any, units: Any, stock: Any, mean_field: Any, period: Any, cycles: float, table: Any, scales: Any, kinds: Any, where: Any, out: Any) -> None:
+def encode(
+    prices: Any,
+    listed: Any,
+    units: Any,
+    stock: Any,
+    mean_field: Any,
+    period: Any,
+    cycles: float,
+    table: Any,
+    scales: Any,
+    kinds: Any,
+    where: Any,
+    out: Any,
+) -> None:
     """Write the observation of every seat in every market.
 
     Args:
@@ -131,8 +155,10 @@ def encode(prices: Any, listed: Any, units: Any, stock: Any, mean_field: Any, pe
 
 
 @njit(cache=True)
-def keep_books(revenue: Any, cost: Any, fees: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any) -> None:
-    """Write what each seller took and gave in a period: columns REVENUE to SURPLUS of `out`, shape ``(B, N, 7)``."""
+def keep_books(
+    revenue: Any, cost: Any, fees: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any
+) -> None:
+    """Write each seller's books of a period: columns REVENUE to SURPLUS of `out`, shape ``(B, N, 7)``."""
     out[:] = 0.0
     for b in range(len(out)):
         for j in range(len(seller_of)):

@@ -59,14 +59,16 @@ class Layout:
     Blocks, in order (W slots per seat, N seats; slots without a product hold 0):
 
     ``own_price, own_listed, own_cost, own_stock, own_sales`` (W each) of the last period (costs are constant;
-    stock only if the catalog limits any), ``rivals_price, rivals_listed`` ((N - 1) W each; with monitoring ``full``
-    also ``rivals_cost, rivals_stock, rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with
-    ``own``), ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
+    stock only if the catalog limits any), ``rivals_price, rivals_listed`` ((N - 1) W each; with monitoring
+    ``full`` also ``rivals_cost, rivals_stock, rivals_sales``; with ``own`` none), ``mean_field`` (N W, own
+    slots first; W with ``own``), ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next
+    seller first.
 
     Args:
         seats: Who owns what.
         size: Number of consumers.
-        monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or ``"own"``.
+        monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or
+            ``"own"``.
 
     Raises:
         InvalidInput: Another `monitoring`.
@@ -149,15 +151,23 @@ class Layout:
 
     @property
     def state_space(self) -> spaces.Box:
-        """A new space of `ParallelEnv.state`: price, listed, cost, stock, sales, mean field of all J, then time."""
+        """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time."""
         low = np.where(self._state_kinds == k.PRICE, -1.0, 0.0).astype(np.float32)
         return spaces.Box(low, np.float32(1.0), dtype=np.float32)
 
     def encode(
-        self, prices: np.ndarray, listed: np.ndarray, units: np.ndarray, stock: np.ndarray, mean_field: np.ndarray,
-        period: np.ndarray, cycles: float, *, state: bool = False,
-    ) -> np.ndarray:  # fmt: skip
-        """Return fresh observations of all seats ``(B, N, D)``, or with `state` the global view ``(B, 1, 6 J + 1)``.
+        self,
+        prices: np.ndarray,
+        listed: np.ndarray,
+        units: np.ndarray,
+        stock: np.ndarray,
+        mean_field: np.ndarray,
+        period: np.ndarray,
+        cycles: float,
+        *,
+        state: bool = False,
+    ) -> np.ndarray:
+        """Return observations of all seats ``(B, N, D)``, or with `state` the global view ``(B, 1, 6 J + 1)``.
 
         Args:
             prices: Last asked, money, ``(B, J)``.
@@ -172,7 +182,18 @@ class Layout:
         kinds, where = (self._state_kinds, self._state_where) if state else (self.kinds, self.where)
         out = np.empty((len(prices), *where.shape), dtype=np.float32)
         k.encode(
-            prices, listed, units, stock, mean_field, period, cycles, self.seats.table, self.scales, kinds, where, out
+            prices,
+            listed,
+            units,
+            stock,
+            mean_field,
+            period,
+            cycles,
+            self.seats.table,
+            self.scales,
+            kinds,
+            where,
+            out,
         )
         return out
 
@@ -185,8 +206,8 @@ class Layout:
 
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
-            ``stock`` (units), ``mean_field`` (share), each ``(..., J)`` with NaN (False) where not visible, and
-            ``time`` of shape ``(...)``.
+            ``stock`` (units), ``mean_field`` (share), each ``(..., J)`` with NaN (False) where not visible,
+            and ``time`` of shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
         shown = {name: self._gather(flat, name, seat) for name in ("price", "listed", "sales", "stock", "mean_field")}
@@ -196,7 +217,7 @@ class Layout:
         return {
             "price": low + 0.5 * (shown["price"] + 1.0) * span,
             "listed": shown["listed"] > 0.5,
-            "sales": np.round(sales * self.scales[2] / np.maximum(1.0 - sales, 1e-7), 2),
+            "sales": sales * self.scales[2] / np.maximum(1.0 - sales, 1e-7),
             "stock": np.where(np.isfinite(full), shown["stock"] * np.where(np.isfinite(full), full, 0.0), np.inf),
             "mean_field": shown["mean_field"],
             "time": flat[..., self["time"].start],

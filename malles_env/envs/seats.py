@@ -16,14 +16,15 @@ NOTHING = -1
 class Seats:
     """The N seats at a market, one per seller of the catalog, in its order.
 
-    Every seat has W slots, W being the largest number of products that one seller owns; a seller with fewer leaves
-    its last slots empty. So all seats share their spaces, and one policy can serve every seat.
+    Every seat has W slots, W being the largest number of products that one seller owns; a seller with fewer
+    leaves its last slots empty. So all seats share their spaces, and one policy can serve every seat.
 
     Attributes:
         agents: ``"seller_0"`` to ``"seller_<N-1>"``; seller n of the catalog plays ``"seller_n"``.
         own: Product in each slot, or -1, shape ``(N, W)``.
         view: The same, own slots first, then those of the next sellers in a circle, shape ``(N, N * W)``.
-        table: Lowest price, width of the price box, unit cost, regular price held in the box; money, ``(4, J)``.
+        table: Lowest price, width of the price box, unit cost, regular price held in the box; money, ``(4,
+            J)``.
     """
 
     def __init__(self, catalog: Catalog) -> None:

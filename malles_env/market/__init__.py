@@ -1,10 +1,11 @@
 """The physics of a market period: choice, coupling, demand, stock and money. NumPy and Numba only."""
 
 from malles_env.market.catalog import Catalog, Product
-from malles_env.market.engine import Demand, Market, MarketState, Outcome
+from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
+from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
 
 __all__ = [

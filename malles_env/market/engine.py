@@ -3,86 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.asking import find_response, whole_sizes
 from malles_env.market.catalog import Catalog
-from malles_env.market.mean_field import NOBODY, MeanField
-from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.mean_field import MeanField
+from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
+from malles_env.market.state import BOOKS, DEMANDS, Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
-
-Demand = Literal["multinomial", "gaussian", "expected", "exact"]
-BOOKS = 8
-"""Arrays from `Outcome.demand` to `Outcome.share`, in that order."""
-DEMANDS: tuple[Demand, ...] = ("multinomial", "gaussian", "expected", "exact")
-
-
-class Outcome(NamedTuple):
-    """What happened in one period, fresh arrays. B markets, J products, N sellers; money unless stated.
-
-    Attributes:
-        prices, listed: The actions as played, shape ``(B, J)``.
-        demand: Units that consumers wanted; ``units`` those they got; ``lost_sales`` the difference, ``(B, J)``.
-        revenue, cost, fees, profit: Per product, ``(B, J)``; profit = revenue - cost - fees.
-        share: Purchase shares of the period as the mean field counts them, ``(B, J)``.
-        seller_profit: Sum over each seller's products, ``(B, N)``.
-        consumer_surplus: Sum over all consumers, up to a constant, ``(B,)``.
-        outside: Share of consumers who chose to buy nothing (probability), ``(B,)``.
-        mean_field: The shares that consumers felt in this period, ``(B, J)``.
-        residual, iterations: Of the equilibrium coupling's fixed point, ``(B,)``; 0 when lagged.
-    """
-
-    prices: FloatArray
-    listed: BoolArray
-    demand: FloatArray
-    units: FloatArray
-    lost_sales: FloatArray
-    revenue: FloatArray
-    cost: FloatArray
-    fees: FloatArray
-    profit: FloatArray
-    share: FloatArray
-    seller_profit: FloatArray
-    consumer_surplus: FloatArray
-    outside: FloatArray
-    mean_field: FloatArray
-    residual: FloatArray
-    iterations: FloatArray
-
-
-@dataclass(slots=True)
-class MarketState:
-    """Everything a batch of markets carries from period to period; copy it to take a snapshot.
-
-    Attributes:
-        stock: Units on hand, ``(B, J)``.
-        mean_field: The shares consumers will see next, ``(B, J)``.
-        window: The shares of the last W periods, ``(B, W, J)``.
-        period: Periods since the last reset, ``(B,)``.
-        streams: Random stream of each market, ``(B, 4)``.
-        loyalty: In blocks of markets, ``(blocks, S, J + 1, lanes)``; read it through `Market.loyalty`.
-    """
-
-    stock: FloatArray
-    mean_field: FloatArray
-    window: FloatArray
-    period: IntArray
-    streams: np.ndarray
-    loyalty: FloatArray
-
-    def copy(self) -> MarketState:
-        """Return an independent copy."""
-        return MarketState(
-            self.stock.copy(), self.mean_field.copy(), self.window.copy(), self.period.copy(),
-            self.streams.copy(), self.loyalty.copy(),
-        )  # fmt: skip
 
 
 @cache
@@ -168,7 +103,12 @@ class Market:
         )
         mode = {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(self.demand, MULTINOMIAL)
         self._terms = Terms(
-            catalog.unit_cost, catalog.listing_fee, catalog.seller_of, population.size, mode, settings.shares == "buyers"
+            catalog.unit_cost,
+            catalog.listing_fee,
+            catalog.seller_of,
+            population.size,
+            mode,
+            settings.shares == "buyers",
         )
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -200,9 +140,7 @@ class Market:
     def _put_loyalty(self, blocks: FloatArray, markets: IntArray, values: FloatArray) -> None:
         blocks[markets // self._lanes, :, :, markets % self._lanes] = values
 
-    def reset(
-        self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None
-    ) -> None:
+    def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes.
 
         Args:
@@ -300,17 +238,20 @@ class Market:
         if self._coefficients is not None:
             state, play = self.state, _compiled(self._lanes)
             short = play(
-                prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field, state.window,
-                state.period, state.streams, state.loyalty, self._next_loyalty, books, sums, seen, seller_profit,
+                prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
+                state.window, state.period, state.streams, state.loyalty, self._next_loyalty, books, sums, seen,
+                seller_profit,
             )  # fmt: skip
         else:
             short = self._ask(prices, listed, books, sums, seen, seller_profit)
         if short and self._tracks_loyalty:
             self._return_unserved(prices, listed, books, seen)
         self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
+        demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
-            prices, listed, *books, seller_profit, sums[1], sums[0], seen, sums[2], sums[3]
-        )
+            prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
+        )  # fmt: skip
 
     @property
     def _tracks_loyalty(self) -> bool:
@@ -328,7 +269,9 @@ class Market:
 
         state = self.state
         offer = self._offer(prices, listed & (state.stock > 0), state.mean_field.copy())
-        offer, response, sums[2], sums[3] = self._find_response(offer)
+        offer, response, sums[2], sums[3] = find_response(
+            self.consumers, offer, self.population.weights, self.mean_field
+        )
         weights, inside = self.population.weights, response.probability[:, :, 1:]
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
@@ -337,39 +280,23 @@ class Market:
         buyers, wanted = np.empty_like(prices), np.empty_like(prices)
         if self.demand == "exact":
             sizes = whole_sizes(weights, self.population.size)
-            draw_exact(np.ascontiguousarray(response.probability), response.quantity, sizes, state.streams, buyers, wanted)
+            draw_exact(
+                np.ascontiguousarray(response.probability),
+                response.quantity,
+                sizes,
+                state.streams,
+                buyers,
+                wanted,
+            )
         else:
             extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
             share = np.einsum("s,bsj->bj", weights, inside)
             draw_all(share, extra, sums, state.streams, self._terms, buyers, wanted)
         equilibrium = self.mean_field.coupling == "equilibrium"
         return settle_all(
-            prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window, state.period, seen,
-            books, seller_profit, equilibrium,
+            prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window, state.period,
+            seen, books, seller_profit, equilibrium,
         )  # fmt: skip
-
-    def _find_response(self, offer: Offer) -> tuple[Offer, Response, FloatArray, FloatArray]:
-        """Ask once, or in equilibrium coupling until the shares felt are the shares brought about."""
-        settings, weights = self.mean_field, self.population.weights
-        response = self.consumers.respond(offer)
-        residual, count = np.zeros(self.num_markets), np.zeros(self.num_markets)
-        if settings.coupling == "lagged":
-            return offer, response, residual, count
-        for _ in range(settings.max_iterations):
-            share = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
-            if settings.shares == "buyers":
-                inside = share.sum(axis=1, keepdims=True)
-                share = np.where(inside < NOBODY, offer.mean_field, share / np.maximum(inside, NOBODY))
-            step = share - offer.mean_field
-            residual = np.abs(step).max(axis=1)
-            moving = residual >= settings.tolerance
-            if not moving.any():
-                break
-            count += moving
-            mean_field = offer.mean_field + settings.relaxation * step * moving[:, None]
-            offer = self._offer(offer.prices, offer.available, mean_field)
-            response = self.consumers.respond(offer)
-        return offer, response, residual, count
 
     def _return_unserved(self, prices: FloatArray, listed: BoolArray, books: FloatArray, seen: FloatArray) -> None:
         """Give back the loyalty of buyers who found the stock gone.
@@ -390,12 +317,3 @@ class Market:
         after[:, :, 1:] -= lost
         after += lost.sum(axis=2, keepdims=True) * before
         self._put_loyalty(self._next_loyalty, rows, after)
-
-
-def whole_sizes(weights: FloatArray, size: float) -> FloatArray:
-    """Split round(size) consumers over segments in whole numbers, by largest remainders; shape ``(S,)``."""
-    target = weights * round(size)
-    sizes = np.floor(target)
-    missing = round(size) - int(sizes.sum())
-    sizes[np.argsort(sizes - target, kind="stable")[:missing]] += 1
-    return sizes

@@ -92,56 +92,74 @@ def coefficients(tastes: Tastes, population: Population, regular_price: FloatArr
 def make_block_kernel(lanes: int) -> Callable[..., None]:
     """Return the compiled response of a block of `lanes` markets.
 
-    The returned function takes (prices, listed, stock, mean_field, loyalty, next_loyalty, first, coefficients,
-    rules, share, extra, sums, seen) and fills, for the markets first .. first + lanes - 1 of the batch: `share`
+    The returned function takes (prices, listed, stock, mean_field, loyalty, next_loyalty, block, coefficients,
+    rules, share, extra, sums, seen) and fills, for the markets of block number `block`: `share`
     (B, J) the share of the population that buys each product, `extra` (B, J) the units beyond one per consumer of
     the population, `sums` (4, B) outside share, surplus, residual and iterations, `seen` (B, J) the mean field that
     was felt, and `next_loyalty`. Loyalty arrays are blocked: (blocks, S, J + 1, lanes).
+    Arrays are passed whole with an index: a view inside the loop would cost an atomic reference count each.
     """
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-    def fill_denominator(level, g, denominator):  # type: ignore[no-untyped-def]
-        """Write 1 + sum_j level_j g_j for one segment."""
-        denominator[:] = 1.0
-        for j in range(0, len(level), STEP):  # several products at a time: fewer loads and stores
-            a0, a1, a2, a3 = level[j], level[j + 1], level[j + 2], level[j + 3]
+    def fill_denominator(level, s, g, k, denominator):  # type: ignore[no-untyped-def]
+        """Write 1 + sum_j level_sj g_kj."""
+        for w in range(lanes):
+            denominator[w] = 1.0
+        for j in range(0, level.shape[1], STEP):  # several products at a time: fewer loads and stores
+            a0, a1, a2, a3 = level[s, j], level[s, j + 1], level[s, j + 2], level[s, j + 3]
             for w in range(lanes):
-                denominator[w] += (a0 * g[j, w] + a1 * g[j + 1, w]) + (a2 * g[j + 2, w] + a3 * g[j + 3, w])
+                pair = a0 * g[k, j, w] + a1 * g[k, j + 1, w]
+                denominator[w] += pair + (a2 * g[k, j + 2, w] + a3 * g[k, j + 3, w])
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-    def add_products(level, members, factor, num):  # type: ignore[no-untyped-def]
+    def add_products(level, members, start, stop, factor, num):  # type: ignore[no-untyped-def]
         """Add sum_s level_sj factor_s to num_j over the members of a class, a matrix product."""
-        count, products = len(members), len(num)
-        whole = count - count % STEP
-        for i in range(0, whole, STEP):
+        products = len(num)
+        whole = stop - (stop - start) % STEP
+        for i in range(start, whole, STEP):
             s0, s1, s2, s3 = members[i], members[i + 1], members[i + 2], members[i + 3]
-            f0, f1, f2, f3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
             for j in range(products):
                 a0, a1, a2, a3 = level[s0, j], level[s1, j], level[s2, j], level[s3, j]
                 for w in range(lanes):
-                    num[j, w] += (a0 * f0[w] + a1 * f1[w]) + (a2 * f2[w] + a3 * f3[w])
-        for i in range(whole, count):
+                    pair = a0 * factor[i, w] + a1 * factor[i + 1, w]
+                    num[j, w] += pair + (a2 * factor[i + 2, w] + a3 * factor[i + 3, w])
+        for i in range(whole, stop):
             for j in range(products):
                 a0 = level[members[i], j]
                 for w in range(lanes):
                     num[j, w] += a0 * factor[i, w]
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-    def respond_loyal(c, s, g, loyalty, next_loyalty, denominator, outside, surplus, num, num_extra, stay):  # type: ignore[no-untyped-def]
+    def respond_loyal(  # type: ignore[no-untyped-def]
+        c,
+        s,
+        g,
+        k,
+        loyalty,
+        next_loyalty,
+        block,
+        denominator,
+        total,
+        log_sum,
+        stay,
+        outside,
+        surplus,
+        num,
+        num_extra,
+    ):
         """Answer of one segment whose last purchase matters."""
         weight, money, bonus, products = c.weights[s], c.money[s], c.bonus[s], len(stay)
-        total, log_sum = np.empty(lanes), np.empty(lanes)
         for w in range(lanes):
-            total[w] = loyalty[0, w] / denominator[w]
-            next_loyalty[0, w] = total[w]
-            log_sum[w] = loyalty[0, w] * log_lane(denominator[w])
+            total[w] = loyalty[block, s, 0, w] / denominator[w]
+            next_loyalty[block, s, 0, w] = total[w]
+            log_sum[w] = loyalty[block, s, 0, w] * log_lane(denominator[w])
         for j in range(products):
             level = bonus * c.level[s, j]
             for w in range(lanes):
-                own = denominator[w] + level * g[j, w]
-                stay[j, w] = loyalty[j + 1, w] / own
+                own = denominator[w] + level * g[k, j, w]
+                stay[j, w] = loyalty[block, s, j + 1, w] / own
                 total[w] += stay[j, w]
-                log_sum[w] += loyalty[j + 1, w] * log_lane(own)
+                log_sum[w] += loyalty[block, s, j + 1, w] * log_lane(own)
         for w in range(lanes):
             outside[w] += weight * total[w]
             surplus[w] += money * log_sum[w]
@@ -149,41 +167,47 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
             level, level_extra = c.level[s, j], c.level_extra[s, j]
             for w in range(lanes):
                 pull = total[w] + bonus * stay[j, w]
-                next_loyalty[j + 1, w] = level * g[j, w] * pull + stay[j, w]
+                next_loyalty[block, s, j + 1, w] = level * g[k, j, w] * pull + stay[j, w]
                 num[j, w] += weight * level * pull
                 num_extra[j, w] += weight * level_extra * pull
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-    def respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
+    def respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
         """Answer of all segments to one block of offers."""
         classes, products = c.beta.shape
-        num, num_extra, stay = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
-        denominator, factor = np.empty(lanes), np.empty((len(c.weights), lanes))
+        num, num_extra, stay = (
+            np.empty((products, lanes)),
+            np.empty((products, lanes)),
+            np.empty((products, lanes)),
+        )
+        denominator, total, log_sum = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+        factor = np.empty((len(c.weights), lanes))
         share[:] = 0.0
         extra[:] = 0.0
         outside[:] = 0.0
         surplus[:] = 0.0
         for k in range(classes):
-            members = c.members[c.class_start[k] : c.class_start[k + 1]]
+            start, stop = c.class_start[k], c.class_start[k + 1]
             num[:] = 0.0
             num_extra[:] = 0.0
-            for i in range(len(members)):
-                s = members[i]
-                fill_denominator(c.level[s], g[k], denominator)
+            for i in range(start, stop):
+                s = c.members[i]
+                fill_denominator(c.level, s, g, k, denominator)
                 if c.loyal:
                     respond_loyal(
-                        c, s, g[k], loyalty[s], next_loyalty[s], denominator, outside, surplus, num, num_extra, stay
-                    )
-                    continue
-                weight, money = c.weights[s], c.money[s]
-                for w in range(lanes):
-                    factor[i, w] = weight / denominator[w]
-                    outside[w] += factor[i, w]
-                    surplus[w] += money * log_lane(denominator[w])
+                        c, s, g, k, loyalty, next_loyalty, block, denominator, total, log_sum, stay, outside, surplus,
+                        num, num_extra,
+                    )  # fmt: skip
+                else:
+                    weight, money = c.weights[s], c.money[s]
+                    for w in range(lanes):
+                        factor[i, w] = weight / denominator[w]
+                        outside[w] += factor[i, w]
+                        surplus[w] += money * log_lane(denominator[w])
             if not c.loyal:
-                add_products(c.level, members, factor, num)
+                add_products(c.level, c.members, start, stop, factor, num)
                 if c.quantities:
-                    add_products(c.level_extra, members, factor, num_extra)
+                    add_products(c.level_extra, c.members, start, stop, factor, num_extra)
             for j in range(products):
                 for w in range(lanes):
                     share[j, w] += num[j, w] * g[k, j, w]
@@ -193,11 +217,23 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
 
     @njit(cache=True, fastmath={"contract"}, error_model="numpy")
     def respond_block(  # type: ignore[no-untyped-def]
-        prices, listed, stock, mean_field, loyalty, next_loyalty, first, c, rules, out_share, out_extra, sums, seen
+        prices,
+        listed,
+        stock,
+        mean_field,
+        loyalty,
+        next_loyalty,
+        block,
+        c,
+        rules,
+        out_share,
+        out_extra,
+        sums,
+        seen,
     ):
         equilibrium, buyers, relaxation, tolerance, max_iterations = rules
         classes, products = c.beta.shape
-        batch = len(prices)
+        batch, first = len(prices), block * lanes
         padded = c.level.shape[1]
         base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
         g = np.zeros((classes, padded, lanes))
@@ -235,7 +271,7 @@ def make_block_kernel(lanes: int) -> Callable[..., None]:
                     for w in range(lanes):
                         coupled = base[k, j, w] + rho * (mean[j, w] - 1.0 / products)
                         g[k, j, w] = open_[j, w] * exp_lane(coupled)
-            respond_once(c, g, h, loyalty, next_loyalty, share, extra, outside, surplus)
+            respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus)
             if not equilibrium:
                 break
             moving = False

@@ -225,9 +225,7 @@ def diagnose(
     )
 
 
-def _iterate(
-    phi: Callable[[FloatArray], FloatArray], start: FloatArray, settings: MeanField
-) -> tuple[FloatArray, int]:
+def _iterate(phi: Callable[[FloatArray], FloatArray], start: FloatArray, settings: MeanField) -> tuple[FloatArray, int]:
     mean_field = start
     for iteration in range(1, max(settings.max_iterations, 20_000) + 1):
         step = phi(mean_field) - mean_field

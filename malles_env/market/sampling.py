@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 StateArray = NDArray[np.uint64]
 SMALL_MEAN = 10.0
 HALF_LOG_2_PI = 0.9189385332046727
-STIRLING_REST = np.array(
-    [lgamma(k + 1.0) - ((k + 0.5) * log(k + 1.0) - (k + 1.0) + HALF_LOG_2_PI) for k in range(10)]
-)
+STIRLING_REST = np.array([lgamma(k + 1.0) - ((k + 0.5) * log(k + 1.0) - (k + 1.0) + HALF_LOG_2_PI) for k in range(10)])
 
 
 def seed_streams(seeds: Sequence[int]) -> StateArray:

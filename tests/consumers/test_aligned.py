@@ -29,7 +29,10 @@ def inputs(model_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
     loyalty = np.array([[0.1, 0.3, 0.3, 0.2, 0.1], [1.0, 0, 0, 0, 0]])
     return {
-        "personas": [Persona("COFFEE | GROUND COFFEE", "COFFEE", 6, 36), Persona("COFFEE | GROUND COFFEE", "COFFEE", 0, 12)],
+        "personas": [
+            Persona("COFFEE | GROUND COFFEE", "COFFEE", 6, 36),
+            Persona("COFFEE | GROUND COFFEE", "COFFEE", 0, 12),
+        ],
         "products": PRODUCTS,
         "bought": BOUGHT,
         "reference_share": SHARES,
@@ -108,7 +111,7 @@ def test_missing_and_damaged_models_are_named(inputs, model_folder, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{")
-    with pytest.raises(CorruptFile, match="broken/config.json"):
+    with pytest.raises(CorruptFile, match=r"broken/config\.json"):
         aligned_consumers(**(inputs | {"model": str(broken)}))
 
 
@@ -133,7 +136,10 @@ def test_calibration_recovers_a_known_shift():
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [([0.5, 0.5, 0, 0, 0], r"calibrate_to\[2\]: got 0.0"), ([0.5, 0.1, 0.1, 0.1, 0.1], r"calibrate_to: got 0.89.*; allowed: shares that sum to 1")],
+    [
+        ([0.5, 0.5, 0, 0, 0], r"calibrate_to\[2\]: got 0.0"),
+        ([0.5, 0.1, 0.1, 0.1, 0.1], r"calibrate_to: got 0.89.*; allowed: shares that sum to 1"),
+    ],
 )
 def test_impossible_shares_are_named(inputs, target, message):
     with pytest.raises(InvalidInput, match=message):

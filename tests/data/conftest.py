@@ -15,7 +15,12 @@ from malles_env.data.synthetic import synthetic_transactions
 from malles_env.data.synthetic_truth import SyntheticTruth
 from malles_env.data.tables import Tables
 
-SETTINGS = BuildSettings(splits=Splits(held_out_categories=frozenset({"SNACKS"})), min_market_purchases=100)
+SETTINGS = BuildSettings(
+    splits=Splits(held_out_categories=frozenset({"SNACKS"})),
+    min_market_purchases=100,
+    min_line_purchases=5,
+    min_line_households=2,
+)
 
 
 @pytest.fixture(scope="session")

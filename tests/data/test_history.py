@@ -33,9 +33,7 @@ def test_own_history_is_strictly_before(tables: Tables, occasions: Occasions, ch
         assert row["history_total"] == len(past)
         assert row["weeks_seen"] == trips["period"].n_unique()
         last = past["product_id"].to_list()[-1:]
-        assert shelf.filter("last")["product_id"].to_list() == [
-            name for name in last if name in shelf["product_id"]
-        ]
+        assert shelf.filter("last")["product_id"].to_list() == [name for name in last if name in shelf["product_id"]]
         total += len(past)
     assert total > 100
 
@@ -44,8 +42,7 @@ def test_share_is_the_trailing_window_before_the_period(tables: Tables, occasion
     sold = tables.transactions.join(tables.products.select("product_id", "market"), on="product_id")
     for row in occasions.occasions.sample(30, seed=2).iter_rows(named=True):
         window = sold.filter(
-            (pl.col("market") == row["market"])
-            & pl.col("period").is_between(row["period"] - 8, row["period"] - 1)
+            (pl.col("market") == row["market"]) & pl.col("period").is_between(row["period"] - 8, row["period"] - 1)
         )
         shelf = occasions.alternatives.filter(pl.col("occasion_id") == row["occasion_id"])
         for product, share in shelf.select("product_id", "share").iter_rows():
@@ -62,6 +59,4 @@ def test_reference_figures_use_training_and_validation_only(tables: Tables, occa
         market = known.filter(pl.col("product_id") == product)["market"][0]
         rows = known.filter(pl.col("market") == market)
         assert share == pytest.approx((rows["product_id"] == product).mean())
-        assert regular == pytest.approx(
-            rows.filter(pl.col("product_id") == product)["regular_price"].median()
-        )
+        assert regular == pytest.approx(rows.filter(pl.col("product_id") == product)["regular_price"].median())

@@ -35,9 +35,7 @@ def _later_world(tables: Tables) -> Tables:
     )
 
 
-def test_test_periods_never_change_training(
-    tables: Tables, occasions: Occasions, settings: BuildSettings
-) -> None:
+def test_test_periods_never_change_training(tables: Tables, occasions: Occasions, settings: BuildSettings) -> None:
     changed = build_occasions(_later_world(tables), settings)
     for split in ("train", "validation"):
         before, after = occasions.select(split=split), changed.select(split=split)

@@ -40,6 +40,19 @@ def test_no_purchase_visits_are_shopping_weeks_of_buyers_without_a_purchase(
     assert idle.select(key).is_duplicated().sum() == 0
 
 
+def test_later_buyers_have_no_such_visits(tables: Tables, settings: BuildSettings) -> None:
+    """Who first buys in a test period is no buyer: nothing of the test periods may decide who is."""
+    early = (pl.col("household_id") == "h00007") & (pl.col("period") <= 40) & pl.col("product_id").str.starts_with("p0")
+    assert len(tables.transactions.filter(early)) > 0
+    late = dataclasses.replace(tables, transactions=tables.transactions.filter(~early))
+    built = build_occasions(late, settings, ["PANTRY | MARKET 0"]).occasions
+    own = built.filter(pl.col("household_id") == "h00007")
+    assert len(own) > 0
+    assert (own["chosen"] > 0).all()
+    assert not own["buyer"].any()
+    assert built.filter(pl.col("household_id") == "h00008")["buyer"].all()
+
+
 def test_purchases_tell_line_and_quantity(tables: Tables, occasions: Occasions) -> None:
     purchases = occasions.occasions.filter(pl.col("chosen") > 0)
     named = purchases.join(
@@ -49,9 +62,7 @@ def test_purchases_tell_line_and_quantity(tables: Tables, occasions: Occasions) 
         how="inner",
     )
     assert len(named) == len(purchases)
-    matched = named.join(
-        tables.transactions, on=["household_id", "period", "store_id", "product_id"], how="inner"
-    )
+    matched = named.join(tables.transactions, on=["household_id", "period", "store_id", "product_id"], how="inner")
     assert len(matched) == len(purchases)
     assert (matched["quantity"] == matched["quantity_right"]).all()
 
@@ -60,11 +71,7 @@ def test_purchases_tell_line_and_quantity(tables: Tables, occasions: Occasions) 
 def test_rate_and_its_logarithm(tables: Tables, settings: BuildSettings, ratio: float) -> None:
     built = build_occasions(tables, dataclasses.replace(settings, outside_ratio=ratio))
     known = built.occasions.filter(pl.col("period") <= 40)
-    weeks = (
-        tables.transactions.select("household_id", "period")
-        .unique()
-        .filter(pl.col("period").is_between(5, 40))
-    )
+    weeks = tables.transactions.select("household_id", "period").unique().filter(pl.col("period").is_between(5, 40))
     for market in built.markets:
         rows = known.filter(pl.col("market") == market)
         idle, bought = (rows["chosen"] == 0).sum(), (rows["chosen"] > 0).sum()
@@ -89,7 +96,10 @@ def test_a_lower_rate_keeps_a_subset(occasions: Occasions, thinned: Occasions) -
 
 def test_positions_carry_no_information(occasions: Occasions) -> None:
     """Were lines listed in a fixed order, the position of the choice would tell its popularity."""
-    rows = occasions.alternatives.filter(pl.col("product_id") == "p0-0")["position"].to_numpy()
-    counts = np.bincount(rows)[1:]
+    whole = occasions.alternatives.filter(pl.len().over("occasion_id") == 6)
+    rows = whole.filter(pl.col("product_id") == "p0-0")["position"].to_numpy()
+    counts = np.bincount(rows, minlength=7)[1:]
+    assert len(counts) == 6
+    assert len(rows) > 1000
     expected = len(rows) / len(counts)
     assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)

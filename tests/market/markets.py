@@ -26,8 +26,15 @@ def duopoly(**options) -> Market:
     return Market(catalog, Population.uniform(2), LogitConsumers(tastes), **({"demand": "expected"} | options))
 
 
-def random_tastes(rng: np.random.Generator, segments: int, products: int, *, linear: bool = False, rho: float = 0.5,
-                  quantities: bool = True) -> Tastes:  # fmt: skip
+def random_tastes(
+    rng: np.random.Generator,
+    segments: int,
+    products: int,
+    *,
+    linear: bool = False,
+    rho: float = 0.5,
+    quantities: bool = True,
+) -> Tastes:
     classes = rng.integers(0, 3, segments)
     return Tastes(
         alpha=rng.normal(-1, 1.5, (segments, products)),
@@ -41,13 +48,31 @@ def random_tastes(rng: np.random.Generator, segments: int, products: int, *, lin
     )
 
 
-def random_market(seed: int = 0, segments: int = 5, products: int = 6, *, asked: bool = False, linear: bool = False,
-                  rho: float = 0.5, stock: float = np.inf, size: float = 1000.0, fee: float = 0.0,
-                  quantities: bool = True, **options) -> Market:  # fmt: skip
+def random_market(
+    seed: int = 0,
+    segments: int = 5,
+    products: int = 6,
+    *,
+    asked: bool = False,
+    linear: bool = False,
+    rho: float = 0.5,
+    stock: float = np.inf,
+    size: float = 1000.0,
+    fee: float = 0.0,
+    quantities: bool = True,
+    **options,
+) -> Market:
     rng = np.random.default_rng(seed)
     catalog = Catalog(
         tuple(
-            Product(f"p{j}", f"seller_{j % 3}", float(rng.uniform(0.5, 1.5)), float(rng.uniform(1.5, 3)), stock=stock, listing_fee=fee)
+            Product(
+                f"p{j}",
+                f"seller_{j % 3}",
+                float(rng.uniform(0.5, 1.5)),
+                float(rng.uniform(1.5, 3)),
+                stock=stock,
+                listing_fee=fee,
+            )
             for j in range(products)
         )
     )

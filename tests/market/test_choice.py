@@ -108,7 +108,13 @@ def test_own_price_elasticity_is_the_textbook_one(seed, linear):
 
 def test_surplus_is_the_log_sum_in_money():
     tastes = Tastes(alpha=[[8.0, 8.0]], beta=4.0, price_transform="linear")
-    offer = Offer(np.full((1, 2), 1.47292666), np.ones((1, 2), bool), np.full(2, 2.0), np.full((1, 2), 0.5), np.array([[[1.0, 0, 0]]]))
+    offer = Offer(
+        np.full((1, 2), 1.47292666),
+        np.ones((1, 2), bool),
+        np.full(2, 2.0),
+        np.full((1, 2), 0.5),
+        np.array([[[1.0, 0, 0]]]),
+    )
     expected = 0.25 * np.log(1 + 2 * np.exp((2 - 1.47292666) / 0.25))  # mu log(sum exp), Calvano et al.
     assert respond(tastes, offer).surplus[0, 0] == pytest.approx(expected, abs=1e-12)
     assert expected == pytest.approx(0.715098, abs=1e-6)
@@ -116,7 +122,13 @@ def test_surplus_is_the_log_sum_in_money():
 
 def test_extreme_utilities_do_not_overflow():
     tastes = Tastes(alpha=[[900.0, -900.0]], beta=1.0)
-    offer = Offer(np.full((1, 2), 2.0), np.ones((1, 2), bool), np.full(2, 2.0), np.full((1, 2), 0.5), np.array([[[0.5, 0.25, 0.25]]]))
+    offer = Offer(
+        np.full((1, 2), 2.0),
+        np.ones((1, 2), bool),
+        np.full(2, 2.0),
+        np.full((1, 2), 0.5),
+        np.array([[[0.5, 0.25, 0.25]]]),
+    )
     response = respond(tastes, offer)
     np.testing.assert_allclose(response.probability[0, 0], [0, 1, 0], atol=1e-12)
     assert np.isfinite(response.surplus).all()

@@ -10,8 +10,22 @@ from malles_env.market import MeanField
 from tests.market.markets import duopoly, random_actions, random_market
 
 SEEDS = st.integers(0, 10_000)
-SAME = ("demand", "units", "lost_sales", "revenue", "cost", "fees", "profit", "share", "seller_profit", "consumer_surplus",
-        "outside", "mean_field", "residual", "iterations")  # fmt: skip
+SAME = (
+    "demand",
+    "units",
+    "lost_sales",
+    "revenue",
+    "cost",
+    "fees",
+    "profit",
+    "share",
+    "seller_profit",
+    "consumer_surplus",
+    "outside",
+    "mean_field",
+    "residual",
+    "iterations",
+)
 
 
 @pytest.mark.parametrize(("price", "profit"), [(1.47292666, 0.22292666), (1.92498092, 0.33749046)])
@@ -23,8 +37,15 @@ def test_textbook_duopoly(price, profit):
 
 @given(SEEDS, st.sampled_from([1, 5, 70]), st.booleans(), st.sampled_from(["lagged", "equilibrium"]))
 def test_kernel_equals_the_numpy_formulas(seed, num_markets, linear, coupling):
-    options = {"seed": seed, "linear": linear, "num_markets": num_markets, "demand": "expected", "stock": 400.0, "fee": 0.5,
-               "mean_field": MeanField(window=3, coupling=coupling)}  # fmt: skip
+    options = {
+        "seed": seed,
+        "linear": linear,
+        "num_markets": num_markets,
+        "demand": "expected",
+        "stock": 400.0,
+        "fee": 0.5,
+        "mean_field": MeanField(window=3, coupling=coupling),
+    }
     fast, asked = random_market(**options), random_market(asked=True, **options)
     rng = np.random.default_rng(seed)
     for _ in range(4):
@@ -36,9 +57,15 @@ def test_kernel_equals_the_numpy_formulas(seed, num_markets, linear, coupling):
         np.testing.assert_allclose(fast.state.mean_field, asked.state.mean_field, atol=1e-10)
 
 
-@given(SEEDS, st.sampled_from(["multinomial", "gaussian", "expected", "exact"]), st.sampled_from(["lagged", "equilibrium"]))
+@given(
+    SEEDS,
+    st.sampled_from(["multinomial", "gaussian", "expected", "exact"]),
+    st.sampled_from(["lagged", "equilibrium"]),
+)
 def test_books_balance(seed, demand, coupling):
-    market = random_market(seed, demand=demand, num_markets=3, stock=150.0, fee=1.25, mean_field=MeanField(coupling=coupling))
+    market = random_market(
+        seed, demand=demand, num_markets=3, stock=150.0, fee=1.25, mean_field=MeanField(coupling=coupling)
+    )
     market.reset(seed)
     rng = np.random.default_rng(seed)
     bought = np.zeros_like(market.state.stock)
@@ -117,7 +144,8 @@ def test_pickle_in_the_middle_continues_the_same():
     copy = pickle.loads(pickle.dumps(market))
     for _ in range(5):
         np.testing.assert_array_equal(
-            market.step(market.catalog.regular_price, True).units, copy.step(copy.catalog.regular_price, True).units
+            market.step(market.catalog.regular_price, True).units,
+            copy.step(copy.catalog.regular_price, True).units,
         )
 
 

@@ -14,7 +14,13 @@ def shelf(tastes: Tastes) -> Offer:
     segments, products = tastes.alpha.shape
     loyalty = np.zeros((1, segments, products + 1))
     loyalty[:, :, 0] = 1.0
-    return Offer(np.ones((1, products)), np.ones((1, products), bool), np.ones(products), np.full((1, products), 1 / products), loyalty)
+    return Offer(
+        np.ones((1, products)),
+        np.ones((1, products), bool),
+        np.ones(products),
+        np.full((1, products), 1 / products),
+        loyalty,
+    )
 
 
 def coupled(rho: float, products: int = 2, alpha: float = 40.0) -> Tastes:
@@ -35,8 +41,10 @@ def test_two_coupled_products_split_at_two(rho, count, shares):
 
 
 def test_equal_options_have_the_known_counts():
-    """Stable equilibria of L = 3 equal options: 1 below 2.745644, then 4, and 3 above 3 (one per favourite)."""
-    counts = [int(diagnose(coupled(rho, 3), np.ones(1), shelf(coupled(rho, 3))).stable.sum()) for rho in (2.7, 2.9, 3.1)]
+    """Three equal options: 1 stable equilibrium below rho = 2.745644, then 4, and 3 above 3 (one per favourite)."""
+    counts = [
+        int(diagnose(coupled(rho, 3), np.ones(1), shelf(coupled(rho, 3))).stable.sum()) for rho in (2.7, 2.9, 3.1)
+    ]
     assert counts == [1, 4, 3]
 
 
@@ -45,7 +53,13 @@ def test_slope_never_exceeds_the_bound(seed, shares):
     rng = np.random.default_rng(seed)
     tastes, weights = random_tastes(rng, 4, 5, rho=3.0), rng.dirichlet(np.ones(4))
     offer = shelf(tastes)
-    offer = Offer(offer.prices, offer.available, offer.regular_price, offer.mean_field, rng.dirichlet(np.ones(6), (1, 4)))
+    offer = Offer(
+        offer.prices,
+        offer.available,
+        offer.regular_price,
+        offer.mean_field,
+        rng.dirichlet(np.ones(6), (1, 4)),
+    )
     phi = share_map(tastes, weights, offer, shares)
     here, there = rng.dirichlet(np.ones(5), 32), rng.dirichlet(np.ones(5), 32)
     ratio = np.abs(phi(here) - phi(there)).sum(axis=1) / np.abs(here - there).sum(axis=1)
@@ -54,14 +68,22 @@ def test_slope_never_exceeds_the_bound(seed, shares):
 
 def market_of(tastes: Tastes, **options) -> Market:
     catalog = Catalog(tuple(Product(f"p{j}", "seller", 0.5, 1.0) for j in range(tastes.num_products)))
-    return Market(catalog, Population.uniform(tastes.num_products), LogitConsumers(tastes), demand="expected", **options)
+    return Market(
+        catalog, Population.uniform(tastes.num_products), LogitConsumers(tastes), demand="expected", **options
+    )
 
 
 def test_equilibrium_coupling_solves_the_fixed_point():
     tastes = random_tastes(np.random.default_rng(1), 3, 4, rho=0.6)
     catalog = Catalog(tuple(Product(f"p{j}", "seller", 0.5, 1.0) for j in range(4)))
     population = Population.uniform(4, weights=[0.2, 0.3, 0.5])
-    market = Market(catalog, population, LogitConsumers(tastes), demand="expected", mean_field=MeanField(coupling="equilibrium"))
+    market = Market(
+        catalog,
+        population,
+        LogitConsumers(tastes),
+        demand="expected",
+        mean_field=MeanField(coupling="equilibrium"),
+    )
     outcome = market.step(1.0, True)
     np.testing.assert_allclose(outcome.share, outcome.mean_field, atol=1e-9)
     assert outcome.residual[0] < 1e-10
@@ -109,7 +131,9 @@ def test_population_shares_leave_room_for_the_outside_option():
     np.testing.assert_allclose(outcome.share.sum(axis=1), 1 - outcome.outside)
 
 
-@pytest.mark.parametrize(("buyers", "drift", "window"), [(50, 0.01, 5), (50, 0.003, 10), (200, 0.003, 6), (1000, 0.003, 4)])
+@pytest.mark.parametrize(
+    ("buyers", "drift", "window"), [(50, 0.01, 5), (50, 0.003, 10), (200, 0.003, 6), (1000, 0.003, 4)]
+)
 def test_auto_window(buyers, drift, window):
     """Published optima for variance 0.2: more buyers or faster drift call for a shorter window."""
     assert auto_window(buyers, drift, variance=0.2) == window
@@ -124,7 +148,10 @@ def test_auto_window_shrinks_with_the_market():
 
 
 def test_half_life_grows_towards_the_critical_coupling():
-    lives = [diagnose(coupled(rho), np.ones(1), shelf(coupled(rho)), MeanField(window=1)).half_life for rho in (0.2, 1.0, 1.9)]
+    lives = [
+        diagnose(coupled(rho), np.ones(1), shelf(coupled(rho)), MeanField(window=1)).half_life
+        for rho in (0.2, 1.0, 1.9)
+    ]
     assert lives == sorted(lives)
     assert lives[0] == 1.0
     assert lives[2] == pytest.approx(np.log(2) / -np.log(0.95), abs=1.0)

@@ -67,7 +67,10 @@ def test_bad_population(changes, message):
         ({"alpha": [1.0]}, r"tastes.alpha: got \(1,\)"),
         ({"alpha": [[np.nan, 0.0]]}, r"tastes.alpha\[0\]\[0\]: got nan"),
         ({"beta": -1.0}, r"tastes.beta\[0\]\[0\]: got -1.0; allowed: finite numbers from 0.0"),
-        ({"gamma": [1.0, 2.0]}, r"tastes.gamma: got \[1.0, 2.0\]; allowed: numbers that broadcast to shape \(1,\)"),
+        (
+            {"gamma": [1.0, 2.0]},
+            r"tastes.gamma: got \[1.0, 2.0\]; allowed: numbers that broadcast to shape \(1,\)",
+        ),
         ({"lambda_": 100.0}, r"tastes.lambda_\[0\]: got 100.0"),
         ({"price_transform": "sqrt"}, "tastes.price_transform: got 'sqrt'; allowed: 'log' or 'linear'"),
     ],

@@ -56,7 +56,10 @@ def test_generator_gives_the_published_numbers():
     assert found == [41943041, 58720359, 3588806011781223, 3591011842654386]
 
 
-@pytest.mark.parametrize(("trials", "p"), [(1, 0.3), (50, 0.02), (50, 0.5), (1000, 0.02), (1000, 0.7), (100_000, 0.05), (100_000, 1e-5)])
+@pytest.mark.parametrize(
+    ("trials", "p"),
+    [(1, 0.3), (50, 0.02), (50, 0.5), (1000, 0.02), (1000, 0.7), (100_000, 0.05), (100_000, 1e-5)],
+)
 def test_binomial(trials, p):
     draws = np.empty(DRAWS)
     many_binomial(sampling.seed_streams([3])[0], float(trials), p, draws)

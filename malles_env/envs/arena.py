@@ -1,0 +1,178 @@
+"""The engine room of every face: a batch of markets with actions going in and observations coming out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from malles_env.envs.actions import ActionMode, Actions
+from malles_env.envs.kernels import keep_books
+from malles_env.envs.observations import Layout, Monitoring
+from malles_env.envs.seats import Seats
+from malles_env.errors import InvalidInput, invalid
+from malles_env.market import Consumers, Demand, Market, Outcome
+from malles_env.market.arrays import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from malles_env.scenarios import Scenario
+
+ScenarioLike = "str | PathLike[str] | Scenario"
+MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
+
+
+def find_scenario(scenario: str | PathLike[str] | Scenario) -> Scenario:
+    """Return the scenario of a name or path; anything that can build a market is returned as it is."""
+    if hasattr(scenario, "market"):
+        return cast("Scenario", scenario)
+    from malles_env.scenarios import load_scenario
+
+    return load_scenario(scenario)
+
+
+def check_cycles(max_cycles: int | None, scenario: Scenario) -> int:
+    """Return the periods of an episode, the scenario's own by default.
+
+    Raises:
+        InvalidInput: Not a whole number of at least 1.
+    """
+    cycles = scenario.max_cycles if max_cycles is None else max_cycles
+    if isinstance(cycles, bool) or not isinstance(cycles, (int, np.integer)) or cycles < 1:
+        raise invalid("max_cycles", max_cycles, "a whole number of at least 1")
+    return int(cycles)
+
+
+class Arena:
+    """B markets of one scenario, N seats each.
+
+    Args:
+        scenario: Name, path or scenario.
+        num_markets: B.
+        action_mode: See `Actions`.
+        demand: See `Market`.
+        consumers: Who buys instead of the scenario's own.
+        monitoring: See `Layout`.
+        price_levels: Prices of the discrete grid.
+
+    Attributes:
+        market: The market engine.
+        seats, actions, layout: Who plays, what goes in, what comes out.
+        outcome: What happened in the last period; None before the first.
+    """
+
+    def __init__(
+        self,
+        scenario: str | PathLike[str] | Scenario,
+        *,
+        num_markets: int = 1,
+        action_mode: ActionMode = "continuous",
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        monitoring: Monitoring = "prices",
+        price_levels: int = 15,
+    ) -> None:
+        self.scenario = find_scenario(scenario)
+        self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers)
+        catalog = self.market.catalog
+        self.seats = Seats(catalog)
+        self.actions = Actions(self.seats, action_mode, price_levels)
+        self.layout = Layout(self.seats, self.market.population.size, monitoring)
+        self.reward_scale = float(self.scenario.reward_scale)
+        self.outcome: Outcome | None = None
+        self._start(None)
+
+    @property
+    def num_markets(self) -> int:
+        """B."""
+        return self.market.num_markets
+
+    def _start(self, markets: BoolArray | None) -> None:
+        """Show the usual prices and shelves as the period before the first, in all or some markets."""
+        prices, listed = self.seats.usual
+        if markets is None:
+            shape = (self.num_markets, len(prices))
+            self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
+            self._units = np.zeros(shape)
+            return
+        self._prices, self._listed = self._prices.copy(), self._listed.copy()
+        self._units = self._units.copy()
+        self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+
+    def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
+        """Start new episodes, see `Market.reset`.
+
+        Args:
+            seeds: One number (market b gets seed + b), one per market, or None to go on with the streams.
+            markets: Which markets, shape ``(B,)``; all by default.
+
+        Raises:
+            InvalidInput: A seed that is no whole number of at least 0.
+        """
+        for seed in [] if seeds is None else np.atleast_1d(np.asarray(seeds, dtype=object)):
+            if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+                raise invalid("seed", seed, "a whole number of at least 0")
+        self.market.reset(seeds, markets)
+        self._start(markets)
+
+    def step(self, rows: FloatArray) -> Outcome:
+        """Play one period.
+
+        Args:
+            rows: Actions of all seats from `Actions.blank` and `Actions.put`, shape ``(B, N, A)``.
+
+        Raises:
+            InvalidInput: An action outside its space; then nothing has happened.
+        """
+        prices, listed = self.actions.decode(rows)
+        self.outcome = outcome = self.market.advance(prices, listed)
+        self._prices, self._listed, self._units = prices, listed, outcome.units
+        return outcome
+
+    def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
+        """Return fresh observations ``(B, N, D)``, or the global view ``(B, 1, 6 J + 1)`` with `state`."""
+        now = self.market.state
+        return self.layout.encode(
+            self._prices,
+            self._listed,
+            self._units,
+            now.stock,
+            now.mean_field,
+            now.period,
+            cycles,
+            state=state,
+        )
+
+    def rewards(self, outcome: Outcome) -> FloatArray:
+        """Return profit / reward_scale of each seat, shape ``(B, N)``."""
+        return outcome.seller_profit / self.reward_scale
+
+    def ledger(self, outcome: Outcome) -> FloatArray:
+        """Return MONEY_KEYS of each seat, shape ``(B, N, 7)``: money, units, share of purchases, money."""
+        books = np.empty((self.num_markets, self.seats.count, len(MONEY_KEYS)))
+        keep_books(
+            outcome.revenue, outcome.cost, outcome.fees, outcome.units, outcome.share,
+            outcome.consumer_surplus, self.seats.catalog.seller_of, books,
+        )  # fmt: skip
+        return books
+
+    def info(self, row: Sequence[float]) -> dict[str, Any]:
+        """Return one seat's ledger row as a dict of Python floats."""
+        return dict(zip(MONEY_KEYS, row, strict=True))
+
+
+def need_all(agents: Sequence[str], actions: Any) -> None:
+    """Check that a dict holds one action for each agent.
+
+    Raises:
+        InvalidInput: Not a dict, or an agent is missing or unknown.
+    """
+    if not isinstance(actions, dict):
+        raise invalid("actions", actions, f"a dict with one action for each of {', '.join(agents)}")
+    for agent in agents:
+        if agent not in actions:
+            raise InvalidInput(f"actions: got none for {agent}; allowed: one for each of {', '.join(agents)}")
+    for agent in actions:
+        if agent not in agents:
+            raise invalid("actions", agent, f"agents {', '.join(agents)}")

@@ -1,0 +1,295 @@
+"""The PettingZoo face: all sellers act at once."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+from pettingzoo.utils.conversions import parallel_to_aec
+
+from malles_env.envs.actions import ActionMode
+from malles_env.envs.arena import MONEY_KEYS, Arena, check_cycles, need_all
+from malles_env.envs.observations import Monitoring, ObservationMode
+from malles_env.envs.rendering import RENDER_MODES, Renderer
+from malles_env.errors import MallesError, invalid
+from malles_env.market import Catalog, Consumers, Demand, Market, Outcome
+
+if TYPE_CHECKING:
+    from malles_env.scenarios import Scenario
+
+
+class PricingParallelEnv(ParallelEnv[str, Any, Any]):
+    """Sellers set prices and choose assortments in a market of consumers with given tastes.
+
+    ## Description
+
+    Each period every seller lists some of its products and asks a price for each. All offers are revealed at
+    once; consumers choose by price, discount, loyalty to their last purchase and what others bought (the mean
+    field). A scenario fixes products, costs, consumers and their tastes. Agents are ``"seller_0"``,
+    ``"seller_1"``, ... in the order of the scenario's sellers.
+
+    ## Action Space
+
+    W is the largest number of products a seller has; slots beyond a seller's own products are ignored.
+
+    | mode | space | meaning |
+    |---|---|---|
+    | `continuous` | `Box(-1, 1, (2 W,), float32)` | W prices from lowest to highest, then W listing scores |
+    | `discrete` | `MultiDiscrete([m + 1] * W)` | 0 = not listed, 1..m = price grid from lowest to highest |
+    | `dict` | `{"price": Box (J_n,), "listed": MultiBinary(J_n)}` | prices in money |
+
+    Continuous prices are linear in each product's price box; a listing score above 0 lists the product. Beyond the
+    shelf capacity the best scores stay, in the other modes the largest price - unit cost; of equals the first.
+
+    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened.
+
+    ## Observation Space
+
+    A flat `Box` of float32 (or with ``observation_mode="dict"`` its blocks by name). N sellers; own slots
+    come first, so that one policy serves every seat. Rivals come in a circle, the next seller first.
+
+    | block | size | min | max | unit |
+    |---|---|---|---|---|
+    | own_price | W | -1 | 1 | place in the price box in the last period; 0 where not listed |
+    | own_listed | W | 0 | 1 | was on the shelf |
+    | own_cost | W | 0 | 1 | unit cost / highest price |
+    | own_stock | W | 0 | 1 | share of the starting stock left (only if the catalog limits stock) |
+    | own_sales | W | 0 | 1 | units / (units + consumers / J) |
+    | rivals_price | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_listed | (N - 1) W | 0 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_cost, _stock, _sales | (N - 1) W each | 0 | 1 | only with ``monitoring="full"`` |
+    | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
+    | time | 1 | 0 | 1 | periods played / max_cycles |
+    | seat | N | 0 | 1 | one-hot number of the seller |
+
+    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products, and
+    time.
+
+    ## Rewards
+
+    Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
+    surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as Python
+    floats.
+
+    ## Starting State
+
+    Stock, loyalty and mean field of the scenario. The period before the first shows regular prices, on each
+    shelf the products with the largest margins, and no sales.
+
+    ## Episode End
+
+    All agents are truncated after `max_cycles` periods; nobody is terminated.
+
+    ## Arguments
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
+    | `max_cycles` | the scenario's (52) | periods of an episode |
+    | `action_mode` | `"continuous"` | `"continuous"`, `"discrete"`, `"dict"` |
+    | `observation_mode` | `"flat"` | `"flat"`, `"dict"` |
+    | `demand` | `"multinomial"` | or `"gaussian"` (faster), `"expected"` (no noise), `"exact"` (slow) |
+    | `consumers` | None | who buys instead of the scenario's own |
+    | `render_mode` | None | `"human"`, `"rgb_array"`, `"ansi"` |
+    | `monitoring` | `"prices"` | what is public: `"full"`, `"prices"`, `"own"` |
+    | `price_levels` | 15 | m, prices of the discrete grid |
+
+    >>> from malles_env import parallel_env
+    >>> env = parallel_env("bertrand-duopoly", max_cycles=2, demand="expected")
+    >>> observations, infos = env.reset(seed=1)
+    >>> action = env.encode_action("seller_0", prices=[1.47292666], listed=[True])
+    >>> actions = {agent: action for agent in env.agents}
+    >>> observations, rewards, terminated, truncated, infos = env.step(actions)
+    >>> round(infos["seller_0"]["profit"], 2)
+    222.93
+
+    ## Vectorized environment
+
+    `malles_env.vec_env` (Stable-Baselines3) and `gymnasium.make_vec("malles_env/Pricing-v0")` step thousands
+    of markets at once; with one market they give the same numbers bit for bit.
+
+    ## Version History
+
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "name": "pricing_v0",
+        "render_modes": list(RENDER_MODES),
+        "render_fps": 4,
+        "is_parallelizable": True,
+    }
+
+    def __init__(
+        self,
+        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        *,
+        max_cycles: int | None = None,
+        action_mode: ActionMode = "continuous",
+        observation_mode: ObservationMode = "flat",
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        render_mode: str | None = None,
+        monitoring: Monitoring = "prices",
+        price_levels: int = 15,
+    ) -> None:
+        self.arena = Arena(
+            scenario, action_mode=action_mode, demand=demand, consumers=consumers, monitoring=monitoring,
+            price_levels=price_levels,
+        )  # fmt: skip
+        self.scenario = self.arena.scenario
+        self.max_cycles = check_cycles(max_cycles, self.scenario)
+        self.possible_agents = list(self.arena.seats.agents)
+        self.agents: list[str] = []
+        layout = self.arena.layout
+        self._observation_spaces = {agent: layout.space(observation_mode) for agent in self.possible_agents}
+        self._as_dict = observation_mode == "dict"
+        self.state_space = layout.state_space
+        self._renderer = Renderer(self.catalog, render_mode, getattr(self.scenario, "title", ""))
+        self.render_mode = render_mode
+
+    @property
+    def catalog(self) -> Catalog:
+        """Products and sellers."""
+        return self.market.catalog
+
+    @property
+    def market(self) -> Market:
+        """The market engine, a batch of one."""
+        return self.arena.market
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What happened in the last period, product by product; None before the first."""
+        return self.arena.outcome
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        """Return the observation space of an agent, the same object each time.
+
+        Raises:
+            InvalidInput: There is no such agent.
+        """
+        try:
+            return self._observation_spaces[agent]
+        except KeyError:
+            raise invalid("agent", agent, ", ".join(self.possible_agents)) from None
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        """Return the action space of an agent, the same object each time.
+
+        Raises:
+            InvalidInput: There is no such agent.
+        """
+        return self.arena.actions.space(agent)
+
+    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
+        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
+        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed)
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Start an episode.
+
+        Args:
+            seed: Equal seeds give equal episodes; None goes on with the present random stream.
+            options: Ignored; there are none.
+
+        Returns:
+            Observations and (empty) infos by agent.
+
+        Raises:
+            InvalidInput: A seed that is no whole number of at least 0.
+        """
+        self.arena.reset(None if seed is None else [seed])
+        self.agents = self.possible_agents[:]
+        self._cycle = 0
+        if self.render_mode is not None:
+            self._renderer.start()
+        return self._observations(), {agent: {} for agent in self.agents}
+
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Play one period.
+
+        Args:
+            actions: One action per agent.
+
+        Returns:
+            Observations, rewards, terminations, truncations and infos by agent, all of them fresh.
+
+        Raises:
+            InvalidInput: An action is missing, of the wrong shape or outside its space; nothing has happened
+                then.
+            MallesError: The episode is over or was never started.
+        """
+        agents = self.agents
+        if not agents:
+            raise MallesError("step: there is no episode under way; call reset() first")
+        arena = self.arena
+        if not isinstance(actions, dict) or actions.keys() != self._observation_spaces.keys():
+            need_all(agents, actions)
+        rows = arena.actions.blank(1)
+        for n, agent in enumerate(agents):
+            arena.actions.put(rows, n, actions[agent])
+        outcome = arena.step(rows)
+        self._cycle += 1
+        over = self._cycle >= self.max_cycles
+        if self.render_mode is not None:
+            self._renderer.add(outcome)
+        if over:
+            self.agents = []
+        return (
+            self._observations(),
+            dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
+            dict.fromkeys(agents, False),
+            dict.fromkeys(agents, over),
+            {
+                agent: dict(zip(MONEY_KEYS, row, strict=True))
+                for agent, row in zip(agents, arena.ledger(outcome)[0].tolist(), strict=True)
+            },
+        )
+
+    def _observations(self) -> dict[str, Any]:
+        rows = self.arena.observe(self.max_cycles)[0]
+        if self._as_dict:
+            return {
+                agent: {name: block.copy() for name, block in self.arena.layout.split(row).items()}
+                for agent, row in zip(self.possible_agents, rows, strict=True)
+            }
+        return {agent: row.copy() for agent, row in zip(self.possible_agents, rows, strict=True)}
+
+    def state(self) -> np.ndarray:
+        """Return the global view, a fresh float32 array in `state_space`."""
+        return self.arena.observe(self.max_cycles, state=True)[0, 0]
+
+    def render(self) -> Any:
+        """Render the episode so far: pixels, text or (human) None.
+
+        Raises:
+            MallesError: No `render_mode` was chosen.
+        """
+        if self.render_mode is None:
+            raise MallesError(f"render: no render_mode was given; allowed: {', '.join(RENDER_MODES)}")
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Close the window if one is open."""
+        self._renderer.close()
+
+
+def parallel_env(scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", **settings: Any) -> PricingParallelEnv:
+    """Return the market as a PettingZoo parallel env; arguments as in `PricingParallelEnv`."""
+    return PricingParallelEnv(scenario, **settings)
+
+
+def env(scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", **settings: Any) -> Any:
+    """Return the market as a PettingZoo AEC env, with its checks on the order of calls."""
+    return parallel_to_aec(PricingParallelEnv(scenario, **settings))
+
+
+raw_env = env

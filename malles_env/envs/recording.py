@@ -1,0 +1,51 @@
+"""Keeps the history of an episode of one market as arrays, for pictures and analysis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from malles_env.market import Outcome
+
+PER_PRODUCT = ("prices", "listed", "units", "share", "profit", "mean_field")
+PER_SELLER = ("seller_profit",)
+PER_MARKET = ("consumer_surplus", "outside")
+
+
+class Recording:
+    """Periods of one market in order.
+
+    >>> recording = Recording()
+    >>> len(recording)
+    0
+
+    Args:
+        market: Which market of the batch.
+    """
+
+    def __init__(self, market: int = 0) -> None:
+        self.market = market
+        self._periods: list[dict[str, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return len(self._periods)
+
+    def clear(self) -> None:
+        """Forget everything, as at the start of an episode."""
+        self._periods.clear()
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep one period."""
+        names = PER_PRODUCT + PER_SELLER + PER_MARKET
+        self._periods.append({name: np.array(getattr(outcome, name)[self.market]) for name in names})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the history: time first.
+
+        Returns:
+            ``prices, profit`` (money), ``listed``, ``units``, ``share, mean_field``: shape ``(T, J)``;
+            ``seller_profit`` ``(T, N)``; ``consumer_surplus`` (money), ``outside`` ``(T,)``. Empty if nothing
+            was kept.
+        """
+        if not self._periods:
+            return {}
+        return {name: np.stack([period[name] for period in self._periods]) for name in self._periods[0]}

@@ -1,0 +1,274 @@
+"""The Stable-Baselines3 face: thousands of markets as one native `VecEnv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from malles_env.envs.actions import ActionMode
+from malles_env.envs.arena import MONEY_KEYS
+from malles_env.envs.batch import Batch, Turn
+from malles_env.envs.observations import Monitoring, ObservationMode
+from malles_env.envs.rendering import Renderer
+from malles_env.envs.rivals import Policy
+from malles_env.errors import invalid
+from malles_env.market import Consumers, Demand, Market, Outcome
+
+if TYPE_CHECKING:
+    from malles_env.scenarios import Scenario
+
+InfoMode = Literal["episode", "step"]
+
+
+class PricingVecEnv(VecEnv):
+    """Many independent markets of one scenario for Stable-Baselines3.
+
+    With ``learner="all"`` every seller of every market is a slot (slot = market * N + seller), so that one
+    policy learns from all seats: parameter sharing. With ``learner="seller_0"`` a slot is a market, and the
+        other sellers
+    follow `rivals`. Actions, observations and rewards are those of `PricingParallelEnv`.
+
+    A market starts anew in the step that ends its episode. The infos of that step hold
+    ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's
+    sums of revenue, cost, fees, profit, units and surplus and its mean share; wrap in `VecMonitor` for SB3's
+    own statistics. With ``info="step"`` every step's infos hold those of the period; otherwise they are
+    empty, and `outcome` has all of it as arrays.
+
+    >>> from malles_env import vec_env
+    >>> markets = vec_env("bertrand-duopoly", num_markets=8)
+    >>> markets.num_envs
+    16
+
+    Args:
+        scenario: Name, path or scenario.
+        num_markets: B; market b is seeded with seed + b.
+        learner: ``"all"`` or an agent's name.
+        rivals: Policies of the others when one learns: None (regular prices), one policy, or policies by
+            agent name. Each is asked once per step with the batch of its own observations, as
+            ``predict(observation, state, episode_start, deterministic=True)``.
+        max_cycles: Periods of an episode; default the scenario's.
+        action_mode: ``"continuous"`` or ``"discrete"`` (SB3 takes no dict actions).
+        observation_mode: ``"flat"`` or ``"dict"``.
+        demand, consumers, monitoring, price_levels: See `PricingParallelEnv`.
+        seed: Of the first reset; by default from the system's entropy.
+        info: ``"episode"`` or ``"step"``.
+        render_mode: None or ``"rgb_array"``, which draws market 0.
+
+    Attributes:
+        outcome: Last period of all markets, as arrays; None before the first.
+        market: The engine.
+
+    Raises:
+        InvalidInput: An argument out of range.
+    """
+
+    def __init__(
+        self,
+        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        num_markets: int = 256,
+        *,
+        learner: str = "all",
+        rivals: Policy | Mapping[str, Policy] | None = None,
+        max_cycles: int | None = None,
+        action_mode: ActionMode = "continuous",
+        observation_mode: ObservationMode = "flat",
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        monitoring: Monitoring = "prices",
+        price_levels: int = 15,
+        seed: int | None = None,
+        info: InfoMode = "episode",
+        render_mode: str | None = None,
+    ) -> None:
+        if action_mode == "dict":
+            raise invalid("action_mode", action_mode, "continuous, discrete (Stable-Baselines3 takes no dict actions)")
+        if info not in ("episode", "step"):
+            raise invalid("info", info, "episode, step")
+        if render_mode not in (None, "rgb_array"):
+            raise invalid("render_mode", render_mode, "None, rgb_array")
+        self.batch = Batch(
+            scenario, num_markets, learner=learner, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
+            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels,
+            as_dict=observation_mode == "dict",
+        )  # fmt: skip
+        arena, self.info, self.render_mode = self.batch.arena, info, render_mode
+        self.scenario, self.num_markets = arena.scenario, num_markets
+        self.agents = self.batch.agents
+        self._as_dict = observation_mode == "dict"
+        self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
+        self._totals = np.zeros((num_markets, arena.seats.count, len(MONEY_KEYS)))
+        super().__init__(
+            num_markets * len(self.agents),
+            arena.layout.space(observation_mode),
+            arena.actions.space(self.agents[0]),
+        )
+        if seed is not None:
+            self.seed(seed)
+
+    @property
+    def market(self) -> Market:
+        """The market engine."""
+        return self.batch.arena.market
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What happened in the last period in all markets."""
+        return self.batch.arena.outcome
+
+    @property
+    def max_cycles(self) -> int:
+        """Periods of an episode; can be set with `set_attr`."""
+        return self.batch.max_cycles
+
+    @max_cycles.setter
+    def max_cycles(self, value: int) -> None:
+        self.batch.max_cycles = value
+
+    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
+        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
+        arena = self.batch.arena
+        return arena.actions.encode(arena.seats.index(agent), prices, listed)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.
+
+        Returns:
+            The seed of each slot.
+
+        Raises:
+            InvalidInput: Not a whole number of at least 0.
+        """
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise invalid("seed", seed, "a whole number of at least 0")
+        self._seeds = [int(seed) + slot // len(self.agents) for slot in range(self.num_envs)]
+        return self._seeds
+
+    def reset(self) -> Any:
+        """Start all episodes anew; return the observations of all slots."""
+        seeds = self._seeds[:: len(self.agents)]
+        observations = self.batch.reset(None if seeds[0] is None else [int(seed or 0) for seed in seeds])
+        self._reset_seeds()
+        self._reset_options()
+        self._totals[:] = 0.0
+        if self.render_mode is not None:
+            self._renderer.start()
+        return self._shape(observations)
+
+    def _shape(self, observations: np.ndarray) -> Any:
+        flat = observations.reshape(self.num_envs, -1)
+        if self._as_dict:
+            return {name: block.copy() for name, block in self.batch.arena.layout.split(flat).items()}
+        return flat
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions of all slots, shape ``(num_envs, A)``.
+
+        Raises:
+            InvalidInput: A wrong shape.
+        """
+        width, array = self.batch.arena.actions.width, np.asarray(actions)
+        if array.shape != (self.num_envs, width):
+            raise invalid("actions", array.shape, f"shape {(self.num_envs, width)}, one row per slot")
+        self._actions = array.reshape(self.num_markets, -1, width)
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Play the period; return observations, float32 rewards, dones and infos of all slots.
+
+        Raises:
+            InvalidInput: An action outside its space; nothing has happened then.
+        """
+        turn = self.batch.step(self._actions[:, 0] if self.batch.rivals is not None else self._actions)
+        seats = len(self.agents)
+        infos = self._infos(turn)
+        if self.render_mode is not None:
+            self._render_record(turn)
+        rewards = turn.rewards.reshape(-1).astype(np.float32)
+        return self._shape(turn.observations), rewards, np.repeat(turn.over, seats), infos
+
+    def _infos(self, turn: Turn) -> list[dict[str, Any]]:
+        ledger = self.batch.arena.ledger(turn.outcome)
+        self._totals += ledger
+        if self.info == "step":
+            rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
+            infos = [dict(zip(MONEY_KEYS, row, strict=True)) for row in rows]
+        else:
+            infos = [{} for _ in range(self.num_envs)]
+        if turn.over.any():
+            self._close_episodes(turn, infos)
+        return infos
+
+    def _close_episodes(self, turn: Turn, infos: list[dict[str, Any]]) -> None:
+        seats, share = len(self.agents), MONEY_KEYS.index("share")
+        for market in np.flatnonzero(turn.over):
+            for i, row in enumerate(self._totals[market, self.batch.learners].tolist()):
+                row[share] /= self.max_cycles
+                last: Any = turn.last[market, i].copy()
+                if self._as_dict:
+                    last = {name: block.copy() for name, block in self.batch.arena.layout.split(last).items()}
+                info = infos[market * seats + i]
+                if self.info == "episode":
+                    info.update(zip(MONEY_KEYS, row, strict=True))
+                info["terminal_observation"], info["TimeLimit.truncated"] = last, True
+        self._totals[turn.over] = 0.0
+
+    def _render_record(self, turn: Turn) -> None:
+        if self._fresh_picture:
+            self._renderer.start()
+        self._renderer.add(turn.outcome)
+        self._fresh_picture = bool(turn.over[0])
+
+    _fresh_picture = False
+
+    def close(self) -> None:
+        """Nothing needs closing."""
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return the picture of market 0."""
+        image = self._renderer.render()
+        return [image if isinstance(image, np.ndarray) else None]
+
+    def action_masks(self, slot: int) -> np.ndarray:
+        """Return which discrete choices make sense in a slot: without product or stock only 'not listed'.
+
+        Raises:
+            InvalidInput: The actions are continuous.
+        """
+        market, i = divmod(slot, len(self.agents))
+        arena = self.batch.arena
+        return arena.actions.masks(range(arena.seats.count)[self.batch.learners][i], arena.market.state.stock[market])
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute for each slot; ``"agent"`` is the slot's agent, all others are shared."""
+        slots = self._get_indices(indices)
+        if attr_name == "agent":
+            return [self.agents[slot % len(self.agents)] for slot in slots]
+        return [getattr(self, attr_name) for _ in slots]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute; slots share it, so `indices` is ignored."""
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method for each slot; ``action_masks`` answers for the slot, all others are shared."""
+        slots: Iterable[int] = self._get_indices(indices)
+        if method_name == "action_masks":
+            return [self.action_masks(slot) for slot in slots]
+        return [getattr(self, method_name)(*method_args, **method_kwargs) for _ in slots]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """Return False for each slot: markets are not wrapped."""
+        return [False for _ in self._get_indices(indices)]
+
+
+def vec_env(
+    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", num_markets: int = 256, **settings: Any
+) -> PricingVecEnv:
+    """Return many markets as a Stable-Baselines3 `VecEnv`; arguments as in `PricingVecEnv`."""
+    return PricingVecEnv(scenario, num_markets, **settings)

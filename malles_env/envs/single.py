@@ -1,0 +1,195 @@
+"""The Gymnasium face: one seller learns, its rivals follow given policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from malles_env.envs.actions import ActionMode
+from malles_env.envs.batch import Batch
+from malles_env.envs.observations import Monitoring, ObservationMode
+from malles_env.envs.rendering import RENDER_MODES, Renderer
+from malles_env.envs.rivals import Policy
+from malles_env.errors import MallesError, invalid
+from malles_env.market import Consumers, Demand, Market, Outcome
+
+if TYPE_CHECKING:
+    from malles_env.scenarios import Scenario
+
+
+class PricingEnv(gymnasium.Env[Any, Any]):
+    """One seller sets prices and chooses its assortment against rivals with given policies.
+
+    ## Description
+
+    The market of `malles_env.envs.PricingParallelEnv` seen by one seller; the other sellers act inside.
+
+    ## Action Space
+
+    As in `PricingParallelEnv`: ``Box(-1, 1, (2 W,), float32)``, ``MultiDiscrete([m + 1] * W)`` or a dict in
+    money.
+
+    ## Observation Space
+
+    As in `PricingParallelEnv`; own products first.
+
+    ## Rewards
+
+    Profit of the period / the scenario's `reward_scale`. ``info`` holds ``revenue, cost, fees, profit,
+    surplus`` in money, ``units`` and ``share`` as Python floats.
+
+    ## Starting State
+
+    As in `PricingParallelEnv`.
+
+    ## Episode End
+
+    Truncated after `max_cycles` periods; never terminated.
+
+    ## Arguments
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
+    | `seller` | `"seller_0"` | the agent that learns |
+    | `rivals` | None | None (regular prices), one policy with SB3's `predict`, or policies by agent name |
+    | others | | as in `PricingParallelEnv` |
+
+    >>> import gymnasium, malles_env
+    >>> env = gymnasium.make("malles_env/Pricing-v0", scenario="bertrand-duopoly", demand="expected")
+    >>> observation, info = env.reset(seed=1)
+    >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample() * 0)
+    >>> info["units"]
+    0.0
+
+    (A listing score of 0 lists nothing, so nothing is sold.)
+
+    ## Vectorized environment
+
+    ``gymnasium.make_vec("malles_env/Pricing-v0", num_envs=64, vectorization_mode="vector_entry_point")``
+    steps 64 markets at once; for Stable-Baselines3 see `malles_env.vec_env`.
+
+    ## Version History
+
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012
+
+    def __init__(
+        self,
+        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        *,
+        seller: str = "seller_0",
+        rivals: Policy | Mapping[str, Policy] | None = None,
+        max_cycles: int | None = None,
+        action_mode: ActionMode = "continuous",
+        observation_mode: ObservationMode = "flat",
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        render_mode: str | None = None,
+        monitoring: Monitoring = "prices",
+        price_levels: int = 15,
+    ) -> None:
+        if seller == "all":
+            raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
+        self.batch = Batch(
+            scenario, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode, demand=demand,
+            consumers=consumers, monitoring=monitoring, price_levels=price_levels, as_dict=observation_mode == "dict",
+            autoreset=False,
+        )  # fmt: skip
+        arena = self.batch.arena
+        self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)
+        self.action_space = arena.actions.space(seller)
+        self.observation_space = arena.layout.space(observation_mode)
+        self._as_dict = observation_mode == "dict"
+        self._renderer = Renderer(arena.market.catalog, render_mode, getattr(self.scenario, "title", ""))
+        self.render_mode = render_mode
+        self._over = True
+
+    @property
+    def market(self) -> Market:
+        """The market engine, a batch of one."""
+        return self.batch.arena.market
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What happened in the last period, product by product; None before the first."""
+        return self.batch.arena.outcome
+
+    @property
+    def max_cycles(self) -> int:
+        """Periods of an episode."""
+        return self.batch.max_cycles
+
+    def encode_action(self, prices: Any, listed: Any) -> Any:
+        """Return the action that asks for given prices (money) and listings, see `Actions.encode`."""
+        return self.batch.arena.actions.encode(self.seat, prices, listed)
+
+    def action_masks(self) -> np.ndarray:
+        """Return which discrete choices make sense, see `Actions.masks`.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        return self.batch.arena.actions.masks(self.seat, self.market.state.stock[0])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: Equal seeds give equal episodes; None goes on with the present random stream.
+            options: Ignored; there are none.
+
+        Returns:
+            Observation and an empty info.
+
+        Raises:
+            InvalidInput: A seed that is no whole number of at least 0.
+        """
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise invalid("seed", seed, "a whole number of at least 0")
+        super().reset(seed=seed)
+        observation = self.batch.reset(None if seed is None else [int(seed)])
+        self._over = False
+        if self.render_mode is not None:
+            self._renderer.start()
+        return self._shape(observation), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Play one period; return observation, reward, terminated (False), truncated and info, all fresh.
+
+        Args:
+            action: In `action_space`.
+
+        Raises:
+            InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
+            MallesError: The episode is over or was never started.
+        """
+        if self._over:
+            raise MallesError("step: there is no episode under way; call reset() first")
+        arena = self.batch.arena
+        turn = self.batch.step(action)
+        self._over = bool(turn.over[0])
+        if self.render_mode is not None:
+            self._renderer.add(turn.outcome)
+        info = arena.info(arena.ledger(turn.outcome)[0, self.seat].tolist())
+        return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
+
+    def _shape(self, observations: np.ndarray) -> Any:
+        flat = observations[0, 0].copy()
+        if self._as_dict:
+            return {name: block.copy() for name, block in self.batch.arena.layout.split(flat).items()}
+        return flat
+
+    def render(self) -> Any:
+        """Render the episode so far: pixels, text or (human) None."""
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Close the window if one is open."""
+        self._renderer.close()

@@ -1,0 +1,54 @@
+"""Asking consumers that carry no coefficient arrays: the response to an offer, coupled or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from malles_env.market.arrays import FloatArray
+from malles_env.market.mean_field import NOBODY, MeanField
+from malles_env.market.offer import Consumers, Offer, Response
+
+
+def find_response(
+    consumers: Consumers, offer: Offer, weights: FloatArray, settings: MeanField
+) -> tuple[Offer, Response, FloatArray, FloatArray]:
+    """Ask once, or in equilibrium coupling until the shares felt are the shares brought about.
+
+    Args:
+        consumers: Who answers.
+        offer: Shelves of B markets; its mean field is the start of the iteration.
+        weights: Segment weights, shape ``(S,)``.
+        settings: Coupling, relaxation, tolerance and most iterations.
+
+    Returns:
+        The offer with the mean field that was felt, the response, and residual and iterations of shape ``(B,)``.
+    """
+    response = consumers.respond(offer)
+    residual, count = np.zeros(len(offer.prices)), np.zeros(len(offer.prices))
+    if settings.coupling == "lagged":
+        return offer, response, residual, count
+    for _ in range(settings.max_iterations):
+        share = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+        if settings.shares == "buyers":
+            inside = share.sum(axis=1, keepdims=True)
+            share = np.where(inside < NOBODY, offer.mean_field, share / np.maximum(inside, NOBODY))
+        step = share - offer.mean_field
+        residual = np.abs(step).max(axis=1)
+        moving = residual >= settings.tolerance
+        if not moving.any():
+            break
+        count += moving
+        offer = replace(offer, mean_field=offer.mean_field + settings.relaxation * step * moving[:, None])
+        response = consumers.respond(offer)
+    return offer, response, residual, count
+
+
+def whole_sizes(weights: FloatArray, size: float) -> FloatArray:
+    """Split round(size) consumers over segments in whole numbers, by largest remainders; shape ``(S,)``."""
+    target = weights * round(size)
+    sizes = np.floor(target)
+    missing = round(size) - int(sizes.sum())
+    sizes[np.argsort(sizes - target, kind="stable")[:missing]] += 1
+    return sizes

