@@ -73,8 +73,7 @@ def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
         )
 
 
-def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> tuple[pl.DataFrame,
-pl.DataFrame]:
+def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     bought = purchase_visits(coded, settings)
     idle = idle_visits(coded, weeks, settings)
     visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
@@ -102,8 +101,8 @@ pl.DataFrame]:
 
 def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drop visits without a shelf and purchases whose line is not on it; renumber visits from 0."""
-    on_shelf = shelf.select("visit", "line").join(visits.select("visit", "line"), on=["visit", "line"],
-    how="semi") idle = (pl.col("line") < 0) & pl.col("visit").is_in(shelf["visit"].unique().implode())
+    on_shelf = shelf.select("visit", "line").join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
+    idle = (pl.col("line") < 0) & pl.col("visit").is_in(shelf["visit"].unique().implode())
     kept = visits.filter(pl.col("visit").is_in(on_shelf["visit"].implode()) | idle)
     kept = kept.rename({"visit": "old"}).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
     shelf = shelf.rename({"visit": "old"}).join(
@@ -137,9 +136,9 @@ def _shuffle(
     """Number the alternatives of each visit 1..J in a random order and note which was chosen (0 = none)."""
     household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
     market = hashing.text_keys(coded.markets)[visits["market"].to_numpy()]
-    own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(),
-    visits["time"].to_numpy()) names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1,
-    dtype=np.uint64) names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
+    own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
+    names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.uint64)
+    names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
     keys = hashing.mix(settings.seed, own[shelf["visit"].to_numpy()], names[shelf["line"].to_numpy()])
     shelf = shelf.with_columns(pl.Series("key", keys)).sort("visit", "key")
     shelf = shelf.with_columns(pl.int_range(1, pl.len() + 1).over("visit").cast(pl.Int16).alias("position"))
@@ -155,12 +154,12 @@ def _assemble(
     settings: BuildSettings,
 ) -> Occasions:
     """Number all occasions, give the ids back and put the columns in order."""
-    order = ["period", "market", "household", "time", "store", "line"]
+    order = ["period", "market", "household", "time"]
     visits = pl.concat([part[0].with_columns(part=pl.lit(i)) for i, part in enumerate(parts)])
-    visits =
-    visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64)) built
-    = coded.markets.gather(visits["market"].unique()) names = coded.lines.select("line",
-    pl.col("name").alias("product_id"), "regular_price", "reference_share") shelves = []
+    visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
+    built = coded.markets.gather(visits["market"].unique())
+    names = coded.lines.select("line", pl.col("name").alias("product_id"), "regular_price", "reference_share")
+    shelves = []
     for i in range(len(parts)):
         ids = visits.filter(pl.col("part") == i).select("visit", "occasion_id")
         shelf = parts[i][1].join(ids, on="visit").join(names, on="line")
@@ -199,12 +198,12 @@ def _products(tables: Tables, coded: Coded) -> pl.DataFrame:
     """Return one row per kept line, described by the product it is named after or else its first product."""
     kept = coded.lines.filter("kept").select("name")
     given = tables.products
-    empty = [pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in
-    given.columns] line = pl.coalesce("line", "product_id") if "line" in given.columns else
-    pl.col("product_id") listed = given.with_columns(*empty, line.alias("name")).sort(pl.col("product_id") !=
-    pl.col("name"), "product_id") described = listed.unique(subset="name", keep="first",
-    maintain_order=True).join(kept, on="name") described =
-    described.with_columns(pl.col("name").alias("product_id")).sort("market", "product_id") return described.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS)  # type: ignore[arg-type]
+    empty = [pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in given.columns]
+    line = pl.coalesce("line", "product_id") if "line" in given.columns else pl.col("product_id")
+    listed = given.with_columns(*empty, line.alias("name")).sort(pl.col("product_id") != pl.col("name"), "product_id")
+    described = listed.unique(subset="name", keep="first", maintain_order=True).join(kept, on="name")
+    described = described.with_columns(pl.col("name").alias("product_id")).sort("market", "product_id")
+    return described.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS)  # type: ignore[arg-type]
 
 
 def _plain(settings: BuildSettings) -> dict[str, Any]:

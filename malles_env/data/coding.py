@@ -70,15 +70,15 @@ def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | No
     households = transactions["household_id"].unique().sort()
     stores = _all_stores(tables, transactions)
     coded = _with_codes(transactions, households, stores)
-    trips = coded.group_by("basket").agg(pl.col("household", "store", "period", "time").first(),
-    pl.len().alias("rows")) names = sorted(set(markets)) if markets is not None else
-    _large_markets(transactions, products, settings) if not names:
+    trips = coded.group_by("basket").agg(pl.col("household", "store", "period", "time").first(), pl.len().alias("rows"))
+    names = sorted(set(markets)) if markets is not None else _large_markets(transactions, products, settings)
+    if not names:
         limit = settings.min_market_purchases
         raise InvalidInput(f"no market has {limit} purchases up to period {settings.splits.validation_end}")
     products = products.filter(pl.col("market").is_in(names))
     lines = _line_table(products, names)
-    line_of = products.select("product_id", "name").join(lines, on="name").select("product_id", "line",
-    "market") purchases = _purchases(coded, line_of)
+    line_of = products.select("product_id", "name").join(lines, on="name").select("product_id", "line", "market")
+    purchases = _purchases(coded, line_of)
     return Coded(
         households,
         stores,
@@ -174,13 +174,12 @@ def _line_statistics(lines: pl.DataFrame, purchases: pl.DataFrame, settings: Bui
         pl.col("household").n_unique().alias("buyers"),
         pl.col("regular").median().alias("regular_price"),
     )
-    kept = (pl.col("bought") >= settings.min_line_purchases) & (pl.col("buyers") >=
-    settings.min_line_households) return (
+    kept = (pl.col("bought") >= settings.min_line_purchases) & (pl.col("buyers") >= settings.min_line_households)
+    return (
         lines.join(statistics, on="line", how="left", maintain_order="left")
         .with_columns(kept.fill_null(False).alias("kept"))
         .with_columns(
-            (pl.col("bought") / (pl.col("bought") *
-            pl.col("kept")).sum().over("market")).alias("reference_share")
+            (pl.col("bought") / (pl.col("bought") * pl.col("kept")).sum().over("market")).alias("reference_share")
         )
     )
 

@@ -70,8 +70,7 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
 
 
-def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet", "csv"] = "parquet") ->
-Path:
+def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet", "csv"] = "parquet") -> Path:
     """Write tables so that `read_tables` reads them back.
 
     Args:

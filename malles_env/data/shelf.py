@@ -70,8 +70,8 @@ class Shelves:
     def _available(self, rows: pl.DataFrame, keys: Ints, promoted: np.ndarray) -> pl.Series:
         if self._offered is not None:
             return pl.Series(self._offered.has(keys))
-        by_other = (pl.col("buyers") > 1) | ((pl.col("buyers") == 1) & (pl.col("sole") !=
-        pl.col("household"))) return rows.select(pl.col("recent") | by_other).to_series() | pl.Series(promoted)
+        by_other = (pl.col("buyers") > 1) | ((pl.col("buyers") == 1) & (pl.col("sole") != pl.col("household")))
+        return rows.select(pl.col("recent") | by_other).to_series() | pl.Series(promoted)
 
     def _price(self, rows: pl.DataFrame) -> Floats:
         if self._offered is not None:
@@ -91,9 +91,8 @@ class Shelves:
             pl.col("household").n_unique().alias("buyers"),
             pl.col("household").first().alias("sole"),
         )
-        cells = lines.join(periods, how="cross").join(sold, on=["line", "period"], how="left").sort("line",
-        "period") cells = cells.with_columns(pl.col("sold", "buyers").fill_null(0),
-        pl.col("sole").fill_null(-1))
+        cells = lines.join(periods, how="cross").join(sold, on=["line", "period"], how="left").sort("line", "period")
+        cells = cells.with_columns(pl.col("sold", "buyers").fill_null(0), pl.col("sole").fill_null(-1))
 
         def before(window: int) -> pl.Expr:
             # Sum over the `window` periods strictly before this one.

@@ -113,8 +113,7 @@ def market_statistics(
     )
 
 
-def _lines(bought: pl.DataFrame, coded: Coded, tables: Tables, min_share: float, max_lines: int) ->
-pl.DataFrame:
+def _lines(bought: pl.DataFrame, coded: Coded, tables: Tables, min_share: float, max_lines: int) -> pl.DataFrame:
     total = len(bought)
     statistics = bought.group_by("line").agg(
         pl.col("price").mean().alias("mean_price"),
@@ -126,8 +125,8 @@ pl.DataFrame:
     )
     kept = coded.lines.filter("kept").select("line", "regular_price", product_id="name")
     wanted = ["title", "brand", "private_label", "size_value", "size_unit"]
-    texts = tables.products.select("product_id", *[name for name in wanted if name in
-    tables.products.columns]) return (
+    texts = tables.products.select("product_id", *[name for name in wanted if name in tables.products.columns])
+    return (
         statistics.join(kept, on="line")
         .filter(pl.col("share") >= min_share)
         .sort([-pl.col("purchases").cast(pl.Int64), "product_id"])

@@ -80,8 +80,7 @@ def synthetic_transactions(
     )
 
 
-def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[Week], stores: int) ->
-pl.DataFrame:
+def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[Week], stores: int) -> pl.DataFrame:
     households, markets = len(truth.class_of), len(truth.markets)
     home = rng.integers(stores, size=households)
     last = np.full((markets, households), -1)
@@ -100,13 +99,12 @@ pl.DataFrame:
     return pl.concat(parts).sort("timestamp", "basket_id", "product_id")
 
 
-def _choose(rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints)
--> Ints:
+def _choose(rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints) -> Ints:
     """Return the product each household would buy, -1 for none [H]."""
     kind = truth.class_of
     price, shown = week.prices[market][store], week.displays[market][store]
-    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(price /
-    truth.regular_price[market]) utility = utility + truth.promotion * shown
+    utility = truth.alpha[market][kind] - truth.beta[kind][:, None] * np.log(price / truth.regular_price[market])
+    utility = utility + truth.promotion * shown
     utility += truth.loyalty[kind][:, None] * (np.arange(price.shape[1]) == last[:, None])
     utility = np.concatenate([np.zeros((len(kind), 1)), utility], axis=1)
     return np.argmax(utility + rng.gumbel(size=utility.shape), axis=1) - 1

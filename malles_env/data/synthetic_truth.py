@@ -48,8 +48,7 @@ class Week:
     displays: npt.NDArray[np.bool_]
 
 
-def draw_truth(rng: np.random.Generator, households: int, markets: int, products: int, classes: int) ->
-SyntheticTruth:
+def draw_truth(rng: np.random.Generator, households: int, markets: int, products: int, classes: int) -> SyntheticTruth:
     """Draw tastes and regular prices.
 
     Args:
@@ -62,8 +61,8 @@ SyntheticTruth:
     Returns:
         The truth.
     """
-    quality = rng.normal(0.0, 0.7, (markets, 1, products)) + rng.normal(0.0, 0.7, (markets, classes,
-    products)) weights = np.full(classes, 1.0 / classes)
+    quality = rng.normal(0.0, 0.7, (markets, 1, products)) + rng.normal(0.0, 0.7, (markets, classes, products))
+    weights = np.full(classes, 1.0 / classes)
     return SyntheticTruth(
         markets=tuple(
             f"PANTRY | MARKET {m}" if m < markets - 1 or markets == 1 else f"SNACKS | MARKET {m}"
@@ -71,7 +70,7 @@ SyntheticTruth:
         ),
         product_ids=tuple(tuple(f"p{m}-{j}" for j in range(products)) for m in range(markets)),
         # Centred so that a household buys in about a third of its shopping weeks.
-        alpha=quality - 1.6 - np.log(products),
+        alpha=quality - 0.9 - np.log(products),
         beta=np.linspace(1.5, 4.0, classes),
         loyalty=np.linspace(1.5, 0.5, classes),
         promotion=0.4,
@@ -94,7 +93,7 @@ def draw_week(rng: np.random.Generator, truth: SyntheticTruth, stores: int) -> W
         Prices and displays [M, S, J].
     """
     markets, products = truth.regular_price.shape
-    discount = np.where(rng.random((markets, products)) < 0.25, rng.uniform(0.1, 0.4, (markets, products)),
-    0.0) chain = np.round(truth.regular_price * (1.0 - discount), 2)
+    discount = np.where(rng.random((markets, products)) < 0.25, rng.uniform(0.1, 0.4, (markets, products)), 0.0)
+    chain = np.round(truth.regular_price * (1.0 - discount), 2)
     shown = (discount[:, None, :] > 0) & (rng.random((markets, stores, products)) < 0.5)
     return Week(np.repeat(chain[:, None, :], stores, axis=1), shown)

@@ -44,8 +44,8 @@ def buyers(coded: Coded, settings: BuildSettings) -> pl.DataFrame:
 
 def shopping_weeks(coded: Coded) -> pl.DataFrame:
     """Return household, period, store (of most lines), time (first trip), seen (earlier weeks)."""
-    stores = coded.trips.group_by("household", "period", "store").agg(pl.col("rows").sum(),
-    pl.col("time").min()) return (
+    stores = coded.trips.group_by("household", "period", "store").agg(pl.col("rows").sum(), pl.col("time").min())
+    return (
         stores.sort("household", "period", "rows", "store", descending=[False, False, True, False])
         .group_by("household", "period", maintain_order=True)
         .agg(pl.col("store").first(), pl.col("time").min())
@@ -74,8 +74,7 @@ def idle_visits(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> p
     )
 
 
-def sample_idle(idle: pl.DataFrame, purchases: pl.DataFrame, coded: Coded, settings: BuildSettings) ->
-pl.DataFrame:
+def sample_idle(idle: pl.DataFrame, purchases: pl.DataFrame, coded: Coded, settings: BuildSettings) -> pl.DataFrame:
     """Keep no-purchase visits at one rate per market, about `outside_ratio` per purchase.
 
     The rate is decided on periods up to `splits.validation_end` and each visit's draw depends on its

@@ -75,9 +75,12 @@ def test_rate_and_its_logarithm(tables: Tables, settings: BuildSettings, ratio: 
     for market in built.markets:
         rows = known.filter(pl.col("market") == market)
         idle, bought = (rows["chosen"] == 0).sum(), (rows["chosen"] > 0).sum()
-        assert idle == pytest.approx(ratio * bought, abs=4 * math.sqrt(ratio * bought))
         offset = rows["log_sampling"].unique().to_list()
         assert len(offset) == 1
+        if offset[0] < -0.01:  # some visits were left out, so as many were kept as asked for
+            assert idle == pytest.approx(ratio * bought, abs=4 * math.sqrt(ratio * bought))
+        else:  # there were too few to begin with
+            assert idle < ratio * bought
         # The offset turns the kept visits back into the true incidence among the buyers' shopping weeks.
         purchases = _bought(tables).filter((pl.col("market") == market) & pl.col("period").is_between(5, 40))
         buyers = _bought(tables).filter((pl.col("market") == market) & (pl.col("period") <= 40))
