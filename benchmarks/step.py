@@ -1,0 +1,152 @@
+"""How many steps per second: one market behind PettingZoo, batches of markets, a peer, and the floor.
+
+Run it as ``python -m benchmarks.step [--json FILE]``. Every rate is per second of CPU time of one thread, so that
+other work on the machine matters little; the measurements take turns, several rounds each, and the table gives the
+median with the lowest and highest round. Actions are drawn beforehand: sampling a Gymnasium Box costs more than a step.
+
+The floor is the time of the S x J exponentials per market that the textbook form of the model needs, by NumPy's
+single-precision `exp`, which nothing that evaluates them one by one can beat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads its threads
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import malles_env
+from benchmarks.markets import CONSUMERS, PRODUCTS, SEGMENTS, SELLERS, batched_market, scenario
+
+BATCH = 1024
+ROUNDS = 9
+SECONDS_PER_ROUND = 0.4
+PEER = "econgym BertrandDiff-v0, 4 sellers"
+Run = Callable[[], None]
+
+
+def parallel_steps(name_or_scenario: object, calls: int = 200) -> tuple[Run, int]:
+    """Return a function that plays `calls` periods of a parallel env with actions drawn beforehand."""
+    env = malles_env.parallel_env(name_or_scenario, max_cycles=10**9)
+    env.reset(seed=0)
+    actions = [{agent: env.action_space(agent).sample() for agent in env.agents} for _ in range(50)]
+
+    def run() -> None:
+        for i in range(calls):
+            env.step(actions[i % 50])
+
+    return run, calls
+
+
+def batched_steps(**options: object) -> tuple[Run, int]:
+    """Return a function that plays one period in `BATCH` markets."""
+    market = batched_market(BATCH, **options)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    prices = rng.uniform(1.0, 4.0, (BATCH, PRODUCTS))
+    listed = np.ones((BATCH, PRODUCTS), dtype=bool)
+
+    def run() -> None:
+        market.advance(prices, listed)
+
+    return run, BATCH
+
+
+def peer_steps(calls: int = 500) -> tuple[Run, int]:
+    """Return a function that plays the peer: no consumers, no sampling, one linear demand formula."""
+    import econgym
+
+    env = econgym.make("BertrandDiff-v0", n=SELLERS)
+    env.reset()
+    prices = [0.5] * SELLERS
+
+    def run() -> None:
+        for _ in range(calls):
+            env.step(prices)
+
+    return run, calls
+
+
+def floor_steps() -> tuple[Run, int]:
+    """Return a function that takes the bare exponentials of `BATCH` markets."""
+    utility = np.random.default_rng(0).normal(size=(BATCH, SEGMENTS, PRODUCTS)).astype(np.float32)
+    chunk = utility[:16]  # small enough to stay in the cache
+    out = np.empty_like(chunk)
+
+    def run() -> None:
+        for _ in range(BATCH // 16):
+            np.exp(chunk, out=out)
+
+    return run, BATCH
+
+
+def rate(run: Run, steps: int) -> float:
+    """Return steps per CPU-second over about `SECONDS_PER_ROUND`."""
+    start, done = time.process_time(), 0
+    while (spent := time.process_time() - start) < SECONDS_PER_ROUND:
+        run()
+        done += steps
+    return done / spent
+
+
+def measure(jobs: dict[str, tuple[Run, int]]) -> dict[str, np.ndarray]:
+    """Return the rates of all jobs, measured in turns."""
+    for run, _ in jobs.values():
+        run()  # compile and warm up
+    rounds: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in track(range(ROUNDS), "measuring in turns"):
+        for name, (run, steps) in jobs.items():
+            rounds[name].append(rate(run, steps))
+    return {name: np.array(rates) for name, rates in rounds.items()}
+
+
+def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also write the medians here.")] = None) -> None:
+    """Measure and print."""
+    jobs = {
+        "parallel env, 64 segments, 16 products, 4 sellers": parallel_steps(scenario()),
+        "parallel env, bertrand-duopoly": parallel_steps("bertrand-duopoly"),
+        PEER: peer_steps(),
+        f"{BATCH} markets, expected demand": batched_steps(demand="expected"),
+        f"{BATCH} markets, sampled demand": batched_steps(demand="multinomial"),
+        f"{BATCH} markets, sampled, with quantities": batched_steps(demand="multinomial", quantities=True),
+        f"{BATCH} markets, expected, loyalty and quantities": batched_steps(demand="expected", loyal=True, quantities=True),
+        "floor: the bare exponentials": floor_steps(),
+    }
+    rates = measure(jobs)
+    floor, peer = np.median(rates["floor: the bare exponentials"]), np.median(rates[PEER])
+    table = Table(title=f"Steps per CPU-second, one thread; S = {SEGMENTS}, J = {PRODUCTS}, N = {CONSUMERS:,}")
+    for heading in ("what", "median", "lowest", "highest", "of the floor", "of the peer"):
+        table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=heading == "what")
+    for name, found in rates.items():
+        middle = np.median(found)
+        table.add_row(name, f"{middle:,.0f}", f"{found.min():,.0f}", f"{found.max():,.0f}",
+                      f"{middle / floor:.2f}", f"{middle / peer:.2f}")  # fmt: skip
+    Console(width=140).print(table)
+    if json_file is not None:
+        names = list(jobs)
+        medians = {name: float(np.median(found)) for name, found in rates.items()}
+        found_keys = {
+            "parallel_env_steps_per_s": medians[names[0]],
+            "parallel_env_duopoly_steps_per_s": medians[names[1]],
+            "peer": {PEER: medians[PEER]},
+            "batched_expected": medians[names[3]],
+            "batched_sampled": medians[names[4]],
+            "batched_sampled_quantities": medians[names[5]],
+            "batched_expected_loyalty": medians[names[6]],
+            "floor_market_steps_per_s": float(floor),
+            "spread": {name: [float(found.min()), float(found.max())] for name, found in rates.items()},
+        }
+        json_file.write_text(json.dumps(found_keys, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
