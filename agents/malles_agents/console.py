@@ -49,8 +49,9 @@ def watched(console: Console, label: str, total: int, currency: str, start: int 
         task = bar.add_task(label, total=total, completed=start, profit="")
 
         def watch(steps: int, profit: float) -> None:
-            shown = {} if isnan(profit) else {"profit": f"{profit:,.0f} {currency} per episode"}
-            bar.update(task, completed=min(steps, total), **shown)
+            bar.update(task, completed=min(steps, total))
+            if not isnan(profit):
+                bar.update(task, profit=f"{profit:,.0f} {currency} per episode")
 
         yield watch
 

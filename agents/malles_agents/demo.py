@@ -42,7 +42,7 @@ class Demo:
     scenario: str = "soft-drinks"
     model: str = "smollm2"
     seeds: int = 3
-    steps: int = 400_000
+    steps: int = 500_000
     rivals: str = "cost-plus"
     out: Path = Path("runs/demo")
     console: Console = field(default_factory=make_console)
@@ -70,7 +70,7 @@ class Demo:
         began = time.monotonic()
         with self.console.status(f"{named or 'building'} reads the personas and products"):
             consumers = market.build_consumers(named)
-        self.console.print(f"  done in {time.monotonic() - began:.1f} s")
+        self.console.print(f"  done in {time.monotonic() - began:.1f} s (kept on disk for the next time)")
         return consumers
 
     def _search(self, market: Scenario, consumers: Any, rivals: dict[str, Seller]) -> Stationary:
@@ -181,7 +181,8 @@ class Demo:
             ),
             plots.episode(
                 first.prices, first.listed, first.period_share, labels, catalog.seller_of == 0,
-                self.out / "episode.png", title=f"{title}: one held-out episode of PPO (seed 0)", currency=unit,
+                self.out / "episode.png", title=f"{title}: one held-out episode of PPO (seed 0)",
+                currency=unit, period=market.period,
             ),
             plots.comparison(
                 profit, top, self.out / "profit.png", title=f"{title}: {SEAT} on held-out seeds", currency=unit
@@ -191,9 +192,7 @@ class Demo:
     def _say_goodbye(self, results: dict[str, Any], pictures: list[Path], first: Trained) -> None:
         self.console.print("pictures: " + ", ".join(str(path) for path in pictures))
         self.console.print(f"results:  {self.out / 'results.json'} ({results['wall_seconds']:.0f} s in all)")
-        self.console.print(
-            f"next:     malles evaluate {self.scenario} --policy {first.policy} --rivals best-response"
-        )
+        self.console.print(f"next:     malles evaluate {self.scenario} --policy {first.policy} --rivals best-response")
 
 
 def describe_consumers(market: Scenario, consumers: Any, model: str) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ from malles_agents.registry import Seller, default_rivals
 from malles_agents.seat import Seat
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
+from malles_env.envs.actions import ActionMode
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario, load_scenario
 
@@ -49,7 +50,7 @@ def play(
     seed: int = 0,
     max_cycles: int | None = None,
     consumers: Any = None,
-    action_mode: str = "continuous",
+    action_mode: ActionMode = "continuous",
 ) -> Played:
     """Let a seller play whole episodes with sampled demand, all at once.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from malles_agents.ascent import BoolArray, FloatArray
 from malles_agents.checkpoints import write_whole
+from malles_agents.policies import ALGORITHMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,11 +61,12 @@ def learning_curve(
         steps = np.array([row["steps"] for row in rows]) / 1000.0
         profit = np.array([row["profit"] for row in rows])
         axis.plot(steps, _smooth(profit), color=colour, linewidth=1.8, label=label)
-    for index, (label, value) in enumerate(references.items()):
+    for index, (label, value) in enumerate(sorted(references.items(), key=lambda pair: -pair[1])):
         axis.axhline(value, color=INK if index == 0 else FAINT, linewidth=1.2, linestyle="--")
         axis.annotate(
-            label, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8.5, color=INK
-        )
+            label, (0.01, value), xycoords=("axes fraction", "data"), va="bottom" if index == 0 else "top",
+            fontsize=8.5, color=INK,
+        )  # fmt: skip
     axis.set_xlabel("training steps (thousand periods, all markets together)")
     axis.set_ylabel(f"profit per episode ({currency})")
     axis.set_title(title, loc="left", fontsize=11)
@@ -90,6 +92,7 @@ def episode(
     *,
     title: str = "",
     currency: str = "money",
+    period: str = "period",
 ) -> Path:
     """Draw one episode: prices of what was listed, and shares of purchases.
 
@@ -102,6 +105,7 @@ def episode(
         path: Where the PNG goes.
         title: Above the picture.
         currency: Unit of prices.
+        period: What a step is, e.g. ``"week"``.
     """
     figure, (top, bottom) = _figure(2, 1, size=(9.0, 7.0))
     weeks = np.arange(1, len(prices) + 1)
@@ -117,7 +121,7 @@ def episode(
         bottom.plot(weeks, 100.0 * np.where(listed[:, j], share[:, j], 0.0), **style)
     top.set_ylabel(f"price ({currency} per unit)")
     bottom.set_ylabel("share of purchases (%)")
-    bottom.set_xlabel("period of the episode (weeks)")
+    bottom.set_xlabel(f"{period} of the episode")
     top.set_title(title, loc="left", fontsize=11)
     figure.legend(*top.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     return _save(figure, path)
@@ -144,7 +148,7 @@ def comparison(
     ranked = sorted(profit, key=lambda kind: profit[kind]["mean"])
     means = [profit[kind]["mean"] for kind in ranked]
     errors = [2.0 * profit[kind]["se"] for kind in ranked]
-    colours = [COLOURS[0] if kind in ("ppo", "a2c", "sac", "td3", "dqn") else "#b8bcc8" for kind in ranked]
+    colours = [COLOURS[0] if kind in ALGORITHMS else "#c9ccd6" for kind in ranked]
     axis.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
     axis.axvline(best, color=COLOURS[1], linewidth=1.6, linestyle="--")
     axis.annotate(
@@ -152,7 +156,7 @@ def comparison(
         fontsize=9, color=COLOURS[1],
     )  # fmt: skip
     for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        _write_value(axis, row, mean, error, best)
+        _write_value(axis, row, mean, error, best, "white" if ranked[row] in ALGORITHMS else INK)
     axis.grid(axis="x", color="#e6e6ec", linewidth=0.8)
     axis.grid(visible=False, axis="y")
     axis.set_xlabel(f"profit per episode ({currency}); whiskers: 2 standard errors")
@@ -160,9 +164,9 @@ def comparison(
     return _save(figure, path)
 
 
-def _write_value(axis: Axes, row: int, mean: float, error: float, best: float) -> None:
+def _write_value(axis: Axes, row: int, mean: float, error: float, best: float, colour: str) -> None:
     inside = mean > 0.25 * best
     axis.text(
         mean - error - 0.01 * best if inside else mean + error + 0.01 * best, row, f"{mean:,.0f}",
-        va="center", ha="right" if inside else "left", color="white" if inside else INK, fontsize=9,
+        va="center", ha="right" if inside else "left", color=colour if inside else INK, fontsize=9,
     )  # fmt: skip

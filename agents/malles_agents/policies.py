@@ -64,7 +64,7 @@ def load_policy(algorithm: str, path: Path, seat: Seat) -> Any:
     model = load_model(algorithm, path, lr_schedule=_no_rate, learning_rate=0.0, clip_range=_no_rate)
     found = model.action_space
     single = isinstance(found, spaces.Discrete)
-    if single:
+    if isinstance(found, spaces.Discrete):
         found = spaces.MultiDiscrete([int(found.n)])
     _must_match("observation space", path, model.observation_space, seat.observation_space, seat)
     _must_match("action space", path, found, seat.action_space, seat)

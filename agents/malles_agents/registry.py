@@ -8,12 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from malles_agents.policies import ALGORITHMS, load_policy
 from malles_agents.rules import RandomSeller, cost_plus, fixed_price
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario
-
-ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn")
 
 
 class Seller(Protocol):
@@ -61,8 +60,6 @@ def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
 
 
 def _trained(spec: str, text: str | None, seat: Seat) -> Seller:
-    from malles_agents.policies import load_policy
-
     algorithm = spec.partition(":")[0]
     if not text:
         raise invalid("seller", spec, f"{algorithm}:PATH of a policy.zip written by `malles train`")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from malles_agents.policies import ALGORITHMS
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,19 +26,19 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
     from rich.table import Table
 
     table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
-    table.add_column("seller")
-    table.add_column(f"profit per episode ({currency})", justify="right")
+    table.add_column("seller", no_wrap=True)
+    table.add_column(f"profit/episode\n({currency})", justify="right", no_wrap=True)
     if best is not None:
-        table.add_column("of best stationary", justify="right")
-    table.add_column("share of units (%)", justify="right")
-    table.add_column(f"surplus per consumer and period ({currency})", justify="right")
+        table.add_column("of best\nstationary", justify="right", no_wrap=True)
+    table.add_column("share of\nunits (%)", justify="right", no_wrap=True)
+    table.add_column(f"surplus/consumer\n({currency} a period)", justify="right", no_wrap=True)
     for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
         measures = results[kind]
         cells = [kind, _cell(measures["profit"])]
         if best is not None:
             cells.append(f"{measures['profit']['mean'] / best:.3f}")
         cells += [_cell(measures["share"], 100.0), _cell(measures["surplus"])]
-        table.add_row(*cells, style="bold" if kind in ("ppo", "a2c", "sac", "td3", "dqn") else None)
+        table.add_row(*cells, style="bold" if kind in ALGORITHMS else None)
     return table
 
 

@@ -131,9 +131,7 @@ def search(
     """
     loaded = load_scenario(scenario)
     rivals = default_rivals(loaded, agent, consumers=consumers) if rivals is None else rivals
-    value = EpisodeValue(
-        loaded, agent, rivals, num_markets=num_markets, max_cycles=max_cycles, consumers=consumers
-    )
+    value = EpisodeValue(loaded, agent, rivals, num_markets=num_markets, max_cycles=max_cycles, consumers=consumers)
     seat = value.seat
     box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
     prices, listed, tried = _starts(value, box, seat, finalists, np.random.default_rng(seed))

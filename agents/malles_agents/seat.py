@@ -157,4 +157,4 @@ class Seat:
         """Return what flat observations ``(B, D)`` say."""
         said = self._layout.read(observation, self.index)
         stock = np.where(np.isnan(said["stock"]), np.inf, said["stock"])
-        return Seen(said["price"], said["listed"], said["mean_field"], stock)
+        return Seen(said["price"], said["listed"] > 0, said["mean_field"], stock)

@@ -7,16 +7,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from malles_agents.checkpoints import newest_good, read_json, write_json, write_whole
 from malles_agents.policies import algorithm_class, load_model
 from malles_agents.registry import default_rivals
 from malles_agents.settings import load_settings
 from malles_env.envs import vec_env
+from malles_env.envs.actions import ActionMode
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
 
 SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
@@ -149,35 +153,41 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
 
-def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[Any, dict[str, Any]]:
+def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
-    from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
-
     settings = load_settings(run.algo) | run.settings
-    num_markets = int(settings.pop("num_markets"))
-    mode = "discrete" if run.algo == "dqn" else "continuous"
+    mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
     rivals = None
     if run.learner != "all":
         rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode)
-    env = vec_env(
-        scenario, num_markets=num_markets, learner=run.learner, rivals=rivals, consumers=consumers, action_mode=mode
+    env: VecEnv = vec_env(
+        scenario,
+        num_markets=int(settings.pop("num_markets")),
+        learner=run.learner,
+        rivals=rivals,
+        consumers=consumers,
+        action_mode=mode,
     )
     if run.algo == "dqn":
         from malles_agents.single_choice import SingleChoice
 
         env = SingleChoice(env)
+    return env, _arguments(settings, env)
+
+
+def _arguments(settings: dict[str, Any], env: VecEnv) -> dict[str, Any]:
+    """Turn our own settings into arguments of SB3: the decaying rate, the batch size, TD3's exploration noise."""
     if settings.pop("linear_decay"):
         rate = float(settings["learning_rate"])
         settings["learning_rate"] = lambda left: rate * max(left, 0.05)
     if "minibatches" in settings:
         settings["batch_size"] = settings["n_steps"] * env.num_envs // int(settings.pop("minibatches"))
-    if run.algo == "td3":
-        import numpy as np
+    if "exploration_noise" in settings:
+        from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 
-        shape = env.action_space.shape
-        noise = NormalActionNoise(np.zeros(shape), np.full(shape, 0.15))
-        settings["action_noise"] = VectorizedActionNoise(noise, env.num_envs)
-    return env, settings
+        spread = np.full(env.action_space.shape or (1,), float(settings.pop("exploration_noise")))
+        settings["action_noise"] = VectorizedActionNoise(NormalActionNoise(np.zeros_like(spread), spread), env.num_envs)
+    return settings
 
 
 def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path | None) -> BaseAlgorithm:

@@ -64,7 +64,7 @@ def demo(
     model: Annotated[str, typer.Option(help="Language model that reads the tastes: smollm2 or embedded.")] = "smollm2",
     scenario: Annotated[str, typer.Option(help="A scenario whose tastes a language model reads.")] = "soft-drinks",
     seeds: Annotated[int, typer.Option(help="PPO runs, each with its own seed.")] = 3,
-    steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 400_000,
+    steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 500_000,
     rivals: RivalsOption = "cost-plus",
     out: Annotated[Path, typer.Option(help="Folder of results and pictures.")] = Path("runs/demo"),
 ) -> None:

@@ -154,7 +154,7 @@ def _assemble(
     settings: BuildSettings,
 ) -> Occasions:
     """Number all occasions, give the ids back and put the columns in order."""
-    order = ["period", "market", "household", "time"]
+    order = ["period", "market", "household", "time", "store", "line"]
     visits = pl.concat([part[0].with_columns(part=pl.lit(i)) for i, part in enumerate(parts)])
     visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
     built = coded.markets.gather(visits["market"].unique())

@@ -50,6 +50,7 @@ class Actions:
         self.width = seats.slots if mode == "discrete" else 2 * seats.slots
         self.low, self.high = self._bounds()
         self._spaces = {agent: self._space(n) for n, agent in enumerate(seats.agents)}
+        self._blank = np.empty((0, seats.count, self.width))
         self._kind = MODES[mode]
         self._dtypes = "iu" if mode == "discrete" else "fiu"
 
@@ -87,8 +88,9 @@ class Actions:
 
     def blank(self, batch: int) -> FloatArray:
         """Return rows to be filled by `put`, shape ``(batch, N, A)``."""
-        rows = np.zeros((batch, self.seats.count, self.width))
-        return np.clip(rows, self.low, self.high, out=rows)
+        if len(self._blank) != batch:
+            self._blank = np.tile(np.clip(0.0, self.low, self.high), (batch, 1, 1))
+        return self._blank.copy()
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
         """Write one seat's action, or a batch of them, into `rows`.

@@ -157,9 +157,19 @@ class Arena:
         )  # fmt: skip
         return books
 
-    def info(self, row: Sequence[float]) -> dict[str, Any]:
-        """Return one seat's ledger row as a dict of Python floats."""
-        return dict(zip(MONEY_KEYS, row, strict=True))
+
+def as_info(row: Sequence[float]) -> dict[str, float]:
+    """Return one row of a ledger by name; a literal because it is made for every agent in every step."""
+    revenue, cost, fees, profit, units, share, surplus = row
+    return {
+        "revenue": revenue,
+        "cost": cost,
+        "fees": fees,
+        "profit": profit,
+        "units": units,
+        "share": share,
+        "surplus": surplus,
+    }
 
 
 def need_all(agents: Sequence[str], actions: Any) -> None:

@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS, Arena, check_cycles, need_all
+from malles_env.envs.arena import Arena, as_info, check_cycles, need_all
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.errors import MallesError, invalid
@@ -248,20 +248,14 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
-            {
-                agent: dict(zip(MONEY_KEYS, row, strict=True))
-                for agent, row in zip(agents, arena.ledger(outcome)[0].tolist(), strict=True)
-            },
+            dict(zip(agents, map(as_info, arena.ledger(outcome)[0].tolist()), strict=True)),
         )
 
     def _observations(self) -> dict[str, Any]:
         rows = self.arena.observe(self.max_cycles)[0]
         if self._as_dict:
-            return {
-                agent: {name: block.copy() for name, block in self.arena.layout.split(row).items()}
-                for agent, row in zip(self.possible_agents, rows, strict=True)
-            }
-        return {agent: row.copy() for agent, row in zip(self.possible_agents, rows, strict=True)}
+            return {agent: self.arena.layout.split(row) for agent, row in zip(self.possible_agents, rows, strict=True)}
+        return dict(zip(self.possible_agents, rows, strict=True))  # rows of one fresh array; none overlap
 
     def state(self) -> np.ndarray:
         """Return the global view, a fresh float32 array in `state_space`."""

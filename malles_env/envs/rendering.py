@@ -109,9 +109,8 @@ def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
             f"{now['share'][j]:8.3f}{now['mean_field'][j]:8.3f}"
         )
     profits = ", ".join(f"{s} {p:.2f}" for s, p in zip(catalog.sellers, now["seller_profit"], strict=True))
-    lines.append(
-        f"profit: {profits}; consumer surplus {now['consumer_surplus']:.2f}; buying nothing {now['outside']:.3f}"
-    )
+    surplus, outside = now["consumer_surplus"], now["outside"]
+    lines.append(f"profit: {profits}; consumer surplus {surplus:.2f}; buying nothing {outside:.3f}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS
+from malles_env.envs.arena import MONEY_KEYS, as_info
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -197,7 +197,7 @@ class PricingVecEnv(VecEnv):
         self._totals += ledger
         if self.info == "step":
             rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
-            infos = [dict(zip(MONEY_KEYS, row, strict=True)) for row in rows]
+            infos: list[dict[str, Any]] = [as_info(row) for row in rows]
         else:
             infos = [{} for _ in range(self.num_envs)]
         if turn.over.any():
@@ -214,7 +214,7 @@ class PricingVecEnv(VecEnv):
                     last = {name: block.copy() for name, block in self.batch.arena.layout.split(last).items()}
                 info = infos[market * seats + i]
                 if self.info == "episode":
-                    info.update(zip(MONEY_KEYS, row, strict=True))
+                    info.update(as_info(row))
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
         self._totals[turn.over] = 0.0
 

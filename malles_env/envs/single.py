@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 
 from malles_env.envs.actions import ActionMode
+from malles_env.envs.arena import as_info
 from malles_env.envs.batch import Batch
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
@@ -177,7 +178,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = arena.info(arena.ledger(turn.outcome)[0, self.seat].tolist())
+        info = as_info(arena.ledger(turn.outcome)[0, self.seat].tolist())
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:

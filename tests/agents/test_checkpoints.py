@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from malles_agents.checkpoints import check_zip, found_checkpoints, newest_good, prune, read_json, write_json, write_whole
+from malles_agents.checkpoints import (
+    check_zip,
+    found_checkpoints,
+    newest_good,
+    prune,
+    read_json,
+    write_json,
+    write_whole,
+)
 from malles_env.errors import CorruptFile, MissingResource
 
 

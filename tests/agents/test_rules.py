@@ -114,7 +114,9 @@ def test_unknown_names_list_what_exists(scenario, spec):
     assert all(name in str(caught.value) for name in seller_names())
 
 
-@pytest.mark.parametrize("spec", ["cost-plus:much", "cost-plus:-1", "cost-plus:nan", "fixed:0", "ppo", "best-response:1"])
+@pytest.mark.parametrize(
+    "spec", ["cost-plus:much", "cost-plus:-1", "cost-plus:nan", "fixed:0", "ppo", "best-response:1"]
+)
 def test_bad_arguments_are_named(scenario, spec):
     with pytest.raises(InvalidInput, match="seller|mark-up|prices"):
         make_seller(spec, scenario)

@@ -47,7 +47,9 @@ def test_assortment_prices_and_seed():
     assert (shelves.sum(axis=1) <= 2).all()
     same = np.tile(found.prices, (len(shelves), 1))
     assert value(np.zeros(6, dtype=int), same, shelves).max() <= found.value * (1 + 1e-9)
-    moved = np.clip(np.tile(found.prices, (6, 1)) * (1 + 0.02 * np.vstack([np.eye(3), -np.eye(3)])), 0, value.seat.price_high)
+    moved = np.clip(
+        np.tile(found.prices, (6, 1)) * (1 + 0.02 * np.vstack([np.eye(3), -np.eye(3)])), 0, value.seat.price_high
+    )
     assert value(np.zeros(6, dtype=int), moved, np.tile(found.listed, (6, 1))).max() <= found.value * (1 + 1e-6)
 
 

@@ -106,3 +106,54 @@ def test_positions_carry_no_information(occasions: Occasions) -> None:
     assert len(rows) > 1000
     expected = len(rows) / len(counts)
     assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_baskets_of_several_lines_are_no_occasions_but_count_in_histories(
+    tables: Tables, occasions: Occasions, settings: BuildSettings
+) -> None:
+    market = "PANTRY | MARKET 0"
+    purchase = occasions.occasions.filter(
+        (pl.col("market") == market) & (pl.col("chosen") > 0) & (pl.col("period") == 20)
+    ).row(0, named=True)
+    own = (pl.col("household_id") == purchase["household_id"]) & (pl.col("period") == 20)
+    line = tables.transactions.filter(own & pl.col("product_id").str.starts_with("p0"))
+    assert len(line) == 1
+    other = "p0-1" if line["product_id"][0] != "p0-1" else "p0-2"
+    second = line.with_columns(product_id=pl.lit(other))
+    both = dataclasses.replace(tables, transactions=pl.concat([tables.transactions, second]))
+    built = build_occasions(both, settings, [market])
+
+    def history(source: Occasions, first: int, last: int) -> list[int]:
+        rows = source.occasions.filter(
+            (pl.col("market") == market)
+            & (pl.col("household_id") == purchase["household_id"])
+            & pl.col("period").is_between(first, last)
+            & (pl.col("chosen") > 0)
+        )
+        return rows["history_total"].to_list()
+
+    assert history(built, 20, 20) == []
+    assert history(built, 5, 19) == history(occasions, 5, 19)
+    assert len(history(occasions, 21, 53)) > 0
+    assert history(built, 21, 53) == [count + 1 for count in history(occasions, 21, 53)]
+
+
+def test_own_purchase_alone_puts_no_line_on_the_own_shelf(tables: Tables, settings: BuildSettings) -> None:
+    """A line that only this household bought for weeks is on the others' shelves, not on its own."""
+    product, week = "p0-0", 20
+    sold = pl.col("product_id") == product
+    buyer = tables.transactions.filter(sold & (pl.col("period") == week))["household_id"][0]
+    gone = (
+        sold
+        & pl.col("period").is_between(week - 4, week)
+        & ~((pl.col("household_id") == buyer) & (pl.col("period") == week))
+    )
+    scarce = dataclasses.replace(tables, transactions=tables.transactions.filter(~gone), promotions=None)
+    built = build_occasions(scarce, settings, ["PANTRY | MARKET 0"])
+    shelf = built.alternatives.join(
+        built.occasions.filter(pl.col("period") == week).select("occasion_id", "household_id"), on="occasion_id"
+    )
+    with_line = shelf.filter(sold)["household_id"]
+    assert len(with_line) > 20
+    assert buyer not in with_line.to_list()
+    assert built.occasions.filter((pl.col("period") == week) & (pl.col("household_id") == buyer)).is_empty()
