@@ -178,7 +178,7 @@ def _move_assortment(value: Objective, box: Box, state: Climb) -> BoolArray:
 
 
 def _assortment_moves(box: Box, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, BoolArray]:
-    """Return neighbouring assortments ``(M, J)`` with prices: new products across their box and at the shelf's mark-up."""
+    """Return neighbouring assortments ``(M, J)`` with prices: new products across their box and at usual mark-ups."""
     margin = np.mean((prices - box.cost)[listed])
     relative = np.mean((prices / np.maximum(box.cost, 1e-9))[listed])
     hints = [box.cost + margin, box.cost * relative]

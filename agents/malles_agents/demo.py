@@ -12,6 +12,7 @@ from malles_agents import plots
 from malles_agents.checkpoints import write_json
 from malles_agents.console import make_console, watched
 from malles_agents.registry import Seller, default_rivals, make_seller
+from malles_env.errors import invalid
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 RULES = ("fixed", "cost-plus", "random", "best-response")
 SEAT = "seller_0"
 EPISODES = 64
+MOST_SEEDS = 100
 
 
 @dataclass
@@ -46,6 +48,13 @@ class Demo:
     rivals: str = "cost-plus"
     out: Path = Path("runs/demo")
     console: Console = field(default_factory=make_console)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            raise invalid("seeds", self.seeds, f"a whole number from 1 to {MOST_SEEDS}")
+        if self.steps < 1:
+            raise invalid("steps", self.steps, "a whole number of at least 1")
 
     def run(self) -> dict[str, Any]:
         """Do everything and return what ``results.json`` holds."""

@@ -44,7 +44,7 @@ def test_newest_by_steps_not_by_name(tmp_path):
     for steps in (900, 1000000000000, 20):
         policy_file(tmp_path / f"checkpoint_{steps}.zip")
     (tmp_path / "checkpoint_old.zip").write_text("not one of ours")
-    assert [p.name for p in found_checkpoints(tmp_path)][0] == "checkpoint_1000000000000.zip"
+    assert found_checkpoints(tmp_path)[0].name == "checkpoint_1000000000000.zip"
     prune(tmp_path, keep=1)
     assert len(found_checkpoints(tmp_path)) == 1
 

@@ -118,7 +118,7 @@ def test_unknown_names_list_what_exists(scenario, spec):
     "spec", ["cost-plus:much", "cost-plus:-1", "cost-plus:nan", "fixed:0", "ppo", "best-response:1"]
 )
 def test_bad_arguments_are_named(scenario, spec):
-    with pytest.raises(InvalidInput, match="seller|mark-up|prices"):
+    with pytest.raises(InvalidInput, match=r"seller|mark-up|prices"):
         make_seller(spec, scenario)
 
 

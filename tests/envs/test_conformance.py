@@ -26,7 +26,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 import malles_env  # noqa: F401  (registers the envs)
 from malles_env.envs.parallel import env as aec_env
 from malles_env.envs.parallel import parallel_env
-from tests.envs.conftest import NAMES, settings_of
+from tests.envs.bundled import NAMES, settings_of
 
 MODES = [
     {"action_mode": action, "observation_mode": observation}

@@ -10,7 +10,7 @@ from gymnasium.utils.passive_env_checker import data_shares_objects
 
 import malles_env
 from malles_env.errors import InvalidInput, MallesError
-from tests.envs.conftest import ACTION_MODES, OBSERVATION_MODES, SCENARIOS, arrays_of, make, sampled
+from tests.envs.bundled import ACTION_MODES, OBSERVATION_MODES, SCENARIOS, arrays_of, make, sampled
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import malles_env
 from malles_env.errors import InvalidInput
-from tests.envs.conftest import SCENARIOS, consumers_of, make, sampled
+from tests.envs.bundled import SCENARIOS, consumers_of, make, sampled
 
 
 def vec(name, **settings):

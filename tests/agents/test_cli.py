@@ -1,0 +1,97 @@
+"""The command line: works end to end, and answers mistakes in one readable line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from malles_env.cli import app
+
+runner = CliRunner()
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom malles_env.cli import app\n"
+        "heavy = {'torch', 'transformers', 'stable_baselines3', 'matplotlib', 'numba', 'polars'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    shown = runner.invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    for command in ("demo", "train", "evaluate", "align", "scenario", "consumers"):
+        assert command in shown.output
+
+
+def test_version():
+    assert runner.invoke(app, ["--version"]).output.startswith("malles-env 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["evaluate", "bertrand-dupoly"], "bertrand-duopoly"),
+        (["evaluate", "bertrand-duopoly", "--sellers", "cheapest"], "cost-plus"),
+        (["evaluate", "bertrand-duopoly", "--sellers", " , "], "sellers"),
+        (["evaluate", "bertrand-duopoly", "--seat", "seller_5"], "seller_1"),
+        (["evaluate", "bertrand-duopoly", "--episodes", "0"], "episodes"),
+        (["evaluate", "bertrand-duopoly", "--policy", "nowhere/policy.zip"], "nowhere/policy.zip"),
+        (["evaluate", "nowhere.yaml"], "nowhere.yaml"),
+        (["train", "bertrand-duopoly", "--algo", "dpo"], "ppo"),
+        (["train", "bertrand-duopoly", "--steps", "0"], "steps"),
+        (["train", "bertrand-duopoly", "--rivals", "nobody"], "cost-plus"),
+        (["train", "bertrand-duopoly", "--learner", "seller_9"], "seller_1"),
+        (["train", "bertrand-duopoly", "--model", "embedded"], "model"),
+        (["demo", "--scenario", "nowhere"], "nowhere"),
+        (["demo", "--scenario", "bertrand-duopoly", "--seeds", "0"], "seeds"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert named in lines[0]
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_in_a_real_process_leaves_no_traceback():
+    code = "from malles_env.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", "soft-drink"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "soft-drinks" in done.stderr
+
+
+def test_train_resume_and_evaluate(tmp_path):
+    out = tmp_path / "run"
+    train = ["train", "bertrand-duopoly", "--out", str(out), "--rivals", "fixed", "--checkpoint-every", "1000"]
+    first = runner.invoke(app, [*train, "--steps", "2000"])
+    assert first.exit_code == 0, first.output
+    assert str(out / "policy.zip") in first.output
+    again = runner.invoke(app, [*train, "--steps", "2000"])
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    for path in (out / "checkpoints").glob("*.zip"):
+        path.write_bytes(path.read_bytes()[:100])
+    broken = runner.invoke(app, [*train, "--steps", "8000", "--resume"])
+    assert broken.exit_code == 2
+    assert "checkpoint" in broken.stderr
+
+    target = tmp_path / "results.json"
+    arguments = ["--policy", str(out / "policy.zip"), "--sellers", "fixed", "--episodes", "4", "--json", str(target)]
+    shown = runner.invoke(app, ["evaluate", "bertrand-duopoly", *arguments, "--search"])
+    assert shown.exit_code == 0, shown.output
+    results = json.loads(target.read_text())
+    assert set(results) == {"scenario", "seat", "rivals", "episodes", "sellers"}
+    assert set(results["sellers"]) == {"fixed", "ppo", "best-stationary"}
+    assert set(results["sellers"]["ppo"]) == {"profit", "share", "surplus"}

@@ -1,0 +1,30 @@
+"""Each example runs as the text at its head says, with little to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parents[2] / "examples"
+BRIEF = {
+    "step_by_hand.py": (["--periods", "3"], "seller_1: profit"),
+    "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
+    "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
+}
+
+
+def test_every_example_is_tested():
+    assert {path.name for path in HOME.glob("*.py")} == set(BRIEF)
+
+
+@pytest.mark.parametrize("name", sorted(BRIEF))
+def test_example_runs(name):
+    arguments, expected = BRIEF[name]
+    command = [sys.executable, str(HOME / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout

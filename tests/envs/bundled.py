@@ -1,0 +1,113 @@
+"""Markets to test the faces on: the bundled scenarios with quick consumers, and an awkward one of our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+import malles_env
+from malles_env.consumers import LogitConsumers
+from malles_env.market import Catalog, Market, MeanField, Population, Product, Tastes
+
+CROOKED = "crooked"  # sellers of unequal size, shelves too small, stock that runs out, listing fees
+ALONE = "alone"  # one seller
+NAMES = [*malles_env.list_scenarios(), CROOKED, ALONE]
+
+
+@dataclass(frozen=True)
+class Small:
+    """The part of a scenario that the envs ask for."""
+
+    name: str
+    products: tuple[Product, ...]
+    capacity: tuple[tuple[str, int], ...] = ()
+    title: str = "A small market"
+    reward_scale: float = 50.0
+    max_cycles: int = 6
+    size: float = 300.0
+
+    def catalog(self) -> Catalog:
+        return Catalog(self.products, dict(self.capacity))
+
+    def market(self, num_markets: int = 1, demand: Any = "multinomial", consumers: Any = None) -> Market:
+        products = len(self.products)
+        loyalty = np.full((2, products + 1), 1.0 / (products + 1))
+        population = Population(self.size, np.array([0.3, 0.7]), loyalty)
+        return Market(
+            self.catalog(), population, consumers or quick_consumers(2, products), num_markets=num_markets,
+            demand=demand, mean_field=MeanField(window=3),
+        )  # fmt: skip
+
+
+def quick_consumers(segments: int, products: int) -> LogitConsumers:
+    rng = np.random.default_rng(7)
+    return LogitConsumers(
+        Tastes(
+            alpha=rng.normal(0.0, 0.5, (segments, products)),
+            beta=2.0,
+            gamma=0.5,
+            rho=1.0,
+            lambda_=1.0,
+            kappa=np.full((segments, products), -1.0),
+            delta=0.5,
+        )
+    )
+
+
+@cache
+def scenario_of(name: str) -> Any:
+    if name == CROOKED:
+        goods = tuple(
+            Product(f"p{j}", "big" if j in (0, 2, 3) else "small", 0.5 + 0.2 * j, 2.0 + j, stock=150.0 * (1 + j),
+                    listing_fee=0.5)
+            for j in range(4)
+        )  # fmt: skip
+        return Small(name, (*goods, Product("p4", "third", 0.0, 1.0)), (("big", 2),))
+    if name == ALONE:
+        return Small(name, (Product("p0", "only", 1.0, 2.0), Product("p1", "only", 1.0, 3.0)), (("only", 1),))
+    return malles_env.load_scenario(name)
+
+
+@cache
+def settings_of(name: str) -> dict[str, Any]:
+    """Return scenario and consumers; a language model's tastes are replaced by quick ones of the same shape."""
+    scenario = scenario_of(name)
+    if name in (CROOKED, ALONE):
+        return {"scenario": scenario}
+    if scenario.consumers.kind == "logit":
+        return {"scenario": scenario, "consumers": scenario.build_consumers()}
+    shape = (len(scenario.segments), len(scenario.products))
+    return {"scenario": scenario, "consumers": quick_consumers(*shape)}
+
+
+def draw(env: Any, rng: np.random.Generator) -> dict[str, Any]:
+    """Return random actions from our own stream, so that spaces need no seed."""
+    return {agent: random_action(env.action_space(agent), rng) for agent in env.agents}
+
+
+def random_action(space: Any, rng: np.random.Generator) -> Any:
+    if hasattr(space, "spaces"):
+        price = space["price"]
+        return {
+            "price": rng.uniform(price.low, price.high),
+            "listed": rng.integers(0, 2, space["listed"].n).astype(np.int8),
+        }
+    if hasattr(space, "nvec"):
+        return rng.integers(0, space.nvec)
+    return rng.uniform(-1.0, 1.0, space.shape).astype(np.float32)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Return whether two nested results are equal bit for bit, types included."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (tuple, list)):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, np.ndarray):
+        return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=True)
+    return bool(first == second)
