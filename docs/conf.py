@@ -1,4 +1,9 @@
+"""Sphinx settings. The docstrings of the env classes are Markdown pages and become such (as in Gymnasium)."""
+
+import inspect
+from importlib import import_module
 from importlib.metadata import version as _version
+from pathlib import Path
 
 project = "malles_env"
 author = "The malles_env developers"
@@ -8,10 +13,30 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
+suppress_warnings = ["myst.header"]
 html_theme = "furo"
 html_title = f"malles_env {release}"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_mock_imports: list[str] = []
 napoleon_google_docstring = True
 napoleon_use_ivar = True
+
+ENV_PAGES = {
+    "parallel": "malles_env.envs.parallel:PricingParallelEnv",
+    "single": "malles_env.envs.single:PricingEnv",
+}
+
+
+def _write_env_pages() -> None:
+    folder = Path(__file__).parent / "reference" / "envs"
+    folder.mkdir(exist_ok=True)
+    for page, place in ENV_PAGES.items():
+        module, name = place.split(":")
+        text = inspect.getdoc(getattr(import_module(module), name)) or ""
+        content = f"# {name}\n\n" + text + "\n"
+        path = folder / f"{page}.md"
+        if not path.exists() or path.read_text() != content:
+            path.write_text(content)
+
+
+_write_env_pages()

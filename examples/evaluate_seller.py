@@ -21,6 +21,7 @@ class Undercutter(RuleSeller):
     """Asks a little less than the mean of the rivals' last prices, at least unit cost plus 5%."""
 
     def decide(self, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return prices in money and listings of the seat's products, one row per market."""
         seen = self.seat.read(observation)
         rival = np.setdiff1d(np.arange(seen.prices.shape[1]), self.seat.products)
         asked = np.where(seen.listed[:, rival], seen.prices[:, rival], np.nan)

@@ -22,9 +22,8 @@ def main() -> None:
     env = malles_env.parallel_env(args.scenario, max_cycles=args.periods)
     catalog = env.catalog
     observations, infos = env.reset(seed=args.seed)
-    print(
-        f"{catalog.num_sellers} sellers, {catalog.num_products} products, observations of {len(observations['seller_0'])}"
-    )
+    numbers = len(observations["seller_0"])
+    print(f"{catalog.num_sellers} sellers, {catalog.num_products} products, observations of {numbers} numbers")
 
     while env.agents:
         actions = {}
@@ -32,11 +31,8 @@ def main() -> None:
             own = catalog.products_of(n)
             listed = [i < catalog.shelf[n] for i in range(len(own))]
             actions[agent] = env.encode_action(agent, prices=catalog.unit_cost[own] * (1.4 + 0.1 * n), listed=listed)
-        observations, rewards, terminations, truncations, infos = env.step(actions)
-        shown = "  ".join(
-            f"{agent}: profit {info['profit']:9.2f} share {info['share']:.3f}" for agent, info in infos.items()
-        )
-        print(shown)
+        observations, _rewards, _terminations, _truncations, infos = env.step(actions)
+        print("   ".join(f"{agent}: profit {info['profit']:9.2f}" for agent, info in infos.items()))
     env.close()
 
 

@@ -62,7 +62,7 @@ def build_command(
     max_lines: Annotated[int, typer.Option("--max-products", help="Most products.")] = 12,
     segments: Annotated[int, typer.Option(help="Segments wanted.")] = 14,
     population_size: Annotated[float, typer.Option("--population", help="Consumers per week.")] = 20_000.0,
-    cost_share: Annotated[float, typer.Option(help="Unit cost / average price paid (no cost data).")] = 0.65,
+    cost_share: Annotated[float, typer.Option(help="Unit cost / average price paid (no cost data).")] = 0.5,
     fee_share: Annotated[float, typer.Option(help="Listing fee / weekly revenue of a product.")] = 0.04,
     seed: Annotated[int, typer.Option(help="Seed of the segments.")] = 0,
     note: Annotated[list[str] | None, typer.Option(help="A further note; may be repeated.")] = None,

@@ -83,8 +83,6 @@ class Batch:
         self.rivals: Rivals | None = None
         self.learners = slice(0, arena.seats.count)
         if learner != "all":
-            if learner not in arena.seats.agents:
-                raise invalid("learner", learner, ", ".join(("all", *arena.seats.agents)))
             seat = arena.seats.index(learner)
             self.learners = slice(seat, seat + 1)
             self.rivals = Rivals(arena, seat, rivals, as_dict)

@@ -100,12 +100,15 @@ def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
     if not history:
         return f"{lines[0]}: nothing has happened yet\n"
     now = {name: values[-1] for name, values in history.items()}
-    lines.append(f"{'seller':<14}{'product':<26}{'price':>9}{'units':>10}{'profit':>11}{'share':>8}{'felt':>8}")
+    names = [product.title or product.product_id for product in catalog.products]
+    wide = max(7, *(len(name) for name in names)) + 2
+    side = max(6, *(len(seller) for seller in catalog.sellers)) + 2
+    header = f"{'price':>9}{'units':>10}{'profit':>11}{'share':>8}{'felt':>8}"
+    lines.append(f"{'seller':<{side}}{'product':<{wide}}{header}")
     for j, product in enumerate(catalog.products):
         price = f"{now['prices'][j]:9.2f}" if now["listed"][j] else f"{'-':>9}"
-        name = product.title or product.product_id
         lines.append(
-            f"{product.seller[:13]:<14}{name[:25]:<26}{price}{now['units'][j]:10.1f}{now['profit'][j]:11.2f}"
+            f"{product.seller:<{side}}{names[j]:<{wide}}{price}{now['units'][j]:10.1f}{now['profit'][j]:11.2f}"
             f"{now['share'][j]:8.3f}{now['mean_field'][j]:8.3f}"
         )
     profits = ", ".join(f"{s} {p:.2f}" for s, p in zip(catalog.sellers, now["seller_profit"], strict=True))

@@ -30,8 +30,7 @@ class PricingVecEnv(VecEnv):
 
     With ``learner="all"`` every seller of every market is a slot (slot = market * N + seller), so that one
     policy learns from all seats: parameter sharing. With ``learner="seller_0"`` a slot is a market, and the
-        other sellers
-    follow `rivals`. Actions, observations and rewards are those of `PricingParallelEnv`.
+    other sellers follow `rivals`. Actions, observations and rewards are those of `PricingParallelEnv`.
 
     A market starts anew in the step that ends its episode. The infos of that step hold
     ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's

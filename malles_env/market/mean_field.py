@@ -32,7 +32,7 @@ class MeanField:
         shares: What a share is of: ``"buyers"`` (of those who buy; sums to 1) or ``"population"`` (of all
             consumers; the outside option has the rest).
         relaxation: Step a of the fixed-point iteration m + a (Phi(m) - m), between 0 and 1.
-        tolerance: The iteration ends when max |Phi(m) - m| falls below it.
+        tolerance: The iteration ends when the largest change of Phi(m) - m falls below it.
         max_iterations: Most iterations in one period.
         drift: Change of a share per period that ``window="auto"`` expects.
 
@@ -94,9 +94,9 @@ def auto_window(buyers: float, drift: float, variance: float = 0.25, largest: in
 def contraction_bound(tastes: Tastes, weights: FloatArray, shares: Shares = "population") -> float:
     """Return an upper bound on the slope of the map Phi; below 1 the mean field is unique from any start.
 
-    Softmax is 1/2-Lipschitz, so for population shares the slope is at most sum_s w_s |rho_s| / 2. Shares of
-    buyers are softmaxes re-weighted by who buys: with one segment the bound stays |rho| / 2, with several the
-    re-weighting adds at most max |rho|, which gives 3/2 max |rho|. Geometric convergence follows at that rate.
+    Softmax is 1/2-Lipschitz, so for population shares the slope is at most sum_s w_s abs(rho_s) / 2. Shares of
+    buyers are softmaxes re-weighted by who buys: with one segment the bound stays abs(rho) / 2, with several the
+    re-weighting adds at most the largest abs(rho), which makes it 3/2 of that. Geometric convergence follows at that rate.
 
     Args:
         tastes: Coefficients.
@@ -155,9 +155,9 @@ class Diagnosis:
         stable: Whether plain iteration returns to each after a small shock (spectral radius of the slope below
             1), shape ``(E,)``. Unstable ones are reached only by starts that lie exactly on them or by damping.
         basins: Share of the starts that ended at each, shape ``(E,)``.
-        residual: Largest |Phi(m) - m| over all ends.
+        residual: Largest entry of Phi(m) - m over all ends.
         iterations: Iterations used.
-        contraction: Largest observed ratio |Phi(m) - Phi(n)| / |m - n| (l1) over random pairs.
+        contraction: Largest observed ratio of the l1 distances of Phi(m), Phi(n) and of m, n over random pairs.
         bound: `contraction_bound`; below 1 a single equilibrium is guaranteed.
         half_life: Periods until a small shock to the first equilibrium halves under the lagged coupling.
         spread: Largest l1 distance between two ends.

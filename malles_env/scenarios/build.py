@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env.errors import invalid
 from malles_env.scenarios import provenance
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.segments import Buyers, find_segments
@@ -36,6 +37,9 @@ class BuildChoices:
         model: Language model that reads the tastes.
         seed: Seed of the segments.
         notes: Further caveats.
+
+    Raises:
+        InvalidInput: A number outside its range.
     """
 
     name: str
@@ -46,12 +50,29 @@ class BuildChoices:
     segments: int = 14
     min_households: int = 20
     population_size: float = 20_000.0
-    cost_share: float = 0.65
+    cost_share: float = 0.5
     box: tuple[float, float] = (0.5, 1.6)
     fee_share: float = 0.04
     model: str = "embedded"
     seed: int = 0
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        ranges = {
+            "min_share": (0.0, 1.0),
+            "max_lines": (1, len(LETTERS)),
+            "segments": (1, 1000),
+            "min_households": (1, 10**6),
+            "population_size": (1.0, 1e12),
+            "cost_share": (0.0, 0.99),
+            "fee_share": (0.0, 10.0),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise invalid(name, getattr(self, name), f"a number from {low:g} to {high:g}")
+        if not 0.0 < self.box[0] < self.box[1]:
+            raise invalid("box", self.box, "two multiples above 0, the lower one first")
 
 
 def build_scenario(market: str, choices: BuildChoices, *, made_by: str = "") -> Scenario:

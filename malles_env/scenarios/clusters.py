@@ -8,9 +8,7 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 
 
-def cluster(
-    features: FloatArray, groups: int, *, min_size: int = 1, seed: int = 0, restarts: int = 10
-) -> IntArray:
+def cluster(features: FloatArray, groups: int, *, min_size: int = 1, seed: int = 0, restarts: int = 10) -> IntArray:
     """Return the group of each row; groups are numbered by size, the largest first.
 
     Args:

@@ -52,9 +52,7 @@ def _bundled(name: str) -> Scenario:
         return _read(_HOME / f"{name}.yaml")
     near = get_close_matches(name, names, 2, 0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InvalidInput(
-        f"scenario: got {name!r}; {hint}allowed: {', '.join(names)}, or the path of a .yaml file"
-    )
+    raise InvalidInput(f"scenario: got {name!r}; {hint}allowed: {', '.join(names)}, or the path of a .yaml file")
 
 
 def _read(path: Path) -> Scenario:

@@ -44,8 +44,8 @@ def notes(choices: BuildChoices) -> list[str]:
     return [
         "A product is a line: one maker, one package size, one regular price; flavours are pooled.",
         f"There are no cost data. unit_cost is assumed to be {choices.cost_share:.0%} of the average price "
-        f"paid, a gross margin of {margin:.0%}; it is optimal for a seller whose own-price elasticity is "
-        f"{-1 / margin:.1f}.",
+        f"paid, a gross margin of {margin:.0%}: what a seller asks who maximises profit at an own-price "
+        f"elasticity of {-1 / margin:.1f}, about that of the tastes the shipped models read.",
         f"Price bounds are {low:g} and {high:g} times the average price paid, so that the prices seen in the "
         "data lie in the middle; beyond the regular price the tastes are extrapolated.",
         f"The listing fee is assumed: {choices.fee_share:.0%} of the average weekly revenue of a product. "

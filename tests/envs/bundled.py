@@ -111,3 +111,30 @@ def same(first: Any, second: Any) -> bool:
     if isinstance(first, np.ndarray):
         return first.dtype == second.dtype and np.array_equal(first, second, equal_nan=True)
     return bool(first == second)
+
+
+SCENARIOS = malles_env.list_scenarios()
+ACTION_MODES = ["continuous", "discrete", "dict"]
+OBSERVATION_MODES = ["flat", "dict"]
+
+
+def consumers_of(name: str) -> Any:
+    """Return the consumers that stand in for a bundled scenario's own; None leaves those of our own scenarios."""
+    return settings_of(name).get("consumers")
+
+
+def make(name: str, **settings: Any) -> Any:
+    """Return the parallel env of a scenario with quick consumers."""
+    return malles_env.parallel_env(**(settings_of(name) | settings))
+
+
+def sampled(env: Any, seed: int, count: int) -> list[dict[str, Any]]:
+    """Return joint actions of all agents for `count` periods."""
+    rng = np.random.default_rng(seed)
+    spaces = {agent: env.action_space(agent) for agent in env.possible_agents}
+    return [{agent: random_action(space, rng) for agent, space in spaces.items()} for _ in range(count)]
+
+
+def arrays_of(observation: Any) -> list[np.ndarray]:
+    """Return the arrays of a flat or dict observation."""
+    return list(observation.values()) if isinstance(observation, dict) else [observation]

@@ -1,8 +1,11 @@
 """What the official suites do not look at."""
 
+import doctest
+import importlib
 import pickle
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,8 +23,7 @@ def test_same_seed_same_episode_to_the_last_bit(name, action_mode):
         env = make(name, action_mode=action_mode, max_cycles=210)
         observations, _ = env.reset(seed=seed)
         trace = [observations]
-        for actions in sampled(env, 5, 210):
-            trace.append(env.step(actions))
+        trace += [env.step(actions) for actions in sampled(env, 5, 210)]
         assert env.agents == []
         return pickle.dumps([[np.asarray(x).tobytes() for x in part.values()] for t in trace[1:] for part in t[:2]])
 
@@ -58,7 +60,7 @@ def test_nothing_is_shared_between_agents_or_steps(observation_mode):
             assert not any(data_shares_objects(one, other) for other in step[i + 1 :])
             for a in arrays_of(one):
                 assert not any(np.shares_memory(a, b) for other in step[i + 1 :] for b in arrays_of(other))
-    for before, after in zip(seen[1:], seen[2:], strict=False):
+    for before, after in pairwise(seen[1:]):
         assert not data_shares_objects(before[0], after[0])
         assert not data_shares_objects(before[4], after[4])
 
@@ -217,6 +219,13 @@ def test_rgb_array_and_ansi_show_the_episode():
     text.reset(seed=1)
     text.step(sampled(text, 1, 1)[0])
     assert text.catalog.products[0].product_id in text.render() or text.catalog.products[0].title in text.render()
+
+
+@pytest.mark.parametrize("module", ["parallel", "single", "sb3", "vector", "recording"])
+def test_examples_in_docstrings(module):
+    results = doctest.testmod(importlib.import_module(f"malles_env.envs.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_importing_the_package_stays_light():

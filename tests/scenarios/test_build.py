@@ -41,7 +41,7 @@ def test_products_carry_the_markets_numbers(statistics, scenario):
         assert product.seller == line["brand"].replace(" ", "_")
         assert product.average_price == pytest.approx(line["mean_price"], abs=0.005)
         assert product.regular_price == pytest.approx(line["regular_price"], abs=0.005)
-        assert product.unit_cost == pytest.approx(0.65 * line["mean_price"], abs=0.005)
+        assert product.unit_cost == pytest.approx(0.5 * line["mean_price"], abs=0.005)
         assert product.reference_share == pytest.approx(line["share_of_lines"], abs=5e-5)
         assert product.size_value == line["size_value"]
 
@@ -50,7 +50,7 @@ def test_purchase_rate_and_reward_scale(statistics, scenario):
     rate = statistics.incidence * statistics.share_covered
     assert scenario.consumers.purchase_rate == pytest.approx(rate, abs=1e-4)
     lines = statistics.lines
-    margin = (lines["share_of_lines"] * lines["mean_quantity"] * lines["mean_price"]).sum() * 0.35 * rate * 1000.0
+    margin = (lines["share_of_lines"] * lines["mean_quantity"] * lines["mean_price"]).sum() * 0.5 * rate * 1000.0
     assert scenario.reward_scale == pytest.approx(margin / len(scenario.sellers), rel=0.05)
 
 
@@ -77,7 +77,7 @@ def test_histories_are_the_average_household_over_36_weeks(statistics, scenario)
 def test_what_was_chosen_is_told(tmp_path, scenario):
     assert scenario.made_by == "by hand"
     assert scenario.notes[-1] == "Hello."
-    assert any("65% of the average price paid" in note for note in scenario.notes)
+    assert any("50% of the average price paid" in note for note in scenario.notes)
     assert load_scenario(save_scenario(scenario, tmp_path / "pantry.yaml")) == scenario
 
 
@@ -95,6 +95,21 @@ def test_lines_of_one_maker_and_size_are_told_apart(statistics):
     assert scenario.product_ids == ("maker_9_a", "maker_9_b", "maker_9_c", "maker_9_d")
     assert scenario.products[1].title == "Maker 9 24 oz, line B"
     assert scenario.sellers[0].capacity == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("cost_share", -1.0, "a number from 0 to 0.99"),
+        ("segments", 0, "a number from 1 to 1000"),
+        ("population_size", float("nan"), "a number from 1 to 1e+12"),
+        ("box", (1.5, 0.5), "two multiples above 0"),
+    ],
+)
+def test_choices_out_of_range(field, value, allowed):
+    with pytest.raises(InvalidInput) as caught:
+        BuildChoices("a", "A", **{field: value})
+    assert str(caught.value).startswith(f"{field}: got {value!r}; allowed: {allowed}")
 
 
 def test_cluster_finds_groups_that_are_there():
