@@ -16,7 +16,10 @@ from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_agents.registry import Seller
+    from malles_agents.rules import StationarySeller
     from malles_agents.train import Run, Trained
+    from malles_env.envs.actions import ActionMode
+    from malles_env.scenarios import Scenario
 
 Watch = Callable[[int, float], None]
 PARTS = 5
@@ -82,7 +85,8 @@ def train_in_console(run: Run, out: Path, *, resume: bool) -> Trained:
     console.print(f"policy: {trained.policy}")
     console.print(f"curves: tensorboard --logdir {out / 'tensorboard'}")
     if run.learner != "all":
-        console.print(f"next:   malles evaluate {run.scenario} --policy {trained.policy} --seat {run.learner}")
+        named = f" --model {run.model}" if run.model else ""
+        console.print(f"next:   malles evaluate {run.scenario}{named} --policy {trained.policy} --seat {run.learner}")
     return trained
 
 
@@ -110,34 +114,40 @@ def evaluate_in_console(
     if not specs:
         raise invalid("sellers", "", "at least one kind or --policy")
     _check_seat(seat, len(loaded.seller_names))
+    mode: ActionMode = "discrete" if any(spec.startswith("dqn:") for spec in specs) else "continuous"
     consumers = loaded.build_consumers(model)
-    others = default_rivals(loaded, seat, rivals, consumers=consumers)
+    others = default_rivals(loaded, seat, rivals, consumers=consumers, action_mode=mode)
     groups: dict[str, list[Seller]] = {}
     for spec in specs:
         kind = spec.partition(":")[0] if spec.endswith(".zip") else spec
-        groups.setdefault(kind, []).append(make_seller(spec, loaded, seat, consumers=consumers))
+        groups.setdefault(kind, []).append(make_seller(spec, loaded, seat, consumers=consumers, action_mode=mode))
     if search:
-        groups["best-stationary"] = [_searched(console, loaded, seat, others, consumers)]
+        groups["best-stationary"] = [_searched(console, loaded, seat, rivals, consumers, mode)]
     with console.status("playing") as status:
         played = compare(
             loaded, groups, seat, others, watch=lambda kind: status.update(f"playing {kind}"), episodes=episodes,
-            consumers=consumers,
+            consumers=consumers, action_mode=mode,
         )  # fmt: skip
     results = {kind: summary(runs) for kind, runs in played.items()}
-    note = f"{seat} against {rivals}; {episodes} held-out seeds; ± one standard error"
+    note = f"{seat} against {rivals}; {episodes} held-out seeds; surplus per consumer and period;\n± one standard error"
     console.print(results_table(results, title=loaded.title or loaded.name, currency=loaded.currency, note=note))
     if json_file is not None:
         write_json(json_file, as_json(results, scenario=loaded.name, seat=seat, rivals=rivals, episodes=episodes))
         console.print(f"written: {json_file}")
 
 
-def _searched(console: Console, scenario: Any, seat: str, rivals: dict[str, Seller], consumers: Any) -> Seller:
+def _searched(
+    console: Console, scenario: Scenario, seat: str, rivals: str, consumers: Any, mode: ActionMode
+) -> StationarySeller:
+    """Return the best stationary seller, found in continuous prices and played in `mode`."""
+    from malles_agents.registry import default_rivals
     from malles_agents.search import search
     from malles_agents.seat import Seat
 
+    others = default_rivals(scenario, seat, rivals, consumers=consumers)
     with console.status("searching for the best stationary prices and assortment"):
-        found = search(scenario, seat, rivals, consumers=consumers)
-    return found.seller(Seat.of(scenario, seat, consumers=consumers))
+        found = search(scenario, seat, others, consumers=consumers)
+    return found.seller(Seat.of(scenario, seat, consumers=consumers, action_mode=mode))
 
 
 def _check_seat(seat: str, sellers: int) -> None:

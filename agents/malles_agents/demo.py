@@ -163,7 +163,10 @@ class Demo:
         }
         write_json(self.out / "results.json", results)
         write_json(self.out / "details.json", {"ratios": ratios, "measures": table, "stationary": _as_plain(best)})
-        note = f"{SEAT} against {self.rivals}; {EPISODES} held-out seeds; ± one standard error (ppo: over its seeds)"
+        note = (
+            f"{SEAT} against {self.rivals}; {EPISODES} held-out seeds; surplus per consumer and period;\n"
+            "± one standard error (ppo: over its training seeds)"
+        )
         self.console.print(
             results_table(table, title=market.title or market.name, currency=market.currency, best=top, note=note)
         )
@@ -201,7 +204,11 @@ class Demo:
     def _say_goodbye(self, results: dict[str, Any], pictures: list[Path], first: Trained) -> None:
         self.console.print("pictures: " + ", ".join(str(path) for path in pictures))
         self.console.print(f"results:  {self.out / 'results.json'} ({results['wall_seconds']:.0f} s in all)")
-        self.console.print(f"next:     malles evaluate {self.scenario} --policy {first.policy} --rivals best-response")
+        model = results["consumers"]["model"]
+        named = f" --model {model}" if model else ""
+        self.console.print(
+            f"next:     malles evaluate {self.scenario}{named} --policy {first.policy} --rivals best-response"
+        )
 
 
 def describe_consumers(market: Scenario, consumers: Any, model: str) -> dict[str, str | None]:

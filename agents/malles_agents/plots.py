@@ -35,6 +35,13 @@ def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 4
     return figure, axes
 
 
+def _with_separators(axis: Any) -> None:
+    """Write the numbers of an axis as 200,000."""
+    from matplotlib.ticker import StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
 def _save(figure: Figure, path: Path) -> Path:
     return write_whole(Path(path), lambda temporary: figure.savefig(temporary, dpi=130, format="png"))
 
@@ -69,6 +76,7 @@ def learning_curve(
         )  # fmt: skip
     axis.set_xlabel("training steps (thousand periods, all markets together)")
     axis.set_ylabel(f"profit per episode ({currency})")
+    _with_separators(axis.yaxis)
     axis.set_title(title, loc="left", fontsize=11)
     axis.legend(frameon=False, fontsize=9, loc="lower right")
     return _save(figure, path)
@@ -109,12 +117,10 @@ def episode(
     """
     figure, (top, bottom) = _figure(2, 1, size=(9.0, 7.0))
     weeks = np.arange(1, len(prices) + 1)
-    order = np.argsort(~own, kind="stable")
+    order = [j for j in np.argsort(~own, kind="stable") if listed[:, j].any()]
     for index, j in enumerate(order):
         style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linestyle": "-" if own[j] else "--"}
         style["linewidth"] = 2.0 if own[j] else 1.1
-        if not listed[:, j].any():
-            continue
         shown = np.where(listed[:, j], prices[:, j], np.nan)
         label = f"{labels[j]}{'' if own[j] else ' (rival)'}"
         top.plot(weeks, shown, marker="." if len(weeks) < 80 else None, markersize=3, label=label, **style)
@@ -123,7 +129,7 @@ def episode(
     bottom.set_ylabel("share of purchases (%)")
     bottom.set_xlabel(f"{period} of the episode")
     top.set_title(title, loc="left", fontsize=11)
-    figure.legend(*top.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     return _save(figure, path)
 
 
@@ -160,6 +166,7 @@ def comparison(
     axis.grid(axis="x", color="#e6e6ec", linewidth=0.8)
     axis.grid(visible=False, axis="y")
     axis.set_xlabel(f"profit per episode ({currency}); whiskers: 2 standard errors")
+    _with_separators(axis.xaxis)
     axis.set_title(title, loc="left", fontsize=11, pad=18)
     return _save(figure, path)
 

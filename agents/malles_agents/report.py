@@ -23,15 +23,18 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
         best: Profit of the best stationary action; adds a column with each kind's part of it.
         note: Below the table.
     """
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title, caption=note or None, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD
+    )  # fmt: skip
     table.add_column("seller", no_wrap=True)
-    table.add_column(f"profit/episode\n({currency})", justify="right", no_wrap=True)
+    table.add_column(f"profit per\nepisode ({currency})", justify="right", no_wrap=True)
     if best is not None:
         table.add_column("of best\nstationary", justify="right", no_wrap=True)
     table.add_column("share of\nunits (%)", justify="right", no_wrap=True)
-    table.add_column(f"surplus/consumer\n({currency} a period)", justify="right", no_wrap=True)
+    table.add_column(f"surplus per\nhead ({currency})", justify="right", no_wrap=True)
     for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
         measures = results[kind]
         cells = [kind, _cell(measures["profit"])]
@@ -45,8 +48,8 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
 def _cell(value: Mapping[str, float], scale: float = 1.0) -> str:
     """Return mean and standard error with digits that fit the size of the mean."""
     mean, error = value["mean"] * scale, value["se"] * scale
-    digits = 0 if abs(mean) >= 1000 else 1 if abs(mean) >= 10 else 3
-    return f"{mean:,.{digits}f} ± {error:,.{max(digits, 1)}f}"
+    digits = 0 if abs(mean) >= 1000 else 1 if abs(mean) >= 1 else 3
+    return f"{mean:,.{digits}f} ± {error:,.{digits}f}"
 
 
 def as_json(results: Summary, **context: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
-ScenarioLike = "str | PathLike[str] | Scenario"
 MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
 
 

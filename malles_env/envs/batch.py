@@ -26,8 +26,7 @@ class Turn:
     """What one step of a batch returned, fresh arrays.
 
     Attributes:
-        observations: Of the learners after the step and, where an episode ended, after the reset, ``(B, L,
-            D)``.
+        observations: Of the learners after the step (after the reset where an episode ended), ``(B, L, D)``.
         last: Of the learners before such a reset, ``(B, L, D)``; the same array if no episode ended.
         rewards: Of the learners, ``(B, L)``.
         over: Where an episode ended (always by truncation), ``(B,)``.

@@ -100,6 +100,7 @@ class PricingVecEnv(VecEnv):
         self.agents = self.batch.agents
         self._as_dict = observation_mode == "dict"
         self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
+        self._fresh_picture = False
         self._totals = np.zeros((num_markets, arena.seats.count, len(MONEY_KEYS)))
         super().__init__(
             num_markets * len(self.agents),
@@ -156,6 +157,7 @@ class PricingVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._totals[:] = 0.0
+        self._fresh_picture = False
         if self.render_mode is not None:
             self._renderer.start()
         return self._shape(observations)
@@ -222,8 +224,6 @@ class PricingVecEnv(VecEnv):
             self._renderer.start()
         self._renderer.add(turn.outcome)
         self._fresh_picture = bool(turn.over[0])
-
-    _fresh_picture = False
 
     def close(self) -> None:
         """Nothing needs closing."""

@@ -221,6 +221,27 @@ def test_rgb_array_and_ansi_show_the_episode():
     assert text.catalog.products[0].product_id in text.render() or text.catalog.products[0].title in text.render()
 
 
+def test_human_mode_writes_text_where_there_is_no_screen(monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    env = make("bertrand-duopoly", render_mode="human")
+    env.reset(seed=1)
+    env.step(sampled(env, 1, 1)[0])
+    assert "Product B" in capsys.readouterr().out
+    assert env.render() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_plays_with_its_own_consumers(name):
+    env = malles_env.parallel_env(name)
+    env.reset(seed=1)
+    for actions in sampled(env, 1, 10):
+        _, rewards, _, _, infos = env.step(actions)
+    assert sum(info["units"] for info in infos.values()) > 0
+    assert all(np.isfinite(reward) for reward in rewards.values())
+
+
 @pytest.mark.parametrize("module", ["parallel", "single", "sb3", "vector", "recording"])
 def test_examples_in_docstrings(module):
     results = doctest.testmod(importlib.import_module(f"malles_env.envs.{module}"))

@@ -95,6 +95,18 @@ def test_vec_env_methods():
     assert batch.env_is_wrapped(VecMonitor) == [False] * 4
 
 
+def test_pictures_of_market_zero():
+    batch = vec("bertrand-duopoly", num_markets=2, max_cycles=3, render_mode="rgb_array")
+    batch.reset()
+    blank = batch.render()
+    for _ in range(2):
+        batch.step(np.full((4, 2), 0.5, np.float32))
+    drawn = batch.render()
+    assert drawn.shape == blank.shape
+    assert drawn.dtype == np.uint8
+    assert not np.array_equal(drawn, blank)
+
+
 def test_monitor_sees_profit():
     batch = VecMonitor(vec("bertrand-duopoly", num_markets=2, max_cycles=3), info_keywords=("profit", "share"))
     batch.reset()
