@@ -157,6 +157,9 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict
     """Return the env to learn in and the arguments of the SB3 class."""
     settings = load_settings(run.algo) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
+    agents = [f"seller_{n}" for n in range(len(scenario.seller_names))]
+    if run.learner not in ("all", *agents):
+        raise invalid("learner", run.learner, ", ".join(("all", *agents)))
     rivals = None
     if run.learner != "all":
         rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode)

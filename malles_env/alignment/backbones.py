@@ -101,9 +101,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     start = tokenizer.token_to_id("<start>")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<start> $A", special_tokens=[("<start>", start)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<start> $A", special_tokens=[("<start>", start)])
     return tokenizer
 
 

@@ -53,9 +53,7 @@ class MarketRates:
             bought = rows & (train.chosen > 0)
             idle = rows & (train.chosen == 0)
             units = np.minimum(train.quantity[bought], LARGEST_QUANTITY)
-            odds[name] = float(
-                np.log((bought.sum() + 0.5) / (idle.sum() + 0.5)) + train.log_sampling[rows].mean()
-            )
+            odds[name] = float(np.log((bought.sum() + 0.5) / (idle.sum() + 0.5)) + train.log_sampling[rows].mean())
             extra[name] = float(np.log((units - 1).mean() + 0.01)) if bought.any() else -1.0
         return cls(odds, extra)
 
@@ -174,9 +172,7 @@ def logit_features(data: TasteData, rates: MarketRates) -> FloatArray:
         rate[:, None] * ones,
         odds[:, None] * ones,
     ]
-    return np.where(
-        data.mask[:, :, None], np.stack([np.asarray(c, dtype=np.float64) for c in columns], -1), 0.0
-    )
+    return np.where(data.mask[:, :, None], np.stack([np.asarray(c, dtype=np.float64) for c in columns], -1), 0.0)
 
 
 def _with_outside(inside: FloatArray, odds: FloatArray, extra: FloatArray, data: TasteData) -> Prediction:

@@ -61,7 +61,7 @@ def load_model(name: str | Path) -> TasteModel:
     config = read_json(directory / "config.json")
     _verify(directory, config)
     backbone = _load_backbone(directory, config)
-    heads = TasteHeads(backbone.width, int(config["heads"]["hidden"]))
+    heads = TasteHeads(backbone.width, int(config["heads"]["hidden"]), words=bool(config["heads"].get("words")))
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
     card = read_json(directory / "card.json")
@@ -84,7 +84,7 @@ def _config(model: TasteModel, files: dict[str, str]) -> dict[str, Any]:
         "format": 1,
         "text_version": TEXT_VERSION,
         "backbone": described,
-        "heads": {"hidden": model.heads.prefix[1].out_features},
+        "heads": {"hidden": model.heads.prefix[1].out_features, "words": model.heads.words},
         "files": files,
         "weights_hash": _weights_hash(files, backbone.digest),
     }

@@ -157,9 +157,7 @@ def batches(data: TasteData, *, size: int, chunk: int, seed: int, epoch: int) ->
     order = shuffled[np.argsort(data.persona[shuffled], kind="stable")]
     starts = np.flatnonzero(np.diff(data.persona[order], prepend=-1))
     chunks = [
-        part
-        for group in np.split(order, starts[1:])
-        for part in np.split(group, np.arange(chunk, len(group), chunk))
+        part for group in np.split(order, starts[1:]) for part in np.split(group, np.arange(chunk, len(group), chunk))
     ]
     batch: list[IntArray] = []
     held = 0

@@ -137,9 +137,7 @@ def _responses(prediction: Prediction, data: TasteData) -> tuple[FloatArray, Flo
     """Return demand per option at 1 -/+ the step times its own price: given purchase, units [2, B, J]."""
     beta, gamma, delta = prediction.beta, prediction.gamma, prediction.delta
     if beta is None or gamma is None or delta is None:
-        raise InvalidInput(
-            "prediction: got one without price sensitivities; allowed: beta, gamma and delta given"
-        )
+        raise InvalidInput("prediction: got one without price sensitivities; allowed: beta, gamma and delta given")
     free = prediction.utilities.copy()
     free[:, 0] = 0.0  # the outside option's true utility
     share = np.exp(Prediction(free, prediction.log_rate).log_probability()[:, 1:])

@@ -93,14 +93,19 @@ class TasteHeads(nn.Module):
     Args:
         width: Size of the backbone's hidden states.
         hidden: Width of each read-out's inner layer.
+        words: True when the mean embedding of the persona's words stands beside its state at the end: a tiny
+            backbone's last state keeps little of which market it is about.
     """
 
     support: torch.Tensor
 
-    def __init__(self, width: int, hidden: int = 64) -> None:
+    def __init__(self, width: int, hidden: int = 64, *, words: bool = False) -> None:
         """Start at sensible constants: the weights of the last layers are zero."""
         super().__init__()
-        self.prefix = _read_out(width, hidden, list(_PREFIX_START.values()), ("beta", "gamma", "delta"))
+        self.words = words
+        self.prefix = _read_out(
+            2 * width if words else width, hidden, list(_PREFIX_START.values()), ("beta", "gamma", "delta")
+        )
         self.option = _read_out(width, hidden, list(_OPTION_START.values()), ("popularity",))
         self.promotion = nn.Parameter(torch.tensor(0.4))
         self.register_buffer("support", torch.tensor(0.0))

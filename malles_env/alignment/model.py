@@ -14,7 +14,7 @@ from torch import nn
 
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.heads import SHARE_FLOOR, OptionTastes, PrefixTastes, TasteHeads
-from malles_env.alignment.packing import Request, pack, split_requests
+from malles_env.alignment.packing import PackedBatch, Request, pack, split_requests
 from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText, option_text, persona_text
 from malles_env.errors import invalid
@@ -101,7 +101,17 @@ class TasteModel:
             input_ids=batch.ids, attention_mask=blocked, position_ids=batch.positions, use_cache=False
         ).last_hidden_state
         rows = torch.arange(len(pieces))
-        return States(output[rows, batch.prefix_end], output[batch.option_row, batch.option_end])
+        prefix = output[rows, batch.prefix_end]
+        if self.heads.words:
+            prefix = torch.cat([prefix, self._mean_word(batch)], dim=1)
+        return States(prefix, output[batch.option_row, batch.option_end])
+
+    def _mean_word(self, batch: PackedBatch) -> torch.Tensor:
+        """Return the mean input embedding of each persona's tokens [N, width]."""
+        backbone: Any = self.backbone.model
+        inside = torch.arange(batch.ids.shape[1]) <= batch.prefix_end[:, None]
+        words = backbone.get_input_embeddings()(batch.ids) * inside[:, :, None]
+        return words.sum(1) / inside.sum(1, keepdim=True)
 
     @torch.no_grad()
     def read(

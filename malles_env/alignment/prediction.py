@@ -56,9 +56,7 @@ def predict(model: TasteModel, data: TasteData, *, source: StateSource | None = 
     order = np.argsort(data.persona, kind="stable")
     parts = [_part(model, data.take(rows), source) for rows in np.split(order, range(512, len(order), 512))]
     back = np.argsort(order, kind="stable")
-    utilities, log_rate, beta, gamma, delta = (
-        np.concatenate(columns)[back] for columns in zip(*parts, strict=True)
-    )
+    utilities, log_rate, beta, gamma, delta = (np.concatenate(columns)[back] for columns in zip(*parts, strict=True))
     return Prediction(utilities, log_rate, beta, gamma, delta)
 
 

@@ -46,9 +46,7 @@ class ReadingTable:
         """Return the stored states of `requests`, in order."""
         try:
             prefix = [self.persona_row[request.persona] for request in requests]
-            option = [
-                self.option_row[request.persona, text] for request in requests for text in request.options
-            ]
+            option = [self.option_row[request.persona, text] for request in requests for text in request.options]
         except KeyError as error:
             raise InvalidInput(f"no reading was made for the text {error.args[0]!r}") from error
         return States(self.prefix[torch.tensor(prefix)].float(), self.option[torch.tensor(option)].float())
@@ -58,6 +56,7 @@ def make_readings(
     backbone: Backbone,
     requests: Sequence[Request],
     *,
+    words: bool = False,
     directory: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReadingTable:
@@ -66,11 +65,12 @@ def make_readings(
     Args:
         backbone: The backbone; its precision is used as it is.
         requests: Personas with their options, each persona once.
+        words: Read the mean word of each persona as well; see `TasteHeads`.
         directory: Where the files go; by default the user cache, under the backbone's hash.
         progress: Called with (requests done, requests in all) after each file.
     """
-    reader = TasteModel(backbone, TasteHeads(backbone.width, 1))
-    home = directory or _home(backbone)
+    reader = TasteModel(backbone, TasteHeads(backbone.width, 1, words=words))
+    home = (directory or _home(backbone)) / ("words" if words else "")
     shards: list[dict[str, torch.Tensor]] = []
     groups = [requests[at : at + SHARD] for at in range(0, len(requests), SHARD)]
     for number, group in enumerate(groups, start=1):

@@ -77,9 +77,7 @@ class RunStore:
         steps = self._steps()
         return steps[-1] if steps else None
 
-    def restore(
-        self, modules: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-    ) -> Progress:
+    def restore(self, modules: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Progress:
         """Load the newest checkpoint; without one, return a fresh start.
 
         Raises:
@@ -150,11 +148,7 @@ class Curves:
 
 def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {
-        f"{index}/{name}": torch.as_tensor(value)
-        for index, part in state.items()
-        for name, value in part.items()
-    }
+    return {f"{index}/{name}": torch.as_tensor(value) for index, part in state.items() for name, value in part.items()}
 
 
 def _unflatten(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:

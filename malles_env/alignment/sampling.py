@@ -58,9 +58,7 @@ def draw(occasions: Occasions, split: str, sample: Sample) -> Occasions:
         InvalidInput: Another split, or nothing left.
     """
     if split not in ("train", "validation"):
-        raise InvalidInput(
-            f"split: got {split!r}; allowed: 'train' or 'validation' (test data judge, never train)"
-        )
+        raise InvalidInput(f"split: got {split!r}; allowed: 'train' or 'validation' (test data judge, never train)")
     table = occasions.occasions
     focus = table["market"].is_in(list(sample.focus)).to_numpy()
     allowed = (table["split"] == split).to_numpy() & (focus | ~table["held_out"].to_numpy())
@@ -111,15 +109,11 @@ def _first_of_each(market: np.ndarray, allowed: np.ndarray, limits: np.ndarray, 
 
 def _rows(occasions: Occasions, rows: np.ndarray) -> Occasions:
     if not len(rows):
-        raise InvalidInput(
-            "occasions: the selection is empty; allowed: a split and markets that occur in the data"
-        )
+        raise InvalidInput("occasions: the selection is empty; allowed: a split and markets that occur in the data")
     kept = occasions.occasions[rows]
     ids = kept["occasion_id"].implode()
     alternatives = occasions.alternatives
-    products = occasions.products.filter(
-        occasions.products["market"].is_in(kept["market"].unique().implode())
-    )
+    products = occasions.products.filter(occasions.products["market"].is_in(kept["market"].unique().implode()))
     return replace(
         occasions,
         occasions=kept,

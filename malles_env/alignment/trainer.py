@@ -127,17 +127,13 @@ class _Job:
     config: AlignConfig
 
 
-def _train(
-    job: _Job, train: TasteData, validation: TasteData, progress: Progress, curves: Curves, bar: Bar
-) -> None:
+def _train(job: _Job, train: TasteData, validation: TasteData, progress: Progress, curves: Curves, bar: Bar) -> None:
     config = job.config
     task = bar.add_task("aligning", total=config.steps, completed=progress.step, note="")
     if progress.best_step < 0:
         _validate(job, validation, progress, curves)
     while progress.step < config.steps and progress.waited < config.patience:
-        epoch = batches(
-            train, size=config.batch_size, chunk=config.chunk, seed=config.seed, epoch=progress.epoch
-        )
+        epoch = batches(train, size=config.batch_size, chunk=config.chunk, seed=config.seed, epoch=progress.epoch)
         for rows in islice(epoch, progress.batch, None):
             started = time.perf_counter()
             parts = _step(job, train.take(rows), progress.step)

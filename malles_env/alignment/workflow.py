@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from malles_env.alignment.backbones import load_backbone, new_embedded
+from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
 from malles_env.alignment.baselines import ConditionalLogit, LastPurchase, MarketRates, Popularity
 from malles_env.alignment.card import DATA_LICENCE
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.evaluation import Elasticity, Estimate, elasticities, fidelity, paired
+from malles_env.alignment.heads import TasteHeads
 from malles_env.alignment.model import TasteModel
+from malles_env.alignment.objective import Weights
 from malles_env.alignment.packing import Request
 from malles_env.alignment.prediction import Prediction, predict
 from malles_env.alignment.readings import ReadingTable, make_readings
@@ -32,6 +34,20 @@ DEFAULT_SAMPLES = {
     "frozen": (Sample(per_focus=500, per_other=20), Sample(per_focus=60, per_other=4)),
 }
 
+WHOLE_CONFIG = AlignConfig(steps=540, batch_size=256, chunk=32, validate_every=60)
+"""Backbone and heads together; the embedded model's first phase."""
+HEADS_CONFIG = AlignConfig(
+    steps=800,
+    batch_size=512,
+    chunk=32,
+    head_learning_rate=1e-3,
+    weight_decay=0.1,
+    validate_every=50,
+    patience=8,
+    weights=Weights(prior=0.02, beta_centre=2.5),
+)
+"""Heads alone, on frozen readings."""
+
 
 @dataclass(frozen=True)
 class AlignJob:
@@ -42,10 +58,9 @@ class AlignJob:
         out: Folder of the run; the finished model lies in ``out/model``.
         train: Training sample.
         validation: Sample for early stopping.
-        config: Settings of the trainer.
-        refit: Settings of a second phase on frozen readings of the trained backbone, heads only; None skips
-            it. Price responses are a small part of the loss: with the words settled, the heads find them in
-            minutes with large batches.
+        whole: Settings of the phase that trains backbone and heads together (embedded only).
+        heads: Settings of the phase that trains new heads on frozen readings. Price responses are a small
+            part of the loss: with the words settled, large batches find them in a minute.
         command: The command line, for the card.
         resume: Continue the run in `out`.
     """
@@ -54,8 +69,8 @@ class AlignJob:
     out: Path
     train: Sample
     validation: Sample
-    config: AlignConfig
-    refit: AlignConfig | None = None
+    whole: AlignConfig = WHOLE_CONFIG
+    heads: AlignConfig = HEADS_CONFIG
     command: str = ""
     resume: bool = True
 
@@ -120,48 +135,52 @@ def run_job(
     train = from_occasions(draw(occasions, "train", job.train))
     validation = from_occasions(draw(occasions, "validation", job.validation))
     if job.backbone == "embedded":
-        backbone = new_embedded([*train.persona_texts, *train.option_texts], seed=job.config.seed)
-        model, source = TasteModel.untrained(backbone, seed=job.config.seed), None
+        backbone = new_embedded([*train.persona_texts, *train.option_texts], seed=job.whole.seed)
+        model = TasteModel.untrained(backbone, seed=job.whole.seed)
+        align(model, train, validation, job.whole, job.out, resume=job.resume, show=show)
     else:
-        model, source = _frozen(job, [train, validation], reading)
-    progress = align(
-        model, train, validation, job.config, job.out, source=source, resume=job.resume, show=show
-    )
-    if job.refit is not None and source is None:
-        refit_heads(model, train, validation, job.refit, job.out / "refit", show=show)
+        model = _pretrained(job)
+    progress = _train_heads(model, train, validation, job, show, reading)
     model.card = _card(job, train, validation, progress)
     model.save(job.out / "model")
     return model, progress
 
 
-def _frozen(
-    job: AlignJob, data: list[TasteData], reading: ReadingProgress | None
-) -> tuple[TasteModel, ReadingTable]:
-    """Return a model with a frozen backbone and the readings its heads are trained on."""
-    torch.set_num_threads(job.config.threads)
-    backbone = load_backbone(job.backbone, dtype=torch.bfloat16)
-    table = make_readings(backbone, merged_requests(data), progress=reading)
-    model = TasteModel.untrained(backbone, seed=job.config.seed)
-    model.heads.calibrate(table.prefix, table.option)
-    return model, table
+def _pretrained(job: AlignJob) -> TasteModel:
+    """Return a model with a frozen backbone, half the precision and twice the speed of reading."""
+    return TasteModel.untrained(load_backbone(job.backbone, dtype=torch.bfloat16), seed=job.heads.seed)
 
 
-def refit_heads(
+def _train_heads(
     model: TasteModel,
     train: TasteData,
     validation: TasteData,
-    config: AlignConfig,
-    out: Path,
-    *,
-    show: bool = True,
+    job: AlignJob,
+    show: bool,
+    reading: ReadingProgress | None,
 ) -> Progress:
-    """Train the heads on, with the backbone's readings frozen; resumable like the first phase."""
+    """Train new heads on frozen readings; resumable like the first phase."""
+    owned = model.backbone.owned
+    digest = tensors_hash(model.backbone.model.state_dict())[:16] if owned else ""
     table = make_readings(
         model.backbone,
         merged_requests([train, validation]),
-        directory=out / "readings" / tensors_hash(model.backbone.model.state_dict())[:16],
+        words=owned,
+        directory=job.out / "readings" / digest if owned else None,
+        progress=reading,
     )
-    return align(model, train, validation, config, out, source=table, show=show)
+    model.heads = _fresh_heads(model.backbone, table, job.heads.seed, words=owned)
+    out = job.out / "heads"
+    return align(model, train, validation, job.heads, out, source=table, resume=job.resume, show=show)
+
+
+def _fresh_heads(backbone: Backbone, table: ReadingTable, seed: int, *, words: bool) -> TasteHeads:
+    """Return untrained heads whose inputs are put on one scale."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = TasteHeads(backbone.width, words=words)
+    heads.calibrate(table.prefix, table.option)
+    return heads
 
 
 def merged_requests(data: list[TasteData]) -> list[Request]:
@@ -205,6 +224,7 @@ def judge(
     held_out: bool = False,
     markets: tuple[str, ...] = SCENARIO_MARKETS,
     train: Sample | None = None,
+    reading: ReadingProgress | None = None,
 ) -> Report:
     """Score a taste model and the baselines on test occasions.
 
@@ -216,10 +236,12 @@ def judge(
         held_out: Judge on categories never trained on.
         markets: Markets whose elasticities are listed (and which count as trained on).
         train: The baselines' training sample.
+        reading: Told how far a frozen backbone's readings are; they are kept in the user cache.
     """
     test = from_occasions(draw_test(occasions, limit=limit, seed=seed, held_out=held_out, focus=markets))
     fitted = Baselines.fit(from_occasions(draw(occasions, "train", train or Sample())))
-    predictions = {**fitted.predict(test), "taste model": predict(model, test)}
+    source = None if model.backbone.owned else make_readings(model.backbone, merged_requests([test]), progress=reading)
+    predictions = {**fitted.predict(test), "taste model": predict(model, test, source=source)}
     ours = predictions["taste model"]
     shown = test.markets if held_out else tuple(name for name in markets if name in test.markets)
     return Report(
@@ -247,7 +269,10 @@ def _card(job: AlignJob, train: TasteData, validation: TasteData, progress: Prog
             "best step": progress.best_step,
             "best validation nats": round(progress.best, 4),
             "seconds": round(progress.seconds),
-            "settings": job.config.shaping(),
+            "settings": {
+                "whole": job.whole.shaping() if job.backbone == "embedded" else "frozen",
+                "heads": job.heads.shaping(),
+            },
             "sample": {"per_focus": job.train.per_focus, "per_other": job.train.per_other},
         },
         "tables": {},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,15 +15,12 @@ if TYPE_CHECKING:
     from malles_env.alignment.workflow import Report
     from malles_env.data.occasions import Occasions
 
-consumers_app = typer.Typer(
-    help="Consumers: how well a taste model stands in for households.", no_args_is_help=True
-)
+Settings = TypeVar("Settings", bound=Any)
+consumers_app = typer.Typer(help="Consumers: how well a taste model stands in for households.", no_args_is_help=True)
 
 OccasionsOption = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of choice occasions; by default the Complete Journey, built once into the cache."
-    ),
+    typer.Option(help="Folder of choice occasions; by default the Complete Journey, built once into the cache."),
 ]
 
 
@@ -33,74 +31,64 @@ def _consumers() -> None:
 
 def align_command(
     backbone: Annotated[str, typer.Option(help="embedded, smollm2, a local path or a hub id.")] = "embedded",
-    out: Annotated[Path, typer.Option(help="Folder of the run; the model ends in OUT/model.")] = Path(
-        "runs/align"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of the run; the model ends in OUT/model.")] = Path("runs/align"),
     occasions: OccasionsOption = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps at most.")] = None,
-    refit_steps: Annotated[
-        int, typer.Option(help="Steps of the heads alone afterwards (embedded only).")
-    ] = 600,
-    batch_size: Annotated[int, typer.Option(help="Occasions per step.")] = 256,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of backbone and heads together, at most (embedded only).")
+    ] = None,
+    head_steps: Annotated[int | None, typer.Option(help="Steps of the heads alone, at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Occasions per step of the first phase.")] = None,
     per_focus: Annotated[int | None, typer.Option(help="Training occasions per scenario market.")] = None,
     per_other: Annotated[int | None, typer.Option(help="Training occasions per other market.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the backbone.")] = 2e-3,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations and checkpoints.")] = 60,
-    patience: Annotated[int, typer.Option(help="Validations without improvement before stopping.")] = 5,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between validations and checkpoints.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
-    test_limit: Annotated[
-        int, typer.Option(help="Test occasions for the card; 0 leaves the card without.")
-    ] = 10_000,
+    test_limit: Annotated[int, typer.Option(help="Test occasions for the card; 0 leaves the card without.")] = 10_000,
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
-    from dataclasses import replace
-
-    from malles_env.alignment.objective import Weights
-    from malles_env.alignment.trainer import AlignConfig
-    from malles_env.alignment.workflow import DEFAULT_SAMPLES, AlignJob, judge, run_job
+    from malles_env.alignment.workflow import (
+        DEFAULT_SAMPLES,
+        HEADS_CONFIG,
+        WHOLE_CONFIG,
+        AlignJob,
+        judge,
+        run_job,
+    )
 
     frozen = backbone != "embedded"
     train, validation = DEFAULT_SAMPLES["frozen" if frozen else "embedded"]
-    train = replace(
-        train,
-        per_focus=train.per_focus if per_focus is None else per_focus,
-        per_other=train.per_other if per_other is None else per_other,
-        seed=seed,
-    )
-    config = AlignConfig(
-        steps=steps or (2000 if frozen else 540),
-        batch_size=batch_size,
-        chunk=32,
-        learning_rate=learning_rate,
-        validate_every=validate_every,
-        patience=patience,
-        seed=seed,
-        threads=threads,
-        weights=Weights(),
+    common = {"seed": seed, "threads": threads, "validate_every": validate_every}
+    job = AlignJob(
+        backbone=backbone,
+        out=out,
+        train=_changed(train, per_focus=per_focus, per_other=per_other, seed=seed),
+        validation=replace(
+            validation,
+            per_focus=min(validation.per_focus, train.per_focus if per_focus is None else per_focus),
+            per_other=min(validation.per_other, train.per_other if per_other is None else per_other),
+        ),
+        whole=_changed(WHOLE_CONFIG, steps=steps, batch_size=batch_size, **common),
+        heads=_changed(HEADS_CONFIG, steps=head_steps, **common),
+        command=_command_line(),
+        resume=resume,
     )
     data = _load(occasions)
-    refit = (
-        replace(config, steps=refit_steps, batch_size=1024, head_learning_rate=3e-3) if refit_steps else None
-    )
-    job = AlignJob(backbone, out, train, validation, config, refit, _command_line(), resume)
-    model, progress = run_job(job, data, reading=_reading_progress() if frozen else None)
+    model, progress = run_job(job, data, reading=_reading_progress())
+    test_limit = (1500 if frozen else 10_000) if test_limit is None else test_limit
     if test_limit:
-        report = judge(model, data, limit=test_limit)
+        report = judge(model, data, limit=test_limit, reading=_reading_progress())
         model.card["tables"] = report.tables("Test weeks 41-53, categories trained on")
         model.save(out / "model")
         _show(report, f"{backbone} on test occasions")
-    _say(f"model {model.weights_hash[:12]} in {out / 'model'} (step {progress.best_step} of {progress.step})")
-    _say(f"curves: tensorboard --logdir {out / 'tensorboard'}")
+    _say(f"model {model.weights_hash[:12]} in {out / 'model'} (heads: step {progress.best_step} of {progress.step})")
+    _say(f"curves: tensorboard --logdir {out}")
     _say(f"next: malles consumers evaluate --model {out}")
 
 
 @consumers_app.command("evaluate")
 def evaluate_command(
-    model: Annotated[
-        str, typer.Option(help="embedded, smollm2 or a folder made by malles align.")
-    ] = "embedded",
+    model: Annotated[str, typer.Option(help="embedded, smollm2 or a folder made by malles align.")] = "embedded",
     occasions: OccasionsOption = None,
     limit: Annotated[int, typer.Option(help="Test occasions at most.")] = 10_000,
     held_out: Annotated[bool, typer.Option(help="Judge on categories never trained on.")] = False,
@@ -116,7 +104,8 @@ def evaluate_command(
 
     torch.set_num_threads(threads)
     taste = TasteModel.load(model)
-    report = judge(taste, _load(occasions), limit=limit, seed=seed, held_out=held_out)
+    reading = None if as_json else _reading_progress()
+    report = judge(taste, _load(occasions), limit=limit, seed=seed, held_out=held_out, reading=reading)
     if as_json:
         content = {
             "model": model,
@@ -152,13 +141,9 @@ def _show(report: Report, title: str) -> None:
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
         console.print(table)
-    gains = ", ".join(
-        f"{name} {value.mean:+.4f} ± {value.se:.4f}" for name, value in report.differences.items()
-    )
+    gains = ", ".join(f"{name} {value.mean:+.4f} ± {value.se:.4f}" for name, value in report.differences.items())
     console.print(f"taste model minus conditional logit, same occasions: {gains}")
-    console.print(
-        "hit, top3, nll_purchase: given a purchase; nll: outside option included; ± clusters households"
-    )
+    console.print("hit, top3, nll_purchase: given a purchase; nll: outside option included; ± clusters households")
 
 
 def _reading_progress() -> Callable[[int, int], None]:
@@ -175,6 +160,11 @@ def _reading_progress() -> Callable[[int, int], None]:
             bar.stop()
 
     return told
+
+
+def _changed(settings: Settings, **given: int | None) -> Settings:
+    """Return dataclass settings with the options that were given."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 def _command_line() -> str:

@@ -19,14 +19,16 @@ from malles_env.market.population import Population
 from malles_env.market.state import BOOKS, DEMANDS, Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
 
+MOST_LANES = 64
+"""Markets that the kernel walks together; more gained nothing, and their working arrays still fit the cache."""
+
 
 @cache
-def _compiled(lanes: int) -> Any:
-    """Compile (or load from Numba's cache) the period for blocks of `lanes` markets."""
-    from malles_env.market.kernel import make_block_kernel
-    from malles_env.market.settle import make_period
+def _compiled() -> Any:
+    """Return the compiled period; its first call in a process loads machine code, or compiles it once per machine."""
+    from malles_env.market.settle import play
 
-    return make_period(make_block_kernel(lanes), lanes)
+    return play
 
 
 class Market:
@@ -80,7 +82,7 @@ class Market:
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
         self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
-        self._lanes = 1 if num_markets == 1 else 16 if num_markets <= 32 else 64
+        self._lanes = min(num_markets, MOST_LANES)
         self._prepare()
         self.reset()
 
@@ -212,7 +214,7 @@ class Market:
                 products than its shelf holds.
         """
         shape = (self.num_markets, self.num_products)
-        checked = as_floats("prices", prices, shape, low=1e-12)
+        checked = as_floats("prices", prices, shape, low=1e-12).copy()  # the kernel is compiled for writable arrays
         try:
             shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape))
         except ValueError:
@@ -236,7 +238,7 @@ class Market:
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         if self._coefficients is not None:
-            state, play = self.state, _compiled(self._lanes)
+            state, play = self.state, _compiled()
             short = play(
                 prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
                 state.window, state.period, state.streams, state.loyalty, self._next_loyalty, books, sums, seen,

@@ -32,7 +32,7 @@ class MeanField:
         shares: What a share is of: ``"buyers"`` (of those who buy; sums to 1) or ``"population"`` (of all
             consumers; the outside option has the rest).
         relaxation: Step a of the fixed-point iteration m + a (Phi(m) - m), between 0 and 1.
-        tolerance: The iteration ends when the largest change of Phi(m) - m falls below it.
+        tolerance: The iteration ends when every entry of Phi(m) - m falls below it.
         max_iterations: Most iterations in one period.
         drift: Change of a share per period that ``window="auto"`` expects.
 
@@ -96,7 +96,8 @@ def contraction_bound(tastes: Tastes, weights: FloatArray, shares: Shares = "pop
 
     Softmax is 1/2-Lipschitz, so for population shares the slope is at most sum_s w_s abs(rho_s) / 2. Shares of
     buyers are softmaxes re-weighted by who buys: with one segment the bound stays abs(rho) / 2, with several the
-    re-weighting adds at most the largest abs(rho), which makes it 3/2 of that. Geometric convergence follows at that rate.
+    re-weighting adds at most the largest abs(rho), which makes it 3/2 of that. Geometric convergence follows at
+    that rate.
 
     Args:
         tastes: Coefficients.

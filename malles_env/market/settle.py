@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.kernel import respond_block
 from malles_env.market.sampling import StateArray, binomial, normal, poisson
 
 EXPECTED, MULTINOMIAL, GAUSSIAN = 0, 1, 2
@@ -187,36 +188,32 @@ def settle_all(
     return short
 
 
-def make_period(respond_block: Any, lanes: int) -> Any:
-    """Return the compiled whole period for a batch, built on a block kernel of `lanes` markets."""
-
-    @njit(cache=True)
-    def play(  # type: ignore[no-untyped-def]
-        prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums,
-        seen, seller_profit,
-    ):  # fmt: skip
-        shape = prices.shape
-        share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
-        for block in range(len(loyalty)):
-            respond_block(
-                prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules,
-                share, extra, sums, seen,
-            )  # fmt: skip
-        draw_all(share, extra, sums, streams, t, buyers, wanted)
-        return settle_all(
-            prices,
-            listed,
-            buyers,
-            wanted,
-            t,
-            stock,
-            mean_field,
-            window,
-            period,
-            seen,
-            books,
-            seller_profit,
-            rules[0],
-        )
-
-    return play
+@njit(cache=True)
+def play(  # type: ignore[no-untyped-def]
+    prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums,
+    seen, seller_profit,
+):  # fmt: skip
+    """Play one period in every market of the batch; return whether any sale was lost."""
+    shape = prices.shape
+    share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    for block in range(len(loyalty)):
+        respond_block(
+            prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules,
+            share, extra, sums, seen,
+        )  # fmt: skip
+    draw_all(share, extra, sums, streams, t, buyers, wanted)
+    return settle_all(
+        prices,
+        listed,
+        buyers,
+        wanted,
+        t,
+        stock,
+        mean_field,
+        window,
+        period,
+        seen,
+        books,
+        seller_profit,
+        rules[0],
+    )

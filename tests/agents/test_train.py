@@ -17,6 +17,8 @@ from malles_agents.evaluate import play
 from malles_agents.registry import make_seller
 from malles_agents.train import HELD_OUT, MOST_SEEDS, SEEDS_PER_RUN, Run, _first_seed, train
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.scenarios import parse_scenario
+from tests.agents.test_rules import SHOPFUL
 
 BRIEF = {"num_markets": 16, "n_steps": 13}
 RIVAL = "fixed:1.92498092"
@@ -162,6 +164,13 @@ def test_policies_that_cannot_be_read_are_named(trained, tmp_path):
         make_seller(f"sac:{trained.policy}", "bertrand-duopoly")
     with pytest.raises(MissingResource, match=r"none\.zip"):
         make_seller(f"ppo:{tmp_path / 'none.zip'}", "bertrand-duopoly")
+
+
+def test_a_policy_for_another_market_is_refused(trained):
+    with pytest.raises(InvalidInput, match=r"observation space of .*policy\.zip"):
+        make_seller(f"ppo:{trained.policy}", parse_scenario(SHOPFUL))
+    with pytest.raises(InvalidInput, match="action space"):
+        make_seller(f"ppo:{trained.policy}", "bertrand-duopoly", action_mode="discrete")
 
 
 @pytest.mark.parametrize(

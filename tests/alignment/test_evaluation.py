@@ -36,12 +36,7 @@ def test_constant_heads_equal_the_logit_they_are() -> None:
     for read_out in (model.heads.prefix, model.heads.option):
         read_out[-1].weight.data.zero_()
     made = predict(model, data)
-    expected = (
-        0.8 * np.log(data.reference_share + 1e-3)
-        - 1.8 * data.log_price
-        + 0.5 * data.discount
-        + 0.7 * data.last
-    )
+    expected = 0.8 * np.log(data.reference_share + 1e-3) - 1.8 * data.log_price + 0.5 * data.discount + 0.7 * data.last
     np.testing.assert_allclose(made.utilities[:, 1:], expected, atol=1e-5)
     np.testing.assert_allclose(made.utilities[:, 0], data.log_sampling, atol=1e-6)
 

@@ -39,9 +39,7 @@ def test_reading_follows_a_reordered_shelf(model: TasteModel) -> None:
     np.testing.assert_allclose(mixed.beta, plain.beta, atol=1e-5)
 
 
-def test_long_shelves_are_cut_without_changing_scores(
-    model: TasteModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_shelves_are_cut_without_changing_scores(model: TasteModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of options per sequence is a matter of memory only."""
     whole = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     monkeypatch.setattr("malles_env.alignment.model.MAX_OPTIONS", 1)
