@@ -115,6 +115,9 @@ def load_backbone(name: str, *, dtype: torch.dtype = torch.float32) -> Backbone:
     Raises:
         MissingResource: The weights are not there; the message says how to get them.
     """
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # it would run through our own
     source = smollm2_directory() if name == "smollm2" else Path(name)
     if source.is_dir():
         return _from_directory(name, source, dtype)
