@@ -1,7 +1,7 @@
 """How many steps per second: one market behind PettingZoo, batches of markets, a peer, and the floor.
 
 Run it as ``python -m benchmarks.step [--json FILE]``. Every rate is per second of CPU time of one thread, so that
-other work on the machine matters little; the measurements take turns, several rounds each, and the table gives the
+other work on the machine matters little (one row is per second of wall clock, on two threads); the measurements take turns, several rounds each, and the table gives the
 median with the lowest and highest round. Actions are drawn beforehand: sampling a Gymnasium Box costs more than a step.
 
 The floor is the time of the S x J exponentials per market that the textbook form of the model needs, by NumPy's
@@ -32,6 +32,7 @@ BATCH = 1024
 ROUNDS = 9
 SECONDS_PER_ROUND = 0.4
 FLOOR = "floor: the bare exponentials, single precision"
+THREADED = "1024 markets, sampled demand, 2 threads (wall clock)"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
 
@@ -49,9 +50,10 @@ def parallel_steps(name_or_scenario: object, calls: int = 200) -> tuple[Run, int
     return run, calls
 
 
-def batched_steps(**options: object) -> tuple[Run, int]:
+def batched_steps(threads: int = 1, **options: object) -> tuple[Run, int]:
     """Return a function that plays one period in `BATCH` markets."""
     market = batched_market(BATCH, **options)  # type: ignore[arg-type]
+    market.threads = threads
     rng = np.random.default_rng(0)
     prices = rng.uniform(1.0, 4.0, (BATCH, PRODUCTS))
     listed = np.ones((BATCH, PRODUCTS), dtype=bool)
@@ -90,10 +92,10 @@ def floor_steps(precision: type[np.floating]) -> tuple[Run, int]:
     return run, BATCH
 
 
-def rate(run: Run, steps: int) -> float:
-    """Return steps per CPU-second over about `SECONDS_PER_ROUND`."""
-    start, done = time.process_time(), 0
-    while (spent := time.process_time() - start) < SECONDS_PER_ROUND:
+def rate(run: Run, steps: int, clock: Callable[[], float]) -> float:
+    """Return steps per second of `clock` over about `SECONDS_PER_ROUND`."""
+    start, done = clock(), 0
+    while (spent := clock() - start) < SECONDS_PER_ROUND:
         run()
         done += steps
     return done / spent
@@ -106,7 +108,8 @@ def measure(jobs: dict[str, tuple[Run, int]]) -> dict[str, np.ndarray]:
     rounds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in track(range(ROUNDS), "measuring in turns"):
         for name, (run, steps) in jobs.items():
-            rounds[name].append(rate(run, steps))
+            clock = time.perf_counter if name == THREADED else time.process_time
+            rounds[name].append(rate(run, steps, clock))
     return {name: np.array(rates) for name, rates in rounds.items()}
 
 
@@ -122,6 +125,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
         f"{BATCH} markets, expected, loyalty and quantities": batched_steps(
             demand="expected", loyal=True, quantities=True
         ),
+        THREADED: batched_steps(demand="multinomial", threads=2),
         FLOOR: floor_steps(np.float32),
         "the same exponentials in double precision": floor_steps(np.float64),
     }
@@ -144,6 +148,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
             "peer": {PEER: medians[PEER]},
             "batched_expected": medians[names[3]],
             "batched_sampled": medians[names[4]],
+            "batched_sampled_two_threads_wall": medians[THREADED],
             "batched_sampled_quantities": medians[names[5]],
             "batched_expected_loyalty": medians[names[6]],
             "floor_market_steps_per_s": float(floor),

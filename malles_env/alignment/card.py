@@ -6,6 +6,15 @@ from typing import Any
 
 DATA_LICENCE = "research use; trained on The Complete Journey"
 
+LIMITS = (
+    "Elasticities are observational (no instruments). Regular prices move rarely, so log price and discount are "
+    "nearly collinear; the prior named in the settings decides what the data leave open.",
+    "gamma includes the display and advertising that usually come with a discount in the data.",
+    "rho is bounded to (-1.9, 1.9), where one mean-field equilibrium is certain; it also carries seasons and "
+    "unrecorded promotions, so it is no evidence of social influence.",
+    "Demographics and free notes were never trained on.",
+)
+
 
 def render_card(card: dict[str, Any], config: dict[str, Any]) -> str:
     """Return the card as Markdown."""
@@ -19,7 +28,8 @@ def render_card(card: dict[str, Any], config: dict[str, Any]) -> str:
         f"- made by: `{card.get('command', 'not stated')}`",
         f"- weights hash: `{config['weights_hash']}`",
     ]
-    lines += [f"- {key}: {value}" for key, value in card.get("training", {}).items()]
+    for key, value in card.get("training", {}).items():
+        lines.append(f"- {key}: {_words(value)}")
     for title, table in card.get("tables", {}).items():
         lines += ["", f"## {title}", "", *_markdown_table(table)]
     for note in card.get("limits", []):
@@ -27,9 +37,18 @@ def render_card(card: dict[str, Any], config: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_words(part)}" for key, part in value.items())
+    return str(value)
+
+
 def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return ["(empty)"]
-    names = list(rows[0])
+    first = ["model", "market"]  # a card read back from JSON has its columns in alphabetical order
+    names = [name for name in first if name in rows[0]] + [name for name in rows[0] if name not in first]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return lines + ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
+    return lines + [
+        "| " + " | ".join(str(row.get(name, "")).replace("|", "/") for name in names) + " |" for row in rows
+    ]

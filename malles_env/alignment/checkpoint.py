@@ -71,6 +71,7 @@ def load_model(name: str | Path) -> TasteModel:
 def _save_module(module: nn.Module, path: Path) -> str:
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
     save_file(tensors, path)
+    path.chmod(0o644)  # safetensors writes files that only their owner may read
     return file_hash(path)
 
 

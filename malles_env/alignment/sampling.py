@@ -67,7 +67,13 @@ def draw(occasions: Occasions, split: str, sample: Sample) -> Occasions:
 
 
 def draw_test(
-    occasions: Occasions, *, limit: int, seed: int = 0, held_out: bool = False, focus: tuple[str, ...] = ()
+    occasions: Occasions,
+    *,
+    limit: int,
+    seed: int = 0,
+    held_out: bool = False,
+    focus: tuple[str, ...] = (),
+    focus_only: bool = False,
 ) -> Occasions:
     """Return test occasions for judging: a plain random draw over the split, known buyers of a market only.
 
@@ -77,11 +83,13 @@ def draw_test(
         seed: Seed of the draw.
         held_out: True for categories never trained on, False for the others.
         focus: Markets trained on although their category is held out: they count as trained on.
+        focus_only: True draws from `focus` alone.
     """
     table = occasions.occasions
     seen = table["market"].is_in(list(focus)).to_numpy()
     held = table["held_out"].to_numpy()
     wanted = held & ~seen & ~_categories_of(occasions, focus) if held_out else ~held | seen
+    wanted = wanted & seen if focus_only else wanted
     # Who never bought before the test has no no-purchase visits: incidence would be biased.
     wanted = wanted & table["buyer"].to_numpy() & (table["split"] == "test").to_numpy()
     rows = np.flatnonzero(wanted)

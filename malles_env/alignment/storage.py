@@ -35,6 +35,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     plain = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in tensors.items()}
     with _replacing(path) as temporary:
         save_file(plain, temporary)
+        temporary.chmod(0o644)  # safetensors writes files that only their owner may read
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 
 from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
 from malles_env.alignment.baselines import ConditionalLogit, LastPurchase, MarketRates, Popularity
-from malles_env.alignment.card import DATA_LICENCE
+from malles_env.alignment.card import DATA_LICENCE, LIMITS
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.evaluation import Elasticity, Estimate, elasticities, fidelity, paired
 from malles_env.alignment.heads import TasteHeads
@@ -137,11 +137,11 @@ def run_job(
     if job.backbone == "embedded":
         backbone = new_embedded([*train.persona_texts, *train.option_texts], seed=job.whole.seed)
         model = TasteModel.untrained(backbone, seed=job.whole.seed)
-        align(model, train, validation, job.whole, job.out, resume=job.resume, show=show)
+        whole = align(model, train, validation, job.whole, job.out, resume=job.resume, show=show)
     else:
-        model = _pretrained(job)
+        model, whole = _pretrained(job), None
     progress = _train_heads(model, train, validation, job, show, reading)
-    model.card = _card(job, train, validation, progress)
+    model.card = _card(job, train, validation, whole, progress)
     model.save(job.out / "model")
     return model, progress
 
@@ -223,6 +223,7 @@ def judge(
     seed: int = 0,
     held_out: bool = False,
     markets: tuple[str, ...] = SCENARIO_MARKETS,
+    focus_only: bool = False,
     train: Sample | None = None,
     reading: ReadingProgress | None = None,
 ) -> Report:
@@ -235,10 +236,13 @@ def judge(
         seed: Seed of their draw.
         held_out: Judge on categories never trained on.
         markets: Markets whose elasticities are listed (and which count as trained on).
+        focus_only: Judge on `markets` alone.
         train: The baselines' training sample.
         reading: Told how far a frozen backbone's readings are; they are kept in the user cache.
     """
-    test = from_occasions(draw_test(occasions, limit=limit, seed=seed, held_out=held_out, focus=markets))
+    test = from_occasions(
+        draw_test(occasions, limit=limit, seed=seed, held_out=held_out, focus=markets, focus_only=focus_only)
+    )
     fitted = Baselines.fit(from_occasions(draw(occasions, "train", train or Sample())))
     source = None if model.backbone.owned else make_readings(model.backbone, merged_requests([test]), progress=reading)
     predictions = {**fitted.predict(test), "taste model": predict(model, test, source=source)}
@@ -253,7 +257,9 @@ def judge(
     )
 
 
-def _card(job: AlignJob, train: TasteData, validation: TasteData, progress: Progress) -> dict[str, Any]:
+def _card(
+    job: AlignJob, train: TasteData, validation: TasteData, whole: Progress | None, heads: Progress
+) -> dict[str, Any]:
     kind = "trained whole" if job.backbone == "embedded" else "frozen, taste heads trained on its readings"
     return {
         "name": job.backbone,
@@ -265,19 +271,22 @@ def _card(job: AlignJob, train: TasteData, validation: TasteData, progress: Prog
             "training occasions": len(train),
             "validation occasions": len(validation),
             "periods": "train 5-36, early stopping on 37-40, test 41-53 never seen",
-            "steps": progress.step,
-            "best step": progress.best_step,
-            "best validation nats": round(progress.best, 4),
-            "seconds": round(progress.seconds),
-            "settings": {
-                "whole": job.whole.shaping() if job.backbone == "embedded" else "frozen",
-                "heads": job.heads.shaping(),
-            },
+            "backbone and heads": _phase(whole) if whole else "backbone frozen",
+            "new heads": _phase(heads),
+            "settings of the heads": job.heads.shaping(),
+            "settings of the whole": job.whole.shaping() if whole else "none",
             "sample": {"per_focus": job.train.per_focus, "per_other": job.train.per_other},
         },
         "tables": {},
-        "limits": [],
+        "limits": list(LIMITS),
     }
+
+
+def _phase(progress: Progress) -> str:
+    return (
+        f"best validation {progress.best:.4f} nats at step {progress.best_step} of {progress.step}, "
+        f"{progress.seconds:.0f} s of training steps"
+    )
 
 
 def _plain(row: dict[str, Estimate]) -> dict[str, dict[str, float]]:

@@ -44,7 +44,9 @@ def align_command(
     seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
-    test_limit: Annotated[int, typer.Option(help="Test occasions for the card; 0 leaves the card without.")] = 10_000,
+    test_limit: Annotated[
+        int | None, typer.Option(help="Test occasions for the card; 0 leaves the card without.")
+    ] = None,
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
     from malles_env.alignment.workflow import (
@@ -92,6 +94,9 @@ def evaluate_command(
     occasions: OccasionsOption = None,
     limit: Annotated[int, typer.Option(help="Test occasions at most.")] = 10_000,
     held_out: Annotated[bool, typer.Option(help="Judge on categories never trained on.")] = False,
+    scenario_markets: Annotated[
+        bool, typer.Option("--scenario-markets", help="Judge on the markets scenarios are made of alone.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the draw of test occasions.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -105,7 +110,15 @@ def evaluate_command(
     torch.set_num_threads(threads)
     taste = TasteModel.load(model)
     reading = None if as_json else _reading_progress()
-    report = judge(taste, _load(occasions), limit=limit, seed=seed, held_out=held_out, reading=reading)
+    report = judge(
+        taste,
+        _load(occasions),
+        limit=limit,
+        seed=seed,
+        held_out=held_out,
+        focus_only=scenario_markets,
+        reading=reading,
+    )
     if as_json:
         content = {
             "model": model,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,12 @@ def _compiled() -> Any:
     return play
 
 
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads that all markets of this process share."""
+    return ThreadPoolExecutor(thread_name_prefix="market")
+
+
 class Market:
     """A batch of B independent markets with the same catalog, population and consumers.
 
@@ -47,6 +55,9 @@ class Market:
             mean without noise (fractional units).
         mean_field: Coupling settings.
         initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
+
+    Attributes:
+        threads: CPU threads that share a batch, 1 by default; may be set at any time and changes no number.
 
     Raises:
         InvalidInput: Shapes that do not match, or a setting out of range.
@@ -83,6 +94,7 @@ class Market:
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
         self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
         self._lanes = min(num_markets, MOST_LANES)
+        self.threads = 1
         self._prepare()
         self.reset()
 
@@ -238,12 +250,7 @@ class Market:
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         if self._coefficients is not None:
-            state, play = self.state, _compiled()
-            short = play(
-                prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
-                state.window, state.period, state.streams, state.loyalty, self._next_loyalty, books, sums, seen,
-                seller_profit,
-            )  # fmt: skip
+            short = self._play(prices, listed, books, sums, seen, seller_profit)
         else:
             short = self._ask(prices, listed, books, sums, seen, seller_profit)
         if short and self._tracks_loyalty:
@@ -254,6 +261,19 @@ class Market:
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
             seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
         )  # fmt: skip
+
+    def _play(self, prices: FloatArray, listed: BoolArray, *results: FloatArray) -> bool:
+        """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
+        state, play, blocks = self.state, _compiled(), len(self.state.loyalty)
+        given = (
+            prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field, state.window,
+            state.period, state.streams, state.loyalty, self._next_loyalty, *results,
+        )  # fmt: skip
+        if self.threads == 1 or blocks == 1:
+            return play(0, blocks, *given)
+        cuts = np.linspace(0, blocks, min(self.threads, blocks) + 1).astype(int).tolist()
+        parts = [_pool().submit(play, low, high, *given) for low, high in itertools.pairwise(cuts)]
+        return max(part.result() for part in parts)
 
     @property
     def _tracks_loyalty(self) -> bool:
@@ -267,7 +287,7 @@ class Market:
         seller_profit: FloatArray,
     ) -> bool:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment."""
-        from malles_env.market.settle import draw_all, draw_exact, settle_all
+        from malles_env.market.settle import draw_exact, draw_rows, settle_rows
 
         state = self.state
         offer = self._offer(prices, listed & (state.stock > 0), state.mean_field.copy())
@@ -293,11 +313,10 @@ class Market:
         else:
             extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
             share = np.einsum("s,bsj->bj", weights, inside)
-            draw_all(share, extra, sums, state.streams, self._terms, buyers, wanted)
-        equilibrium = self.mean_field.coupling == "equilibrium"
-        return settle_all(
-            prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window, state.period,
-            seen, books, seller_profit, equilibrium,
+            draw_rows(0, len(prices), share, extra, sums, state.streams, self._terms, buyers, wanted)
+        return settle_rows(
+            0, len(prices), prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window,
+            state.period, seen, books, seller_profit, self.mean_field.coupling == "equilibrium",
         )  # fmt: skip
 
     def _return_unserved(self, prices: FloatArray, listed: BoolArray, books: FloatArray, seen: FloatArray) -> None:

@@ -130,16 +130,18 @@ def move_mean_field(
         mean_field[b, j] /= length
 
 
-@njit(cache=True)
-def draw_all(share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any) -> None:
-    """Fill buyers and wanted units of every market: drawn, or the mean when demand is expected."""
+@njit(cache=True, nogil=True)
+def draw_rows(
+    start: int, stop: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any
+) -> None:
+    """Fill buyers and wanted units of the markets from `start` to before `stop`: drawn, or the mean if expected."""
     if t.mode == EXPECTED:
-        for b in range(len(share)):
+        for b in range(start, stop):
             for j in range(share.shape[1]):
                 buyers[b, j] = t.size * share[b, j]
                 wanted[b, j] = t.size * (share[b, j] + extra[b, j])
         return
-    for b in range(len(share)):
+    for b in range(start, stop):
         buyers_and_units(b, share, extra, sums, streams, t, buyers, wanted)
 
 
@@ -170,14 +172,14 @@ def draw_exact(probability: Any, quantity: Any, sizes: Any, streams: Any, buyers
                 wanted[b, j] += count + poisson(streams[b], count * (quantity[b, s, j] - 1.0))
 
 
-@njit(cache=True, error_model="numpy")
-def settle_all(
-    prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, mean_field: Any, window: Any, period: Any,
-    seen: Any, books: Any, seller_profit: Any, equilibrium: bool,
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle_rows(
+    start: int, stop: int, prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, mean_field: Any,
+    window: Any, period: Any, seen: Any, books: Any, seller_profit: Any, equilibrium: bool,
 ) -> bool:  # fmt: skip
-    """Settle every market of the batch; return whether any sale was lost."""
+    """Settle the markets from `start` to before `stop`; return whether any sale was lost."""
     short = False
-    for b in range(len(prices)):
+    for b in range(start, stop):
         settle(b, prices, listed, buyers, wanted, t, stock, books, seller_profit)
         for j in range(prices.shape[1]):
             short |= books[LOST, b, j] > 0.0
@@ -188,32 +190,26 @@ def settle_all(
     return short
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books, sums,
-    seen, seller_profit,
+    first, last, prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books,
+    sums, seen, seller_profit,
 ):  # fmt: skip
-    """Play one period in every market of the batch; return whether any sale was lost."""
-    shape = prices.shape
+    """Play one period in the blocks of markets from `first` to before `last`; return whether any sale was lost.
+
+    Each block goes through the whole period before the next, while its numbers are in the cache. Blocks share nothing,
+    so several threads may play different ones at once.
+    """
+    shape, lanes, short = prices.shape, loyalty.shape[3], False
     share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
-    for block in range(len(loyalty)):
+    for block in range(first, last):
+        start, stop = block * lanes, min((block + 1) * lanes, shape[0])
         respond_block(
-            prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules,
-            share, extra, sums, seen,
+            prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules, share, extra, sums, seen
+        )
+        draw_rows(start, stop, share, extra, sums, streams, t, buyers, wanted)
+        short |= settle_rows(
+            start, stop, prices, listed, buyers, wanted, t, stock, mean_field, window, period, seen, books,
+            seller_profit, rules[0],
         )  # fmt: skip
-    draw_all(share, extra, sums, streams, t, buyers, wanted)
-    return settle_all(
-        prices,
-        listed,
-        buyers,
-        wanted,
-        t,
-        stock,
-        mean_field,
-        window,
-        period,
-        seen,
-        books,
-        seller_profit,
-        rules[0],
-    )
+    return short

@@ -126,6 +126,20 @@ def test_batch_members_do_not_influence_each_other():
         np.testing.assert_allclose(here.units[0], there.units[0], rtol=1e-12)
 
 
+def test_threads_change_no_number():
+    one, two = random_market(2, num_markets=200), random_market(2, num_markets=200)
+    two.threads = 3
+    rng = np.random.default_rng(0)
+    for market in (one, two):
+        market.reset(5)
+    for _ in range(5):
+        prices, listed = random_actions(rng, one)
+        here, there = one.step(prices, listed), two.step(prices, listed)
+        for name in SAME:
+            np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+    np.testing.assert_array_equal(one.loyalty, two.loyalty)
+
+
 def test_partial_reset_keeps_the_others():
     market = random_market(2, num_markets=3)
     market.reset(1)
