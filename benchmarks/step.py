@@ -1,8 +1,9 @@
 """How many steps per second: one market behind PettingZoo, batches of markets, a peer, and the floor.
 
-Run it as ``python -m benchmarks.step [--json FILE]``. Every rate is per second of CPU time of one thread, so that
-other work on the machine matters little (one row is per second of wall clock, on two threads); the measurements take turns, several rounds each, and the table gives the
-median with the lowest and highest round. Actions are drawn beforehand: sampling a Gymnasium Box costs more than a step.
+Run it as ``python -m benchmarks.step [--json FILE]``. Rates are per second of CPU time of one thread, so that other
+work on the machine matters little (one row is per second of the wall clock, on two threads). The measurements take
+turns, several rounds each, and the table gives the median with the lowest and highest round. Actions are drawn
+beforehand: sampling a Gymnasium Box costs more than a step.
 
 The floor is the time of the S x J exponentials per market that the textbook form of the model needs, by NumPy's
 single-precision `exp`. The engine itself works in double precision, for which the same exponentials are shown too.
