@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +15,9 @@ from malles_env.scenarios.schema import Scenario
 
 def overview(scenarios: Iterable[Scenario]) -> Table:
     """Return one row per scenario."""
-    table = _table("Scenario", "What it is", "Sellers", "Products", "Segments", "Consumers", right=(2, 3, 4))
+    table = _table("Scenario", "What it is", "Sellers", "Products", "Consumers", right=(2, 3))
     for scenario in scenarios:
-        counts = (len(scenario.sellers), len(scenario.products), len(scenario.segments))
+        counts = (len(scenario.sellers), len(scenario.products))
         table.add_row(scenario.name, scenario.title, *map(str, counts), _kind(scenario))
     return table
 
@@ -51,22 +52,25 @@ def _sellers(scenario: Scenario) -> Table:
 
 
 def _products(scenario: Scenario) -> Table:
+    limited = any(product.stock is not None for product in scenario.products)
     table = _table(
-        "Product", "Title", "Seller", "Unit cost", "Regular", "Price bounds", "Listing fee", "Share", "Stock",
-        right=(3, 4, 5, 6, 7, 8), title=f"Products (money: {scenario.currency}; fees per {scenario.period})",
+        "Product", "Title", "Unit cost", "Regular", "Bounds", "Fee", "Share", *(["Stock"] if limited else []),
+        right=(2, 3, 4, 5, 6, 7),
+        title=f"Products by seller (prices in {scenario.currency}; listing fee per {scenario.period})",
     )  # fmt: skip
-    for product in scenario.products:
+    for before, product in zip((None, *scenario.products), scenario.products, strict=False):
+        if before is not None and before.seller != product.seller:
+            table.add_section()
         share, stock = product.reference_share, product.stock
         table.add_row(
             product.product_id,
             product.title or product.product_id,
-            product.seller,
             f"{product.unit_cost:.2f}",
             f"{product.regular_price:.2f}",
-            f"{product.price_low:.2f} - {product.price_high:.2f}",
+            f"{product.price_low:.2f}-{product.price_high:.2f}",
             f"{product.listing_fee:g}",
             "" if share is None else f"{share:.1%}",
-            "unlimited" if stock is None else f"{stock:g}",
+            *(["unlimited" if stock is None else f"{stock:g}"] if limited else []),
         )
     return table
 
@@ -130,7 +134,9 @@ def _list(title: str, lines: Iterable[str]) -> Iterator[RenderableType]:
 
 
 def _table(*columns: str, right: tuple[int, ...] = (), title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i in right else "left", overflow="fold")
+        # the first column names the row and numbers must stay whole; words may wrap
+        whole = i == 0 or i in right
+        table.add_column(column, justify="right" if i in right else "left", overflow="fold", no_wrap=whole)
     return table
