@@ -4,7 +4,8 @@ Each market owns four 64-bit words of state, so that a batch of any size gives e
 snapshot of a market is a few numbers. NumPy generators cannot be held per market inside compiled code at this cost.
 
 Sources: xoshiro256++ (Blackman and Vigna 2021); binomial BTRS and Poisson PTRS by transformed rejection
-(Hormann 1993a, 1993b) with inversion where the mean is small; normal by the polar method (Marsaglia and Bray 1964).
+(Hormann 1993a, 1993b), the former with the bounds of Kachitvichyanukul and Schmeiser (1988), gaps or inversion where the
+mean is small; normal by the polar method (Marsaglia and Bray 1964).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _rotate(x: np.uint64, k: int) -> np.uint64:
     return (x << np.uint64(k)) | (x >> np.uint64(64 - k))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def next_word(state: StateArray) -> np.uint64:
     """Advance one stream (shape ``(4,)``) and return 64 random bits."""
     result = _rotate(state[0] + state[3], 23) + state[0]
@@ -51,13 +52,13 @@ def next_word(state: StateArray) -> np.uint64:
     return result
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def uniform(state: StateArray) -> float:
     """Return a number in [0, 1) with 53 random bits."""
     return (next_word(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def normal(state: StateArray) -> float:
     """Return a standard normal draw."""
     while True:
@@ -68,7 +69,7 @@ def normal(state: StateArray) -> float:
             return u * sqrt(-2.0 * log(s) / s)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _stirling_rest(k: float) -> float:
     """Return log k! minus Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2; error below 1e-9."""
     if k < 10.0:
@@ -77,7 +78,7 @@ def _stirling_rest(k: float) -> float:
     return (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 * x * x) * x * x) * x
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def poisson(state: StateArray, mean: float) -> float:
     """Return a Poisson draw with the given mean (0 for means of 0 and below)."""
     if mean <= 0.0:
@@ -108,7 +109,7 @@ def poisson(state: StateArray, mean: float) -> float:
             return k
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def binomial(state: StateArray, trials: float, probability: float) -> float:
     """Return the number of successes in `trials` (a whole number) with `probability` each."""
     if trials <= 0.0 or probability <= 0.0:
@@ -120,7 +121,7 @@ def binomial(state: StateArray, trials: float, probability: float) -> float:
     return binomial_lower(state, trials, probability)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def binomial_lower(state: StateArray, trials: float, p: float) -> float:
     """Binomial draw for p of at most one half."""
     if trials * p < SMALL_MEAN:
@@ -144,17 +145,26 @@ def binomial_lower(state: StateArray, trials: float, p: float) -> float:
             continue
         alpha = (2.83 + 5.1 / b) * spread
         mode = floor((trials + 1.0) * p)
+        height = log(v * alpha / (a / (us * us) + b))
+        variance, distance = spread * spread, abs(k - mode)
+        if 15.0 < distance < 0.5 * variance - 1.0:  # bounds around the normal curve decide most cases
+            rest = (distance * (distance / 3.0 + 0.625) + 1.0 / 6.0) / variance + 0.5
+            bell, slack = -0.5 * distance * distance / variance, distance / variance * rest
+            if height < bell - slack:
+                return k
+            if height > bell + slack:
+                continue
         odds = p / q
         peak = (mode + 0.5) * log((mode + 1.0) / (odds * (trials - mode + 1.0)))
         peak += _stirling_rest(mode) + _stirling_rest(trials - mode)
         here = (trials + 1.0) * log((trials - mode + 1.0) / (trials - k + 1.0))
         here += (k + 0.5) * log(odds * (trials - k + 1.0) / (k + 1.0))
         here -= _stirling_rest(k) + _stirling_rest(trials - k)
-        if log(v * alpha / (a / (us * us) + b)) <= peak + here:
+        if height <= peak + here:
             return k
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _binomial_by_gaps(state: StateArray, trials: float, p: float) -> float:
     """Count successes by jumping over geometric gaps between them; exact, few draws when the mean is small."""
     log_q = log(1.0 - p) if p > 1e-8 else -p

@@ -27,7 +27,7 @@ class Terms(NamedTuple):
     buyers: bool
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def draw_count(stream: StateArray, trials: float, probability: float, mode: int) -> float:
     """Draw a binomial count: exact, or from the normal with the same mean and variance."""
     if mode == MULTINOMIAL:
@@ -39,7 +39,7 @@ def draw_count(stream: StateArray, trials: float, probability: float, mode: int)
     return min(max(draw, 0.0), trials)
 
 
-@njit(cache=True)
+@njit(inline="always", error_model="numpy")
 def draw_extra(stream: StateArray, mean: float, mode: int) -> float:
     """Draw the units beyond one per buyer: Poisson, or from the normal with the same mean and variance."""
     if mean <= 0.0:
@@ -49,7 +49,7 @@ def draw_extra(stream: StateArray, mean: float, mode: int) -> float:
     return max(0.0, floor(mean + sqrt(mean) * normal(stream) + 0.5))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(inline="always", error_model="numpy")
 def buyers_and_units(
     b: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, units: Any
 ) -> None:
@@ -64,14 +64,14 @@ def buyers_and_units(
     for j in range(products):
         remaining += share[b, j]
     for j in range(products):
-        if share[b, j] <= 0.0:
-            buyers[b, j], units[b, j] = 0.0, 0.0
-            continue
-        count = draw_count(stream, left, share[b, j] / remaining, t.mode)
-        buyers[b, j] = count
-        units[b, j] = count + draw_extra(stream, count * extra[b, j] / share[b, j], t.mode)
+        chance, more = share[b, j], extra[b, j]
+        count = draw_count(stream, left, chance / remaining, t.mode) if chance > 0.0 else 0.0
         left -= count
-        remaining -= share[b, j]
+        remaining -= chance
+        buyers[b, j] = count
+        if more > 0.0 and count > 0.0:
+            count += draw_extra(stream, count * more / chance, t.mode)
+        units[b, j] = count
 
 
 @njit(inline="always", error_model="numpy")
@@ -130,7 +130,7 @@ def move_mean_field(
         mean_field[b, j] /= length
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def draw_rows(
     start: int, stop: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any
 ) -> None:
