@@ -143,20 +143,33 @@ def _load(folder: Path | None) -> Occasions:
 
 
 def _show(report: Report, title: str) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     for name, rows in report.tables(title).items():
-        table = Table(title=name)
-        for column in rows[0]:
-            table.add_column(column, justify="left" if column in ("model", "market") else "right")
-        for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
+        # Models side by side, one metric a row: that fits a terminal of 80 columns. Markets stay rows.
+        turned = "model" in rows[0]
+        cells = _turned(rows) if turned else [list(rows[0]), *([str(v) for v in row.values()] for row in rows)]
+        table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, column in enumerate(cells[0]):
+            table.add_column(column, justify="right" if i else "left", no_wrap=i > 0)
+        for row in cells[1:]:
+            table.add_row(*row)
         console.print(table)
     gains = ", ".join(f"{name} {value.mean:+.4f} ± {value.se:.4f}" for name, value in report.differences.items())
     console.print(f"taste model minus conditional logit, same occasions: {gains}")
     console.print("hit, top3, nll_purchase: given a purchase; nll: outside option included; ± clusters households")
+
+
+def _turned(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a table of models with one metric a row, its header first."""
+    metrics = [name for name in rows[0] if name != "model"]
+    return [
+        ["", *(row["model"] for row in rows)],
+        *([name.replace("_", " "), *(str(row[name]) for row in rows)] for name in metrics),
+    ]
 
 
 def _reading_progress() -> Callable[[int, int], None]:

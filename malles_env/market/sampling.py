@@ -4,8 +4,8 @@ Each market owns four 64-bit words of state, so that a batch of any size gives e
 snapshot of a market is a few numbers. NumPy generators cannot be held per market inside compiled code at this cost.
 
 Sources: xoshiro256++ (Blackman and Vigna 2021); binomial BTRS and Poisson PTRS by transformed rejection
-(Hormann 1993a, 1993b), the former with the bounds of Kachitvichyanukul and Schmeiser (1988), gaps or inversion where the
-mean is small; normal by the polar method (Marsaglia and Bray 1964).
+(Hormann 1993a, 1993b), the former with the bounds of Kachitvichyanukul and Schmeiser (1988), and gaps or inversion
+where the mean is small; normal by the polar method (Marsaglia and Bray 1964).
 """
 
 from __future__ import annotations

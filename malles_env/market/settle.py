@@ -60,7 +60,7 @@ def buyers_and_units(
     buyer are Poisson with the buyers' mean rate.
     """
     products, stream = share.shape[1], streams[b]
-    left, remaining = floor(t.size + 0.5), sums[0, b]
+    left, remaining = float(floor(t.size + 0.5)), sums[0, b]
     for j in range(products):
         remaining += share[b, j]
     for j in range(products):
