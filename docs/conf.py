@@ -9,7 +9,13 @@ project = "malles_env"
 author = "The malles_env developers"
 project_copyright = "The malles_env developers"
 release = _version("malles-env")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx-mathjax-offline"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",
+]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
@@ -28,16 +34,31 @@ ENV_PAGES = {
 }
 
 
-def _write_env_pages() -> None:
-    folder = Path(__file__).parent / "reference" / "envs"
-    folder.mkdir(exist_ok=True)
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text() != content:
+        path.write_text(content)
+
+
+def _write_env_pages(folder: Path) -> None:
     for page, place in ENV_PAGES.items():
         module, name = place.split(":")
         text = inspect.getdoc(getattr(import_module(module), name)) or ""
-        content = f"# {name}\n\n" + text + "\n"
-        path = folder / f"{page}.md"
-        if not path.exists() or path.read_text() != content:
-            path.write_text(content)
+        _write(folder / f"{page}.md", f"# {name}\n\n{text}\n")
 
 
-_write_env_pages()
+def _write_schema_page(path: Path) -> None:
+    from malles_env.data.schema import TABLES
+
+    lines = ["# The transaction schema", "", "`transactions` and `products` are required, the others optional.", ""]
+    for table in ("transactions", "products", "offers", "promotions", "households"):
+        lines += [f"## {table}", "", "| column | type | required | meaning |", "|---|---|---|---|"]
+        for name, column in TABLES[table].items():
+            required = "yes" if column.required else "no"
+            lines.append(f"| `{name}` | {str(column.dtype).split('(')[0]} | {required} | {column.meaning} |")
+        lines.append("")
+    _write(path, "\n".join(lines))
+
+
+_write_env_pages(Path(__file__).parent / "reference" / "made")
+_write_schema_page(Path(__file__).parent / "reference" / "made" / "schema.md")
