@@ -6,7 +6,9 @@ converted once into the user cache), and any local path or hub id of a causal la
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,8 +152,9 @@ def _convert_gguf(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
-        model = AutoModelForCausalLM.from_pretrained(str(source.parent), gguf_file=source.name)
+        with contextlib.redirect_stderr(io.StringIO()):  # its bars for 272 tensors would run through ours
+            tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+            model = AutoModelForCausalLM.from_pretrained(str(source.parent), gguf_file=source.name)
     except ImportError as error:
         raise MissingResource(
             f"smollm2: reading its GGUF file needs more packages ({error}); run: pip install gguf accelerate"
