@@ -10,7 +10,7 @@ LIMITS = (
     "Elasticities are observational (no instruments). Regular prices move rarely, so log price and discount are "
     "nearly collinear; the prior named in the settings decides what the data leave open.",
     "gamma includes the display and advertising that usually come with a discount in the data.",
-    "rho is bounded to (-1.9, 1.9), where one mean-field equilibrium is certain; it also carries seasons and "
+    "rho is bounded to (-1.9, 1.9), where a single segment has one mean-field equilibrium; it also carries seasons and "
     "unrecorded promotions, so it is no evidence of social influence.",
     "Demographics and free notes were never trained on.",
 )

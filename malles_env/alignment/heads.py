@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 RHO_BOUND = 1.9
-"""|rho| stays below 2, where one mean-field equilibrium is certain."""
+"""abs(rho) stays below 2, where a single segment has one mean-field equilibrium."""
 SHARE_FLOOR = 1e-3
 """Added to a reference share before its log: a line nobody bought yet is rare, not impossible."""
 PREFIX_OUTPUTS = ("propensity", "beta", "gamma", "rho", "lambda_", "delta")

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from malles_env.market import Offer
+from malles_env.market.mean_field import diagnose
 from malles_env.scenarios import list_scenarios, load_scenario
 
 REAL = ("ice-cream", "soft-drinks")
@@ -62,3 +64,20 @@ def test_real_scenarios_have_consistent_numbers(name):
     capacities = {seller.name: seller.capacity for seller in scenario.sellers}
     assert many
     assert all(capacities[n] < sum(p.seller == n for p in scenario.products) for n in many)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_tastes_read_leave_one_equilibrium(name):
+    """Several coupled segments may have several equilibria; these, as read by the shipped model, have one."""
+    scenario = load_scenario(name)
+    population = scenario.population()
+    offer = Offer(
+        scenario.average_price()[None],
+        np.ones((1, len(scenario.products)), dtype=bool),
+        scenario.catalog().regular_price,
+        scenario.first_mean_field()[None],
+        population.initial_loyalty[None],
+    )
+    found = diagnose(scenario.build_consumers().tastes, population.weights, offer, scenario.mean_field.settings())
+    assert found.stable.tolist() == [True]
+    assert found.contraction < 0.5
