@@ -47,7 +47,11 @@ class Catalog:
         capacity: Most products a seller may list at once, per seller name; a seller not named may list all.
         sellers: Seller names in order of first appearance.
         seller_of: Seller index of each product, shape ``(J,)``.
-        unit_cost, regular_price, price_low, price_high, listing_fee: Money, shape ``(J,)``.
+        unit_cost: Cost of one unit, money, shape ``(J,)``.
+        regular_price: Undiscounted price, money, shape ``(J,)``.
+        price_low: Lowest price that may be asked, money, shape ``(J,)``.
+        price_high: Highest price that may be asked, money, shape ``(J,)``.
+        listing_fee: Money per listed product and period, shape ``(J,)``.
         stock: Units, shape ``(J,)``; may be infinite.
         shelf: Most products each seller may list, shape ``(N,)``.
 

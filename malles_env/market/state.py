@@ -19,15 +19,22 @@ class Outcome(NamedTuple):
     """What happened in one period, fresh arrays. B markets, J products, N sellers; money unless stated.
 
     Attributes:
-        prices, listed: The actions as played, shape ``(B, J)``.
-        demand: Units that consumers wanted; ``units`` those they got; ``lost_sales`` the difference, ``(B, J)``.
-        revenue, cost, fees, profit: Per product, ``(B, J)``; profit = revenue - cost - fees.
-        share: Purchase shares of the period as the mean field counts them, ``(B, J)``.
-        seller_profit: Sum over each seller's products, ``(B, N)``.
-        consumer_surplus: Sum over all consumers, up to a constant, ``(B,)``.
-        outside: Share of consumers who chose to buy nothing (probability), ``(B,)``.
-        mean_field: The shares that consumers felt in this period, ``(B, J)``.
-        residual, iterations: Of the equilibrium coupling's fixed point, ``(B,)``; 0 when lagged.
+        prices: As played, shape ``(B, J)``.
+        listed: As played, shape ``(B, J)``.
+        demand: Units that consumers wanted, shape ``(B, J)``.
+        units: Units that they got, shape ``(B, J)``.
+        lost_sales: The difference, shape ``(B, J)``.
+        revenue: Of each product, shape ``(B, J)``; so are the next three.
+        cost: Of the units sold.
+        fees: For being listed.
+        profit: revenue - cost - fees.
+        share: Purchase shares of the period as the mean field counts them, shape ``(B, J)``.
+        seller_profit: Sum over each seller's products, shape ``(B, N)``.
+        consumer_surplus: Sum over all consumers, up to a constant, shape ``(B,)``.
+        outside: Share of consumers who choose to buy nothing (a probability), shape ``(B,)``.
+        mean_field: The shares that consumers felt in this period, shape ``(B, J)``.
+        residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
+        iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
     """
 
     prices: FloatArray
