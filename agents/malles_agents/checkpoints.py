@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import replacing
 
 NAME = re.compile(r"^checkpoint_(\d+)\.zip$")
 
@@ -25,16 +24,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         path: Where the file shall stand.
         write: Called with the temporary path; the suffix is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        write(temporary)
     return path
 
 

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from malles_env.alignment.locate import cache_dir
 from malles_env.alignment.packing import TextEncoder
 from malles_env.alignment.storage import (
     file_hash,
-    new_directory,
     read_json,
     text_hash,
     write_json,
 )
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import cache_dir, new_directory
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -18,7 +18,6 @@ from malles_env.alignment.packing import TextEncoder
 from malles_env.alignment.storage import (
     file_hash,
     load_into,
-    new_directory,
     read_json,
     text_hash,
     write_json,
@@ -26,6 +25,7 @@ from malles_env.alignment.storage import (
 )
 from malles_env.alignment.text import TEXT_VERSION
 from malles_env.errors import CorruptFile
+from malles_env.files import new_directory
 
 _LLAMA_KEYS = (
     "vocab_size",

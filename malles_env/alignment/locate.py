@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from malles_env.errors import CorruptFile, MissingResource
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the shipped models lie."""
-
-
-def cache_dir() -> Path:
-    """Return the user cache, ``$MALLES_CACHE`` when set."""
-    if chosen := os.environ.get("MALLES_CACHE"):
-        return Path(chosen)
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("malles-env"))
 
 
 def shipped_models() -> list[str]:

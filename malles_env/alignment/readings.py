@@ -10,7 +10,6 @@ import torch
 
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.heads import TasteHeads
-from malles_env.alignment.locate import cache_dir
 from malles_env.alignment.model import States, TasteModel
 from malles_env.alignment.packing import Request
 from malles_env.alignment.storage import (
@@ -21,6 +20,7 @@ from malles_env.alignment.storage import (
     write_tensors,
 )
 from malles_env.errors import CorruptFile, InvalidInput
+from malles_env.files import cache_dir
 
 SHARD = 64
 """Requests per file: a kill loses at most the file being made."""

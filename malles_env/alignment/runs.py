@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from malles_env.alignment.storage import new_directory, read_json, read_tensors, write_json, write_tensors
+from malles_env.alignment.storage import read_json, read_tensors, write_json, write_tensors
 from malles_env.errors import CorruptFile, InvalidInput
+from malles_env.files import new_directory
 
 KEPT = 2
 """Checkpoints kept besides the best one."""

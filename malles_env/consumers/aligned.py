@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.alignment.locate import cache_dir, recorded_hash
+from malles_env.alignment.locate import recorded_hash
 from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText, option_text, persona_text
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
+from malles_env.files import cache_dir, replacing
 from malles_env.market import Catalog, Population, Tastes
 from malles_env.market.arrays import FloatArray
 
@@ -140,14 +139,6 @@ def _store(path: Path, reading: TasteReading, source: str) -> None:
     """Write the reading so that no reader ever sees half of it."""
     from safetensors.numpy import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        save_file(
-            {name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS},
-            temporary,
-            {"source": source},
-        )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays = {name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}
+    with replacing(path) as temporary:
+        save_file(arrays, temporary, {"source": source})

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import new_directory
 
 FORMAT = 1
 """Number of the folder format; folders of another number are refused."""
@@ -68,18 +66,12 @@ def write_folder(folder: Path, frames: dict[str, pl.DataFrame], meta: dict[str, 
     Returns:
         The folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with new_directory(folder) as fresh:
         for name, frame in frames.items():
             frame.write_parquet(fresh / f"{name}.parquet", compression="zstd")
         rows = {name: len(frame) for name, frame in frames.items()}
         text = json.dumps({"format": FORMAT, "rows": rows, "meta": meta}, indent=2)
         (fresh / "meta.json").write_text(text, encoding="utf-8")
-        fresh.chmod(0o755)
-        _swap(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return folder
 
 
@@ -105,16 +97,6 @@ def read_folder(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
         raise CorruptFile(f"{folder}: cannot be read as choice occasions ({error})") from error
     _check(folder, head, frames)
     return frames, head.get("meta", {})
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        os.replace(folder, old / "was")
-        os.replace(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(fresh, folder)
 
 
 def _check(folder: Path, head: Any, frames: dict[str, pl.DataFrame]) -> None:

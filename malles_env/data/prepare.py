@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
+from malles_env import files
 from malles_env.data.build import build_occasions
 from malles_env.data.complete_journey import complete_journey_folder, load_complete_journey
 from malles_env.data.occasion_files import FORMAT
@@ -36,8 +34,7 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     Returns:
         ``<root>/occasions``; it need not exist.
     """
-    root = cache_dir or os.environ.get("MALLES_CACHE") or platformdirs.user_cache_dir("malles-env")
-    return Path(root).expanduser() / "occasions"
+    return (files.cache_dir() if cache_dir is None else Path(cache_dir).expanduser()) / "occasions"
 
 
 def prepare_complete_journey(

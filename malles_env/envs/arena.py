@@ -43,6 +43,17 @@ def check_cycles(max_cycles: int | None, scenario: Scenario) -> int:
     return int(cycles)
 
 
+def check_seed(seed: Any) -> int:
+    """Return a seed as a plain number.
+
+    Raises:
+        InvalidInput: Not a whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise invalid("seed", seed, "a whole number of at least 0")
+    return int(seed)
+
+
 class Arena:
     """B markets of one scenario, N seats each.
 
@@ -110,8 +121,7 @@ class Arena:
             InvalidInput: A seed that is no whole number of at least 0.
         """
         for seed in [] if seeds is None else np.atleast_1d(np.asarray(seeds, dtype=object)):
-            if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-                raise invalid("seed", seed, "a whole number of at least 0")
+            check_seed(seed)
         self.market.reset(seeds, markets)
         self._start(markets)
 

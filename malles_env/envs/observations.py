@@ -149,6 +149,10 @@ class Layout:
         """Return the blocks of flat observation(s) ``(..., D)`` by name, as views."""
         return {block.name: flat[..., block.slice] for block in self.blocks}
 
+    def copies(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the blocks as `split` does, but as fresh arrays that share nothing."""
+        return {name: block.copy() for name, block in self.split(flat).items()}
+
     @property
     def state_space(self) -> spaces.Box:
         """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time."""

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS, as_info
+from malles_env.envs.arena import MONEY_KEYS, as_info, check_seed
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -145,9 +145,8 @@ class PricingVecEnv(VecEnv):
         """
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise invalid("seed", seed, "a whole number of at least 0")
-        self._seeds = [int(seed) + slot // len(self.agents) for slot in range(self.num_envs)]
+        first = check_seed(seed)
+        self._seeds = [first + slot // len(self.agents) for slot in range(self.num_envs)]
         return self._seeds
 
     def reset(self) -> Any:
@@ -165,7 +164,7 @@ class PricingVecEnv(VecEnv):
     def _shape(self, observations: np.ndarray) -> Any:
         flat = observations.reshape(self.num_envs, -1)
         if self._as_dict:
-            return {name: block.copy() for name, block in self.batch.arena.layout.split(flat).items()}
+            return self.batch.arena.layout.copies(flat)
         return flat
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -212,7 +211,7 @@ class PricingVecEnv(VecEnv):
                 row[share] /= self.max_cycles
                 last: Any = turn.last[market, i].copy()
                 if self._as_dict:
-                    last = {name: block.copy() for name, block in self.batch.arena.layout.split(last).items()}
+                    last = self.batch.arena.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
                     info.update(as_info(row))

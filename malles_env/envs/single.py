@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import as_info
+from malles_env.envs.arena import as_info, check_seed
 from malles_env.envs.batch import Batch
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
@@ -152,10 +152,9 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         Raises:
             InvalidInput: A seed that is no whole number of at least 0.
         """
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise invalid("seed", seed, "a whole number of at least 0")
+        seeds = None if seed is None else [check_seed(seed)]
         super().reset(seed=seed)
-        observation = self.batch.reset(None if seed is None else [int(seed)])
+        observation = self.batch.reset(seeds)
         self._over = False
         if self.render_mode is not None:
             self._renderer.start()
@@ -182,10 +181,8 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:
-        flat = observations[0, 0].copy()
-        if self._as_dict:
-            return {name: block.copy() for name, block in self.batch.arena.layout.split(flat).items()}
-        return flat
+        flat = observations[0, 0]
+        return self.batch.arena.layout.copies(flat) if self._as_dict else flat.copy()
 
     def render(self) -> Any:
         """Render the episode so far: pixels, text or (human) None."""

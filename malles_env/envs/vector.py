@@ -144,7 +144,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _shape(self, flat: np.ndarray) -> Any:
         if self._as_dict:
-            return {name: block.copy() for name, block in self.batch.arena.layout.split(flat).items()}
+            return self.batch.arena.layout.copies(flat)
         return flat.copy()
 
     def _final(self, turn: Turn, infos: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -59,7 +59,7 @@ class Tastes:
             raise invalid("tastes.alpha", alpha.shape, "shape (S, J) with S, J >= 1")
         if self.price_transform not in ("log", "linear"):
             raise invalid("tastes.price_transform", self.price_transform, "'log' or 'linear'")
-        segments, products = alpha.shape
+        segments = len(alpha)
         set_ = object.__setattr__
         set_(self, "alpha", as_floats("tastes.alpha", alpha, alpha.shape))
         set_(self, "beta", as_floats("tastes.beta", _rows(self.beta, segments), alpha.shape, low=0.0))
@@ -71,7 +71,6 @@ class Tastes:
         rows = np.column_stack([self.beta, self.gamma, self.rho, self.delta])
         _, classes = np.unique(rows, axis=0, return_inverse=True)
         set_(self, "sensitivity_class", np.ascontiguousarray(classes.reshape(-1), dtype=np.int64))
-        assert products == alpha.shape[1]
 
     @property
     def num_segments(self) -> int:
@@ -102,8 +101,6 @@ class Tastes:
 
     def shifted(self, shift: ArrayLike) -> Tastes:
         """Return the same tastes with `shift` (shape ``(J,)`` or ``(S, J)``, utils) added to alpha."""
-        from dataclasses import replace
-
         return replace(self, alpha=self.alpha + np.asarray(shift, dtype=np.float64))
 
 

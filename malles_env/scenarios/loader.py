@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.files import replacing
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
 
@@ -107,26 +107,11 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
     fields = scenario.model_dump(mode="json", exclude_defaults=True)
     text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
     try:
-        _write(target, text)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
     return target
-
-
-def _write(target: Path, text: str) -> None:
-    """Write beside the target first, so that it is replaced whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 class _Dumper(yaml.SafeDumper):

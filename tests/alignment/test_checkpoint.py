@@ -11,8 +11,9 @@ from malles_env.alignment import backbones
 from malles_env.alignment.backbones import load_backbone
 from malles_env.alignment.locate import recorded_hash, shipped_models
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.storage import new_directory, read_json, read_tensors, write_json
+from malles_env.alignment.storage import read_json, read_tensors, write_json
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import new_directory
 
 from .conftest import PERSONAS, PRODUCTS, tiny_model
 from .test_model import BOUGHT, SHARE
