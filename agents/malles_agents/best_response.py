@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_agents.ascent import BoolArray, Box, FloatArray, IntArray, climb
 from malles_agents.rules import RuleSeller, best_sellers
 from malles_agents.seat import Seat
+from malles_env.market.ascent import BoolArray, Box, FloatArray, IntArray, climb
 
 CHUNK = 128
 MOST_REMEMBERED = 20_000

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.ascent import BoolArray, FloatArray
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.seat import Seat
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
 from malles_env.errors import invalid
+from malles_env.market.ascent import BoolArray, FloatArray
 from malles_env.scenarios import Scenario, load_scenario
 
 MEASURES = ("profit", "share", "surplus")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.ascent import BoolArray, FloatArray
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
+from malles_env.market.ascent import BoolArray, FloatArray
 
 Predicted = tuple[np.ndarray, Any]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.ascent import BoolArray, Box, FloatArray, IntArray, Objective, climb
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.rules import StationarySeller, best_sellers
 from malles_agents.seat import Seat
 from malles_env.envs import vec_env
+from malles_env.market.ascent import BoolArray, Box, FloatArray, IntArray, Objective, climb
 from malles_env.scenarios import Scenario, load_scenario
 
 MOST_ENUMERATED = 512

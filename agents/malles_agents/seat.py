@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malles_agents.ascent import BoolArray, FloatArray, IntArray
 from malles_env.envs.actions import ActionMode, Actions
 from malles_env.envs.observations import Layout
 from malles_env.envs.seats import Seats
 from malles_env.market import Catalog, Consumers
+from malles_env.market.ascent import BoolArray, FloatArray, IntArray
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:

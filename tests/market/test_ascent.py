@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import lambertw
 
-from malles_agents.ascent import Box, climb, neighbours
+from malles_env.market.ascent import Box, climb, neighbours
 
 MU = 0.25
 QUALITY = np.array([2.0, 1.8, 2.3, 1.5])

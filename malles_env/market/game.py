@@ -1,0 +1,176 @@
+"""`Game`: what constant prices earn in the long run, for many price vectors at once; what the solvers maximise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.market.catalog import Catalog
+from malles_env.market.choice import utilities
+from malles_env.market.engine import Market
+from malles_env.market.mean_field import NOBODY, MeanField
+from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.population import Population
+from malles_env.market.tastes import Tastes
+
+MOST_PERIODS = 5_000
+
+
+@dataclass(frozen=True)
+class Game:
+    """The game in which each seller sets constant prices and listings, and is paid the profit of the steady state.
+
+    The steady state is the period that repeats itself under those prices with expected demand and stock that never
+    runs out: each segment's last purchases and the mean field are what the purchases themselves bring about. Lagged
+    and equilibrium coupling share it. In a market without loyalty and coupling it is every period.
+
+    Attributes:
+        catalog, population, consumers: As in `Market`.
+        mean_field: Coupling settings.
+        start: Mean field from which the fixed point is sought, shape ``(J,)``; default uniform.
+    """
+
+    catalog: Catalog
+    population: Population
+    consumers: Consumers
+    mean_field: MeanField = field(default_factory=MeanField)
+    start: FloatArray | None = None
+
+    @classmethod
+    def of(cls, market: Market) -> Game:
+        """Return the game that is played in a market."""
+        return cls(market.catalog, market.population, market.consumers, market.mean_field, market.initial_mean_field)
+
+    @property
+    def tastes(self) -> Tastes | None:
+        """The consumers' coefficients, or None where they must be asked."""
+        tastes = getattr(self.consumers, "tastes", None)
+        return tastes if isinstance(tastes, Tastes) else None
+
+    @property
+    def smooth_logit(self) -> bool:
+        """Whether demand is plain mixed logit in linear prices, one unit per buyer: then derivatives are exact."""
+        tastes = self.tastes
+        return (
+            tastes is not None
+            and tastes.price_transform == "linear"
+            and not np.any(tastes.gamma)
+            and not np.any(tastes.rho)
+            and not np.any(tastes.lambda_)
+            and bool(np.all(tastes.kappa == -np.inf))
+        )
+
+    def steady(self, prices: ArrayLike, listed: ArrayLike | None = None) -> Response:
+        """Return how consumers respond once constant prices have settled.
+
+        Args:
+            prices: Money, shape ``(B, J)``.
+            listed: Shape broadcastable to ``(B, J)``; default everything.
+        """
+        money = np.atleast_2d(np.asarray(prices, dtype=np.float64))
+        shelf = np.broadcast_to(True if listed is None else np.asarray(listed, dtype=bool), money.shape)
+        products = self.catalog.num_products
+        felt = np.full(products, 1.0 / products) if self.start is None else self.start
+        first = self.population.initial_loyalty
+        offer = Offer(
+            money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
+        )
+        return self._settled(offer)
+
+    def _settled(self, offer: Offer) -> Response:
+        tastes, weights = self.tastes, self.population.weights
+        plain = tastes is not None and not np.any(tastes.rho)
+        for _ in range(MOST_PERIODS):
+            if tastes is not None and np.any(tastes.lambda_):
+                offer = _with(offer, loyalty=steady_loyalty(tastes, offer))
+            response = self.consumers.respond(offer)
+            if plain:
+                return response
+            bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+            if self.mean_field.shares == "buyers":
+                total = bought.sum(axis=1, keepdims=True)
+                bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
+            moved = float(np.abs(bought - offer.mean_field).max())
+            felt = offer.mean_field + self.mean_field.relaxation * (bought - offer.mean_field)
+            loyalty = offer.loyalty
+            if tastes is None:
+                moved = max(moved, float(np.abs(response.loyalty - loyalty).max()))
+                loyalty = response.loyalty
+            if moved < self.mean_field.tolerance:
+                return response
+            offer = _with(offer, mean_field=felt, loyalty=loyalty)
+        return response
+
+    def demand(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
+        """Return units per consumer and period in the steady state, shape ``(B, J)``."""
+        response = self.steady(prices, listed)
+        taken = response.probability[:, :, 1:] * response.quantity
+        return np.asarray(np.einsum("s,bsj->bj", self.population.weights, taken))
+
+    def product_profit(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
+        """Return profit of each product after listing fees, money per period, shape ``(B, J)``."""
+        money = np.atleast_2d(np.asarray(prices, dtype=np.float64))
+        shelf = np.broadcast_to(True if listed is None else np.asarray(listed, dtype=bool), money.shape)
+        units = self.population.size * self.demand(money, shelf)
+        return np.asarray((money - self.catalog.unit_cost) * units - self.catalog.listing_fee * shelf)
+
+    def profit(self, prices: ArrayLike, listed: ArrayLike | None = None, owners: ArrayLike | None = None) -> FloatArray:
+        """Return profit of each owner, money per period, shape ``(B, N)``.
+
+        Args:
+            prices, listed: As in `steady`.
+            owners: Owner of each product, whole numbers from 0, shape ``(J,)``; default the catalog's sellers.
+        """
+        of = self.catalog.seller_of if owners is None else np.asarray(owners)
+        return np.asarray(self.product_profit(prices, listed) @ (of[:, None] == np.arange(of.max() + 1)))
+
+    def surplus(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
+        """Return consumer surplus (log-sum), money per period up to a constant, shape ``(B,)``."""
+        response = self.steady(prices, listed)
+        return np.asarray(response.surplus @ self.population.weights) * self.population.size
+
+
+def steady_loyalty(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return the last purchases that repeat themselves under constant prices, shape ``(B, S, J + 1)``.
+
+    In the notation of `choice.respond` a steady state has l_j (D_j - 1 - L E_j) = E_j D_j T with a common T, and
+    D_j - 1 - L E_j = sum_i E_i, so l_j is proportional to E_j (D + L E_j); nobody is left without a last purchase.
+    Where nothing is for sale the last purchases stay.
+    """
+    utility = utilities(tastes, offer)
+    shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
+    exp_u = np.exp(utility - shift)
+    denominator = np.exp(-shift) + exp_u.sum(axis=2, keepdims=True)
+    flow = exp_u * (denominator + np.expm1(tastes.lambda_)[:, None] * exp_u)
+    total = flow.sum(axis=2, keepdims=True)
+    settled = np.concatenate([np.zeros_like(total), flow / np.where(total > 0, total, 1.0)], axis=2)
+    return np.where(total > 0, settled, offer.loyalty)
+
+
+def _with(offer: Offer, mean_field: FloatArray | None = None, loyalty: FloatArray | None = None) -> Offer:
+    return Offer(
+        offer.prices,
+        offer.available,
+        offer.regular_price,
+        offer.mean_field if mean_field is None else mean_field,
+        offer.loyalty if loyalty is None else loyalty,
+    )
+
+
+def exact_derivatives(game: Game, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return shares and their derivatives in a `smooth_logit` game at one price vector.
+
+    dP_k / dp_j = gamma_jk - lambda_j 1[j = k] with lambda_j = sum_s w_s beta_sj P_sj and
+    gamma_jk = sum_s w_s beta_sj P_sj P_sk (Train 2009, section 3.6; the split is Morrow and Skerlos 2011).
+
+    Returns:
+        Shares ``(J,)``, lambda ``(J,)`` and gamma ``(J, J)``.
+    """
+    tastes, weights = game.tastes, game.population.weights
+    assert tastes is not None
+    share = game.steady(prices[None], listed[None]).probability[0, :, 1:]
+    slope = weights[:, None] * tastes.beta * share
+    return weights @ share, slope.sum(axis=0), slope.T @ share
