@@ -20,7 +20,7 @@ INK, FAINT = "#22223b", "#9a9aa8"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a3d", "#555577")
 
 
-def _figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Any]:
+def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (8.0, 4.5)) -> tuple[Figure, Any]:
     """Return a figure drawn without a screen, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -42,7 +42,8 @@ def _with_separators(axis: Any) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and return its path."""
     return write_whole(Path(path), lambda temporary: figure.savefig(temporary, dpi=130, format="png"))
 
 
@@ -63,7 +64,7 @@ def learning_curve(
         title: Above the picture.
         currency: Unit of profit.
     """
-    figure, axis = _figure()
+    figure, axis = new_figure()
     for (label, rows), colour in zip(curves.items(), COLOURS * 9, strict=False):
         steps = np.array([row["steps"] for row in rows]) / 1000.0
         profit = np.array([row["profit"] for row in rows])
@@ -79,7 +80,7 @@ def learning_curve(
     _with_separators(axis.yaxis)
     axis.set_title(title, loc="left", fontsize=11)
     axis.legend(frameon=False, fontsize=9, loc="lower right")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _smooth(values: FloatArray, width: int = 5) -> FloatArray:
@@ -115,7 +116,7 @@ def episode(
         currency: Unit of prices.
         period: What a step is, e.g. ``"week"``.
     """
-    figure, (top, bottom) = _figure(2, 1, size=(9.0, 7.0))
+    figure, (top, bottom) = new_figure(2, 1, size=(9.0, 7.0))
     weeks = np.arange(1, len(prices) + 1)
     order = [j for j in np.argsort(~own, kind="stable") if listed[:, j].any()]
     for index, j in enumerate(order):
@@ -130,7 +131,7 @@ def episode(
     bottom.set_xlabel(f"{period} of the episode")
     top.set_title(title, loc="left", fontsize=11)
     figure.legend(*top.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def comparison(
@@ -150,7 +151,7 @@ def comparison(
         title: Above the picture.
         currency: Unit of profit.
     """
-    figure, axis = _figure(size=(8.0, 0.55 * len(profit) + 1.8))
+    figure, axis = new_figure(size=(8.0, 0.55 * len(profit) + 1.8))
     ranked = sorted(profit, key=lambda kind: profit[kind]["mean"])
     means = [profit[kind]["mean"] for kind in ranked]
     errors = [2.0 * profit[kind]["se"] for kind in ranked]
@@ -168,7 +169,7 @@ def comparison(
     axis.set_xlabel(f"profit per episode ({currency}); whiskers: 2 standard errors")
     _with_separators(axis.xaxis)
     axis.set_title(title, loc="left", fontsize=11, pad=18)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _write_value(axis: Axes, row: int, mean: float, error: float, best: float, colour: str) -> None:

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from malles_env.cli.agents import demo, evaluate, train
 from malles_env.cli.align import align_command, consumers_app
+from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
 from malles_env.errors import MallesError
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("reproduce")(reproduce)
 app.command("align")(align_command)
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(consumers_app, name="consumers")

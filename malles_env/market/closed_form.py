@@ -108,7 +108,8 @@ def nash(quality: ArrayLike, cost: ArrayLike, owner: ArrayLike, mu: float, outsi
     x_f = m_f / mu solves x (1 - (S_f / H) exp(-x)) = 1, and H is the root of a decreasing function.
 
     Args:
-        quality, cost: Money, shape ``(J,)``.
+        quality: a, money, shape ``(J,)``.
+        cost: c, money, shape ``(J,)``.
         owner: Seller of each product, whole numbers, shape ``(J,)``.
         mu: Spread of tastes, money, more than 0.
         outside: a_0, money.

@@ -173,7 +173,8 @@ def benchmarks(game: Game, *, assortment: bool | None = None, starts: int = 2, s
     Args:
         game: What constant prices earn.
         assortment: Whether sellers choose listings; default where some seller cannot list all it owns.
-        starts, seed: As in `nash`.
+        starts: As in `nash`.
+        seed: As in `nash`.
     """
     catalog = game.catalog
     owned = np.bincount(catalog.seller_of)
@@ -252,7 +253,9 @@ def _take_turns(
     span = game.catalog.price_high - game.catalog.price_low
     exact = game.smooth_logit and not assortment
     step, owners = 0.2, np.unique(of)
-    for turn in range(1, rounds + 1):
+    turns = 0
+    while turns < rounds:
+        turns += 1
         before, listed_before = money.copy(), shelf.copy()
         for owner in owners:
             own = np.flatnonzero(of == owner)
@@ -268,7 +271,7 @@ def _take_turns(
         step = float(np.clip(2.0 * moved, 4.0 * tolerance, 0.2))
         if moved < tolerance and np.array_equal(shelf, listed_before):
             break
-    return money, shelf, turn
+    return money, shelf, turns
 
 
 def _gather(game: Game, of: IntArray, ends: list[tuple[FloatArray, BoolArray, int]]) -> Equilibrium:

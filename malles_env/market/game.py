@@ -121,7 +121,8 @@ class Game:
         """Return profit of each owner, money per period, shape ``(B, N)``.
 
         Args:
-            prices, listed: As in `steady`.
+            prices: Money, shape ``(B, J)``.
+            listed: Shape broadcastable to ``(B, J)``; default everything.
             owners: Owner of each product, whole numbers from 0, shape ``(J,)``; default the catalog's sellers.
         """
         of = self.catalog.seller_of if owners is None else np.asarray(owners)

@@ -25,7 +25,8 @@ def profit_gain(profit: ArrayLike, nash: ArrayLike, monopoly: ArrayLike) -> Floa
 
     Args:
         profit: Of each seller, shape ``(..., N)``.
-        nash, monopoly: Of each seller, same money and period, shape ``(N,)``.
+        nash: Of each seller in competition, same money and period, shape ``(N,)``.
+        monopoly: Of each seller in the cartel, shape ``(N,)``.
 
     Returns:
         Shape ``(...)``; NaN where competition and cartel earn the same (relative difference below 1e-6).

@@ -1,0 +1,109 @@
+"""What a reproduction is: figures beside the published ones, data for a file, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure beside the published one.
+
+    Attributes:
+        quantity: What it is, in words.
+        measured: What this run gave.
+        se: Its standard error; None for exact figures.
+        published: The figure in the source, a number or words; None where there is none.
+        source: Where the published figure stands.
+        sample: What the error is over, e.g. ``"1000 sessions"``.
+        note: What a reader should know.
+    """
+
+    quantity: str
+    measured: float
+    se: float | None = None
+    published: float | str | None = None
+    source: str = ""
+    sample: str = ""
+    note: str = ""
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run an experiment.
+
+    Attributes:
+        sessions: Sessions (runs, instances) of each cell; None: the experiment's own number.
+        seed: Of all draws.
+        workers: Threads; None: all cores.
+        say: Told in words what happens.
+        watch: Told how many parts of how many are done.
+    """
+
+    sessions: int | None = None
+    seed: int = 0
+    workers: int | None = None
+    say: Callable[[str], object] = _nothing
+    watch: Callable[[int, int], object] = _nothing
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What an experiment found.
+
+    Attributes:
+        name: Of the experiment.
+        title: In words.
+        rows: The table.
+        data: Further figures, written at the top level of the JSON file.
+        settings: What the run was made with.
+        notes: Caveats, in words.
+        draw: Writes a picture to a path and returns it; None where there is none.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    data: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    draw: Callable[[Path], Path] | None = None
+
+
+Experiment = Callable[[Options], Reproduction]
+
+
+def mean_se(sample: ArrayLike) -> dict[str, float]:
+    """Return ``mean`` and ``se`` of independent numbers; the error of a single one is 0."""
+    values = np.asarray(sample, dtype=np.float64).reshape(-1)
+    error = float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
+    return {"mean": float(values.mean()), "se": error}
+
+
+def row(
+    quantity: str, values: ArrayLike, published: float | str | None = None, *, source: str = "", sample: str = ""
+) -> Row:
+    """Return the row of a sample's mean and standard error."""
+    found = mean_se(values)
+    return Row(quantity, found["mean"], found["se"], published, source, sample)
+
+
+def parts(options: Options, cells: Sequence[Any], each: int) -> list[Callable[[int, int], object]]:
+    """Return one progress callback per cell; together they report sessions done of all sessions of all cells."""
+    whole = each * len(cells)
+
+    def told(before: int) -> Callable[[int, int], object]:
+        return lambda done, _: options.watch(before + done, whole)
+
+    return [told(each * k) for k in range(len(cells))]

@@ -1,0 +1,133 @@
+"""A reproduction as a person sees it: progress, the table beside the published figures, files written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from malles_agents.console import make_console
+from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.registry import EXPERIMENTS, run_experiment
+from malles_env.errors import InvalidInput
+from malles_env.files import replacing
+
+
+def list_in_console() -> None:
+    """Print the experiments."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("experiment", "what it reproduces", "sessions", box=box.SIMPLE_HEAD)
+    for name, entry in EXPERIMENTS.items():
+        table.add_row(name, entry.summary, str(entry.sessions))
+    make_console().print(table)
+
+
+def reproduce_in_console(name: str, options: Options, out: Path, json_file: Path | None) -> Reproduction:
+    """Run an experiment, print its table, write its picture and, if asked, its figures.
+
+    Args:
+        name: One of `EXPERIMENTS`.
+        options: How to run it; `say` and `watch` are replaced.
+        out: Folder of the picture.
+        json_file: File for all figures.
+
+    Raises:
+        InvalidInput: An unknown experiment, an option out of range, or a file that cannot be written.
+    """
+    console = make_console()
+    with _progress(console, name) as watch:
+        told = Options(options.sessions, options.seed, options.workers, console.print, watch)
+        found = run_experiment(name, told)
+    console.print(as_table(found))
+    for note in found.notes:
+        console.print(f"note: {note}")
+    if "periods_per_cpu_s" in found.data:
+        console.print(f"speed: {found.data['periods_per_cpu_s'] / 1e6:.1f} million periods per CPU-second")
+    if found.draw is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        console.print(f"picture: {found.draw(out / f'{name}.png')}")
+    if json_file is not None:
+        console.print(f"figures: {write_json_file(found, json_file)}")
+    return found
+
+
+def as_table(found: Reproduction) -> Group:
+    """Return measured and published figures side by side, their sources below."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=found.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in ("measured", "published"):
+        table.add_column(name, justify="right", no_wrap=True)
+    sources = list(dict.fromkeys(line.source for line in found.rows if line.source))
+    for line in found.rows:
+        mark = f" [{sources.index(line.source) + 1}]" if line.source else ""
+        table.add_row(line.quantity, _measured(line), Text(_published(line) + mark))
+    samples = list(dict.fromkeys(line.sample for line in found.rows if line.sample))
+    below = [Text(f"[{k}] {source}") for k, source in enumerate(sources, 1)]
+    return Group(table, Text(f"± standard error over {'; '.join(samples)}" if samples else "exact figures"), *below)
+
+
+def _measured(line: Row) -> str:
+    return f"{line.measured:.5g}" if line.se is None else f"{line.measured:.4g} ± {line.se:.2g}"
+
+
+def _published(line: Row) -> str:
+    said = line.published
+    return "" if said is None else said if isinstance(said, str) else f"{said:g}"
+
+
+def as_json(found: Reproduction) -> dict[str, Any]:
+    """Return everything of a reproduction that a program may want; the data stand at the top level."""
+    return {
+        "experiment": found.name,
+        "title": found.title,
+        "settings": found.settings,
+        **found.data,
+        "rows": [asdict(line) for line in found.rows],
+        "notes": list(found.notes),
+    }
+
+
+def write_json_file(found: Reproduction, path: Path) -> Path:
+    """Write the figures to a file, whole or not at all.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+    """
+    text = json.dumps(as_json(found), indent=2)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+@contextmanager
+def _progress(console: Console, name: str) -> Iterator[Callable[[int, int], object]]:
+    """Show sessions done: a bar in a terminal, a line per fifth elsewhere."""
+    if not console.is_terminal:
+        told = [0]
+
+        def line(done: int, whole: int) -> None:
+            if done * 5 // whole > told[0]:
+                told[0] = done * 5 // whole
+                console.print(f"{name}: {done:,} of {whole:,} sessions")
+
+        yield line
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)

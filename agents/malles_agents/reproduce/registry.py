@@ -1,0 +1,66 @@
+"""Experiments by name; each module is imported only when its experiment runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from malles_agents.reproduce.base import Experiment, Options, Reproduction
+from malles_env.errors import invalid
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an experiment is and what it shows.
+
+    Attributes:
+        module: Its module below `malles_agents.reproduce`.
+        function: Its function there.
+        summary: One line for people.
+        sessions: Sessions of each cell by default.
+    """
+
+    module: str
+    function: str
+    summary: str
+    sessions: int
+
+
+EXPERIMENTS = {
+    "calvano": Entry("calvano", "representative", "Calvano et al. 2020: profit gain of two Q-learners", 1000),
+    "calvano-sellers": Entry("calvano", "sellers", "the same with 2, 3 and 4 sellers", 100),
+    "calvano-grid": Entry("calvano", "learning_grid", "the same over learning rate and exploration", 20),
+    "calvano-asymmetry": Entry("calvano", "asymmetry", "the same with one seller's cost falling", 200),
+    "calvano-patience": Entry("calvano", "patience", "the same over the discount factor", 60),
+    "calvano-impulse": Entry("calvano_play", "impulse", "response to a one-period deviation", 300),
+    "calvano-equilibrium": Entry(
+        "calvano_play", "equilibrium", "grid Nash equilibria, one-shot check, exact best-response gap", 1000
+    ),
+    "klein": Entry("sequential", "klein", "Klein 2021: Q-learners that set prices in turns", 200),
+    "asker": Entry("sequential", "asker", "Asker et al. 2022: synchronous against asynchronous learning", 40),
+    "mean-field": Entry("mean_field", "mean_field", "Brock and Durlauf 2001: equilibria against coupling", 1),
+}
+
+
+def run_experiment(name: str, options: Options | None = None) -> Reproduction:
+    """Run an experiment.
+
+    Args:
+        name: One of `EXPERIMENTS`.
+        options: How; the defaults are the experiment's own.
+
+    Raises:
+        InvalidInput: There is no such experiment, or fewer than one session was asked for.
+    """
+    if name not in EXPERIMENTS:
+        raise invalid("experiment", name, ", ".join(EXPERIMENTS))
+    entry, given = EXPERIMENTS[name], options or Options()
+    if given.sessions is not None and given.sessions < 1:
+        raise invalid("sessions", given.sessions, "a whole number of at least 1")
+    if given.workers is not None and given.workers < 1:
+        raise invalid("workers", given.workers, "a whole number of at least 1")
+    if given.seed < 0:
+        raise invalid("seed", given.seed, "a whole number of at least 0")
+    chosen = Options(given.sessions or entry.sessions, given.seed, given.workers, given.say, given.watch)
+    function: Experiment = getattr(import_module(f"malles_agents.reproduce.{entry.module}"), entry.function)
+    return function(chosen)

@@ -1,0 +1,26 @@
+"""`malles reproduce`: published results beside what this package gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="The experiment; none lists them.")] = None,
+    sessions: Annotated[int | None, typer.Option(help="Sessions of each cell instead of the experiment's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("runs/reproduce"),
+) -> None:
+    """Reproduce a published result: a table beside the published figures, standard errors and a picture."""
+    from malles_agents.reproduce.base import Options
+    from malles_agents.reproduce.console import list_in_console, reproduce_in_console
+
+    if name is None:
+        list_in_console()
+        return
+    reproduce_in_console(name, Options(sessions, seed, workers), out, json_file)
