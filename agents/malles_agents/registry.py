@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from malles_agents.assortment_bandit import MnlBandit
+from malles_agents.oracles import monopoly_seller, nash_seller
 from malles_agents.policies import ALGORITHMS, load_policy
+from malles_agents.reactive import Grim, TitForTat, Undercut
 from malles_agents.rules import RandomSeller, cost_plus, fixed_price
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
@@ -59,6 +62,42 @@ def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
     return BestResponse(seat)
 
 
+def _known(make: Callable[[Seat], Seller]) -> Callable[[str, str | None, Seat], Seller]:
+    """Return a builder of sellers that take no argument."""
+
+    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+        if text is not None:
+            raise invalid("seller", spec, f"{spec.partition(':')[0]} without anything behind it")
+        return make(seat)
+
+    return build
+
+
+def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, Seat], Seller]:
+    """Return a builder of sellers whose argument is a number."""
+
+    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+        number = _number(spec, text)
+        return make(seat) if number is None else make(seat, number)
+
+    return build
+
+
+def _learner(name: str) -> Callable[[str, str | None, Seat], Seller]:
+    """Return a builder of the learning seller called `name` in `bandits`; its argument is a seed."""
+
+    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+        from malles_agents import bandits
+
+        number = _number(spec, text) or 0.0
+        if number < 0 or number != int(number):
+            raise invalid("seller", spec, "a whole number of at least 0, the seed, behind the colon")
+        seller: Seller = getattr(bandits, name)(seat, seed=int(number))
+        return seller
+
+    return build
+
+
 def _trained(spec: str, text: str | None, seat: Seat) -> Seller:
     algorithm = spec.partition(":")[0]
     if not text:
@@ -71,6 +110,19 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
+    "undercut": (
+        _with_number(Undercut),
+        "undercut, undercut:FLOOR: just below the cheapest rival, down to a price index",
+    ),
+    "tit-for-tat": (_known(TitForTat), "tit-for-tat: monopoly prices, then the cheapest rival's last price index"),
+    "grim": (_known(Grim), "grim: monopoly prices until undercut, then Nash prices"),
+    "nash": (_known(nash_seller), "nash: the market's Bertrand-Nash prices"),
+    "monopoly": (_known(monopoly_seller), "monopoly: the prices that maximise joint profit"),
+    "epsilon-greedy": (_learner("EpsilonGreedy"), "epsilon-greedy, epsilon-greedy:SEED: a bandit over price levels"),
+    "ucb": (_learner("Ucb"), "ucb, ucb:SEED: the same by upper confidence bounds"),
+    "thompson": (_learner("Thompson"), "thompson, thompson:SEED: the same by Thompson sampling"),
+    "q-learning": (_learner("QLearning"), "q-learning, q-learning:SEED: a table over the cheapest rival's price level"),
+    "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),
     **{name: (_trained, f"{name}:PATH: a policy trained with `malles train --algo {name}`") for name in ALGORITHMS},
 }
 

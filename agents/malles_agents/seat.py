@@ -28,12 +28,14 @@ class Seen:
         listed: Last shelf, shape ``(B, J)``.
         mean_field: Shares consumers will feel, shape ``(B, J)``.
         stock: Units on hand, infinite where unlimited or not visible, shape ``(B, J)``.
+        sales: Units sold last, NaN where not visible, shape ``(B, J)``.
     """
 
     prices: FloatArray
     listed: BoolArray
     mean_field: FloatArray
     stock: FloatArray
+    sales: FloatArray
 
 
 @dataclass(frozen=True)
@@ -157,4 +159,4 @@ class Seat:
         """Return what flat observations ``(B, D)`` say."""
         said = self._layout.read(observation, self.index)
         stock = np.where(np.isnan(said["stock"]), np.inf, said["stock"])
-        return Seen(said["price"], said["listed"] > 0, said["mean_field"], stock)
+        return Seen(said["price"], said["listed"] > 0, said["mean_field"], stock, said["sales"])
