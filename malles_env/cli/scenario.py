@@ -94,6 +94,26 @@ def build_command(
     typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
 
 
+@scenario_app.command("cereal")
+def cereal_command(
+    out: Annotated[Path, typer.Option("--out", help="The .yaml file to write.")],
+    market: Annotated[str, typer.Option(help="City and quarter of pyblp's cereal data.")] = "C01Q1",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Estimate the cereal demand of pyblp's documentation and write one market of it (needs the package pyblp)."""
+    from malles_env.scenarios import save_scenario
+    from malles_env.scenarios.cereal import build_cereal
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
+    if out.exists() and not overwrite:
+        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+    made_by = shlex.join(["malles", "scenario", "cereal", "--market", market, "--out", out.name])
+    scenario = build_cereal(market, made_by=made_by)
+    save_scenario(scenario, out)
+    typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
+
+
 def _command(market: str, out: str, values: dict[str, Any], notes: Sequence[str]) -> str:
     """Return the command line that gives the same file, without the options left at their defaults."""
     from malles_env.scenarios.build import BuildChoices

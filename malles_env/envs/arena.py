@@ -101,6 +101,7 @@ class Arena:
     def _start(self, markets: BoolArray | None) -> None:
         """Show the usual prices and shelves as the period before the first, in all or some markets."""
         prices, listed = self.seats.usual
+        listed = listed & (self.seats.catalog.enters == 0)
         if markets is None:
             shape = (self.num_markets, len(prices))
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
@@ -136,7 +137,7 @@ class Arena:
         """
         prices, listed = self.actions.decode(rows)
         self.outcome = outcome = self.market.advance(prices, listed)
-        self._prices, self._listed, self._units = prices, listed, outcome.units
+        self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:

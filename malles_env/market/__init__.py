@@ -5,6 +5,7 @@ from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
+from malles_env.market.reference import ReferencePrice
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
 
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Population",
     "Product",
+    "ReferencePrice",
     "Response",
     "Tastes",
 ]

@@ -25,6 +25,7 @@ class Product:
         stock: Units on hand at the start of an episode; infinite when never short.
         listing_fee: Money paid for each period in which the product is listed.
         title: The words a person reads.
+        enters: First period in which it may be listed; before, its listing is ignored.
     """
 
     product_id: str
@@ -36,6 +37,7 @@ class Product:
     stock: float = np.inf
     listing_fee: float = 0.0
     title: str = ""
+    enters: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Catalog:
         listing_fee: Money per listed product and period, shape ``(J,)``.
         stock: Units, shape ``(J,)``; may be infinite.
         shelf: Most products each seller may list, shape ``(N,)``.
+        sales_tax: Tax on sales as a share of the price before tax, at least 0; prices include it, and a seller keeps
+            price / (1 + sales_tax).
+        enters: First period in which each product may be listed, shape ``(J,)``.
 
     Raises:
         InvalidInput: No product, a repeated product name, a negative cost, crossed price bounds and the like.
@@ -61,6 +66,7 @@ class Catalog:
 
     products: tuple[Product, ...]
     capacity: dict[str, int] = field(default_factory=dict)
+    sales_tax: float = 0.0
     sellers: tuple[str, ...] = field(init=False)
     seller_of: IntArray = field(init=False, repr=False)
     unit_cost: FloatArray = field(init=False, repr=False)
@@ -70,6 +76,7 @@ class Catalog:
     stock: FloatArray = field(init=False, repr=False)
     listing_fee: FloatArray = field(init=False, repr=False)
     shelf: IntArray = field(init=False, repr=False)
+    enters: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the products and build the arrays."""
@@ -97,6 +104,12 @@ class Catalog:
             if high <= low:
                 raise invalid(f"products[{j}].price_high", float(high), f"more than price_low = {low}")
         set_(self, "shelf", _frozen(self._shelf(sellers)))
+        if not 0.0 <= self.sales_tax < np.inf:
+            raise invalid("sales_tax", self.sales_tax, "a number of at least 0, e.g. 0.2 for a fifth on top")
+        for j, product in enumerate(products):
+            if product.enters < 0:
+                raise invalid(f"products[{j}].enters", product.enters, "a whole number of at least 0")
+        set_(self, "enters", _frozen([product.enters for product in products]))
 
     def _set(self, name: str, values: Sequence[float], low: float = 0.0, *, finite: bool = True) -> None:
         array = as_floats(f"products.{name}", values, (len(self.products),), low=low, finite=finite)
@@ -115,6 +128,11 @@ class Catalog:
     def num_products(self) -> int:
         """J, the number of products."""
         return len(self.products)
+
+    @property
+    def kept(self) -> float:
+        """Share of the price that the seller keeps after sales tax."""
+        return 1.0 / (1.0 + self.sales_tax)
 
     @property
     def num_sellers(self) -> int:

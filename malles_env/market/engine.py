@@ -18,6 +18,7 @@ from malles_env.market.catalog import Catalog
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
+from malles_env.market.reference import ReferencePrice
 from malles_env.market.state import BOOKS, DEMANDS, Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
 
@@ -54,6 +55,7 @@ class Market:
             segment's own (slow, the reference), ``"gaussian"`` from the matching normal, ``"expected"`` takes the
             mean without noise (fractional units).
         mean_field: Coupling settings.
+        reference_price: How remembered prices matter; None: not at all. The first reference is the regular price.
         initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
 
     Attributes:
@@ -72,6 +74,7 @@ class Market:
         num_markets: int = 1,
         demand: Demand = "multinomial",
         mean_field: MeanField | None = None,
+        reference_price: ReferencePrice | None = None,
         initial_mean_field: ArrayLike | None = None,
     ) -> None:
         """Check that the parts fit and build the first state."""
@@ -89,6 +92,8 @@ class Market:
         self.catalog, self.population, self.consumers = catalog, population, consumers
         self.num_markets, self.demand = num_markets, demand
         self.mean_field = mean_field or MeanField()
+        self.reference_price = reference_price
+        self._enters_late = bool(catalog.enters.any())
         uniform = 1.0 / catalog.num_products
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
@@ -123,6 +128,7 @@ class Market:
             population.size,
             mode,
             settings.shares == "buyers",
+            catalog.kept,
         )
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -179,6 +185,7 @@ class Market:
         state.mean_field[chosen] = self.initial_mean_field
         state.window[chosen] = self.initial_mean_field
         state.period[chosen] = 0
+        state.reference[chosen] = self.catalog.regular_price
         self._put_loyalty(state.loyalty, np.flatnonzero(chosen), self.population.initial_loyalty)
 
     def _seeds(self, seeds: int | Sequence[int] | None) -> list[int]:
@@ -207,6 +214,7 @@ class Market:
             period=np.zeros(batch, dtype=np.int64),
             streams=np.zeros((batch, 4), dtype=np.uint64),
             loyalty=loyalty,
+            reference=np.empty((batch, products)),
         )
 
     # -- one period ----------------------------------------------------------------------------------------------
@@ -246,15 +254,23 @@ class Market:
         The environments call this after decoding an action; use `step` for anything that comes from outside.
         """
         batch, products = prices.shape
+        if self._enters_late:
+            listed = listed & (self.state.period[:, None] >= self.catalog.enters)
+        felt = prices
+        if self.reference_price is not None:
+            felt = self.reference_price.felt(prices, self.state.reference)
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         if self._coefficients is not None:
-            short = self._play(prices, listed, books, sums, seen, seller_profit)
+            short = self._play(prices, felt, listed, books, sums, seen, seller_profit)
         else:
-            short = self._ask(prices, listed, books, sums, seen, seller_profit)
+            short = self._ask(prices, felt, listed, books, sums, seen, seller_profit)
         if short and self._tracks_loyalty:
-            self._return_unserved(prices, listed, books, seen)
+            self._return_unserved(felt, listed, books, seen)
+        if self.reference_price is not None:
+            moved = self.reference_price.moved(prices, self.state.reference)
+            self.state.reference = np.where(listed, moved, self.state.reference)
         self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
@@ -262,12 +278,12 @@ class Market:
             seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
         )  # fmt: skip
 
-    def _play(self, prices: FloatArray, listed: BoolArray, *results: FloatArray) -> bool:
+    def _play(self, prices: FloatArray, felt: FloatArray, listed: BoolArray, *results: FloatArray) -> bool:
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
         state, play, blocks = self.state, _compiled(), len(self.state.loyalty)
         given = (
-            prices, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field, state.window,
-            state.period, state.streams, state.loyalty, self._next_loyalty, *results,
+            prices, felt, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
+            state.window, state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
         if self.threads == 1 or blocks == 1:
             return play(0, blocks, *given)
@@ -283,14 +299,14 @@ class Market:
         return Offer(prices, available, self.catalog.regular_price, mean_field, self.loyalty)
 
     def _ask(
-        self, prices: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray, seen: FloatArray,
-        seller_profit: FloatArray,
+        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray,
+        seen: FloatArray, seller_profit: FloatArray,
     ) -> bool:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment."""
         from malles_env.market.settle import draw_exact, draw_rows, settle_rows
 
         state = self.state
-        offer = self._offer(prices, listed & (state.stock > 0), state.mean_field.copy())
+        offer = self._offer(felt, listed & (state.stock > 0), state.mean_field.copy())
         offer, response, sums[2], sums[3] = find_response(
             self.consumers, offer, self.population.weights, self.mean_field
         )

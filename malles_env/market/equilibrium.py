@@ -231,7 +231,8 @@ def _zeta(
     game: Game, prices: FloatArray, listed: BoolArray, of: IntArray, own: IntArray, box: Box, rounds: int = 500
 ) -> FloatArray:
     """Return prices with the owner's set by p = c + zeta(p); the others keep theirs."""
-    money, cost = prices.copy(), game.catalog.unit_cost
+    # a sales tax leaves the share `kept` of a price, which acts like a higher unit cost
+    money, cost = prices.copy(), game.catalog.unit_cost / game.catalog.kept
     moving = own[listed[own]]
     keep = np.isin(own, moving)
     for _ in range(rounds):

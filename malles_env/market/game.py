@@ -25,7 +25,8 @@ class Game:
 
     The steady state is the period that repeats itself under those prices with expected demand and stock that never
     runs out: each segment's last purchases and the mean field are what the purchases themselves bring about. Lagged
-    and equilibrium coupling share it. In a market without loyalty and coupling it is every period.
+    and equilibrium coupling share it. In a market without loyalty and coupling it is every period. Reference
+    prices then equal prices, and every product has entered.
 
     Attributes:
         catalog, population, consumers: As in `Market`.
@@ -115,7 +116,9 @@ class Game:
         money = np.atleast_2d(np.asarray(prices, dtype=np.float64))
         shelf = np.broadcast_to(True if listed is None else np.asarray(listed, dtype=bool), money.shape)
         units = self.population.size * self.demand(money, shelf)
-        return np.asarray((money - self.catalog.unit_cost) * units - self.catalog.listing_fee * shelf)
+        return np.asarray(
+            (money * self.catalog.kept - self.catalog.unit_cost) * units - self.catalog.listing_fee * shelf
+        )
 
     def profit(self, prices: ArrayLike, listed: ArrayLike | None = None, owners: ArrayLike | None = None) -> FloatArray:
         """Return profit of each owner, money per period, shape ``(B, N)``.

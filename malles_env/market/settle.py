@@ -25,6 +25,8 @@ class Terms(NamedTuple):
     size: float
     mode: int
     buyers: bool
+    kept: float
+    """Share of the price that is left after sales tax."""
 
 
 @njit(inline="always", error_model="numpy")
@@ -92,7 +94,7 @@ def settle(
         sold = min(want, stock[b, j])
         stock[b, j] -= sold
         buyers[b, j] *= sold / want if sold < want else 1.0
-        revenue, cost = prices[b, j] * sold, t.unit_cost[j] * sold
+        revenue, cost = prices[b, j] * sold * t.kept, t.unit_cost[j] * sold
         fee = t.listing_fee[j] if listed[b, j] else 0.0
         books[DEMAND, b, j], books[UNITS, b, j], books[LOST, b, j] = want, sold, want - sold
         books[REVENUE, b, j], books[COST, b, j], books[FEES, b, j] = revenue, cost, fee
@@ -192,21 +194,20 @@ def settle_rows(
 
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    first, last, prices, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty, books,
-    sums, seen, seller_profit,
+    first, last, prices, felt, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty,
+    books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period in the blocks of markets from `first` to before `last`; return whether any sale was lost.
 
     Each block goes through the whole period before the next, while its numbers are in the cache. Blocks share nothing,
-    so several threads may play different ones at once.
+    so several threads may play different ones at once. Consumers answer the prices `felt`, which are `prices` unless
+    they compare with reference prices; they pay `prices`.
     """
     shape, lanes, short = prices.shape, loyalty.shape[3], False
     share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
     for block in range(first, last):
         start, stop = block * lanes, min((block + 1) * lanes, shape[0])
-        respond_block(
-            prices, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules, share, extra, sums, seen
-        )
+        respond_block(felt, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules, share, extra, sums, seen)
         draw_rows(start, stop, share, extra, sums, streams, t, buyers, wanted)
         short |= settle_rows(
             start, stop, prices, listed, buyers, wanted, t, stock, mean_field, window, period, seen, books,

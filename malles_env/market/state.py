@@ -66,6 +66,7 @@ class MarketState:
         period: Periods since the last reset, ``(B,)``.
         streams: Random stream of each market, ``(B, 4)``.
         loyalty: In blocks of markets, ``(blocks, S, J + 1, lanes)``; read it through `Market.loyalty`.
+        reference: Reference prices, money, ``(B, J)``; they move only in a market with `ReferencePrice`.
     """
 
     stock: FloatArray
@@ -74,10 +75,11 @@ class MarketState:
     period: IntArray
     streams: np.ndarray
     loyalty: FloatArray
+    reference: FloatArray
 
     def copy(self) -> MarketState:
         """Return an independent copy."""
         return MarketState(
             self.stock.copy(), self.mean_field.copy(), self.window.copy(), self.period.copy(),
-            self.streams.copy(), self.loyalty.copy(),
+            self.streams.copy(), self.loyalty.copy(), self.reference.copy(),
         )  # fmt: skip

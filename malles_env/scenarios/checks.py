@@ -20,6 +20,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _sellers(scenario)
     yield from _prices(scenario)
     yield from _product_keys(scenario)
+    yield from _policy(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
         yield from _calibration(scenario, scenario.consumers)
@@ -43,6 +44,26 @@ def _sellers(scenario: Scenario) -> Iterator[InvalidInput]:
     order = list(dict.fromkeys(owners))
     if sorted(order) == sorted(names) and order != names:
         yield invalid("sellers", names, f"the order in which their products come: {', '.join(order)}")
+
+
+def _policy(scenario: Scenario) -> Iterator[InvalidInput]:
+    policy, names = scenario.policy, [seller.name for seller in scenario.sellers]
+    known = f"the sellers {', '.join(names)}"
+    for name in policy.entry:
+        if name not in names:
+            yield invalid("policy.entry", name, f"one of {known}")
+    merged = [name for group in policy.mergers for name in group]
+    for g, group in enumerate(policy.mergers):
+        if len(group) < 2:
+            yield invalid(f"policy.mergers[{g}]", list(group), "at least two sellers")
+        for name in group:
+            if name not in names or merged.count(name) > 1:
+                yield invalid(f"policy.mergers[{g}]", name, f"each once, of {known}")
+    if policy.price_cap is not None:
+        for j, product in enumerate(scenario.products):
+            if policy.price_cap <= product.price_low:
+                allowed = f"more than products[{j}].price_low = {product.price_low:g}"
+                yield invalid("policy.price_cap", policy.price_cap, allowed)
 
 
 def _prices(scenario: Scenario) -> Iterator[InvalidInput]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
-from malles_env.market import MeanField
+from malles_env.market import MeanField, ReferencePrice
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
@@ -163,6 +163,35 @@ class AlignedEntry(Entry):
 
 
 ConsumersEntry = Annotated[LogitEntry | AlignedEntry, Field(discriminator="kind")]
+
+
+class PolicyEntry(Entry):
+    """Rules of the game that a public authority or the owners of sellers may change.
+
+    Attributes:
+        sales_tax: Share of the price before tax, e.g. 0.2; prices include it, and sellers keep price / (1 + sales_tax).
+        unit_tax: Money per unit sold, paid by the seller: it is added to unit costs.
+        price_cap: Highest price any product may ask, money; cuts the price bounds.
+        entry: First period in which a seller may list, by seller name; before, its listings are ignored.
+        mergers: Groups of seller names; the first of each prices all products of its group, on their shelves together.
+    """
+
+    sales_tax: Money = 0.0
+    unit_tax: Money = 0.0
+    price_cap: Price | None = None
+    entry: dict[str, Count] = Field(default_factory=dict)
+    mergers: tuple[tuple[str, ...], ...] = ()
+
+
+class ReferencePriceEntry(Entry):
+    """Settings of `malles_env.market.ReferencePrice`."""
+
+    strength: Money
+    memory: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.8
+
+    def settings(self) -> ReferencePrice:
+        """Return the market's settings object."""
+        return ReferencePrice(**self.model_dump())
 
 
 class MeanFieldEntry(Entry):

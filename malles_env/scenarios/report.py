@@ -44,10 +44,12 @@ def _blocks(scenario: Scenario) -> Iterator[RenderableType]:
 
 def _sellers(scenario: Scenario) -> Table:
     table = _table("Agent", "Seller", "Name", "Products", "May list", right=(3, 4), title="Sellers")
-    for n, seller in enumerate(scenario.sellers):
-        owned = sum(product.seller == seller.name for product in scenario.products)
-        most = owned if seller.capacity is None else min(seller.capacity, owned)
-        table.add_row(f"seller_{n}", seller.name, seller.title or seller.name, str(owned), str(most))
+    titles = {seller.name: seller.title or seller.name for seller in scenario.sellers}
+    catalog, owner = scenario.catalog(), scenario.merged_into
+    for n, name in enumerate(catalog.sellers):
+        owned = len(catalog.products_of(n))
+        title = " + ".join(titles[part] for part, whole in owner.items() if whole == name)
+        table.add_row(f"seller_{n}", name, title, str(owned), str(min(int(catalog.shelf[n]), owned)))
     return table
 
 
@@ -101,11 +103,29 @@ def _settings(scenario: Scenario) -> Table:
         "Episode": f"{scenario.max_cycles} periods of one {scenario.period}"
         if scenario.period != "period"
         else f"{scenario.max_cycles} periods",
+        **_rules(scenario),
         "Reward": f"profit / {scenario.reward_scale:g} {scenario.currency}",
     }
     for name, words in rows.items():
         table.add_row(name, words)
     return table
+
+
+def _rules(scenario: Scenario) -> dict[str, str]:
+    """Return taxes, cap, entry, mergers and reference prices in words, where there are any."""
+    policy, money = scenario.policy, scenario.currency
+    words = [
+        f"sales tax {policy.sales_tax:.1%}" if policy.sales_tax else "",
+        f"unit tax {policy.unit_tax:g} {money}" if policy.unit_tax else "",
+        f"price cap {policy.price_cap:g} {money}" if policy.price_cap is not None else "",
+        *(f"{name} enters in period {period}" for name, period in policy.entry.items()),
+        *(f"{' and '.join(group)} merged" for group in policy.mergers),
+    ]
+    said = {"Policy": "; ".join(word for word in words if word)} if any(words) else {}
+    reference = scenario.reference_price
+    if reference is not None:
+        said["Reference price"] = f"strength {reference.strength:g}, memory {reference.memory:g}"
+    return said
 
 
 def _kind(scenario: Scenario) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Catalog, Consumers, Demand, Market, Population, Product, Tastes
@@ -17,8 +18,10 @@ from malles_env.scenarios.entries import (
     Entry,
     MeanFieldEntry,
     Name,
+    PolicyEntry,
     Positive,
     ProductEntry,
+    ReferencePriceEntry,
     SegmentEntry,
     SellerEntry,
     Share,
@@ -46,6 +49,8 @@ class Scenario(Entry):
         population_size: Consumers who visit the market in a period.
         consumers: Who buys: ``logit`` (tastes in the file) or ``aligned`` (read by a language model).
         mean_field: How consumers feel each other.
+        policy: Taxes, price cap, entry and mergers.
+        reference_price: How remembered prices matter to consumers; None: not at all.
         initial_mean_field: Purchase shares by product that consumers see in the first period; default the
             reference shares, or equal shares where there are none.
         max_cycles: Periods of an episode.
@@ -67,6 +72,8 @@ class Scenario(Entry):
     population_size: Annotated[float, Field(strict=True, ge=1.0)]
     consumers: ConsumersEntry
     mean_field: MeanFieldEntry = MeanFieldEntry()
+    policy: PolicyEntry = PolicyEntry()
+    reference_price: ReferencePriceEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
     max_cycles: Positive = 52
     reward_scale: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
@@ -89,12 +96,23 @@ class Scenario(Entry):
     @property
     def seller_names(self) -> tuple[str, ...]:
         """The N seller names, in the order of the catalog."""
-        return tuple(seller.name for seller in self.sellers)
+        return self.catalog().sellers
+
+    @property
+    def merged_into(self) -> dict[str, str]:
+        """Who prices each seller's products: itself, or after a merger the first of its group."""
+        owner = {seller.name: seller.name for seller in self.sellers}
+        return owner | {name: group[0] for group in self.policy.mergers for name in group}
 
     def catalog(self) -> Catalog:
         """Return products and sellers as arrays."""
-        products = tuple(_product(entry) for entry in self.products)
-        return Catalog(products, {s.name: s.capacity for s in self.sellers if s.capacity is not None})
+        owner = self.merged_into
+        products = tuple(_product(entry, self.policy, owner[entry.seller]) for entry in self.products)
+        owned = Counter(entry.seller for entry in self.products)
+        shelf: Counter[str] = Counter()
+        for seller in self.sellers:
+            shelf[owner[seller.name]] += owned[seller.name] if seller.capacity is None else seller.capacity
+        return Catalog(products, dict(shelf), self.policy.sales_tax)
 
     def population(self) -> Population:
         """Return the segments as arrays; personas are the segments' descriptions."""
@@ -161,6 +179,7 @@ class Scenario(Entry):
             num_markets=num_markets,
             demand=demand,
             mean_field=self.mean_field.settings(),
+            reference_price=None if self.reference_price is None else self.reference_price.settings(),
             initial_mean_field=self.first_mean_field(),
         )
 
@@ -173,6 +192,23 @@ class Scenario(Entry):
         if not isinstance(self.consumers, AlignedEntry):
             raise invalid("model", model, "nothing, as the tastes stand in the scenario (kind: logit)")
         return self.model_copy(update={"consumers": self.consumers.model_copy(update={"model": model})})
+
+    def with_policy(self, **changes: Any) -> Scenario:
+        """Return a copy under other rules; fields of `PolicyEntry` not named stay.
+
+        Args:
+            changes: ``sales_tax``, ``unit_tax``, ``price_cap``, ``entry``, ``mergers``.
+
+        Raises:
+            InvalidInput: A field that does not exist, or a value that is not allowed.
+        """
+        from malles_env.scenarios.messages import explain
+
+        fields = {**self.model_dump(), "policy": {**self.policy.model_dump(), **changes}}
+        try:
+            return Scenario.model_validate(fields)
+        except ValidationError as error:
+            raise explain(error, f"{self.name} with another policy", Scenario) from None
 
     def _by_product(self, table: dict[str, float] | dict[str, int]) -> FloatArray:
         return np.array([float(table.get(name, 0.0)) for name in self.product_ids])
@@ -192,14 +228,16 @@ class Scenario(Entry):
             raise InvalidInput(f"consumers.{error}") from None
 
 
-def _product(entry: ProductEntry) -> Product:
+def _product(entry: ProductEntry, policy: PolicyEntry, seller: str) -> Product:
+    cap = entry.price_high if policy.price_cap is None else policy.price_cap
     return Product(
         product_id=entry.product_id,
-        seller=entry.seller,
-        unit_cost=entry.unit_cost,
+        seller=seller,
+        unit_cost=entry.unit_cost + policy.unit_tax,
         regular_price=entry.regular_price,
         price_low=entry.price_low,
-        price_high=entry.price_high,
+        price_high=min(entry.price_high, cap),
+        enters=policy.entry.get(entry.seller, 0),
         stock=np.inf if entry.stock is None else entry.stock,
         listing_fee=entry.listing_fee,
         title=entry.title or entry.product_id,

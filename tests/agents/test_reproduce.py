@@ -86,3 +86,39 @@ def test_unknown_names_and_numbers_are_refused(tmp_path):
     )
     assert answer.exit_code == 2
     assert "workers" in answer.output
+
+
+def test_cereal_prices_equal_pyblps(tmp_path):
+    found = run_experiment("cereal")
+    for line in found.rows:
+        assert line.measured == pytest.approx(line.published, rel=5e-4, abs=1e-9 if line.published == 0 else 0)
+    assert found.draw(tmp_path / "a.png").stat().st_size > 5_000
+
+
+def test_the_exact_stock_policy_earns_its_value(tmp_path):
+    found = run_experiment("stock", Options(sessions=400, seed=4))
+    first, fixed, *rest = found.rows
+    assert abs(first.measured - first.published) < 4 * first.se
+    assert first.measured > fixed.measured
+    for line in rest:
+        assert line.measured == pytest.approx(line.published, abs=6e-3)
+    assert found.draw(tmp_path / "a.png").stat().st_size > 5_000
+
+
+def test_reference_prices_settle_where_the_closed_form_says(tmp_path):
+    found = run_experiment("reference-price")
+    for line in found.rows:
+        assert line.measured == pytest.approx(line.published, abs=1e-3)
+    assert found.draw(tmp_path / "a.png").stat().st_size > 5_000
+
+
+def test_a_smaller_constant_learns_an_assortment_faster(tmp_path):
+    found = run_experiment("mnl-bandit", Options(sessions=4, seed=1))
+    end = {name: cell["end"]["mean"] for name, cell in found.data["regret"].items()}
+    for gap in ("0.05", "0.1", "0.25"):
+        careful, quick, blind = (end[f"{gap}, {name}"] for name in (
+            "UCB, the paper's constant 48", "UCB, constant 1", "random assortment"))  # fmt: skip
+        assert quick < 0.2 * careful
+        assert careful < blind
+    assert 50 < end["0.1, UCB, constant 1"] < 160
+    assert found.draw(tmp_path / "a.png").stat().st_size > 5_000

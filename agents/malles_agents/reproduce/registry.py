@@ -38,6 +38,10 @@ EXPERIMENTS = {
     ),
     "klein": Entry("sequential", "klein", "Klein 2021: Q-learners that set prices in turns", 200),
     "asker": Entry("sequential", "asker", "Asker et al. 2022: synchronous against asynchronous learning", 40),
+    "mnl-bandit": Entry("mnl_bandit", "mnl_bandit", "Agrawal et al. 2019: regret of learning an assortment", 8),
+    "cereal": Entry("cereal", "cereal", "Nevo 2000 in pyblp: Nash, merger and joint-profit prices", 1),
+    "stock": Entry("dynamics", "stock", "Gallego and van Ryzin 1994; capped-stock Nash prices", 2000),
+    "reference-price": Entry("dynamics", "reference_price", "steady price with remembered prices", 1),
     "mean-field": Entry("mean_field", "mean_field", "Brock and Durlauf 2001: equilibria against coupling", 1),
 }
 
