@@ -44,9 +44,10 @@ class ReactiveSeller(RememberingSeller):
     def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Start at the joint maximum, then answer; with no rival on the shelf stay there."""
         rivals = np.where(fresh[:, None], np.nan, self.rival_indices(seen))
-        chosen = np.where(
-            np.isnan(rivals).all(axis=1), 1.0, self.index(np.where(np.isnan(rivals), np.inf, rivals), memory)
-        )
+        nobody = np.isnan(rivals).all(axis=1)
+        chosen = np.ones(len(rivals))
+        if self.rivals:
+            chosen = np.where(nobody, 1.0, self.index(np.where(np.isnan(rivals), np.inf, rivals), memory))
         prices = self.line.prices(chosen)[:, self.seat.products]
         return np.clip(prices, self.seat.price_low, self.seat.price_high), np.broadcast_to(self.listed, prices.shape)
 

@@ -155,7 +155,7 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
 
 def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
-    settings = load_settings(run.algo) | run.settings
+    settings = load_settings(run.algo, scenario=scenario.name) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
     agents = [f"seller_{n}" for n in range(len(scenario.seller_names))]
     if run.learner not in ("all", *agents):

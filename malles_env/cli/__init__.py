@@ -11,6 +11,8 @@ from malles_env.cli.agents import demo, evaluate, train
 from malles_env.cli.align import align_command, consumers_app
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
+from malles_env.cli.study import study
+from malles_env.cli.tournament import tournament
 from malles_env.errors import MallesError
 
 
@@ -37,6 +39,8 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
+app.command("study")(study)
+app.command("tournament")(tournament)
 app.command("reproduce")(reproduce)
 app.command("align")(align_command)
 app.add_typer(scenario_app, name="scenario")

@@ -17,12 +17,13 @@ def list_settings() -> list[str]:
     return sorted(path.stem for path in HOME.glob("*.yaml"))
 
 
-def load_settings(algorithm: str, path: str | Path | None = None) -> dict[str, Any]:
+def load_settings(algorithm: str, path: str | Path | None = None, scenario: str = "") -> dict[str, Any]:
     """Return the settings of an algorithm.
 
     Args:
         algorithm: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"`` or ``"dqn"``.
         path: A file to read instead of the one that is shipped.
+        scenario: Name of a scenario; what ``SCENARIO/ALGORITHM.yaml`` beside the shipped file says goes before it.
 
     Returns:
         ``num_markets``, ``linear_decay``, for PPO ``minibatches``, and the arguments of the SB3 class.
@@ -33,7 +34,12 @@ def load_settings(algorithm: str, path: str | Path | None = None) -> dict[str, A
     """
     if algorithm not in list_settings():
         raise invalid("algo", algorithm, ", ".join(list_settings()))
-    source = Path(path) if path else HOME / f"{algorithm}.yaml"
+    settings = _read(Path(path) if path else HOME / f"{algorithm}.yaml")
+    tuned = HOME / scenario / f"{algorithm}.yaml"
+    return settings | _read(tuned) if scenario and tuned.exists() else settings
+
+
+def _read(source: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

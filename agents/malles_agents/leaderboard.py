@@ -1,0 +1,151 @@
+"""From matches to a leaderboard: measures with standard errors, and the table in `agents/README.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+from malles_agents.tournament import Match, names
+from malles_env.errors import InvalidInput
+from malles_env.files import replacing
+
+BEGIN, END = "<!-- leaderboard begin -->", "<!-- leaderboard end -->"
+WIDE = 0.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One seller in one scenario; each measure is a mean and its standard error over held-out seeds.
+
+    Attributes:
+        seller: Name.
+        profit: Profit over Nash profit of the same seat, mean over opponents.
+        gain: Profit gain (profit - Nash) / mean over seats of (monopoly - Nash); NaN where the reach from Nash to
+            monopoly is below 5% of Nash profit.
+        late: The same over the last quarter of the episode.
+        gap: Share of the best reply's profit that is missing, mean over opponents. The best reply is the best any
+            seller of the tournament earns against the same opponent: a lower bound on the best-response gap.
+        self_play: Profit over Nash profit against itself.
+        worst: Profit over Nash profit against its worst opponent.
+        rivals: What opponents earn beside it, over what they earn beside a Nash seller.
+        surplus: Consumer surplus per consumer and period above that of all-Nash play, money.
+    """
+
+    seller: str
+    profit: tuple[float, float]
+    gain: tuple[float, float]
+    late: tuple[float, float]
+    gap: tuple[float, float]
+    self_play: float
+    worst: float
+    rivals: float
+    surplus: tuple[float, float]
+
+
+def standings(matches: Sequence[Match], scenario: str) -> list[Standing]:
+    """Return the sellers of a scenario, best mean profit first."""
+    table = {(m.first, m.others): m for m in matches if m.scenario == scenario}
+    sellers = names(list(table.values()))
+    alone = len(table) == len(sellers)
+    best = {b: max(float(np.mean(m.profit)) for (_, o), m in table.items() if alone or o == b) for b in sellers}
+    rows = [_standing(seller, sellers, table, best, alone) for seller in sellers]
+    return sorted(rows, key=lambda row: -row.profit[0])
+
+
+def _standing(
+    seller: str, sellers: list[str], table: dict[tuple[str, str], Match], best: dict[str, float], alone: bool
+) -> Standing:
+    opponents = [seller] if alone else sellers
+    met = [table[seller, other] for other in opponents]
+    first = met[0]
+    profit = np.mean([m.profit for m in met], axis=0)
+    late = np.mean([m.late for m in met], axis=0)
+    wide = first.reach > WIDE * abs(first.nash)
+    scale = first.reach if wide else np.nan
+    gap = np.mean([1.0 - np.array(m.profit) / best[m.others] for m in met], axis=0)
+    by_opponent = [float(np.mean(m.profit)) / first.nash for m in met]
+    neutral = table.get(("nash", "nash"))
+    base = float(np.mean(neutral.surplus)) if neutral else np.nan
+    return Standing(
+        seller, _mean_se(profit / first.nash), _mean_se((profit - first.nash) / scale),
+        _mean_se((late - first.nash) / scale), _mean_se(gap), float(np.mean(table[seller, seller].profit)) / first.nash,
+        min(by_opponent), _beside(seller, opponents, table),
+        _mean_se(np.mean([m.surplus for m in met], axis=0) - base),
+    )  # fmt: skip
+
+
+def _beside(seller: str, opponents: list[str], table: dict[tuple[str, str], Match]) -> float:
+    """Return what opponents earn beside `seller` over what they earn beside the Nash seller, mean over opponents."""
+    ratios = [
+        np.mean(table[seller, other].rivals) / np.mean(table["nash", other].rivals)
+        for other in opponents
+        if ("nash", other) in table and table[seller, other].rivals
+    ]
+    return float(np.mean(ratios)) if ratios else float("nan")
+
+
+def _mean_se(values: np.ndarray) -> tuple[float, float]:
+    spread = float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), spread
+
+
+def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
+    """Return sellers by their mean rank over scenarios, best first; equal profits share the better rank."""
+    scenarios = list(dict.fromkeys(match.scenario for match in matches))
+    ranks: dict[str, list[int]] = {name: [] for name in names(matches)}
+    for scenario in scenarios:
+        rows = standings(matches, scenario)
+        for row in rows:
+            ranks[row.seller].append(1 + sum(other.profit[0] > row.profit[0] for other in rows))
+    return sorted(((name, float(np.mean(found))) for name, found in ranks.items() if found), key=lambda pair: pair[1])
+
+
+def as_markdown(matches: Sequence[Match], command: str) -> str:
+    """Return the leaderboard as Markdown, with the command that made it below."""
+    lines = ["| seller | mean rank |", "|---|---|"]
+    lines += [f"| {name} | {rank:.1f} |" for name, rank in overall(matches)]
+    for scenario in dict.fromkeys(match.scenario for match in matches):
+        lines += ["", f"**{Path(scenario).stem}**", "", *_scenario_table(standings(matches, scenario))]
+    lines += ["", f"Made by `{command}`; ± standard error over held-out seeds."]
+    return "\n".join(lines)
+
+
+def _scenario_table(rows: Sequence[Standing]) -> list[str]:
+    titles = ("seller", "profit / Nash", "profit gain", "late gain", "gap to best reply", "self-play", "worst opponent",
+              "rivals", "surplus")  # fmt: skip
+    lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
+    for row in rows:
+        cells = (
+            row.seller, _cell(row.profit), _cell(row.gain, 2), _cell(row.late, 2), _cell(row.gap),
+            f"{row.self_play:.3f}", f"{row.worst:.3f}", "" if np.isnan(row.rivals) else f"{row.rivals:.3f}",
+            _cell(row.surplus, 4),
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(value: tuple[float, float], digits: int = 3) -> str:
+    return "" if np.isnan(value[0]) else f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}"
+
+
+def write_leaderboard(text: str, readme: Path) -> Path:
+    """Put the table between the marks of a Markdown file, whole or not at all.
+
+    Raises:
+        InvalidInput: The file is not there, or has not both marks.
+    """
+    try:
+        old = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{readme}: cannot be read ({error.strerror})") from None
+    head, begin, rest = old.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise InvalidInput(f"{readme}: got no place for the table; allowed: a file with {BEGIN} and {END}")
+    with replacing(readme) as temporary:
+        temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    return readme

@@ -1,0 +1,229 @@
+"""A round robin of sellers on scenarios: every kind against every kind, on held-out seeds, resumable match by match."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malles_agents.checkpoints import read_json, write_json
+from malles_agents.oracles import benchmarks_of
+from malles_agents.registry import Seller, make_seller
+from malles_agents.seat import Seat
+from malles_agents.train import HELD_OUT
+from malles_env.envs import vec_env
+from malles_env.errors import InvalidInput, MissingResource, invalid
+from malles_env.market import Consumers
+from malles_env.scenarios import Scenario, list_scenarios, load_scenario
+
+KINDS = (
+    "fixed", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
+    "epsilon-greedy", "ucb", "thompson", "q-learning", "mnl-bandit",
+)  # fmt: skip
+FIRST_SEED = HELD_OUT + 500_000_000
+LATE = 0.25
+
+
+@dataclass(frozen=True)
+class Tournament:
+    """What is played; saved as ``tournament.json``.
+
+    Attributes:
+        scenarios: Names or paths; default all bundled ones.
+        sellers: Specs of `make_seller`, or paths of entry files (see `load_entry`).
+        episodes: Held-out seeds of each match.
+        cycles: Periods of an episode; a scenario with limited stock keeps its own.
+        seed: First seed, counted from a range that training and `evaluate` never use.
+    """
+
+    scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
+    sellers: tuple[str, ...] = KINDS
+    episodes: int = 4
+    cycles: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("episodes", "cycles"):
+            if getattr(self, name) < 2:
+                raise invalid(name, getattr(self, name), "a whole number of at least 2")
+        if len(set(map(seller_name, self.sellers))) < len(self.sellers):
+            raise invalid("sellers", list(self.sellers), "names used once")
+
+    def matches(self) -> Iterator[tuple[str, str, str]]:
+        """Yield scenario, the seller in the first seat, and the one in all others (itself if there are none)."""
+        for scenario in self.scenarios:
+            alone = load_scenario(scenario).catalog().num_sellers == 1
+            for first in self.sellers:
+                for others in (first,) if alone else self.sellers:
+                    yield scenario, first, others
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the seller in the first seat did, one number per episode; money per period.
+
+    Attributes:
+        scenario, first, others: Who met where.
+        profit: Of the first seat.
+        late: The same over the last quarter of the episode.
+        rivals: Mean profit of the other seats; empty where there are none.
+        surplus: Consumer surplus per consumer, up to a constant.
+        nash, monopoly: What the first seat earns in the steady state of the two benchmarks.
+        reach: Mean over seats of monopoly minus Nash profit.
+    """
+
+    scenario: str
+    first: str
+    others: str
+    profit: list[float]
+    late: list[float]
+    rivals: list[float]
+    surplus: list[float]
+    nash: float
+    monopoly: float
+    reach: float
+
+
+def seller_name(spec: str) -> str:
+    """Return the name a seller goes by: the spec, or the stem of an entry file."""
+    return Path(spec).stem if spec.endswith(".py") else spec
+
+
+def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
+    """Return the `make_seller(seat)` of an entry file. The file is run: enter only code you trust.
+
+    Raises:
+        MissingResource: No such file.
+        InvalidInput: It defines no callable `make_seller`, or fails while it is read.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise MissingResource(f"{file}: there is no such entry file")
+    spec = importlib.util.spec_from_file_location(f"entry_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"{file}: cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidInput(f"{file}: fails while it is read: {type(error).__name__}: {error}") from error
+    make = getattr(module, "make_seller", None)
+    if not callable(make):
+        raise InvalidInput(f"{file}: got no function make_seller(seat); allowed: one that returns a seller")
+    entry: Callable[[Seat], Seller] = make
+    return entry
+
+
+def _seller(spec: str, scenario: Scenario, agent: str, consumers: Consumers) -> Seller:
+    if spec.endswith(".py"):
+        return load_entry(spec)(Seat.of(scenario, agent, consumers=consumers))
+    return make_seller(spec, scenario, agent, consumers=consumers)
+
+
+_CONSUMERS: dict[str, Consumers] = {}
+
+
+def play_match(tournament: Tournament, scenario: str, first: str, others: str) -> Match:
+    """Play one match on its held-out seeds; the same call gives the same numbers in any process."""
+    market = load_scenario(scenario)
+    consumers = _CONSUMERS.setdefault(scenario, market.build_consumers())
+    seat = Seat.of(market, "seller_0", consumers=consumers)
+    catalog = seat.catalog
+    rivals = {f"seller_{n}": _seller(others, market, f"seller_{n}", consumers) for n in range(1, catalog.num_sellers)}
+    limited = bool(np.isfinite(catalog.stock).any())
+    env = vec_env(
+        market, num_markets=tournament.episodes, learner="seller_0", rivals=rivals, consumers=consumers,
+        max_cycles=market.max_cycles if limited else tournament.cycles,
+    )  # fmt: skip
+    env.seed(FIRST_SEED + tournament.seed)
+    profit, surplus = _roll(env, _seller(first, market, "seller_0", consumers))
+    late = max(int(len(profit) * LATE), 1)
+    found = benchmarks_of(seat)
+    return Match(
+        scenario, seller_name(first), seller_name(others),
+        profit[:, :, 0].mean(axis=0).tolist(), profit[-late:, :, 0].mean(axis=0).tolist(),
+        profit[:, :, 1:].mean(axis=(0, 2)).tolist() if rivals else [],
+        (surplus.mean(axis=0) / market.population_size).tolist(),
+        float(found.nash.profit[0]), float(found.monopoly.profit[0]),
+        float((found.monopoly.profit - found.nash.profit).mean()),
+    )  # fmt: skip
+
+
+def _roll(env: Any, seller: Seller) -> tuple[np.ndarray, np.ndarray]:
+    """Return profits ``(T, M, N)`` and surplus ``(T, M)`` of one episode in every market."""
+    observation, state, start = env.reset(), None, np.ones(env.num_envs, dtype=bool)
+    profits, surplus = [], []
+    for _ in range(env.max_cycles):
+        action, state = seller.predict(observation, state, start, deterministic=True)
+        observation, _, _, _ = env.step(action)
+        profits.append(env.outcome.seller_profit)
+        surplus.append(env.outcome.consumer_surplus)
+        start = np.zeros(env.num_envs, dtype=bool)
+    return np.array(profits), np.array(surplus)
+
+
+def run_tournament(
+    tournament: Tournament,
+    out: Path,
+    *,
+    workers: int | None = None,
+    watch: Callable[[int, int], object] | None = None,
+) -> list[Match]:
+    """Play all matches that `out` does not hold yet, over the cores, and return all of them.
+
+    Args:
+        tournament: What to play.
+        out: Folder of ``tournament.json`` and one file per match; go on in it after a kill or with more sellers.
+        workers: Processes; default all cores.
+        watch: Called with matches done and all matches.
+
+    Raises:
+        InvalidInput: `out` holds matches played with other episodes, cycles or seed.
+    """
+    _check_folder(tournament, out)
+    wanted = list(tournament.matches())
+    todo = [match for match in wanted if not _file(out, *match).exists()]
+    done = len(wanted) - len(todo)
+    if watch is not None and wanted:
+        watch(done, len(wanted))
+    if todo:
+        with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+            jobs = {pool.submit(play_match, tournament, *match): match for match in todo}
+            for job in as_completed(jobs):
+                write_json(_file(out, *jobs[job]), asdict(job.result()))
+                done += 1
+                if watch is not None:
+                    watch(done, len(wanted))
+    return [Match(**read_json(_file(out, *match))) for match in wanted]
+
+
+def _file(out: Path, scenario: str, first: str, others: str) -> Path:
+    safe = "--".join(seller_name(spec).replace("/", "_").replace(":", "_") for spec in (first, others))
+    folder = out / Path(scenario).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{safe}.json"
+
+
+def _check_folder(tournament: Tournament, out: Path) -> None:
+    settings = {name: getattr(tournament, name) for name in ("episodes", "cycles", "seed")}
+    path = out / "tournament.json"
+    out.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        old = read_json(path)
+        for name, value in settings.items():
+            if old.get(name) != value:
+                raise invalid(name, value, f"{old.get(name)}, as in {path}; or another --out")
+    write_json(path, settings)
+
+
+def names(matches: Sequence[Match]) -> list[str]:
+    """Return the sellers of matches in the order in which they first appear."""
+    return list(dict.fromkeys(match.first for match in matches))

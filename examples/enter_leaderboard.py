@@ -1,0 +1,25 @@
+"""A newcomer's seller for the leaderboard: one file, one command (see agents/README.md).
+
+    malles tournament --entry examples/enter_leaderboard.py
+
+It asks the Nash prices, and a little more whenever all rivals asked more than that in the last period.
+"""
+
+import numpy as np
+
+from malles_agents.reactive import ReactiveSeller
+from malles_agents.remembering import Memory
+from malles_agents.seat import Seat
+
+
+class CarefulFollower(ReactiveSeller):
+    """Follows its cheapest rival upwards, nine tenths of the way, and never asks less than the Nash prices."""
+
+    def index(self, rivals: np.ndarray, memory: Memory) -> np.ndarray:
+        """Return the own price index, 0 at Nash and 1 at the joint maximum, from those of the rivals."""
+        return np.clip(0.9 * rivals.min(axis=1), 0.0, 1.0)
+
+
+def make_seller(seat: Seat) -> CarefulFollower:
+    """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
+    return CarefulFollower(seat)

@@ -1,0 +1,56 @@
+"""`malles tournament`: every seller against every seller, and the leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def tournament(
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="A scenario; may be repeated; default all bundled.")
+    ] = None,
+    seller: Annotated[list[str] | None, typer.Option(help="A seller instead of the usual field; repeatable.")] = None,
+    entry: Annotated[
+        list[Path] | None, typer.Option(help="A .py file with make_seller(seat) to add to the field.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Held-out seeds of each match.")] = 4,
+    cycles: Annotated[int, typer.Option(help="Periods of an episode.")] = 200,
+    seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default all cores.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the matches; going on in it plays only what is missing.")] = Path(
+        "runs/tournament"
+    ),
+    readme: Annotated[Path | None, typer.Option(help="Markdown file whose leaderboard is rewritten.")] = None,
+) -> None:
+    """Play a round robin of sellers on held-out seeds and print the leaderboard."""
+    from rich.markdown import Markdown
+    from rich.progress import Progress
+
+    from malles_agents.console import make_console
+    from malles_agents.leaderboard import as_markdown, write_leaderboard
+    from malles_agents.tournament import KINDS, Tournament, load_entry, run_tournament
+    from malles_env.scenarios import list_scenarios, load_scenario
+
+    for file in entry or []:
+        load_entry(file)  # a broken file should say so before anything is played
+    sellers = (*(seller or KINDS), *(str(file) for file in entry or []))
+    for name in scenario or []:
+        load_scenario(name)
+    what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed)
+    console = make_console()
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("matches", total=None)
+        matches = run_tournament(
+            what, out, workers=workers, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
+        )
+    text = as_markdown(matches, " ".join(["malles", *sys.argv[1:]]))
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        typer.echo(text)
+    if readme is not None:
+        typer.echo(f"leaderboard: {write_leaderboard(text, readme)}")

@@ -1,0 +1,105 @@
+"""The tournament: fair, resumable, open to newcomers, and its table where it belongs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from malles_agents.leaderboard import BEGIN, END, as_markdown, standings, write_leaderboard
+from malles_agents.tournament import Tournament, load_entry, play_match, run_tournament
+from malles_env.cli import app
+from malles_env.errors import InvalidInput, MissingResource
+
+SMALL = Tournament(("bertrand-duopoly", "clearance"), ("nash", "monopoly", "undercut"), episodes=3, cycles=20)
+ENTRY = Path(__file__).parents[2] / "examples" / "enter_leaderboard.py"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    out = tmp_path_factory.mktemp("tournament")
+    return out, run_tournament(SMALL, out, workers=1)
+
+
+def test_everybody_meets_everybody(played):
+    _, matches = played
+    duopoly = {(m.first, m.others) for m in matches if m.scenario == "bertrand-duopoly"}
+    assert len(duopoly) == 9
+    assert {(m.first, m.others) for m in matches if m.scenario == "clearance"} == {(s, s) for s in SMALL.sellers}
+
+
+def test_measures_are_those_of_the_textbook(played):
+    _, matches = played
+    rows = {row.seller: row for row in standings(matches, "bertrand-duopoly")}
+    by_pair = {(m.first, m.others): m for m in matches if m.scenario == "bertrand-duopoly"}
+    cartel = by_pair["monopoly", "monopoly"]
+    assert cartel.nash == pytest.approx(222.927, abs=1e-2)
+    assert np.mean(cartel.profit) == pytest.approx(337.49, rel=0.03)
+    assert rows["monopoly"].self_play == pytest.approx(337.49 / 222.93, rel=0.03)
+    assert rows["monopoly"].worst < 0.7
+    assert rows["nash"].worst > 0.95
+    assert min(row.gap[0] for row in rows.values()) >= -1e-12
+    assert rows["nash"].surplus[0] < 0  # its rivals' prices are higher than Nash on average
+
+
+def test_a_second_run_plays_only_what_is_missing(played):
+    out, matches = played
+    (out / "bertrand-duopoly" / "nash--undercut.json").unlink()
+    stamp = (out / "bertrand-duopoly" / "nash--nash.json").stat().st_mtime_ns
+    again = run_tournament(SMALL, out, workers=1)
+    assert again == matches  # the match played anew gives the same numbers
+    assert (out / "bertrand-duopoly" / "nash--nash.json").stat().st_mtime_ns == stamp
+    with pytest.raises(InvalidInput, match="cycles"):
+        run_tournament(Tournament(SMALL.scenarios, SMALL.sellers, 3, 30), out)
+
+
+def test_a_newcomer_enters_with_one_file_and_one_command(tmp_path):
+    out = tmp_path / "t"
+    answer = CliRunner().invoke(
+        app,
+        ["tournament", "--scenario", "bertrand-duopoly", "--seller", "nash", "--seller", "monopoly", "--episodes", "2",
+         "--cycles", "10", "--entry", str(ENTRY), "--out", str(out), "--workers", "1"],
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.output
+    assert "enter_leaderboard" in answer.output
+    match = json.loads((out / "bertrand-duopoly" / "enter_leaderboard--monopoly.json").read_text())
+    assert np.mean(match["late"]) > 222.9 * 1.2  # it follows a monopolist upwards
+
+
+def test_broken_entries_say_so(tmp_path):
+    with pytest.raises(MissingResource):
+        load_entry(tmp_path / "nothing.py")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(InvalidInput, match="make_seller"):
+        load_entry(tmp_path / "empty.py")
+    (tmp_path / "wrong.py").write_text("raise RuntimeError('oh')\n")
+    with pytest.raises(InvalidInput, match="RuntimeError: oh"):
+        load_entry(tmp_path / "wrong.py")
+
+
+def test_the_table_goes_between_the_marks(played, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write_leaderboard(as_markdown(played[1], "malles tournament"), readme)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "`malles tournament`" in text
+    (tmp_path / "bare.md").write_text("nothing\n")
+    with pytest.raises(InvalidInput, match="leaderboard"):
+        write_leaderboard("x", tmp_path / "bare.md")
+
+
+def test_a_seller_on_its_own_matches_itself():
+    match = play_match(SMALL, "clearance", "fixed", "fixed")
+    assert match.rivals == []
+    assert np.mean(match.profit) > 0
+
+
+def test_numbers_out_of_range_are_refused():
+    with pytest.raises(InvalidInput, match="episodes"):
+        Tournament(episodes=1)
+    with pytest.raises(InvalidInput, match="sellers"):
+        Tournament(sellers=("nash", "nash"))
