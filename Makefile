@@ -44,9 +44,10 @@ format: $(SETUP)  ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(SETUP)  ## speed, side by side with a peer
+bench: $(SETUP)  ## speed, side by side with peers
 	$(PIP) install --quiet --progress-bar off -c constraints.txt econgym
 	$(THREADS) $(BIN)/python -m benchmarks.step
+	$(THREADS) $(BIN)/python -m benchmarks.learning
 
 docs: $(SETUP)  ## the documentation as HTML in docs/_build
 	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[docs]"
