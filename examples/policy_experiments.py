@@ -4,8 +4,8 @@
 
 In the textbook duopoly every answer is known: a sales tax t acts like the unit cost c (1 + t); a merged duopoly asks
 the joint-profit price; a cap below the Nash price binds; before its rival enters, a seller is a monopolist. The figure
-shows what the solver finds and what the formulas say. The last part merges two sellers of the cereal market, where consumer
-types differ and no formula holds.
+shows what the solver finds and what the formulas say. The last part merges two sellers of the cereal market, where
+consumer types differ and no formula holds.
 """
 
 import argparse

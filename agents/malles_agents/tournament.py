@@ -17,6 +17,7 @@ from malles_agents.checkpoints import read_json, write_json
 from malles_agents.oracles import benchmarks_of
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seat import Seat
+from malles_agents.study import dynamic_optimum
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.errors import InvalidInput, MissingResource, invalid
@@ -76,7 +77,8 @@ class Match:
         late: The same over the last quarter of the episode.
         rivals: Mean profit of the other seats; empty where there are none.
         surplus: Consumer surplus per consumer, up to a constant.
-        nash, monopoly: What the first seat earns in the steady state of the two benchmarks.
+        nash, monopoly: What the first seat earns in the steady state of the two benchmarks; where the exact dynamic
+            optimum is known instead, both are its profit per period.
         reach: Mean over seats of monopoly minus Nash profit.
     """
 
@@ -146,13 +148,16 @@ def play_match(tournament: Tournament, scenario: str, first: str, others: str) -
     env.seed(FIRST_SEED + tournament.seed)
     profit, surplus = _roll(env, _seller(first, market, "seller_0", consumers))
     late = max(int(len(profit) * LATE), 1)
-    found = benchmarks_of(seat)
+    found, optimum = benchmarks_of(seat), dynamic_optimum(scenario)
+    nash, monopoly = float(found.nash.profit[0]), float(found.monopoly.profit[0])
+    if optimum is not None:  # a stock that must last: the steady state means nothing, the exact optimum does
+        nash = monopoly = optimum / len(profit)
     return Match(
         scenario, seller_name(first), seller_name(others),
         profit[:, :, 0].mean(axis=0).tolist(), profit[-late:, :, 0].mean(axis=0).tolist(),
         profit[:, :, 1:].mean(axis=(0, 2)).tolist() if rivals else [],
         (surplus.mean(axis=0) / market.population_size).tolist(),
-        float(found.nash.profit[0]), float(found.monopoly.profit[0]),
+        nash, monopoly,
         float((found.monopoly.profit - found.nash.profit).mean()),
     )  # fmt: skip
 
