@@ -26,6 +26,14 @@ _CHOICES = {
 }
 
 
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a path that is no scenario's, or that holds one already."""
+    if out.suffix not in (".yaml", ".yml"):
+        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
+    if out.exists() and not overwrite:
+        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+
+
 @scenario_app.command("list")
 def list_command() -> None:
     """Name the bundled scenarios."""
@@ -72,10 +80,7 @@ def build_command(
     from malles_env.scenarios import save_scenario
     from malles_env.scenarios.build import BuildChoices, build_scenario
 
-    if out.suffix not in (".yaml", ".yml"):
-        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
-    if out.exists() and not overwrite:
-        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+    _check_out(out, overwrite)
     values: dict[str, Any] = {
         "title": title or market.rsplit("|", 1)[-1].strip().capitalize(),
         "unit_words": unit_words,
@@ -104,10 +109,7 @@ def cereal_command(
     from malles_env.scenarios import save_scenario
     from malles_env.scenarios.cereal import build_cereal
 
-    if out.suffix not in (".yaml", ".yml"):
-        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
-    if out.exists() and not overwrite:
-        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+    _check_out(out, overwrite)
     made_by = shlex.join(["malles", "scenario", "cereal", "--market", market, "--out", out.name])
     scenario = build_cereal(market, made_by=made_by)
     save_scenario(scenario, out)
