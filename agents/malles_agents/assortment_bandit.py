@@ -72,7 +72,7 @@ class MnlBandit(RememberingSeller):
         if len(untried):
             listed[untried[: self.seat.capacity]] = True
             return listed
-        margin = self.prices - self.seat.unit_cost
+        margin = self.seat.catalog.kept * self.prices - self.seat.unit_cost
         found = assortment.capacity(margin, np.maximum(bound, 1e-12), self.seat.capacity)
         listed[found.products] = True
         return listed

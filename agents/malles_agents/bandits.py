@@ -20,14 +20,15 @@ class LevelLearner(RememberingSeller):
     Args:
         seat: Whose products it prices.
         levels: m, at least 2.
-        seed: Of its exploration; one stream for all markets, so runs repeat by seed.
+        seed: Of its exploration; one stream per seat for all markets, so runs repeat by seed.
     """
 
     def __init__(self, seat: Seat, levels: int = 9, seed: int = 0) -> None:
         super().__init__(seat)
         if levels < 2:
             raise invalid("levels", levels, "a whole number of at least 2")
-        self.levels, self.rng = levels, np.random.default_rng(seed)
+        # with one stream for all seats, sellers of a kind would explore in step and look as if they colluded
+        self.levels, self.rng = levels, np.random.default_rng([seed, seat.index])
         self.listed = benchmarks_of(seat).monopoly.listed[seat.products]
         share = (np.arange(levels)[:, None] + 0.5) / levels
         self.grid = seat.price_low + share * (seat.price_high - seat.price_low)

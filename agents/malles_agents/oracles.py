@@ -18,7 +18,8 @@ _KNOWN: dict[tuple[str, int], tuple[Consumers, Benchmarks]] = {}
 
 def benchmarks_of(seat: Seat) -> Benchmarks:
     """Return Nash equilibrium and joint monopoly of the seat's market; computed once per scenario and consumers."""
-    key = (seat.scenario.name, id(seat.consumers))
+    # the name alone would give a market under a tax or a merger the benchmarks of the market without
+    key = (seat.scenario.model_dump_json(), id(seat.consumers))
     if key not in _KNOWN:
         market = seat.scenario.market(consumers=seat.consumers, demand="expected")
         # the consumers are kept, so that their id stays theirs

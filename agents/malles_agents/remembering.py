@@ -84,5 +84,5 @@ class RememberingSeller(RuleSeller):
 def own_profit(seat: Seat, seen: Seen) -> FloatArray:
     """Return the seat's profit of the period that the observations show, money, shape ``(B,)``."""
     own = seat.products
-    margin = (seen.prices[:, own] - seat.unit_cost) * np.nan_to_num(seen.sales[:, own])
+    margin = (seat.catalog.kept * seen.prices[:, own] - seat.unit_cost) * np.nan_to_num(seen.sales[:, own])
     return np.asarray((margin - seat.catalog.listing_fee[own] * seen.listed[:, own]).sum(axis=1))

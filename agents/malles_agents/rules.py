@@ -97,11 +97,11 @@ def cost_plus(seat: Seat, markup: float = 0.5) -> StationarySeller:
 
 
 class RandomSeller(RuleSeller):
-    """Prices uniform between the bounds, a random full shelf; its own stream, so runs repeat by seed."""
+    """Prices uniform between the bounds, a random full shelf; one stream per seat, so runs repeat by seed."""
 
     def __init__(self, seat: Seat, seed: int = 0) -> None:
         super().__init__(seat)
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng([seed, seat.index])
 
     def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Draw prices and a shelf for each row."""
@@ -120,7 +120,7 @@ def best_sellers(seat: Seat, prices: FloatArray) -> BoolArray:
         seat: Products, costs and past shares.
         prices: Money, shape ``(J_n,)``.
     """
-    margin = prices - seat.unit_cost
+    margin = seat.catalog.kept * prices - seat.unit_cost
     order = np.lexsort((np.arange(len(margin)), -margin, -seat.past_share * margin))
     listed = np.zeros(len(margin), dtype=bool)
     listed[order[: seat.capacity]] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -136,7 +137,9 @@ _CONSUMERS: dict[str, Consumers] = {}
 def play_match(tournament: Tournament, scenario: str, first: str, others: str) -> Match:
     """Play one match on its held-out seeds; the same call gives the same numbers in any process."""
     market = load_scenario(scenario)
-    consumers = _CONSUMERS.setdefault(scenario, market.build_consumers())
+    if scenario not in _CONSUMERS:
+        _CONSUMERS[scenario] = market.build_consumers()
+    consumers = _CONSUMERS[scenario]
     seat = Seat.of(market, "seller_0", consumers=consumers)
     catalog = seat.catalog
     rivals = {f"seller_{n}": _seller(others, market, f"seller_{n}", consumers) for n in range(1, catalog.num_sellers)}
@@ -211,10 +214,17 @@ def run_tournament(
 
 
 def _file(out: Path, scenario: str, first: str, others: str) -> Path:
-    safe = "--".join(seller_name(spec).replace("/", "_").replace(":", "_") for spec in (first, others))
+    safe = "--".join(_label(spec) for spec in (first, others))
     folder = out / Path(scenario).stem
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{safe}.json"
+
+
+def _label(spec: str) -> str:
+    """Return a seller's name for file names; an entry or policy file adds a hash, so that a changed one plays anew."""
+    name = seller_name(spec).replace("/", "_").replace(":", "_")
+    file = Path(spec if spec.endswith(".py") else spec.partition(":")[2])
+    return f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" if file.is_file() else name
 
 
 def _check_folder(tournament: Tournament, out: Path) -> None:

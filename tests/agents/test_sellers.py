@@ -6,6 +6,7 @@ import pytest
 from malles_agents.assortment_bandit import optimistic
 from malles_agents.evaluate import play
 from malles_agents.registry import make_seller
+from malles_agents.remembering import own_profit
 from malles_agents.seat import Seat
 from malles_env import vec_env
 from malles_env.errors import InvalidInput
@@ -71,6 +72,32 @@ def test_a_new_episode_is_a_new_start():
         env.step(low)
         seen.append(env.outcome.prices[0, 1])
     np.testing.assert_allclose(seen, [MONOPOLY] + [NASH] * 4 + [MONOPOLY, NASH], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["random", "epsilon-greedy", "thompson", "q-learning"])
+def test_sellers_of_a_kind_explore_on_their_own(kind):
+    """One stream for both seats would move their prices in step and look like collusion."""
+    prices = prices_of(kind, kind, 200)
+    assert abs(np.corrcoef(prices.T)[0, 1]) < 0.4
+    assert (np.isclose(prices[:, 0], prices[:, 1])).mean() < 0.5
+
+
+def test_a_tax_reaches_oracles_and_learners():
+    """The oracle's price solves the taxed game, and a learner books what it keeps after tax."""
+    plain = load_scenario("bertrand-duopoly")
+    taxed, consumers = plain.with_policy(sales_tax=0.2), plain.build_consumers()
+    before = make_seller("nash", plain, consumers=consumers).prices
+    after = make_seller("nash", taxed, consumers=consumers).prices
+    exact = closed_form.nash([2.0, 2.0], [1.2, 1.2], [0, 1], 0.25).prices[0]
+    np.testing.assert_allclose([before[0], after[0]], [NASH, exact], atol=1e-5)
+    seat = Seat.of(taxed, "seller_0", consumers=consumers)
+    rivals = {"seller_1": make_seller("cost-plus", taxed, "seller_1", consumers=consumers)}
+    env = vec_env(taxed, num_markets=2, learner="seller_0", rivals=rivals, consumers=consumers, max_cycles=5)
+    env.seed(0)
+    env.reset()
+    observation, *_ = env.step(np.array([[0.0, 1.0]] * 2, dtype=np.float32))
+    booked = own_profit(seat, seat.read(observation))
+    np.testing.assert_allclose(booked, env.outcome.seller_profit[:, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["epsilon-greedy", "ucb", "thompson"])

@@ -63,8 +63,23 @@ def test_a_newcomer_enters_with_one_file_and_one_command(tmp_path):
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     assert "enter_leaderboard" in answer.output
-    match = json.loads((out / "bertrand-duopoly" / "enter_leaderboard--monopoly.json").read_text())
+    (file,) = (out / "bertrand-duopoly").glob("enter_leaderboard-*--monopoly.json")
+    match = json.loads(file.read_text())
     assert np.mean(match["late"]) > 222.9 * 1.2  # it follows a monopolist upwards
+
+
+def test_a_changed_entry_plays_anew(tmp_path):
+    entry = tmp_path / "mine.py"
+    profits = []
+    for kind in ("fixed:1.5", "fixed:1.9"):
+        entry.write_text(
+            "from malles_agents.registry import make_seller as known\n\n"
+            f"def make_seller(seat):\n    return known('{kind}', seat.scenario, seat.agent)\n"
+        )
+        what = Tournament(("bertrand-duopoly",), ("nash", str(entry)), episodes=2, cycles=5)
+        matches = run_tournament(what, tmp_path / "t", workers=1)
+        profits.append(next(m.profit for m in matches if (m.first, m.others) == ("mine", "nash")))
+    assert np.mean(profits[1]) < 0.9 * np.mean(profits[0])
 
 
 def test_broken_entries_say_so(tmp_path):
