@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import polars as pl
 
 from malles_env.data import hashing
 from malles_env.data.coding import Coded, code_tables
+from malles_env.data.elsewhere import Elsewhere, with_elsewhere
 from malles_env.data.history import Histories, with_histories
-from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS
+from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS, PURCHASE_COLUMNS
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.shelf import Shelves
@@ -45,8 +46,9 @@ def build_occasions(
     tables = tables.validated()
     coded = code_tables(tables, settings, markets)
     weeks = shopping_weeks(coded)
-    parts = [_build_batch(batch, weeks, settings) for batch in _batches(coded, settings)]
-    if not any(len(part[0]) for part in parts):
+    elsewhere = Elsewhere(coded)
+    parts = [_build_batch(batch, weeks, elsewhere, settings) for batch in _batches(coded, settings)]
+    if not any(len(part.visits) for part in parts):
         limit = settings.min_alternatives
         raise InvalidInput(
             f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds"
@@ -67,13 +69,23 @@ def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
             lines,
             coded.trips,
             coded.purchases.filter(wanted),
+            coded.past,
             coded.promoted.join(some, on="line", how="semi"),
             offers,
             coded.num_periods,
         )
 
 
-def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+@dataclass(frozen=True)
+class _Part:
+    """What some markets give: visits, their shelves, and the purchases that histories point into."""
+
+    visits: pl.DataFrame
+    shelf: pl.DataFrame
+    purchases: pl.DataFrame
+
+
+def _build_batch(coded: Coded, weeks: pl.DataFrame, elsewhere: Elsewhere, settings: BuildSettings) -> _Part:
     bought = purchase_visits(coded, settings)
     idle = idle_visits(coded, weeks, settings)
     visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
@@ -94,9 +106,11 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, settings: BuildSettings) -> 
         how="left",
         maintain_order="left",
     ).with_columns(pl.col("buyer").fill_null(False))
-    visits, shelf = with_histories(visits, shelf, Histories(coded))
+    histories = Histories(coded)
+    visits, shelf = with_histories(visits, shelf, histories)
+    visits, shelf = with_elsewhere(visits, shelf, coded, elsewhere)
     _LOG.info("built %d occasions of %d markets", len(visits), visits["market"].n_unique())
-    return _shuffle(visits, shelf, coded, settings)
+    return _Part(*_shuffle(visits, shelf, coded, settings), histories.purchases)
 
 
 def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -150,21 +164,27 @@ def _shuffle(
 def _assemble(
     tables: Tables,
     coded: Coded,
-    parts: list[tuple[pl.DataFrame, pl.DataFrame]],
+    parts: list[_Part],
     settings: BuildSettings,
 ) -> Occasions:
     """Number all occasions, give the ids back and put the columns in order."""
     order = ["period", "market", "household", "time", "store", "line"]
-    visits = pl.concat([part[0].with_columns(part=pl.lit(i)) for i, part in enumerate(parts)])
+    first = np.cumsum([0, *(len(part.purchases) for part in parts)])
+    visits = pl.concat(
+        [
+            part.visits.with_columns(pl.col("history_end") + int(first[i]), part=pl.lit(i))
+            for i, part in enumerate(parts)
+        ]
+    )
     visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
     built = coded.markets.gather(visits["market"].unique())
     names = coded.lines.select("line", pl.col("name").alias("product_id"), "regular_price", "reference_share")
     shelves = []
     for i in range(len(parts)):
         ids = visits.filter(pl.col("part") == i).select("visit", "occasion_id")
-        shelf = parts[i][1].join(ids, on="visit").join(names, on="line")
-        shelves.append(shelf.select(ALTERNATIVE_COLUMNS.keys()))
-        parts[i] = (parts[i][0].clear(), parts[i][1].clear())
+        shelf = parts[i].shelf.join(ids, on="visit").join(names, on="line")
+        shelves.append(shelf.select(ALTERNATIVE_COLUMNS.keys()).cast(ALTERNATIVE_COLUMNS))  # type: ignore[arg-type]
+        parts[i] = replace(parts[i], visits=parts[i].visits.clear(), shelf=parts[i].shelf.clear())
     alternatives = pl.concat(shelves).sort("occasion_id", "position")
     products = _products(tables, coded).filter(pl.col("market").is_in(built.implode()))
     categories = products.select("market", "category").unique()
@@ -176,6 +196,10 @@ def _assemble(
         "quantity",
         "log_sampling",
         "history_total",
+        "history_end",
+        "elsewhere",
+        "elsewhere_private",
+        "elsewhere_deal",
         pl.col("seen").alias("weeks_seen"),
         "buyer",
         household_id=at["households"].gather(visits["household"]),
@@ -188,15 +212,25 @@ def _assemble(
     meta = {"settings": _plain(settings), "sources": {k: Path(v).name for k, v in tables.sources.items()}}
     return Occasions(
         occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS),  # type: ignore[arg-type]
-        alternatives.cast(ALTERNATIVE_COLUMNS),  # type: ignore[arg-type]
+        alternatives,
         products,
+        _bought(parts, names),
         meta,
     )
 
 
+def _bought(parts: list[_Part], names: pl.DataFrame) -> pl.DataFrame:
+    """Return the purchases of all parts in the order that `history_end` counts in."""
+    rows = pl.concat([part.purchases for part in parts]).join(
+        names.select("line", "product_id"), on="line", how="left", maintain_order="left"
+    )
+    rows = rows.rename({"price": "unit_price", "regular": "regular_price"})
+    return rows.select(PURCHASE_COLUMNS.keys()).cast(PURCHASE_COLUMNS)  # type: ignore[arg-type]
+
+
 def _products(tables: Tables, coded: Coded) -> pl.DataFrame:
     """Return one row per kept line, described by the product it is named after or else its first product."""
-    kept = coded.lines.filter("kept").select("name")
+    kept = coded.lines.filter("kept").select("name", "variants")
     given = tables.products
     empty = [pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in given.columns]
     line = pl.coalesce("line", "product_id") if "line" in given.columns else pl.col("product_id")

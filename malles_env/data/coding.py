@@ -11,6 +11,8 @@ from malles_env.data.settings import BuildSettings
 from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput, invalid
 
+_FLAGS = ("display", "feature_ad")
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -21,12 +23,15 @@ class Coded:
         stores: Sorted store ids [S].
         markets: Sorted names of the markets to build [M].
         lines: One row per line of these markets, sorted by market and line: line (code), market (code), name,
-            kept, and for kept lines regular_price and reference_share.
+            brand and category (codes), variants (products pooled), kept, and for kept lines regular_price and
+            reference_share.
         trips: One row per basket: basket, household, store, period, time, rows.
         purchases: One row per basket and line: basket, household, store, period, time, market, line,
             quantity, price, regular.
-        promoted: Unique store, line, period of promotions.
-        offers: store, line, period, price, promotion; None where the log has no offers.
+        past: All purchases of the log, one row per basket, brand and category: household, time, period, brand and
+            category (codes), private, deal (paid below the regular price).
+        promoted: Unique store, line, period of promotions with display and feature_ad.
+        offers: store, line, period, price, display, feature_ad; None where the log has no offers.
         num_periods: Last period of the log.
     """
 
@@ -36,6 +41,7 @@ class Coded:
     lines: pl.DataFrame
     trips: pl.DataFrame
     purchases: pl.DataFrame
+    past: pl.DataFrame
     promoted: pl.DataFrame
     offers: pl.DataFrame | None
     num_periods: int
@@ -77,6 +83,7 @@ def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | No
         raise InvalidInput(f"no market has {limit} purchases up to period {settings.splits.validation_end}")
     products = products.filter(pl.col("market").is_in(names))
     lines = _line_table(products, names)
+    past, lines = _past(coded, tables.products, lines)
     line_of = products.select("product_id", "name").join(lines, on="name").select("product_id", "line", "market")
     purchases = _purchases(coded, line_of)
     return Coded(
@@ -86,6 +93,7 @@ def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | No
         _line_statistics(lines, purchases, settings),
         trips.sort("time", "basket"),
         purchases,
+        past,
         _promoted(tables, line_of, stores),
         _offers(tables, line_of, stores),
         _last_period(transactions),
@@ -145,8 +153,34 @@ def _with_codes(transactions: pl.DataFrame, households: pl.Series, stores: pl.Se
     )
 
 
+def _past(coded: pl.DataFrame, products: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return all purchases by brand and category, and the lines with their brand's and category's codes."""
+    nothing = [pl.lit(None, pl.String).alias("brand"), pl.lit(None, pl.Boolean).alias("private_label")]
+    given = _with_names(products.with_columns(*[e for e in nothing if e.meta.output_name() not in products.columns]))
+    brands = given["brand"].drop_nulls().unique().sort()
+    categories = given["category"].unique().sort()
+    kinds = given.select(
+        "product_id",
+        "name",
+        brand=_codes("brand", brands).fill_null(len(brands)),
+        category=_codes("category", categories),
+        private=pl.col("private_label").fill_null(False),
+    )
+    below = pl.col("price") < 0.98 * pl.col("regular")
+    past = (
+        coded.join(kinds, on="product_id")
+        .group_by("basket", "brand", "category")
+        .agg(pl.col("household", "time", "period", "private").first(), below.any().alias("deal"))
+        .drop("basket")
+        .sort("time", "household", "brand", "category")
+    )
+    described = kinds.sort("product_id").unique(subset="name", keep="first").select("name", "brand", "category")
+    return past, lines.join(described, on="name", how="left", maintain_order="left")
+
+
 def _line_table(products: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    lines = products.select("market", "name").unique(subset="name").sort("market", "name")
+    named = products.group_by("market", "name").agg(pl.len().cast(pl.Int32).alias("variants"))
+    lines = named.unique(subset="name").sort("market", "name")
     return lines.with_columns(_codes("market", pl.Series(names))).with_columns(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("line")
     )
@@ -186,13 +220,17 @@ def _line_statistics(lines: pl.DataFrame, purchases: pl.DataFrame, settings: Bui
 
 def _promoted(tables: Tables, line_of: pl.DataFrame, stores: pl.Series) -> pl.DataFrame:
     if tables.promotions is None or tables.offers is not None:
-        empty = {"store": pl.Int64, "line": pl.Int64, "period": pl.Int32}
+        empty = {"store": pl.Int64, "line": pl.Int64, "period": pl.Int32, **dict.fromkeys(_FLAGS, pl.Boolean)}
         return pl.DataFrame(schema=empty)
+    told = tables.promotions
+    advertised = pl.col("feature_ad").fill_null(False) if "feature_ad" in told.columns else pl.lit(False)
+    shown = pl.col("display") if "display" in told.columns else pl.lit(None, pl.Boolean)
     return (
-        tables.promotions.join(line_of, on="product_id")
-        .with_columns(_codes("store_id", stores).alias("store"))
-        .select("store", "line", "period")
-        .unique()
+        told.join(line_of, on="product_id")
+        .with_columns(_codes("store_id", stores).alias("store"), feature_ad=advertised)
+        .with_columns(display=shown.fill_null(~pl.col("feature_ad")))
+        .group_by("store", "line", "period")
+        .agg(pl.col(*_FLAGS).any())
     )
 
 
@@ -210,8 +248,5 @@ def _offers(tables: Tables, line_of: pl.DataFrame, stores: pl.Series) -> pl.Data
         .explode("period")
         .with_columns(_codes("store_id", stores).alias("store"))
         .group_by("store", "line", "period")
-        .agg(
-            pl.col("unit_price").median().alias("price"),
-            (pl.col("display") | pl.col("feature_ad")).any().alias("promotion"),
-        )
+        .agg(pl.col("unit_price").median().alias("price"), pl.col(*_FLAGS).any())
     )

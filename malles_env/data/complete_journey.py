@@ -141,7 +141,13 @@ def _promotions(folder: Path, transactions: pl.DataFrame, products: pl.DataFrame
     return (
         pl.scan_parquet(folder / "promotions.parquet")
         .filter(pl.col("product_id").is_in(wanted))
-        .select("store_id", "product_id", pl.col("week").cast(pl.Int32).alias("period"))
+        .select(
+            "store_id",
+            "product_id",
+            pl.col("week").cast(pl.Int32).alias("period"),
+            display=pl.col("display_location") != "0",
+            feature_ad=pl.col("mailer_location") != "0",
+        )
         .collect()
         .cast({"store_id": pl.String, "product_id": pl.String})
     )

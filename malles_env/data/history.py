@@ -20,14 +20,16 @@ class Histories:
         """
         bought = coded.purchases
         self._times = int(coded.trips["time"].max() or 0) + 1  # type: ignore[arg-type]
-        self._lines, self._markets = len(coded.lines), len(coded.markets)
+        self._lines, self._households = len(coded.lines), len(coded.households)
         household, time = bought["household"].to_numpy(), bought["time"].to_numpy()
         line, market = bought["line"].to_numpy(), bought["market"].to_numpy()
         self._by_line = np.sort((household * self._lines + line) * self._times + time)
         # Within one basket the line bought most comes last, so that it is "the last purchase".
-        order = np.lexsort((-line, bought["quantity"].to_numpy(), time, household * self._markets + market))
-        self._by_market = ((household * self._markets + market) * self._times + time)[order]
+        order = np.lexsort((-line, bought["quantity"].to_numpy(), time, market * self._households + household))
+        self._by_market = ((market * self._households + household) * self._times + time)[order]
         self._line_at = line[order]
+        self.purchases = bought[order].select("line", "period", "quantity", "price", "regular")
+        """All purchases by market, household and time: the sequences that `end` points into."""
 
     def bought(self, household: Ints, line: Ints, time: Ints) -> Ints:
         """Return own purchases of a line [n] before `time`, counted in baskets."""
@@ -36,12 +38,16 @@ class Histories:
 
     def total(self, household: Ints, market: Ints, time: Ints) -> Ints:
         """Return own purchases in a market [n] before `time`, counted in baskets and lines."""
-        key = (household * self._markets + market) * self._times
+        key = (market * self._households + household) * self._times
         return np.searchsorted(self._by_market, key + time) - np.searchsorted(self._by_market, key)
+
+    def end(self, household: Ints, market: Ints, time: Ints) -> Ints:
+        """Return the row of `purchases` [n] just behind a household's last purchase in a market before `time`."""
+        return np.searchsorted(self._by_market, (market * self._households + household) * self._times + time)
 
     def last_line(self, household: Ints, market: Ints, time: Ints) -> Ints:
         """Return the line last bought in a market [n] before `time`; -1 where nothing was."""
-        key = (household * self._markets + market) * self._times
+        key = (market * self._households + household) * self._times
         place = np.searchsorted(self._by_market, key + time)
         some = place > np.searchsorted(self._by_market, key)
         return np.where(some, self._line_at[np.maximum(place - 1, 0)], -1)
@@ -58,7 +64,7 @@ def with_histories(
         histories: The index.
 
     Returns:
-        `visits` with history_total, and `shelf` with bought and last.
+        `visits` with history_total and history_end, and `shelf` with bought and last.
     """
     household, market, time = (visits[name].to_numpy() for name in ("household", "market", "time"))
     rows = shelf["visit"].to_numpy()
@@ -67,6 +73,6 @@ def with_histories(
     total = histories.total(household, market, time).astype(np.int32)
     bought = histories.bought(household[rows], line, time[rows]).astype(np.int32)
     return (
-        visits.with_columns(history_total=total),
+        visits.with_columns(history_total=total, history_end=histories.end(household, market, time)),
         shelf.with_columns(bought=bought, last=line == last[rows]),
     )

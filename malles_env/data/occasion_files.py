@@ -11,7 +11,7 @@ import polars as pl
 from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import new_directory
 
-FORMAT = 1
+FORMAT = 2
 """Number of the folder format; folders of another number are refused."""
 
 OCCASION_COLUMNS: dict[str, pl.DataType] = {
@@ -27,6 +27,10 @@ OCCASION_COLUMNS: dict[str, pl.DataType] = {
     "split": pl.String(),
     "held_out": pl.Boolean(),
     "history_total": pl.Int32(),
+    "history_end": pl.Int64(),
+    "elsewhere": pl.Int32(),
+    "elsewhere_private": pl.Int32(),
+    "elsewhere_deal": pl.Int32(),
     "weeks_seen": pl.Int32(),
     "buyer": pl.Boolean(),
 }
@@ -37,10 +41,17 @@ ALTERNATIVE_COLUMNS: dict[str, pl.DataType] = {
     "price": pl.Float64(),
     "regular_price": pl.Float64(),
     "promotion": pl.Boolean(),
+    "display": pl.Boolean(),
+    "feature_ad": pl.Boolean(),
     "bought": pl.Int32(),
     "last": pl.Boolean(),
     "share": pl.Float64(),
     "reference_share": pl.Float64(),
+    "long_share": pl.Float64(),
+    "store_sales": pl.Int32(),
+    "mean_quantity": pl.Float32(),
+    "brand_elsewhere": pl.Int32(),
+    "brand_share": pl.Float32(),
 }
 PRODUCT_COLUMNS: dict[str, pl.DataType] = {
     "product_id": pl.String(),
@@ -51,8 +62,21 @@ PRODUCT_COLUMNS: dict[str, pl.DataType] = {
     "private_label": pl.Boolean(),
     "size_value": pl.Float64(),
     "size_unit": pl.String(),
+    "variants": pl.Int32(),
 }
-_TABLES = {"occasions": OCCASION_COLUMNS, "alternatives": ALTERNATIVE_COLUMNS, "products": PRODUCT_COLUMNS}
+PURCHASE_COLUMNS: dict[str, pl.DataType] = {
+    "product_id": pl.String(),
+    "period": pl.Int32(),
+    "quantity": pl.Int32(),
+    "unit_price": pl.Float64(),
+    "regular_price": pl.Float64(),
+}
+_TABLES = {
+    "occasions": OCCASION_COLUMNS,
+    "alternatives": ALTERNATIVE_COLUMNS,
+    "products": PRODUCT_COLUMNS,
+    "purchases": PURCHASE_COLUMNS,
+}
 
 
 def write_folder(folder: Path, frames: dict[str, pl.DataFrame], meta: dict[str, Any]) -> Path:

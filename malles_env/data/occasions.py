@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from malles_env.data.occasion_files import read_folder, write_folder
+from malles_env.data.occasion_files import PURCHASE_COLUMNS, read_folder, write_folder
 from malles_env.data.splits import SPLIT_NAMES
 from malles_env.errors import invalid
 
@@ -19,11 +19,28 @@ _PADDED = {
     "price": (np.float64, np.nan),
     "regular_price": (np.float64, np.nan),
     "promotion": (np.bool_, False),
+    "display": (np.bool_, False),
+    "feature_ad": (np.bool_, False),
     "bought": (np.int32, 0),
     "last": (np.bool_, False),
     "share": (np.float64, 0.0),
     "reference_share": (np.float64, 0.0),
+    "long_share": (np.float64, 0.0),
+    "store_sales": (np.int32, 0),
+    "mean_quantity": (np.float32, 0.0),
+    "brand_elsewhere": (np.int32, 0),
+    "brand_share": (np.float32, 0.0),
 }
+_PLAIN = (
+    "chosen",
+    "quantity",
+    "log_sampling",
+    "history_total",
+    "weeks_seen",
+    "elsewhere",
+    "elsewhere_private",
+    "elsewhere_deal",
+)
 
 
 @dataclass(frozen=True)
@@ -34,20 +51,28 @@ class Occasions:
         occasions: One row per visit, by occasion_id. `chosen` is the position bought, 0 for no purchase;
             `quantity` is in packages; `log_sampling` is the offset of the outside option's utility that
             undoes the sampling of no-purchase visits (the same for a whole market); `history_total` counts
-            own earlier purchases in the market and `weeks_seen` own earlier shopping weeks; `buyer` tells
-            whether the household bought in this market up to the reference period (only buyers have
-            no-purchase visits).
+            own earlier purchases in the market and `weeks_seen` own earlier shopping weeks; the
+            `history_total` rows of `purchases` before row `history_end` are these purchases, oldest first;
+            `elsewhere`, `elsewhere_private` and `elsewhere_deal` count own earlier purchases in other categories,
+            those of store brands and those below the regular price; `buyer` tells whether the household bought in
+            this market up to the reference period (only buyers have no-purchase visits).
         alternatives: One row per occasion and line, by occasion_id and position (1..J, shuffled). `price` and
             `regular_price` are money per package; `bought` counts own purchases strictly before; `last` marks
             the own last purchase; `share` is the line's share of the market's purchases over the trailing
-            window.
-        products: One row per line; `size_value` in `size_unit`.
+            window, `long_share` over all earlier periods; `store_sales` counts purchases in the visit's store
+            over the trailing `store_periods`; `mean_quantity` is in packages per earlier purchase (0: none);
+            `brand_elsewhere` counts own earlier purchases of the brand in other categories, and `brand_share`
+            is the brand's share of all households' earlier purchases there.
+        products: One row per line; `size_value` in `size_unit`; `variants` counts the products pooled in it.
+        purchases: One row per basket and line by market, household and time: what histories point into; prices
+            in money per package.
         meta: How the data was made; JSON values only.
     """
 
     occasions: pl.DataFrame
     alternatives: pl.DataFrame
     products: pl.DataFrame
+    purchases: pl.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -68,8 +93,8 @@ class Occasions:
         Returns:
             The folder.
         """
-        frames = {"occasions": self.occasions, "alternatives": self.alternatives, "products": self.products}
-        return write_folder(Path(folder), frames, self.meta)
+        names = ("occasions", "alternatives", "products", "purchases")
+        return write_folder(Path(folder), {name: getattr(self, name) for name in names}, self.meta)
 
     @classmethod
     def load(cls, folder: str | Path, *, markets: Sequence[str] | None = None) -> Occasions:
@@ -132,15 +157,47 @@ class Occasions:
             kept = kept[np.sort(rows)]
         shelf = self.alternatives.filter(pl.col("occasion_id").is_in(kept["occasion_id"].implode()))
         names = kept["market"].unique().implode()
-        return Occasions(kept, shelf, self.products.filter(pl.col("market").is_in(names)), self.meta)
+        products = self.products.filter(pl.col("market").is_in(names))
+        return replace(self, occasions=kept, alternatives=shelf, products=products)
+
+    def sequences(self, length: int) -> dict[str, npt.NDArray[Any]]:
+        """Return each visit's last own purchases in its market, newest first, padded to `length` H.
+
+        Args:
+            length: Most purchases per visit, at least 1.
+
+        Returns:
+            product (row of `products`; -1 where padded or not listed), ago (periods, at least 0), quantity (packages)
+            and depth (discount depth paid, 0..1), all [n, H]; known (bool) [n, H] marks purchases.
+        """
+        if length < 1:
+            raise invalid("length", length, "a whole number, at least 1")
+        visits, bought = self.occasions, self.purchases
+        end, total = (visits[name].to_numpy().astype(np.int64) for name in ("history_end", "history_total"))
+        back = np.arange(length)
+        known = back < total[:, None]
+        row = np.where(known, end[:, None] - 1 - back, 0)
+        if not len(bought):
+            row, known = np.zeros_like(row), np.zeros_like(known)
+            bought = pl.DataFrame(schema=PURCHASE_COLUMNS).clear(1)
+        product = _positions(bought["product_id"], self.products["product_id"])
+        depth = 1.0 - bought["unit_price"].to_numpy() / bought["regular_price"].to_numpy()
+        period = visits["period"].to_numpy().astype(np.int64)[:, None]
+        return {
+            "known": known,
+            "product": np.where(known, product[row], -1),
+            "ago": np.where(known, period - bought["period"].to_numpy()[row], 0),
+            "quantity": np.where(known, bought["quantity"].to_numpy()[row], 0),
+            "depth": np.where(known, np.clip(depth[row], 0.0, 1.0), 0.0).astype(np.float32),
+        }
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return dense arrays for models, padded to the largest shelf J.
 
         Returns:
-            price, regular_price (NaN where padded), promotion, bought, last, share, reference_share, mask and
-            product (row of `products`, -1 where padded), all [n, J]; chosen (0 = none), quantity,
-            log_sampling, market (row of `self.markets`), history_total and weeks_seen, all [n].
+            price, regular_price (NaN where padded), the other columns of `alternatives`, mask and product (row of
+            `products`, -1 where padded), all [n, J]; chosen (0 = none), quantity, log_sampling, market (row of
+            `self.markets`), history_total, weeks_seen, elsewhere, elsewhere_private and elsewhere_deal, all [n].
         """
         shelf = self.alternatives
         ids = self.occasions["occasion_id"].to_numpy()
@@ -155,7 +212,7 @@ class Occasions:
         dense["mask"][row, column] = True
         dense["product"] = np.full(shape, -1, dtype=np.int64)
         dense["product"][row, column] = _positions(shelf["product_id"], self.products["product_id"])
-        for name in ("chosen", "quantity", "log_sampling", "history_total", "weeks_seen"):
+        for name in _PLAIN:
             dense[name] = self.occasions[name].to_numpy()
         dense["market"] = _positions(self.occasions["market"], pl.Series(self.markets, dtype=pl.String))
         return dense

@@ -20,7 +20,7 @@ from malles_env.errors import CorruptFile, MissingResource
 
 _LOG = logging.getLogger(__name__)
 
-BUILD = 1
+BUILD = 2
 """Raised whenever the build gives other numbers from the same data, so that old caches are not used."""
 
 

@@ -20,6 +20,7 @@ class BuildSettings:
         max_alternatives: Largest shelf; only the best sellers stay.
         min_alternatives: Smaller shelves are dropped with their occasion.
         share_periods: Window of the mean field, in periods.
+        store_periods: Window of a store's own sales, in periods.
         price_memory: A regular price older than this many periods is not used.
         min_line_purchases: Purchases up to `splits.validation_end` that make a line an alternative.
         min_line_households: Households that must have bought it by then.
@@ -35,6 +36,7 @@ class BuildSettings:
     max_alternatives: int = 20
     min_alternatives: int = 5
     share_periods: int = 8
+    store_periods: int = 26
     price_memory: int = 12
     min_line_purchases: int = 20
     min_line_households: int = 5
@@ -45,7 +47,7 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        for name in ("availability_periods", "ranking_periods", "share_periods", "markets_per_batch"):
+        for name in ("availability_periods", "ranking_periods", "share_periods", "store_periods", "markets_per_batch"):
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "a whole number, at least 1")
         for name in ("price_memory", "min_line_purchases", "min_line_households", "min_market_purchases"):

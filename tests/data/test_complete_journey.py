@@ -87,7 +87,7 @@ def test_prices_times_and_departments(two_rows: Path) -> None:
     assert tables.products["size_value"].to_list() == [24.0, 144.0]
     assert tables.products["market"].unique().to_list() == ["SAUCES | CATSUP"]
     assert tables.promotions is not None
-    assert tables.promotions.rows() == [("5", "10", 27)]
+    assert tables.promotions.rows() == [("5", "10", 27, False, True)]
 
 
 def _purchases(occasions: Occasions) -> pl.DataFrame:

@@ -1,0 +1,122 @@
+"""Are the alternatives of a market really different, and do households' rows keep the order of time?"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from malles_env.data.importer.agreement import FEW
+from malles_env.data.importer.report import Check, graded, skipped
+from malles_env.data.lookup import Flags
+
+SIZE_NEAR = PRICE_NEAR = 0.10
+TWINS_WARN, TWINS_ERROR = 0.10, 0.60
+SORTED_WARN, SORTED_ERROR = 0.75, 0.95
+RETURNS_WARN, RETURNS_ERROR = 0.05, 0.01
+_FAMILY = ["market", "brand", "private_label", "size_unit"]
+
+
+def check_twins(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
+    """Warn where a maker has two alternatives of nearly one size and price, which are one choice in truth.
+
+    Args:
+        transactions: Canonical transactions.
+        products: Canonical products; with `line`, the lines are the alternatives.
+    """
+    name = "near_twins"
+    missing = [column for column in ("brand", "size_value") if column not in products.columns]
+    if missing:
+        return skipped(name, f"products has no column {missing[0]}", "Add brand and size so that twins can be found.")
+    listed = _alternatives(transactions, products)
+    if len(listed) == 0:
+        return skipped(name, "no product that was bought has a brand and a size")
+    twin = _has_twin(listed)
+    share = float(twin.mean())
+    sold = listed["sold"].to_numpy()
+    bought = float(sold[twin].sum() / sold.sum())
+    first = ", ".join(listed.filter(pl.Series(twin))["name"].head(3).to_list())
+    return Check(
+        name,
+        share,
+        TWINS_WARN,
+        graded(share, TWINS_WARN, TWINS_ERROR),
+        f"{share:.1%} of {len(listed):,} alternatives ({bought:.1%} of purchases) have a twin: same maker, size and "
+        f"price within {SIZE_NEAR:.0%}" + (f", e.g. {first}" if first else ""),
+        "Give twins one `line`, by hand or with malles_env.data.lines.assign_lines; else a model is judged on telling "
+        "apart what is one product.",
+        {"share_of_purchases": bought},
+    )
+
+
+def _alternatives(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per alternative that was bought: family, name, size, price, sold; sorted by family and size."""
+    own = pl.col("product_id")
+    line = pl.coalesce("line", own) if "line" in products.columns else own
+    family = [pl.col(n) if n in products.columns else pl.lit(None).alias(n) for n in _FAMILY]
+    # The best seller of a line speaks for it, as everywhere else.
+    sales = transactions.group_by("product_id").agg(pl.len().alias("sold"), pl.col("unit_price").median().alias("price"))
+    return (
+        products.select("product_id", "size_value", *family, name=line)
+        .join(sales, on="product_id")
+        .sort(["sold", "product_id"], descending=[True, False])
+        .group_by("name", maintain_order=True)
+        .agg(pl.col("size_value", "price", *_FAMILY).first(), pl.col("sold").sum())
+        .drop_nulls(["brand", "size_value"])
+        .sort([*_FAMILY, "size_value", "name"], nulls_last=True)
+    )
+
+
+def _has_twin(listed: pl.DataFrame) -> Flags:
+    """Return whether another row of the family is near in size and price [n]."""
+    family = listed.select(pl.struct(_FAMILY).rle_id()).to_series().to_numpy()
+    size, price = listed["size_value"].to_numpy(), listed["price"].to_numpy()
+    twin = np.zeros(len(listed), dtype=bool)
+    # Sorted by size within a family: neighbours at distance k are compared until none is near in size.
+    for k in range(1, len(listed)):
+        near = (family[k:] == family[:-k]) & (size[k:] <= size[:-k] * (1 + SIZE_NEAR))
+        if not near.any():
+            break
+        near &= np.abs(price[k:] / price[:-k] - 1) <= PRICE_NEAR
+        twin[k:] |= near
+        twin[:-k] |= near
+    return twin
+
+
+def check_order(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
+    """Refuse a log whose rows are sorted by product inside each household: a history would tell the choice.
+
+    Two signs, both among the times a household bought another product of the market than before: how often the
+    product comes later in the product list (about half the time in a real order), and how often it is one that the
+    household had bought already (never, where rows are grouped by product).
+
+    Args:
+        transactions: Canonical transactions, in the order of the file.
+        products: Canonical products.
+    """
+    name = "order_of_rows"
+    switches = _switches(transactions, products)
+    again = switches.filter(pl.col("distinct") >= 3)
+    if len(switches) < FEW:
+        return skipped(name, f"only {len(switches)} times did a household change the product within a market")
+    up = float(switches["up"].cast(pl.Float64).sum()) / len(switches)
+    one_way = max(up, 1 - up)
+    # The third distinct product or later could have been a return instead.
+    returns = switches.filter(pl.col("could_return"))
+    back = float(returns["returned"].cast(pl.Float64).sum()) / len(returns) if len(returns) >= FEW else None
+    verdicts = [graded(one_way, SORTED_WARN, SORTED_ERROR)]
+    if back is not None:
+        verdicts.append(graded(-back, -RETURNS_WARN, -RETURNS_ERROR))
+    verdict = max(verdicts, key=["ok", "warn", "error"].index)
+    del again
+    words = "" if back is None else f"; {back:.1%} of {len(returns):,} changes that could go back to a product did"
+    return Check(
+        name,
+        one_way,
+        SORTED_WARN,
+        verdict,
+        f"{up:.1%} of {len(switches):,} changes of product within a household and market go down the product list"
+        f"{words}",
+        "The rows seem sorted by product inside each household, so any history would leak the choice: get the true "
+        "order of purchases, or train without history.",
+        {"down_the_list": up, "returns": back},
+    )

@@ -1,0 +1,106 @@
+"""On which weekday do prices change, and do the log's periods start there?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+
+from malles_env.data.importer.agreement import FEW, TOLERANCE, Agreement, agreement
+from malles_env.data.importer.report import Check, graded, skipped
+
+WARN, ERROR = 0.02, 0.06
+"""Agreement lost against weeks that start on the best weekday."""
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NAME = "detected_period"
+
+
+def change_rates(transactions: pl.DataFrame) -> tuple[list[float], int]:
+    """Return how often a product's median price of the day differs from the day before, by weekday.
+
+    Args:
+        transactions: Canonical transactions.
+
+    Returns:
+        Seven shares, Monday (Sunday to Monday) first, NaN where no product sold on both days; and the number of
+        comparisons of the weekday with the fewest.
+    """
+    days = (
+        transactions.group_by("product_id", pl.col("timestamp").dt.date().alias("day"))
+        .agg(pl.col("unit_price").median().alias("price"))
+        .sort("product_id", "day")
+    )
+    before, last = pl.col("price").shift(1).over("product_id"), pl.col("day").shift(1).over("product_id")
+    pairs = days.with_columns(before.alias("before"), last.alias("last")).filter(
+        (pl.col("day") - pl.col("last")).dt.total_days() == 1
+    )
+    changed = (pl.col("price") / pl.col("before") - 1).abs() > TOLERANCE
+    rates = pairs.group_by(pl.col("day").dt.weekday().alias("weekday")).agg(changed.mean().alias("rate"), pl.len())
+    found = {day: (rate, count) for day, rate, count in rates.iter_rows()}
+    shares = [float(found.get(day, (math.nan, 0))[0]) for day in range(1, 8)]
+    return shares, min(int(found.get(day, (0.0, 0))[1]) for day in range(1, 8))
+
+
+def week_agreements(transactions: pl.DataFrame) -> list[Agreement]:
+    """Return the agreement of prices within weeks that start on Monday, Tuesday, ... Sunday."""
+    day = pl.col("timestamp").dt.date()
+    return [agreement(transactions, day.dt.offset_by(f"-{start}d").dt.truncate("1w")) for start in range(7)]
+
+
+def period_start(transactions: pl.DataFrame) -> int | None:
+    """Return the weekday (0 = Monday) on which the log's periods start; None where they are no weeks."""
+    days = transactions.group_by("period").agg(
+        pl.col("timestamp").dt.date().min().alias("first"), pl.col("timestamp").dt.date().max().alias("last")
+    )
+    days = days.sort("period")
+    if len(days) < 3 or bool((days["first"] < days["last"].shift(1)).any()):
+        return None
+    # Quiet first days would hide a start, so the weekday that most periods begin with decides; the first may be cut.
+    starts = days["first"][1:]
+    lengths = starts.diff().drop_nulls().dt.total_days()
+    if abs(float(np.median(lengths.to_numpy())) - 7) > 0.5:
+        return None
+    return int(np.bincount(starts.dt.weekday().to_numpy() - 1, minlength=7).argmax())
+
+
+def check_period(transactions: pl.DataFrame) -> Check:
+    """Warn where weeks that start on another day would have more agreeing prices.
+
+    Args:
+        transactions: Canonical transactions with `period`.
+    """
+    rates, fewest = change_rates(transactions)
+    shifted = week_agreements(transactions)
+    own, start = agreement(transactions), period_start(transactions)
+    if fewest < FEW or own.cells < FEW:
+        return skipped(NAME, f"only {fewest} times a weekday did a product sell on two days running")
+    if start is None:
+        return skipped(
+            NAME, "the log's periods are not weeks", "Make sure that a period starts when prices change."
+        )
+    best = int(np.argmax([week.share for week in shifted]))
+    lost = shifted[best].share - own.share
+    changes = int(np.nanargmax(rates))
+    return Check(
+        NAME,
+        lost,
+        WARN,
+        graded(lost, WARN, ERROR),
+        f"periods start on {WEEKDAYS[start]} ({own.share:.1%} of cells have one price); most prices change on "
+        f"{WEEKDAYS[changes]} ({rates[changes]:.0%} against {_others(rates, changes):.0%} on other days), most agree in "
+        f"weeks from {WEEKDAYS[best]} ({shifted[best].share:.1%}): {max(lost, 0.0):.1%} lost",
+        f"Number the periods anew, as weeks that start on {WEEKDAYS[best]}.",
+        {
+            "assumed_start": WEEKDAYS[start],
+            "most_changes": WEEKDAYS[changes],
+            "most_agreement": WEEKDAYS[best],
+            "change_rate": dict(zip(WEEKDAYS, rates, strict=True)),
+            "agreement": {day: week.share for day, week in zip(WEEKDAYS, shifted, strict=True)},
+            "agreement_of_periods": own.share,
+        },
+    )
+
+
+def _others(rates: list[float], but: int) -> float:
+    return float(np.nanmean([rate for day, rate in enumerate(rates) if day != but]))
