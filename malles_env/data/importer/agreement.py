@@ -34,7 +34,9 @@ def agreement(transactions: pl.DataFrame, period: str | pl.Expr = "period") -> A
         The share, 0..1, over the cells with at least two baskets; NaN where there are none.
     """
     cells = agreeing_cells(transactions, period)
-    return Agreement(float(cells["agree"].cast(pl.Float64).sum()) / len(cells) if len(cells) else float("nan"), len(cells))
+    return Agreement(
+        float(cells["agree"].cast(pl.Float64).sum()) / len(cells) if len(cells) else float("nan"), len(cells)
+    )
 
 
 def agreeing_cells(transactions: pl.DataFrame, period: str | pl.Expr = "period") -> pl.DataFrame:
@@ -61,7 +63,7 @@ def check_agreement(transactions: pl.DataFrame, products: pl.DataFrame) -> Check
         return skipped(name, f"only {len(cells)} times did two baskets hold one product of one store and period")
     share = float(cells["agree"].cast(pl.Float64).sum()) / len(cells)
     worst = _worst(cells, products)
-    verdict = graded(-share, -WARN, -ERROR)
+    verdict = graded(share, WARN, ERROR)
     bad = ", ".join(f"{category} {value:.0%}" for category, value in worst.items())
     return Check(
         name,

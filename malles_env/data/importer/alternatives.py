@@ -41,7 +41,7 @@ def check_twins(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
         TWINS_WARN,
         graded(share, TWINS_WARN, TWINS_ERROR),
         f"{share:.1%} of {len(listed):,} alternatives ({bought:.1%} of purchases) have a twin: same maker, size and "
-        f"price within {SIZE_NEAR:.0%}" + (f", e.g. {first}" if first else ""),
+        f"regular price within {SIZE_NEAR:.0%}" + (f", e.g. {first}" if first else ""),
         "Give twins one `line`, by hand or with malles_env.data.lines.assign_lines; else a model is judged on telling "
         "apart what is one product.",
         {"share_of_purchases": bought},
@@ -53,8 +53,11 @@ def _alternatives(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.Data
     own = pl.col("product_id")
     line = pl.coalesce("line", own) if "line" in products.columns else own
     family = [pl.col(n) if n in products.columns else pl.lit(None).alias(n) for n in _FAMILY]
+    usual = pl.col("unit_price")
+    if "regular_price" in transactions.columns:
+        usual = pl.coalesce("regular_price", usual)
     # The best seller of a line speaks for it, as everywhere else.
-    sales = transactions.group_by("product_id").agg(pl.len().alias("sold"), pl.col("unit_price").median().alias("price"))
+    sales = transactions.group_by("product_id").agg(pl.len().alias("sold"), usual.median().alias("price"))
     return (
         products.select("product_id", "size_value", *family, name=line)
         .join(sales, on="product_id")
@@ -93,30 +96,55 @@ def check_order(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
         transactions: Canonical transactions, in the order of the file.
         products: Canonical products.
     """
-    name = "order_of_rows"
-    switches = _switches(transactions, products)
-    again = switches.filter(pl.col("distinct") >= 3)
-    if len(switches) < FEW:
-        return skipped(name, f"only {len(switches)} times did a household change the product within a market")
-    up = float(switches["up"].cast(pl.Float64).sum()) / len(switches)
-    one_way = max(up, 1 - up)
-    # The third distinct product or later could have been a return instead.
-    returns = switches.filter(pl.col("could_return"))
-    back = float(returns["returned"].cast(pl.Float64).sum()) / len(returns) if len(returns) >= FEW else None
+    name, changes = "order_of_rows", _changes(transactions, products)
+    if len(changes) < FEW:
+        return skipped(name, f"only {len(changes)} times did a household change the product within a market")
+    down = _share(changes["later"])
+    one_way = max(down, 1 - down)
+    open_ones = changes.filter("could_return")
+    back = _share(open_ones["returned"]) if len(open_ones) >= FEW else None
     verdicts = [graded(one_way, SORTED_WARN, SORTED_ERROR)]
+    words = ""
     if back is not None:
-        verdicts.append(graded(-back, -RETURNS_WARN, -RETURNS_ERROR))
-    verdict = max(verdicts, key=["ok", "warn", "error"].index)
-    del again
-    words = "" if back is None else f"; {back:.1%} of {len(returns):,} changes that could go back to a product did"
+        verdicts.append(graded(back, RETURNS_WARN, RETURNS_ERROR))
+        words = f"; {back:.1%} of the {len(open_ones):,} changes that could go back to an earlier product did"
     return Check(
         name,
         one_way,
         SORTED_WARN,
-        verdict,
-        f"{up:.1%} of {len(switches):,} changes of product within a household and market go down the product list"
+        max(verdicts, key=("ok", "warn", "error").index),
+        f"{down:.1%} of {len(changes):,} changes of product within a household and market go down the product list"
         f"{words}",
         "The rows seem sorted by product inside each household, so any history would leak the choice: get the true "
-        "order of purchases, or train without history.",
-        {"down_the_list": up, "returns": back},
+        "order of purchases, or use the log as a cross-section without history.",
+        {"down_the_list": down, "returns": back},
+    )
+
+
+def _share(flags: pl.Series) -> float:
+    return float(flags.cast(pl.Float64).sum()) / len(flags)
+
+
+def _changes(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Return later, could_return, returned: one row per purchase of another product than the time before."""
+    places = products.select("product_id", "market").with_row_index("place")
+    group = ["household_id", "market"]
+    bought = (
+        transactions.select("household_id", "basket_id", "timestamp", "product_id")
+        .join(places, on="product_id", maintain_order="left")
+        .unique(["basket_id", "product_id"], keep="first", maintain_order=True)
+        .filter(pl.len().over("basket_id", "market") == 1)
+        .sort([*group, "timestamp"], maintain_order=True)
+    )
+    new = pl.struct(*group, "place").is_first_distinct()
+    bought = bought.with_columns(new.alias("new"), pl.col("place").shift(1).over(group).alias("last"))
+    known = pl.col("new").cast(pl.Int32).cum_sum().over(group) - pl.col("new").cast(pl.Int32)
+    return (
+        bought.with_columns(known.alias("known"))
+        .filter(pl.col("place") != pl.col("last"))
+        .select(
+            later=pl.col("place") > pl.col("last"),
+            could_return=pl.col("known") >= 2,
+            returned=~pl.col("new"),
+        )
     )

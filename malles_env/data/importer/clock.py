@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,8 +29,6 @@ def in_time_zone(tables: Tables, zone: str) -> Tables:
     Raises:
         InvalidInput: No such zone.
     """
-    from dataclasses import replace
-
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):

@@ -76,9 +76,7 @@ def check_period(transactions: pl.DataFrame) -> Check:
     if fewest < FEW or own.cells < FEW:
         return skipped(NAME, f"only {fewest} times a weekday did a product sell on two days running")
     if start is None:
-        return skipped(
-            NAME, "the log's periods are not weeks", "Make sure that a period starts when prices change."
-        )
+        return skipped(NAME, "the log's periods are not weeks", "Make sure that a period starts when prices change.")
     best = int(np.argmax([week.share for week in shifted]))
     lost = shifted[best].share - own.share
     changes = int(np.nanargmax(rates))
@@ -87,9 +85,9 @@ def check_period(transactions: pl.DataFrame) -> Check:
         lost,
         WARN,
         graded(lost, WARN, ERROR),
-        f"periods start on {WEEKDAYS[start]} ({own.share:.1%} of cells have one price); most prices change on "
-        f"{WEEKDAYS[changes]} ({rates[changes]:.0%} against {_others(rates, changes):.0%} on other days), most agree in "
-        f"weeks from {WEEKDAYS[best]} ({shifted[best].share:.1%}): {max(lost, 0.0):.1%} lost",
+        f"periods start on {WEEKDAYS[start]} ({own.share:.1%} of cells have one price); most prices change "
+        f"on {WEEKDAYS[changes]} ({rates[changes]:.0%} against {_others(rates, changes):.0%} on other days), most "
+        f"agree in weeks from {WEEKDAYS[best]} ({shifted[best].share:.1%}): {max(lost, 0.0):.1%} lost",
         f"Number the periods anew, as weeks that start on {WEEKDAYS[best]}.",
         {
             "assumed_start": WEEKDAYS[start],
