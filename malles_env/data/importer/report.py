@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Verdict = Literal["ok", "warn", "error", "skipped"]
-_RANK: dict[str, int] = {"skipped": 0, "ok": 0, "warn": 1, "error": 2}
+_RANK: dict[str, int] = {"skipped": 0, "ok": 1, "warn": 2, "error": 3}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ImportReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Return the worst verdict."""
+        """Return the worst verdict; ``skipped`` only where nothing could be measured."""
         return max((check.verdict for check in self.checks), key=lambda verdict: _RANK[verdict], default="ok")
 
     def __getitem__(self, name: str) -> Check:
