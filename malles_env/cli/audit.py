@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malles_env.errors import InvalidInput
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,6 +43,7 @@ def audit_command(
     from malles_env.scenarios import load_scenario
     from malles_env.scenarios.auditing import audit_subject, rereadable
 
+    _check_places(out, json_file)
     settings = AuditSettings(states, seed, batch, tolerance, orders=orders, wordings=wordings)
     loaded = load_scenario(scenario)
     console = _console()
@@ -51,10 +54,10 @@ def audit_command(
     show(console, report, title)
     command = " ".join(["malles", *sys.argv[1:]])
     if out is not None:
-        console.print(f"report: {write_report(report, out, title, command)}")
+        console.print(f"report: {write_report(report, out, title, command)}", markup=False)
     if json_file is not None:
         about = {"scenario": loaded.name, "consumers": consumers, "command": command}
-        console.print(f"written: {write_json(report, json_file, about)}")
+        console.print(f"written: {write_json(report, json_file, about)}", markup=False)
 
 
 def show(console: Console, report: AuditReport, title: str) -> None:
@@ -79,6 +82,27 @@ def show(console: Console, report: AuditReport, title: str) -> None:
         if finding.worst:
             console.print(f"{finding.name}: {escape(finding.worst)}")
     console.print(f"{summary(report)}; {report.seconds:.1f} s")
+
+
+def _check_places(out: Path | None, json_file: Path | None) -> None:
+    """Make the folders to write into, before consumers are asked for hours.
+
+    Raises:
+        InvalidInput: Something else stands there, or they cannot be made.
+    """
+    if out is not None:
+        _make(out)
+    if json_file is not None:
+        _make(json_file.parent)
+    if json_file is not None and json_file.is_dir():
+        raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 def _console() -> Console:

@@ -137,7 +137,7 @@ def _twins(
         "total variation, mean",
         (Series("", tuple(float(k) for k in range(len(apart))), tuple(apart), "bars"),),
         ticks=tuple(labels),
-        levels={"pass": bounds[0], "fail above": bounds[1]},
+        levels={"pass up to": bounds[0], "fail above": bounds[1]},
     )
     details = {"from_first": dict(zip(labels, apart, strict=True))}
     return _compare(subject, name, measure, answers, bounds, asker.asked - before, chart, labels, details)

@@ -78,7 +78,7 @@ def _decorate(axes: Axes, chart: Chart) -> None:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if chart.ticks:
         axes.set_xticks(range(len(chart.ticks)), labels=chart.ticks)
-        if len(chart.ticks) > 3:
+        if len(chart.ticks) > 3 and max(len(tick) for tick in chart.ticks) > 4:
             axes.tick_params(axis="x", labelrotation=60 if len(chart.ticks) > 8 else 30, labelsize=8)
 
 

@@ -211,17 +211,18 @@ def _odds_change(triples: Triples, pair: FloatArray, whole: FloatArray) -> float
 
 
 def _transitivity_chart(beats: FloatArray, judged: BoolArray) -> Chart:
-    """Draw pi(a, c) over max(pi(a, b), pi(b, c)) for the order a, b, c in which each segment ranks a triple."""
-    wins = (beats > 0.5).sum(axis=-1)
-    order = np.argsort(-wins, axis=-1, kind="stable")
-    a, b, c = (order[..., k] for k in range(3))
-    t, s = np.indices(a.shape)
-    strongest = np.maximum(beats[t, s, a, b], beats[t, s, b, c])
+    """Draw pi(a, c) over max(pi(a, b), pi(b, c)) for the order a, b, c of each triple that strains it most."""
+    strongest, across = np.ones(judged.shape), np.full(judged.shape, np.inf)
+    for x, y, z in permutations(range(3)):
+        larger = np.maximum(beats[..., x, y], beats[..., y, z])
+        applies = (beats[..., x, y] >= 0.5) & (beats[..., y, z] >= 0.5)
+        worse = applies & (beats[..., x, z] - larger < across - strongest)
+        strongest, across = np.where(worse, larger, strongest), np.where(worse, beats[..., x, z], across)
     return Chart(
         "Strong stochastic transitivity: no point below the line",
         "larger of first over second and second over third",
         "share of first against third",
-        (_scatter("triple and segment", strongest[judged], beats[t, s, a, c][judged]),),
+        (_scatter("triple and segment", strongest[judged], across[judged]),),
         diagonal=True,
         levels={"even": 0.5},
     )
