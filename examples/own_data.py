@@ -318,35 +318,42 @@ def hold_out_households(occasions: Occasions, seed: int = 0) -> Occasions:
 # 4. and 5. Train consumers and judge them: every call of malles_env.alignment stands here -----------------------------
 
 
-def train_consumers(occasions: Occasions, out: Path, *, brief: bool, seed: int) -> Any:
+def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: bool, seed: int) -> Any:
     """Post-train the embedded taste model; a killed run goes on where it was."""
-    from malles_env.alignment.sampling import Sample
-    from malles_env.alignment.workflow import HEADS_CONFIG, WHOLE_CONFIG, AlignJob, run_job
+    from malles_env.alignment.workflow import HEADS, WHOLE_EMBEDDED, AlignJob, run_job
 
-    everything = Sample(focus=tuple(occasions.markets), per_focus=1_000_000, seed=seed)
-    whole = replace(WHOLE_CONFIG, seed=seed, steps=4, validate_every=2) if brief else replace(WHOLE_CONFIG, seed=seed)
-    heads = replace(HEADS_CONFIG, seed=seed, steps=20, validate_every=10) if brief else replace(HEADS_CONFIG, seed=seed)
-    job = AlignJob("embedded", out, everything, everything, whole, heads, "examples/own_data.py")
-    return run_job(job, occasions)[0]
+    # A panel of a few thousand purchases is small: few steps, and the best validation decides.
+    steps, head_steps = (4, 20) if brief else (60, 600)
+    whole = replace(WHOLE_EMBEDDED, seed=seed, steps=steps, batch_size=128, validate_every=min(steps, 20))
+    heads = replace(HEADS, seed=seed, steps=head_steps, batch_size=128, validate_every=min(head_steps, 25))
+    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, command="examples/own_data.py")
+    model, _ = run_job(job, occasions.select(split="train"), occasions.select(split="validation"))
+    model.card["data_licence"] = f"{origin.source}; {origin.licence}"
+    model.save(out / "model")
+    return model
 
 
 def judge_consumers(model: Any, occasions: Occasions) -> dict[str, dict[str, Any]]:
-    """Return hit rate and nats of popularity, conditional logit and the taste model on the households held out."""
-    from malles_env.alignment.sampling import Sample
-    from malles_env.alignment.workflow import judge
+    """Print and return hit rate and nats of simple rows and of the taste model on the households held out."""
+    from malles_env.alignment.dataset import from_occasions
+    from malles_env.alignment.evaluation import elasticities, fidelity, paired
+    from malles_env.alignment.prediction import predict
+    from malles_env.alignment.rows.logit import ConditionalLogit
+    from malles_env.alignment.rows.shares import LastPurchase, Popularity
 
-    markets = tuple(occasions.markets)
-    sample = Sample(focus=markets, per_focus=1_000_000)
-    report = judge(model, occasions, limit=1_000_000, markets=markets, train=sample)
-    print(f"\n{report.occasions} purchases of households never trained on, histories live (± one standard error):")
-    for name, row in report.rows.items():
-        print(f"  {name:18} hit {row['hit']}   nats {row['nll_purchase']}")
-    for name, value in report.differences.items():
-        if name in ("hit", "nll_purchase"):
-            print(f"  taste model minus conditional logit, {name}: {value.mean:+.4f} ± {value.se:.4f}")
-    for row in report.elasticities:
+    train, validation, test = (from_occasions(occasions.select(split=name)) for name in ("train", "validation", "test"))
+    rows = [row.fit(train, validation, identities=False) for row in (Popularity, LastPurchase, ConditionalLogit)]
+    predictions = {row.name: row.predict(test) for row in rows} | {"taste model": predict(model, test)}
+    print(f"\n{len(test)} purchases of households never trained on, histories live (± one standard error):")
+    scores = {name: fidelity(prediction, test) for name, prediction in predictions.items()}
+    for name, row in scores.items():
+        print(f"  {name:18} hit {row['hit']}   nats {row['nll']}")
+    gains = paired(predictions["taste model"], predictions[ConditionalLogit.name], test)
+    for name in ("hit", "nll"):
+        print(f"  taste model minus conditional logit, {name}: {gains[name].mean:+.4f} ± {gains[name].se:.4f}")
+    for row in elasticities(predictions["taste model"], test, tuple(occasions.markets)):
         print(f"  own-price elasticity of the choice, share-weighted: {row.choice}")
-    return report.rows
+    return scores
 
 
 # 6. A scenario, and 7. a seller ---------------------------------------------------------------------------------------
@@ -370,7 +377,7 @@ def train_seller(path: Path, out: Path, *, steps: int, episodes: int, seed: int)
 
     scenario = load_scenario(str(path))
     trained = train(Run(str(path), "ppo", steps=steps, seed=seed), out)
-    kinds = [f"ppo:{trained.policy}", "cost-plus", "best-response"]
+    kinds = [f"ppo:{trained.policy}", "cost-plus", "best-response", "fixed"]
     played = compare(scenario, {kind: [make_seller(kind, scenario)] for kind in kinds}, episodes=episodes)
     print(f"\n{scenario.sellers[0].title} against cost-plus rivals, {episodes} held-out seeds, ± one standard error:")
     base = summary(played["cost-plus"])["profit"]["mean"]
@@ -386,7 +393,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="the raw file; default: where its package is installed")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--rate", type=float, default=0.1, help="assumed share of shopping weeks with a purchase")
-    parser.add_argument("--steps", type=int, default=100_000, help="steps of PPO")
+    parser.add_argument("--steps", type=int, default=400_000, help="steps of PPO")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--brief", action="store_true", help="a few steps of everything, to see that it runs")
     args = parser.parse_args()
@@ -406,7 +413,7 @@ def main() -> None:
         f"\n{len(occasions):,} occasions: {dict(occasions.occasions['split'].value_counts().sort('split').iter_rows())}"
     )
 
-    model = train_consumers(occasions, args.out / "align", brief=args.brief, seed=args.seed)
+    model = train_consumers(occasions, args.out / "align", panel.origin, brief=args.brief, seed=args.seed)
     judge_consumers(model, occasions)
 
     scenario = make_scenario(panel, tables, args.out / "align" / "model", args.rate)

@@ -136,7 +136,9 @@ def test_utc_times_are_brought_home(sound: Tables) -> None:
 
 def test_an_even_clock_gets_no_shift_and_dates_alone_are_said_to_be_dates() -> None:
     even = synthetic_transactions(seed=5, num_households=150)[0]
-    assert "No shift makes the nights quiet" in _found(even, "clock").advice
+    found = _found(even, "clock")
+    assert found.verdict == "warn"
+    assert "No shift makes the nights quiet" in found.advice
     days = _with(even, pl.col("timestamp").dt.truncate("1d"))
     assert _found(days, "clock").verdict == "skipped"
 
