@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from malles_env.data.readers import read_tables, write_tables
 from malles_env.errors import MissingResource
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "own_data.py"
-MARGARINE = Path("/usr/lib/R/site-library/bayesm/data/margarine.rda")
+MARGARINE = Path(os.environ.get("MALLES_MARGARINE", "/usr/lib/R/site-library/bayesm/data/margarine.rda"))
 _GOODS = ("heinz41", "heinz32", "heinz28", "hunts32")
 HEADER = ",".join(["", "id", *(f"{kind}.{good}" for kind in ("disp", "feat", "price") for good in _GOODS), "choice"])
 CATSUP = f"""{HEADER}
@@ -127,10 +128,10 @@ def test_the_whole_way_on_a_made_up_panel(tmp_path: Path) -> None:
     not MARGARINE.is_file() or importlib.util.find_spec("rdata") is None, reason="needs r-cran-bayesm and rdata"
 )
 def test_the_whole_way_on_margarine(own: ModuleType, tmp_path: Path) -> None:
-    panel = own.read_margarine(None)
+    panel = own.read_margarine(MARGARINE)
     assert panel.price.shape == (4470, 10)
     np.testing.assert_allclose(np.bincount(panel.chosen)[0] / 4470, 0.395, atol=5e-4)
-    done = _run("--panel", "margarine", "--brief", "--out", str(tmp_path))
+    done = _run("--panel", "margarine", "--brief", "--file", str(MARGARINE), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "margarine.yaml: 10 products of 7 sellers" in done.stdout
     assert "of cost-plus" in done.stdout
