@@ -6,16 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction
 from malles_env.errors import InvalidInput
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 PRICE_STEP = 0.1
 """Elasticities compare prices this much above and below the observed one."""
-METRICS = ("hit", "top3", "nll_purchase", "nll", "quantity_error", "quantity_bias")
+CHOICE_METRICS = ("hit", "top3", "nll", "nll_all", "ece")
+QUANTITY_METRICS = ("quantity_nll", "quantity_error", "quantity_exact", "quantity_bias")
+METRICS = (*CHOICE_METRICS, *QUANTITY_METRICS)
+QUANTITY_CLASSES = 8
+"""Units told apart by quantity_nll: 1..7, and 8 or more."""
+BINS = 15
+"""Of the confidence in the likeliest option, for the calibration error."""
+_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -51,68 +58,132 @@ class Elasticity:
     occasions: int
 
 
-def fidelity(prediction: Prediction, data: TasteData) -> dict[str, Estimate]:
-    """Return the metrics of `METRICS`.
+def fidelity(prediction: Prediction, data: TasteData, buyer: BoolArray | None = None) -> dict[str, Estimate]:
+    """Return the metrics of `METRICS`; those of quantities only for a model that predicts them.
 
-    hit, top3 and nll_purchase are for purchases, given that something was bought (the field's hit rate);
-    nll includes the outside option, in the sample's proportion of no-purchase visits; quantity_error is
-    the summed absolute error of the predicted median over summed units; quantity_bias is mean predicted
-    minus mean observed units.
+    hit, top3, nll and ece are for purchases, given that something was bought (the field's hit rate); nll_all includes
+    the outside option, in the sample's proportion of no-purchase visits. ece is the 15-bin calibration error of the
+    likeliest option, its error from resampled households. quantity_nll tells 1..7 and 8 or more units apart,
+    quantity_error is the summed absolute error of the predicted median over summed units, quantity_exact the share of
+    medians that are right, and quantity_bias mean predicted minus mean observed units.
+
+    Args:
+        prediction: What the model says.
+        data: The occasions.
+        buyer: Occasions of households that bought in the market before, [B]: others have no no-purchase visits, so
+            nll_all leaves them out. None takes all.
     """
     rows = np.flatnonzero(data.chosen > 0)
-    place = data.chosen[rows] - 1
-    inside = prediction.inside()[rows]
-    better = (inside > inside[np.arange(len(rows)), place][:, None]).sum(1)
-    every = prediction.log_probability()[np.arange(len(data)), data.chosen]
-    rate = np.exp(np.minimum(prediction.log_rate[rows, place], 4.0))
-    units = data.quantity[rows].astype(float)
     who = data.household[rows]
-    return {
-        "hit": clustered(better < 1, who),
-        "top3": clustered(better < 3, who),
-        "nll_purchase": clustered(-inside[np.arange(len(rows)), place], who),
-        "nll": clustered(-every, data.household),
-        "quantity_error": clustered_ratio(np.abs(1 + poisson.median(rate) - units), units, who),
-        "quantity_bias": clustered(1 + rate - units, who),
-    }
+    values = purchase_values(prediction, data)
+    found = {name: clustered(values[name], who) for name in ("hit", "top3", "nll")}
+    found["nll_all"] = clustered(*visit_values(prediction, data, buyer))
+    found["ece"] = calibration_error(prediction.inside()[rows], data.chosen[rows] - 1, who)
+    if prediction.quantity is not None:
+        found["quantity_nll"] = clustered(values["quantity_nll"], who)
+        units = data.quantity[rows].astype(np.float64)
+        found["quantity_error"] = clustered_ratio(values["quantity_miss"], units, who)
+        found["quantity_exact"] = clustered(values["quantity_miss"] == 0, who)
+        found["quantity_bias"] = clustered(values["quantity_mean"] - units, who)
+    return found
 
 
-def paired(first: Prediction, second: Prediction, data: TasteData) -> dict[str, Estimate]:
-    """Return first minus second on the same occasions: hit and nats given a purchase, nats in all."""
+def purchase_values(prediction: Prediction, data: TasteData) -> dict[str, FloatArray]:
+    """Return hit, top3 and nll of each purchase, and of a model with quantities its nll, miss and mean too."""
     rows = np.flatnonzero(data.chosen > 0)
     place = (np.arange(len(rows)), data.chosen[rows] - 1)
-    gains = {"hit": [], "nll_purchase": [], "nll": []}  # type: dict[str, list[FloatArray]]
-    for prediction in (first, second):
-        inside = prediction.inside()[rows]
-        gains["hit"].append((inside.max(1) <= inside[place]).astype(float))
-        gains["nll_purchase"].append(-inside[place])
-        gains["nll"].append(-prediction.log_probability()[np.arange(len(data)), data.chosen])
-    who = {"hit": data.household[rows], "nll_purchase": data.household[rows], "nll": data.household}
-    return {name: clustered(pair[0] - pair[1], who[name]) for name, pair in gains.items()}
+    inside = prediction.inside()[rows]
+    mine = inside[place][:, None]
+    # Options that tie with the chosen one stand before it half of the time, on average.
+    before = (inside > mine).sum(1)
+    tied = np.isclose(inside, mine, rtol=0.0, atol=1e-12).sum(1)
+    values = {
+        "hit": np.where(before < 1, 1.0 / tied, 0.0),
+        "top3": np.clip((3.0 - before) / tied, 0.0, 1.0),
+        "nll": -inside[place],
+    }
+    if prediction.quantity is not None:
+        log_units, units = prediction.quantity[rows], data.quantity[rows]
+        classes = np.concatenate(
+            [
+                log_units[:, : QUANTITY_CLASSES - 1],
+                np.logaddexp.reduce(log_units[:, QUANTITY_CLASSES - 1 :], 1)[:, None],
+            ],
+            axis=1,
+        )
+        shares = np.exp(log_units)
+        median = 1 + (np.cumsum(shares, axis=1) < 0.5).sum(1)
+        values["quantity_nll"] = -classes[place[0], np.minimum(units, QUANTITY_CLASSES) - 1]
+        values["quantity_miss"] = np.abs(median - units).astype(np.float64)
+        values["quantity_mean"] = shares @ np.arange(1, shares.shape[1] + 1)
+    return values
+
+
+def visit_values(
+    prediction: Prediction, data: TasteData, buyer: BoolArray | None = None
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Return the nats of each visit of a buyer, no purchase being an answer too, and the visit's household."""
+    kept = np.arange(len(data)) if buyer is None else np.flatnonzero(buyer)
+    return -prediction.log_probability()[kept, data.chosen[kept]], data.household[kept]
+
+
+def paired(
+    first: Prediction, second: Prediction, data: TasteData, buyer: BoolArray | None = None
+) -> dict[str, Estimate]:
+    """Return first minus second on the same occasions: hit, nll, nll_all, and quantity_error where both have one."""
+    who = data.household[data.chosen > 0]
+    ours, theirs = purchase_values(first, data), purchase_values(second, data)
+    found = {name: clustered(ours[name] - theirs[name], who) for name in ("hit", "nll")}
+    (mine, shopper), (other, _) = visit_values(first, data, buyer), visit_values(second, data, buyer)
+    found["nll_all"] = clustered(mine - other, shopper)
+    if first.quantity is not None and second.quantity is not None:
+        units = data.quantity[data.chosen > 0].astype(np.float64)
+        found["quantity_error"] = clustered_ratio(ours["quantity_miss"] - theirs["quantity_miss"], units, who)
+    return found
+
+
+def calibration_error(inside: FloatArray, place: NDArray[np.int64], cluster: NDArray[np.int64]) -> Estimate:
+    """Return the top-label calibration error, its standard error by a bootstrap over households with a fixed seed.
+
+    Args:
+        inside: Log choice probabilities [N, J].
+        place: The chosen option, from 0 [N].
+        cluster: Household [N].
+    """
+    if not len(place):
+        return Estimate(float("nan"), float("nan"))
+    confidence = np.exp(inside.max(1))
+    gap = (inside.argmax(1) == place) - confidence
+    groups, code = np.unique(cluster, return_inverse=True)
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    sums = np.zeros((len(groups), BINS))
+    np.add.at(sums, (code, bins), gap)
+    counts = np.bincount(code, minlength=len(groups)).astype(np.float64)
+    weights = np.random.default_rng(0).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), _RESAMPLES)
+    again = np.abs(weights @ sums).sum(1) / np.maximum(weights @ counts, 1.0)
+    return Estimate(float(np.abs(sums.sum(0)).sum() / len(place)), float(again.std(ddof=1)))
 
 
 def elasticities(prediction: Prediction, data: TasteData, markets: tuple[str, ...]) -> list[Elasticity]:
     """Return finite-difference own-price elasticities per market; empty for a model without prices."""
-    if prediction.beta is None or prediction.gamma is None:
+    if prediction.beta is None or prediction.gamma is None or prediction.units is None:
         return []
     choice, units = _responses(prediction, data)
+    beta = np.where(data.mask, prediction.beta, 0.0).sum(1) / data.mask.sum(1)
     rows = []
     for name in markets:
-        if name not in data.markets:
-            continue
-        at = np.flatnonzero(data.market == data.markets.index(name))
-        if not len(at):
-            continue
-        rows.append(
-            Elasticity(
-                market=name,
-                choice=_arc(choice, data, at),
-                units=_arc(units, data, at),
-                beta=float(prediction.beta[at].mean()),
-                gamma=float(prediction.gamma[at].mean()),
-                occasions=len(at),
+        at = np.flatnonzero(data.market == data.markets.index(name)) if name in data.markets else np.zeros(0, int)
+        if len(at):
+            rows.append(
+                Elasticity(
+                    market=name,
+                    choice=_arc(choice, data, at),
+                    units=_arc(units, data, at),
+                    beta=float(beta[at].mean()),
+                    gamma=float(prediction.gamma[at].mean()),
+                    occasions=len(at),
+                )
             )
-        )
     return rows
 
 
@@ -126,6 +197,8 @@ def clustered_ratio(top: FloatArray, bottom: FloatArray, cluster: NDArray[np.int
     """Return sum(top) / sum(bottom) with its clustered, linearised standard error."""
     if not len(top):
         return Estimate(float("nan"), float("nan"))
+    if not np.isfinite(top).all():
+        return Estimate(float(top.sum() / bottom.sum()), float("nan"))
     ratio = float(top.sum() / bottom.sum())
     groups, code = np.unique(cluster, return_inverse=True)
     sums = np.bincount(code, weights=top - ratio * bottom)
@@ -135,21 +208,21 @@ def clustered_ratio(top: FloatArray, bottom: FloatArray, cluster: NDArray[np.int
 
 def _responses(prediction: Prediction, data: TasteData) -> tuple[FloatArray, FloatArray]:
     """Return demand per option at 1 -/+ the step times its own price: given purchase, units [2, B, J]."""
-    beta, gamma, delta = prediction.beta, prediction.gamma, prediction.delta
-    if beta is None or gamma is None or delta is None:
-        raise InvalidInput("prediction: got one without price sensitivities; allowed: beta, gamma and delta given")
+    beta, gamma, mean, delta = prediction.beta, prediction.gamma, prediction.units, prediction.delta
+    if beta is None or gamma is None or mean is None or delta is None:
+        raise InvalidInput("prediction: got one without price sensitivities; allowed: beta, gamma, units, delta given")
     free = prediction.utilities.copy()
     free[:, 0] = 0.0  # the outside option's true utility
-    share = np.exp(Prediction(free, prediction.log_rate).log_probability()[:, 1:])
+    share = np.exp(Prediction(free).log_probability()[:, 1:])
     inside = np.exp(prediction.inside())
-    ratio = np.exp(data.log_price)
+    ratio = np.exp(data.log_price.astype(np.float64))
     choice, units = [], []
     for factor in (1 - PRICE_STEP, 1 + PRICE_STEP):
         deeper = np.maximum(0.0, 1.0 - ratio * factor) - data.discount
-        lift = np.exp(-beta[:, None] * np.log(factor) + gamma[:, None] * deeper)
-        rate = np.exp(np.minimum(prediction.log_rate + delta[:, None] * deeper, 4.0))
+        lift = np.exp(-beta * np.log(factor) + gamma[:, None] * deeper)
+        bought = 1 + (mean - 1) * np.exp(delta[:, None] * deeper)
         choice.append(inside * lift / (1 - inside + inside * lift))
-        units.append(share * lift / (1 - share + share * lift) * (1 + rate))
+        units.append(share * lift / (1 - share + share * lift) * bought)
     return np.where(data.mask, np.stack(choice), 0.0), np.where(data.mask, np.stack(units), 0.0)
 
 

@@ -1,0 +1,114 @@
+"""The rows by name: those of numbers, and those that language models plug in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from malles_env.alignment.dataset import TasteData
+from malles_env.alignment.model import TasteModel
+from malles_env.alignment.prediction import Prediction, predict
+from malles_env.alignment.quantities import QUANTITIES
+from malles_env.alignment.readings import make_readings
+from malles_env.alignment.rows.base import Row
+from malles_env.alignment.rows.boosted import Boosted
+from malles_env.alignment.rows.logit import ConditionalLogit
+from malles_env.alignment.rows.mixed import MixedLogit
+from malles_env.alignment.rows.set_network import SetNetwork
+from malles_env.alignment.rows.shares import LastPurchase, Popularity, TrailingPopularity, Uniform, Urn
+from malles_env.errors import invalid
+
+
+@dataclass(frozen=True)
+class AlwaysOne(Row):
+    """One unit, whatever is bought: a row for quantities alone."""
+
+    name = "always_one"
+    chooses = False
+
+    @classmethod
+    def fit(cls, train: TasteData, validation: TasteData, seed: int = 0, *, identities: bool = True) -> AlwaysOne:
+        """Return the row; nothing is learned."""
+        return cls()
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return even choices and one unit for sure."""
+        inside = np.where(data.mask, 0.0, -np.inf)
+        utilities = np.concatenate([data.log_sampling[:, None].astype(np.float64), inside], axis=1)
+        quantity = np.full((len(data), QUANTITIES), -np.inf)
+        quantity[:, 0] = 0.0
+        return Prediction(utilities, np.ones(data.mask.shape), quantity)
+
+
+NUMBER_ROWS: dict[str, type[Row]] = {
+    kind.name: kind
+    for kind in (
+        Uniform,
+        Popularity,
+        TrailingPopularity,
+        LastPurchase,
+        Urn,
+        ConditionalLogit,
+        MixedLogit,
+        Boosted,
+        SetNetwork,
+        AlwaysOne,
+    )
+}
+"""Rows that are fitted here, in the order of the tables."""
+LANGUAGE_ROWS = ("unaligned", "aligned_embedded", "aligned_frozen", "prompted", "aligned")
+"""Rows of language models, in the order of the tables."""
+ROW_NAMES = (*(name for name in NUMBER_ROWS if name != "always_one"), *LANGUAGE_ROWS, "always_one")
+
+
+class Predictor(Protocol):
+    """Anything that predicts."""
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return what it says about occasions."""
+        ...
+
+
+@dataclass(frozen=True)
+class TasteRow:
+    """A taste model as a row: its backbone reads each text once, at rest, and the readings stay on disk.
+
+    Attributes:
+        model: The model.
+        progress: Called with (markets read, markets in all).
+    """
+
+    model: TasteModel
+    progress: Callable[[int, int], None] | None = None
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return what the taste model says about occasions."""
+        readings = make_readings(self.model.backbone, data.goods, progress=self.progress)
+        return predict(self.model, data, reader=readings)
+
+
+Factory = Callable[[str], Predictor]
+"""Gives the predictor for a split: one trained without what the split holds out."""
+
+
+def chosen_rows(names: str | None, language: dict[str, Factory]) -> list[str]:
+    """Return the rows asked for, in the order of the tables.
+
+    Args:
+        names: Comma-separated names; None or ``all`` means all there are.
+        language: The language models that can be asked.
+
+    Raises:
+        InvalidInput: A name that is no row, or a language model that is not there.
+    """
+    there = [name for name in ROW_NAMES if name in NUMBER_ROWS or name in language]
+    if names is None or names.strip() == "all":
+        return there
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in there:
+            raise invalid("rows", name, f"all, or a comma-separated list of {', '.join(there)}")
+    return [name for name in there if name in wanted]

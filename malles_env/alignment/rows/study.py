@@ -1,0 +1,100 @@
+"""Occasions of the protocol's splits as taste data, with codes of households and products that never move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from malles_env.alignment.dataset import TasteData, from_occasions
+from malles_env.alignment.protocol import Protocol, draw_occasions, protocol, split_rows
+from malles_env.data.occasions import Occasions
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Test occasions.
+
+    Attributes:
+        data: The occasions, purchases and no-purchase visits.
+        buyer: The household had bought in the market before the test: it has no-purchase visits too [B].
+    """
+
+    data: TasteData
+    buyer: NDArray[np.bool_]
+
+
+@dataclass
+class Study:
+    """Occasions, and the protocol they are judged by.
+
+    Attributes:
+        occasions: All of them.
+        rules: The protocol.
+    """
+
+    occasions: Occasions
+    rules: Protocol = field(default_factory=protocol)
+
+    def training(self, split: str) -> tuple[TasteData, TasteData]:
+        """Return training and validation occasions; a cold split's are cold.
+
+        Both hold all purchases and `train_visits` of the no-purchase visits.
+        """
+        rows, rule = split_rows(self.occasions, split, self.rules), self.rules.rule(split)
+        parts = [self._thinned(np.flatnonzero(mask)) for mask in (rows.train, rows.validation)]
+        return (parts[0].cold(), parts[1].cold()) if rule.cold else (parts[0], parts[1])
+
+    def judging(self, split: str, *, limit: int | None = None, seed: int | None = None) -> Judged:
+        """Return test occasions of a split.
+
+        Args:
+            split: One of `SPLITS`.
+            limit: Purchases, at most; None means the protocol's number.
+            seed: Seed of the draw; None means the protocol's.
+        """
+        rule = self.rules.rule(split)
+        allowed = split_rows(self.occasions, split, self.rules).test
+        seed = self.rules.draw_seed if seed is None else seed
+        rows = draw_occasions(self.occasions, allowed, limit or rule.purchases, seed)
+        data = self.data(rows)
+        buyer = self.occasions.occasions["buyer"].to_numpy()[rows].astype(bool)
+        return Judged(data.cold() if rule.cold else data, buyer)
+
+    def data(self, rows: IntArray) -> TasteData:
+        """Return occasions as taste data; households, products and their prices are coded over all occasions."""
+        table = self.occasions.occasions
+        kept = table[rows]
+        shelf = self.occasions.alternatives
+        shelf = shelf.filter(shelf["occasion_id"].is_in(kept["occasion_id"].implode()))
+        data = from_occasions(replace(self.occasions, occasions=kept, alternatives=shelf))
+        names = table["household_id"].unique().sort()
+        code = names.search_sorted(kept["household_id"]).to_numpy().astype(np.int64)
+        return replace(data, household=code, goods=replace(data.goods, log_regular=self._regular()))
+
+    def _regular(self) -> NDArray[np.float32]:
+        """Return the log of each product's regular price when last seen before the test (at all, if only there)."""
+        if not hasattr(self, "_log_regular"):
+            when = self.occasions.occasions.select("occasion_id", "period", late=pl.col("split") == "test")
+            shelf = self.occasions.alternatives.lazy().select("occasion_id", "product_id", "regular_price")
+            seen = shelf.join(when.lazy(), on="occasion_id").group_by("product_id")
+            # The latest before the test wins; among test periods the first.
+            rank = pl.when("late").then(-1000 - pl.col("period")).otherwise(pl.col("period"))
+            last = seen.agg(pl.col("regular_price").get(rank.arg_max())).collect()
+            listed = self.occasions.products.select("product_id").join(
+                last, on="product_id", how="left", maintain_order="left"
+            )
+            self._log_regular = np.log(listed["regular_price"].fill_null(1.0).to_numpy()).astype(np.float32)
+        return self._log_regular
+
+    def _thinned(self, rows: IntArray) -> TasteData:
+        """Return occasions with a share of the no-purchase visits, their utility offset accordingly."""
+        share = self.rules.train_visits
+        bought = self.occasions.occasions["chosen"].to_numpy()[rows] > 0
+        drawn = np.random.default_rng(self.rules.draw_seed).random(len(rows)) < share
+        data = self.data(rows[bought | drawn])
+        return replace(data, log_sampling=data.log_sampling + np.float32(np.log(share)))

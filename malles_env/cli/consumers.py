@@ -1,0 +1,130 @@
+"""`malles consumers evaluate`: every row on every split of the protocol, with errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from malles_env.alignment.rows.comparison import Comparison
+    from malles_env.alignment.rows.registry import Factory
+    from malles_env.data.occasions import Occasions
+
+
+def evaluate_command(
+    model: Annotated[
+        str | None, typer.Option(help="Taste model of the row `aligned`: a shipped name or a folder.")
+    ] = None,
+    rows: Annotated[str, typer.Option(help="Rows, comma-separated, or all.")] = "all",
+    splits: Annotated[str, typer.Option(help="Splits, comma-separated, or all.")] = "all",
+    limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    occasions: Annotated[
+        Path | None, typer.Option(help="Folder of choice occasions; default: the Complete Journey.")
+    ] = None,
+) -> None:
+    """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
+    import torch
+
+    from malles_env.alignment.rows.comparison import as_json, compare
+    from malles_env.alignment.rows.registry import chosen_rows
+    from malles_env.alignment.rows.report import markdown
+    from malles_env.alignment.rows.study import Study
+    from malles_env.alignment.storage import write_json, write_text
+
+    torch.set_num_threads(threads)
+    language = language_rows(model)
+    names, parts = chosen_rows(rows, language), _splits(splits)
+    study = Study(_occasions(occasions))
+    with _telling() as told:
+        found = compare(study, names, parts, language=language, limit=limit, seed=seed, told=told)
+    _show(found)
+    facts = {"model": model or "none", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
+    command = " ".join(["malles", *sys.argv[1:]])
+    if json_file is not None:
+        write_json(json_file, as_json(found) | {"command": command, "facts": facts})
+    if docs_file is not None:
+        write_text(docs_file, markdown(found, study.rules, command, facts))
+    print(json.dumps({"json": str(json_file), "docs": str(docs_file)})) if json_file or docs_file else None
+
+
+def language_rows(model: str | None) -> dict[str, Factory]:
+    """Return the language models that can be asked, by row name."""
+    if model is None:
+        return {}
+    from malles_env.alignment.model import TasteModel
+    from malles_env.alignment.rows.registry import TasteRow
+
+    taste = TasteRow(TasteModel.load(model))
+    return {"aligned": lambda split: taste}
+
+
+def _splits(names: str) -> list[str]:
+    from malles_env.alignment.protocol import SPLITS
+    from malles_env.errors import invalid
+
+    if names.strip() == "all":
+        return list(SPLITS)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in SPLITS:
+            raise invalid("splits", name, f"all, or a comma-separated list of {', '.join(SPLITS)}")
+    return [name for name in SPLITS if name in wanted]
+
+
+def _occasions(folder: Path | None) -> Occasions:
+    if folder is not None:
+        from malles_env.data.occasions import Occasions
+
+        return Occasions.load(folder)
+    from malles_env.data.prepare import prepare_complete_journey
+
+    return prepare_complete_journey()
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str], None]]:
+    """Show what is being done, with the time it takes."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda words: bar.reset(task, description=words, total=None)
+
+
+def _show(found: Comparison) -> None:
+    from rich.console import Console
+
+    from malles_env.alignment.rows.report import choice_cells, paired_cells, quantity_cells
+
+    console = Console()
+    for split, rows in found.scores.items():
+        counts = found.counts[split]
+        title = f"{split}: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers"
+        for cells in (choice_cells(rows), quantity_cells(rows), paired_cells(found.paired[split])):
+            if len(cells) > 1:
+                console.print(_table(cells, title))
+            title = ""
+
+
+def _table(cells: list[list[str]], title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(cells[0]):
+        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+    for row in cells[1:]:
+        table.add_row(*row)
+    return table
