@@ -19,7 +19,7 @@ from malles_env.alignment.prompted.data import PromptData, prompt_data
 from malles_env.alignment.prompted.labels import UNIT_DIGITS
 from malles_env.alignment.prompted.losses import reference_scores
 from malles_env.alignment.prompted.packing import ALL, NONE, PromptBatch, Speller, attention_bias, pad, spell
-from malles_env.alignment.prompted.questions import Question, ask, cyclic
+from malles_env.alignment.prompted.questions import HOUSEHOLDS, Question, ask, cyclic, passes
 from malles_env.alignment.prompted.reference import frozen_copy, reference_body
 from malles_env.errors import invalid
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from malles_env.alignment.dataset import TasteData
     from malles_env.data.occasions import Occasions
 
-TOKENS_PER_PASS = 6144
-"""Padded tokens of one pass: attention weights of longer passes would not fit a small machine's cache."""
-HOUSEHOLDS = 12
-"""Households that share a shelf's tokens, at most."""
 REFERENCES = ("none", "base")
 
 
@@ -227,18 +223,6 @@ class PromptedModel:
 
     def _rows(self, ids: tuple[int, ...]) -> torch.Tensor:
         return functional.embedding(torch.tensor(ids), self.embeddings).float()
-
-
-def passes(questions: Sequence[Question], data: PromptData) -> list[list[Question]]:
-    """Cut questions into passes of about `TOKENS_PER_PASS` padded tokens, like lengths together."""
-    sizes = [len(question.order) * 30 + len(question.rows) * 60 for question in questions]
-    whole: list[list[Question]] = []
-    for at in np.argsort(sizes, kind="stable"):
-        longest = sizes[at]  # ascending, so the newest is the longest
-        if not whole or longest * (len(whole[-1]) + 1) > TOKENS_PER_PASS:
-            whole.append([])
-        whole[-1].append(questions[at])
-    return whole
 
 
 def mean_units(logs: np.ndarray) -> np.ndarray:

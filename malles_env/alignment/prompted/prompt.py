@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from malles_env.alignment.prompted.labels import OPTION_LETTERS, OUTSIDE_LETTER
 from malles_env.alignment.prompted.words import habit_words, known_words
 
 WORDING = 1
@@ -119,7 +120,6 @@ def unit_pieces(line: int, gap: str) -> list[Piece]:
 
 def sample_texts(market: str, lines: tuple[Line, ...], household: Household) -> list[str]:
     """Return texts with all words of a prompt, to learn a tokenizer from."""
-    letters = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
     pieces = [*shelf_pieces(lines, ""), *household_pieces(household, ""), *unit_pieces(0, " ")]
-    named = {-2: " N", **{at: f" {letter}" for at, letter in enumerate(letters)}}
+    named = {-2: " " + OUTSIDE_LETTER, **{at: " " + letter for at, letter in enumerate(OPTION_LETTERS)}}
     return [shelf_header(market), "".join(piece.text or named[piece.label] for piece in pieces)]

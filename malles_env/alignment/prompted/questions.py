@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
 IntArray = NDArray[np.int64]
+TOKENS_PER_PASS = 6144
+"""Padded tokens of one pass: attention weights of longer passes would not fit a small machine's cache."""
+HOUSEHOLDS = 12
+"""Households that share a shelf's tokens, at most."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,18 @@ def cyclic(questions: Iterable[Question], turn: int, turns: int, seed: int) -> l
         base = np.random.default_rng([seed, size]).permutation(size)
         turned.append(question.ordered(np.roll(base, -((turn * size) // turns))))
     return turned
+
+
+def passes(questions: Sequence[Question], data: PromptData) -> list[list[Question]]:
+    """Cut questions into passes of about `TOKENS_PER_PASS` padded tokens, like lengths together."""
+    sizes = [len(question.order) * 30 + len(question.rows) * 60 for question in questions]
+    whole: list[list[Question]] = []
+    for at in np.argsort(sizes, kind="stable"):
+        longest = sizes[at]  # ascending, so the newest is the longest
+        if not whole or longest * (len(whole[-1]) + 1) > TOKENS_PER_PASS:
+            whole.append([])
+        whole[-1].append(questions[at])
+    return whole
 
 
 def draw_shelves(

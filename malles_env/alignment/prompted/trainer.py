@@ -18,9 +18,9 @@ from torch import nn
 from malles_env.alignment.adapters import trainable
 from malles_env.alignment.prompted.data import PromptData
 from malles_env.alignment.prompted.losses import listwise_loss, unit_loss
-from malles_env.alignment.prompted.model import HOUSEHOLDS, PromptedModel, passes
+from malles_env.alignment.prompted.model import PromptedModel
 from malles_env.alignment.prompted.packing import CHOSEN
-from malles_env.alignment.prompted.questions import Question, epoch_of
+from malles_env.alignment.prompted.questions import HOUSEHOLDS, Question, epoch_of, passes
 from malles_env.alignment.runs import Curves, RunStore
 from malles_env.alignment.runs import Progress as Run
 from malles_env.errors import invalid

@@ -11,9 +11,9 @@ import numpy as np
 from malles_env.alignment.backbones import load_backbone
 from malles_env.alignment.card import DATA_LICENCE
 from malles_env.alignment.prompted.data import PromptData, prompt_data
-from malles_env.alignment.prompted.model import HOUSEHOLDS, PromptedModel
+from malles_env.alignment.prompted.model import PromptedModel
 from malles_env.alignment.prompted.prompt import sample_texts
-from malles_env.alignment.prompted.questions import ask, draw_shelves
+from malles_env.alignment.prompted.questions import HOUSEHOLDS, ask, draw_shelves
 from malles_env.alignment.prompted.response import price_response
 from malles_env.alignment.prompted.trainer import PromptConfig, align_prompted
 
