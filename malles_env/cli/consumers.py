@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +53,9 @@ def evaluate_command(
         write_json(json_file, as_json(found) | {"command": command, "facts": facts})
     if docs_file is not None:
         write_text(docs_file, markdown(found, study.rules, command, facts))
-    print(json.dumps({"json": str(json_file), "docs": str(docs_file)})) if json_file or docs_file else None
+    for path in (json_file, docs_file):
+        if path is not None:
+            typer.echo(f"written: {path}")
 
 
 def language_rows(model: str | None) -> dict[str, Factory]:

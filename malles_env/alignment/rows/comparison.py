@@ -15,12 +15,16 @@ from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.rows.base import Row
 from malles_env.alignment.rows.breakdown import by_history, by_shelf, market_average
 from malles_env.alignment.rows.registry import NUMBER_ROWS, Factory, Predictor
+from malles_env.alignment.rows.stability import order_variation
 from malles_env.alignment.rows.store import kept_row, row_path, save_row
 from malles_env.alignment.rows.study import Judged, Study
+from malles_env.alignment.rows.table import purchases
 
 Told = Callable[[str], None]
 REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
+REORDERED = 200
+"""Purchases whose shelves are told again in two other orders, for `order_variation`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Scores:
     """What one row scored on one split.
 
     Attributes:
-        metrics: By name, see `malles_env.alignment.evaluation`.
+        metrics: By name, see `malles_env.alignment.evaluation`; besides, order_variation is the total variation
+            between answers to one shelf told in different orders.
         seconds: Per 1,000 decisions, everything from occasions to answers included.
         history: By history length.
         shelf: By shelf size.
@@ -96,6 +101,9 @@ def compare(
             predictions[name] = predictor.predict(judged.data)
             seconds = 1000 * (time.perf_counter() - started) / len(judged.data)
             found.scores[split][name] = scored(name, predictions[name], judged, seconds)
+            if "hit" in found.scores[split][name].metrics:
+                few = purchases(judged.data, REORDERED)
+                found.scores[split][name].metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
         found.paired[split] = differences(predictions, judged)
     return found
 

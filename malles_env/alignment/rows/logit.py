@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction, log_softmax
 from malles_env.alignment.rows.base import Row, in_chunks
-from malles_env.alignment.rows.fitting import minimize
+from malles_env.alignment.rows.fitting import Scale, minimize
 from malles_env.alignment.rows.incidence import IncidenceLogit
 from malles_env.alignment.rows.shares import option_units, with_odds
 from malles_env.alignment.rows.table import AT, Table, purchases, table, thinned
@@ -90,7 +90,7 @@ def fit_choice(rows: Table) -> FloatArray:
     Args:
         rows: Occasions with a purchase.
     """
-    spread = np.maximum(rows.options.std(0, dtype=np.float64), 1e-6)
+    spread = Scale.of(rows.options).spread
     features = rows.options / spread
     bought = features[rows.picked].mean(0)
     count = len(rows.starts)

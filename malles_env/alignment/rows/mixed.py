@@ -13,6 +13,7 @@ from scipy.stats import qmc
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.rows.base import Row, in_chunks
+from malles_env.alignment.rows.fitting import Scale
 from malles_env.alignment.rows.logit import ConditionalLogit
 from malles_env.alignment.rows.table import AT, Table, purchases, table
 
@@ -73,7 +74,7 @@ def _draws(seed: int) -> FloatArray:
 
 def _fit(rows: Table, start: FloatArray, draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return means [F] and spreads [R] of the coefficients."""
-    scale = np.maximum(rows.options.std(0, dtype=np.float64), 1e-6)
+    scale = Scale.of(rows.options).spread
     features = torch.from_numpy((rows.options / scale).astype(np.float32))
     at = [AT[name] for name in RANDOM]
     normal = torch.from_numpy(draws.astype(np.float32))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from malles_env.alignment.evaluation import Estimate
 from malles_env.alignment.protocol import Protocol
 from malles_env.alignment.rows.comparison import REFERENCE, Comparison, Scores
@@ -19,7 +22,8 @@ _TITLES = {
 _NOTE = (
     "hit, top3, nll and ece are given a purchase; nll_all includes buying nothing, among buyers. nll, nll_all and "
     "quantity_nll are in nats, lower is better. Every ± is one standard error, clustered by household. quantity_error "
-    "is the summed error of the median over summed units, quantity_bias the mean predicted minus the mean bought."
+    "is the summed error of the median over summed units, quantity_bias the mean predicted minus the mean bought. "
+    "orders is the total variation between answers to one shelf told in different orders."
 )
 Cells = list[list[str]]
 
@@ -27,8 +31,11 @@ Cells = list[list[str]]
 def choice_cells(rows: dict[str, Scores]) -> Cells:
     """Return the table of choices, header first."""
     kept = {name: scores for name, scores in rows.items() if "hit" in scores.metrics}
-    body = [[n, *(_cell(s.metrics.get(c)) for c in CHOICE_COLUMNS), f"{s.seconds:.2f}"] for n, s in kept.items()]
-    return [["row", *CHOICE_COLUMNS, "s per 1,000"], *body]
+    body = [
+        [name, *(_cell(scores.metrics.get(c)) for c in CHOICE_COLUMNS), _order(scores), f"{scores.seconds:.2f}"]
+        for name, scores in kept.items()
+    ]
+    return [["row", *CHOICE_COLUMNS, "orders", "s per 1,000"], *body]
 
 
 def quantity_cells(rows: dict[str, Scores]) -> Cells:
@@ -38,6 +45,18 @@ def quantity_cells(rows: dict[str, Scores]) -> Cells:
         ["row", *QUANTITY_COLUMNS],
         *([name, *(_cell(scores.metrics.get(c)) for c in QUANTITY_COLUMNS)] for name, scores in kept.items()),
     ]
+
+
+def elasticity_cells(rows: dict[str, Scores]) -> Cells:
+    """Return own-price elasticities of the rows that have some, over markets, header first."""
+    header = ["row", "markets", "choice: median (5 % to 95 %)", "units: median (5 % to 95 %)", "both negative"]
+    body = []
+    for name, scores in rows.items():
+        if scores.elasticities:
+            choice, units = (np.array([getattr(e, by).mean for e in scores.elasticities]) for by in ("choice", "units"))
+            negative = f"{((choice < 0) & (units < 0)).mean():.0%}"
+            body.append([name, str(len(choice)), _spread(choice), _spread(units), negative])
+    return [header, *body]
 
 
 def paired_cells(pairs: dict[str, dict[str, Estimate]]) -> Cells:
@@ -79,6 +98,8 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
             parts += ["Paired differences on the same occasions:", _table(paired_cells(found.paired[split]))]
         for by, words in (("history", "own earlier purchases in the market"), ("shelf", "options on the shelf")):
             parts += [f"hit / nll by {words}:", _table(group_cells(rows, by))]
+        if len(elastic := elasticity_cells(rows)) > 1:
+            parts += ["Own-price elasticities, each price moved by a tenth up and down:", _table(elastic)]
         parts += ["Averaged over markets, each counting once:", _table(_market_cells(rows))]
     return "\n\n".join(parts) + "\n"
 
@@ -105,6 +126,16 @@ def _table(cells: Cells) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     rule = "|" + " --- |" + " ---: |" * (len(cells[0]) - 1)
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _order(scores: Scores) -> str:
+    value = scores.metrics.get("order_variation")
+    return "-" if value is None else f"{value.mean:.3f}"
+
+
+def _spread(values: NDArray[np.float64]) -> str:
+    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _cell(value: Estimate | None, signed: bool = False) -> str:

@@ -39,6 +39,7 @@ class Study:
 
     occasions: Occasions
     rules: Protocol = field(default_factory=protocol)
+    _listed: TasteData | None = field(default=None, init=False, repr=False)
 
     def training(self, split: str) -> tuple[TasteData, TasteData]:
         """Return training and validation occasions; a cold split's are cold.
@@ -60,36 +61,53 @@ class Study:
         rule = self.rules.rule(split)
         allowed = split_rows(self.occasions, split, self.rules).test
         seed = self.rules.draw_seed if seed is None else seed
-        rows = draw_occasions(self.occasions, allowed, limit or rule.purchases, seed)
+        rows = draw_occasions(self.occasions, allowed, rule.purchases if limit is None else limit, seed)
         data = self.data(rows)
         buyer = self.occasions.occasions["buyer"].to_numpy()[rows].astype(bool)
         return Judged(data.cold() if rule.cold else data, buyer)
 
     def data(self, rows: IntArray) -> TasteData:
-        """Return occasions as taste data; households, products and their prices are coded over all occasions."""
-        table = self.occasions.occasions
-        kept = table[rows]
+        """Return occasions as taste data.
+
+        Households, markets, products and their regular prices are coded over all occasions, so that every part has the
+        same codes and a backbone reads the same texts for all of them.
+        """
+        data, whole = self._plain(rows), self._listing()
+        households = self.occasions.occasions["household_id"]
+        code = households.unique().sort().search_sorted(households[rows]).to_numpy().astype(np.int64)
+        market = np.array([whole.markets.index(name) for name in data.markets])[data.market]
+        prefix = np.array([whole.goods.prefixes.index(text) for text in data.goods.prefixes])[data.prefix]
+        return replace(data, household=code, goods=whole.goods, markets=whole.markets, market=market, prefix=prefix)
+
+    def _plain(self, rows: IntArray) -> TasteData:
+        kept = self.occasions.occasions[rows]
         shelf = self.occasions.alternatives
         shelf = shelf.filter(shelf["occasion_id"].is_in(kept["occasion_id"].implode()))
-        data = from_occasions(replace(self.occasions, occasions=kept, alternatives=shelf))
-        names = table["household_id"].unique().sort()
-        code = names.search_sorted(kept["household_id"]).to_numpy().astype(np.int64)
-        return replace(data, household=code, goods=replace(data.goods, log_regular=self._regular()))
+        return from_occasions(replace(self.occasions, occasions=kept, alternatives=shelf))
+
+    def _listing(self) -> TasteData:
+        """Return one occasion of each market, with the goods of all."""
+        if self._listed is None:
+            _, first = np.unique(self.occasions.occasions["market"].to_numpy(), return_index=True)
+            plain = self._plain(np.sort(first))
+            self._listed = replace(plain, goods=replace(plain.goods, log_regular=self._regular()))
+        return self._listed
 
     def _regular(self) -> NDArray[np.float32]:
         """Return the log of each product's regular price when last seen before the test (at all, if only there)."""
-        if not hasattr(self, "_log_regular"):
-            when = self.occasions.occasions.select("occasion_id", "period", late=pl.col("split") == "test")
-            shelf = self.occasions.alternatives.lazy().select("occasion_id", "product_id", "regular_price")
-            seen = shelf.join(when.lazy(), on="occasion_id").group_by("product_id")
-            # The latest before the test wins; among test periods the first.
-            rank = pl.when("late").then(-1000 - pl.col("period")).otherwise(pl.col("period"))
-            last = seen.agg(pl.col("regular_price").get(rank.arg_max())).collect()
-            listed = self.occasions.products.select("product_id").join(
-                last, on="product_id", how="left", maintain_order="left"
-            )
-            self._log_regular = np.log(listed["regular_price"].fill_null(1.0).to_numpy()).astype(np.float32)
-        return self._log_regular
+        when = self.occasions.occasions.select("occasion_id", "period", late=pl.col("split") == "test")
+        shelf = self.occasions.alternatives.lazy().select("occasion_id", "product_id", "regular_price")
+        # The latest before the test wins; among test periods the first.
+        rank = pl.when("late").then(-1000 - pl.col("period")).otherwise(pl.col("period"))
+        last = (
+            shelf.join(when.lazy(), on="occasion_id", maintain_order="left")
+            .group_by("product_id")
+            .agg(pl.col("regular_price").get(rank.arg_max()))
+            .collect()
+        )
+        products = self.occasions.products.select("product_id")
+        listed = products.join(last, on="product_id", how="left", maintain_order="left")
+        return np.log(listed["regular_price"].fill_null(1.0).to_numpy()).astype(np.float32)
 
     def _thinned(self, rows: IntArray) -> TasteData:
         """Return occasions with a share of the no-purchase visits, their utility offset accordingly."""
