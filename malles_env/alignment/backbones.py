@@ -40,8 +40,9 @@ class Backbone:
         name: ``"embedded"``, ``"smollm2"``, a path or a hub id.
         model: The body (no vocabulary head); called with ids, a 4-D mask and positions.
         encoder: The tokenizer, wrapped.
-        digest: Hash of the weights, part of every cache key made with them.
+        digest: Hash of the weights, part of every cache key made with them; empty while they are being trained.
         owned: True when the weights are saved with the taste model rather than referred to.
+        base: Hash of the weights under an adapter; empty without one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Backbone:
     encoder: TextEncoder
     digest: str
     owned: bool
+    base: str = ""
 
     @property
     def width(self) -> int:
@@ -183,7 +185,8 @@ def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
         tokenizer = Tokenizer.from_file(str(words))
     except Exception as error:  # tokenizers and safetensors raise bare Exceptions
         raise CorruptFile(f"{source}: cannot be loaded as a language model ({error})") from error
-    return Backbone(name, model.eval(), TextEncoder(tokenizer), _directory_digest(source), owned=False)
+    frozen = model.eval().requires_grad_(False)
+    return Backbone(name, frozen, TextEncoder(tokenizer), _directory_digest(source), owned=False)
 
 
 def _directory_digest(source: Path) -> str:
@@ -206,4 +209,5 @@ def _from_hub(name: str, dtype: torch.dtype) -> Backbone:
             f"({type(error).__name__}); check the name, or download it and pass its path"
         ) from error
     commit = str(getattr(model.config, "_commit_hash", "") or "")
-    return Backbone(name, model.eval(), TextEncoder(tokenizer), text_hash(name, commit), owned=False)
+    frozen = model.eval().requires_grad_(False)
+    return Backbone(name, frozen, TextEncoder(tokenizer), text_hash(name, commit), owned=False)

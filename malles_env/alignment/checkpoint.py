@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from malles_env.alignment.adapters import adapted_digest, is_adapted, load_adapter, save_adapter
 from malles_env.alignment.backbones import Backbone, embedded_from, load_backbone
 from malles_env.alignment.card import render_card
-from malles_env.alignment.heads import TasteHeads
+from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.heads import Sizes
 from malles_env.alignment.locate import locate
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.packing import TextEncoder
@@ -47,7 +50,9 @@ def save_model(model: TasteModel, directory: Path) -> str:
             files["model.safetensors"] = _save_module(model.backbone.model, target / "model.safetensors")
             model.backbone.encoder.tokenizer.save(str(target / "tokenizer.json"))
             files["tokenizer.json"] = file_hash(target / "tokenizer.json")
-        config = _config(model, files)
+        elif is_adapted(model.backbone):
+            files.update(save_adapter(model.backbone, target))
+        config = _config(model, files, target)
         write_json(target / "config.json", config)
         write_json(target / "card.json", model.card)
         write_text(target / "README.md", render_card(model.card, config))
@@ -61,7 +66,9 @@ def load_model(name: str | Path) -> TasteModel:
     config = read_json(directory / "config.json")
     _verify(directory, config)
     backbone = _load_backbone(directory, config)
-    heads = TasteHeads(backbone.width, int(config["heads"]["hidden"]), words=bool(config["heads"].get("words")))
+    described = dict(config["heads"])
+    members, lines = int(described.pop("members")), tuple(described.pop("lines"))
+    heads = HeadPair(backbone.width, members, Sizes(**described), lines)
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
     card = read_json(directory / "card.json")
@@ -75,9 +82,10 @@ def _save_module(module: nn.Module, path: Path) -> str:
     return file_hash(path)
 
 
-def _config(model: TasteModel, files: dict[str, str]) -> dict[str, Any]:
+def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[str, Any]:
     backbone = model.backbone
-    described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": backbone.digest}
+    digest = adapted_digest(backbone.base, directory) if is_adapted(backbone) else backbone.digest
+    described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}
     if backbone.owned:
         config: Any = backbone.model.config
         described["llama"] = {key: getattr(config, key) for key in _LLAMA_KEYS}
@@ -85,9 +93,13 @@ def _config(model: TasteModel, files: dict[str, str]) -> dict[str, Any]:
         "format": 1,
         "text_version": TEXT_VERSION,
         "backbone": described,
-        "heads": {"hidden": model.heads.prefix[1].out_features, "words": model.heads.words},
+        "heads": {
+            "members": len(model.heads.warm.members),
+            "lines": list(model.heads.lines),
+            **asdict(model.heads.warm.sizes),
+        },
         "files": files,
-        "weights_hash": _weights_hash(files, backbone.digest),
+        "weights_hash": _weights_hash(files, digest),
     }
 
 
@@ -109,7 +121,8 @@ def _verify(directory: Path, config: dict[str, Any]) -> None:
 def _load_backbone(directory: Path, config: dict[str, Any]) -> Backbone:
     described = config["backbone"]
     if not described["owned"]:
-        return load_backbone(described["name"])
+        base = load_backbone(described["name"])
+        return load_adapter(base, directory) if "adapter_model.safetensors" in config["files"] else base
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""TasteData: choice occasions as the texts and numbers a taste model is trained and judged on."""
+"""TasteData: choice occasions as the words and numbers a taste model is trained and judged on."""
 
 from __future__ import annotations
 
@@ -7,241 +7,264 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from malles_env.alignment.heads import Shelf
-from malles_env.alignment.packing import Request
-from malles_env.alignment.text import Persona, ProductText, option_text, persona_text
+from malles_env.alignment.shelves import Goods, goods_from, listed_words
+from malles_env.alignment.text import market_text
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from malles_env.data.occasions import Occasions
 
 IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-SHARED_FIELDS = ("persona_texts", "option_texts", "markets")
+SHARED_FIELDS = ("goods", "markets")
+HISTORY_LENGTH = 20
+"""Own purchases of a market that are shown one by one; older ones count in the totals."""
+
+_COLD: dict[str, int | None] = {
+    **dict.fromkeys(("share", "long_share", "reference_share")),
+    **dict.fromkeys(("bought", "last", "store_sales", "mean_quantity", "history_total", "known"), 0),
+    **dict.fromkeys(("past_known", "past_ago", "past_quantity", "past_depth"), 0),
+    "past": -1,
+}
+"""What a cold start withholds, and what stands there instead; None stands for even shares."""
 
 
 @dataclass(frozen=True)
 class TasteData:
-    """B choice occasions, shelves padded to J options.
+    """B choice occasions, shelves padded to J options, histories to H purchases (newest first).
 
     Attributes:
-        persona_texts: The distinct persona texts.
-        option_texts: The distinct option texts.
+        goods: The distinct products.
         markets: The market names.
-        persona: Index into `persona_texts` [B].
-        option: Index into `option_texts` [B, J], 0 in the padding.
+        prefix: Index into `goods.prefixes` [B].
         market: Index into `markets` [B].
         household: Integer code of the household, for clustering [B].
+        period: Period of the visit [B].
+        product: Index into `goods`, 0 in the padding [B, J].
         price: Shelf prices in money [B, J].
         regular_price: Regular prices in money [B, J].
-        promotion: Displayed or advertised [B, J].
+        display: Shown on a display [B, J].
+        feature_ad: In the leaflet [B, J].
         bought: Own earlier purchases of the line [B, J].
         last: Own last purchase [B, J].
         share: Windowed mean field [B, J].
-        reference_share: Long-run share [B, J].
+        reference_share: Share over the reference periods, for baselines only [B, J].
+        long_share: Share over all earlier periods [B, J].
+        store_sales: Recent purchases in the visit's store [B, J].
+        mean_quantity: Packages per earlier purchase of anybody, 0 where there was none [B, J].
+        brand_elsewhere: Own earlier purchases of the brand in other categories [B, J].
+        brand_share: The brand's share of everybody's earlier purchases there [B, J].
         mask: True where an option exists [B, J].
         chosen: 0 for nothing, else the 1-based place on the shelf [B].
         quantity: Units bought, 0 with `chosen` 0 [B].
         log_sampling: Utility of the outside option in the sample [B].
         history_total: Own earlier purchases in the market [B].
         weeks_seen: Own earlier shopping weeks [B].
+        elsewhere: Own earlier purchases in other categories [B].
+        elsewhere_private: Those of store brands [B].
+        elsewhere_deal: Those below the regular price [B].
+        known: False where sales and histories of the category are withheld (a cold start) [B].
+        past: Own last purchases, index into `goods`, -1 where padded or not listed [B, H].
+        past_known: True where there was a purchase [B, H].
+        past_ago: Periods since [B, H].
+        past_quantity: Packages [B, H].
+        past_depth: Discount depth paid [B, H].
     """
 
-    persona_texts: tuple[str, ...]
-    option_texts: tuple[str, ...]
+    goods: Goods
     markets: tuple[str, ...]
-    persona: IntArray
-    option: IntArray
+    prefix: IntArray
     market: IntArray
     household: IntArray
+    period: IntArray
+    product: IntArray
     price: FloatArray
     regular_price: FloatArray
-    promotion: BoolArray
+    display: BoolArray
+    feature_ad: BoolArray
     bought: IntArray
     last: BoolArray
     share: FloatArray
     reference_share: FloatArray
+    long_share: FloatArray
+    store_sales: FloatArray
+    mean_quantity: FloatArray
+    brand_elsewhere: FloatArray
+    brand_share: FloatArray
     mask: BoolArray
     chosen: IntArray
     quantity: IntArray
     log_sampling: FloatArray
     history_total: IntArray
     weeks_seen: IntArray
+    elsewhere: FloatArray
+    elsewhere_private: FloatArray
+    elsewhere_deal: FloatArray
+    known: BoolArray
+    past: IntArray
+    past_known: BoolArray
+    past_ago: FloatArray
+    past_quantity: FloatArray
+    past_depth: FloatArray
 
     def __len__(self) -> int:
         """Number of occasions."""
         return len(self.chosen)
 
     def take(self, index: NDArray[Any]) -> TasteData:
-        """Return the occasions at `index` (integers or a boolean mask), texts shared."""
+        """Return the occasions at `index` (integers or a boolean mask), products shared."""
         rows = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in SHARED_FIELDS}
         return replace(self, **rows)
+
+    def cold(self, index: NDArray[Any] | None = None) -> TasteData:
+        """Return the same occasions without sales and own history of the category: a category never seen before.
+
+        Prices, promotions, products and what the household bought in other categories stay.
+
+        Args:
+            index: Occasions to be made cold (integers or a boolean mask); None means all.
+        """
+        rows: Any = slice(None) if index is None else index
+        even = self.mask / self.mask.sum(1, keepdims=True)
+        changed = {}
+        for name, value in _COLD.items():
+            whole = getattr(self, name).copy()
+            whole[rows] = even[rows] if value is None else value
+            changed[name] = whole
+        return replace(self, **changed)
+
+    @property
+    def promotion(self) -> BoolArray:
+        """Displayed or advertised [B, J]."""
+        return self.display | self.feature_ad
 
     @property
     def log_price(self) -> FloatArray:
         """log(p / r) [B, J], 0 in the padding."""
-        ratio = np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
-        return np.log(ratio)
+        return np.log(self._ratio())
 
     @property
     def discount(self) -> FloatArray:
         """Discount depth max(0, 1 - p/r) [B, J], 0 in the padding."""
-        ratio = np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
-        return np.maximum(0.0, 1.0 - ratio)
+        return np.maximum(0.0, 1.0 - self._ratio())
 
-    def promotion_support(self) -> float:
-        """Return how much more often a product is promoted per unit of discount depth (least squares)."""
-        depth, shown = self.discount[self.mask], self.promotion[self.mask].astype(float)
-        spread = float(depth.var())
-        return max(0.0, float(np.cov(depth, shown)[0, 1]) / spread) if spread > 0 else 0.0
+    def _ratio(self) -> FloatArray:
+        return np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
 
-    def shelf(self) -> Shelf:
-        """Return the numbers of all occasions as tensors; take a small part first."""
-        numbers = {
-            "log_price": self.log_price,
-            "discount": self.discount,
-            "promotion": self.promotion,
-            "share": self.share,
-            "reference_share": self.reference_share,
-            "last": self.last,
-            "outside": self.log_sampling,
-        }
-        tensors = {name: torch.as_tensor(array, dtype=torch.float32) for name, array in numbers.items()}
-        return Shelf(**tensors, mask=torch.as_tensor(self.mask))
+    def support(self) -> tuple[float, float]:
+        """Return how much more often a product is displayed, and advertised, per unit of discount depth.
 
-    def requests(self) -> tuple[list[Request], torch.Tensor, torch.Tensor]:
-        """Return what the backbone must read for these occasions, each distinct pair once.
-
-        Returns:
-            The requests (one per distinct persona text), the request of each occasion [B] and the place of
-            each option in the concatenated option states [B, J] (0 in the padding).
+        Both are slopes of a least-squares line over all alternatives, at least 0.
         """
-        personas, persona_at = np.unique(self.persona, return_inverse=True)
-        width = len(self.option_texts)
-        keys = np.where(self.mask, persona_at[:, None] * width + self.option, -1)
-        pairs, place = np.unique(keys, return_inverse=True)
-        place = place.reshape(keys.shape)
-        if len(pairs) and pairs[0] < 0:
-            pairs, place = pairs[1:], np.maximum(place - 1, 0)
-        owner, option = np.divmod(pairs, width)
-        cuts = np.searchsorted(owner, np.arange(1, len(personas)))
-        shelves = np.split(option, cuts)
-        requests = [
-            Request(self.persona_texts[persona], tuple(self.option_texts[at] for at in shelf))
-            for persona, shelf in zip(personas, shelves, strict=True)
-        ]
-        return requests, torch.from_numpy(persona_at), torch.from_numpy(place)
+        depth = self.discount[self.mask].astype(np.float64)
+        spread = float(depth.var())
+        flags = (self.display[self.mask], self.feature_ad[self.mask])
+        first, second = (float(((depth - depth.mean()) * flag).mean()) / max(spread, 1e-12) for flag in flags)
+        return max(0.0, first), max(0.0, second)
 
 
 def batches(data: TasteData, *, size: int, chunk: int, seed: int, epoch: int) -> Iterator[IntArray]:
     """Yield the row indices of an epoch's batches; the order is a function of seed and epoch alone.
 
-    Occasions that share a persona text travel in chunks, so that the backbone reads their common options
-    once; chunks are shuffled over all markets.
+    With `chunk` above 1 occasions of one market travel in chunks, so that a live backbone reads few texts per batch;
+    chunks are shuffled over all markets.
 
     Args:
         data: The occasions.
         size: Occasions per batch.
-        chunk: Most occasions of one persona text kept together.
+        chunk: Most occasions of one market kept together.
         seed: Seed of the shuffle.
         epoch: Number of the epoch, from 0.
     """
     rng = np.random.default_rng([seed, epoch])
-    shuffled = rng.permutation(len(data))
-    order = shuffled[np.argsort(data.persona[shuffled], kind="stable")]
-    starts = np.flatnonzero(np.diff(data.persona[order], prepend=-1))
-    chunks = [
-        part for group in np.split(order, starts[1:]) for part in np.split(group, np.arange(chunk, len(group), chunk))
-    ]
-    batch: list[IntArray] = []
-    held = 0
-    for at in rng.permutation(len(chunks)):
-        batch.append(chunks[at])
-        held += len(chunks[at])
-        if held >= size:
-            yield np.concatenate(batch)
-            batch, held = [], 0
-    if batch:
-        yield np.concatenate(batch)
+    order = rng.permutation(len(data))
+    if chunk > 1:
+        grouped = order[np.argsort(data.prefix[order], kind="stable")]
+        starts = np.flatnonzero(np.diff(data.prefix[grouped], prepend=-1))
+        parts = [p for group in np.split(grouped, starts[1:]) for p in np.split(group, range(chunk, len(group), chunk))]
+        order = np.concatenate([parts[at] for at in rng.permutation(len(parts))])
+    yield from np.split(order, range(size, len(order), size))
 
 
-def from_occasions(occasions: Occasions) -> TasteData:
-    """Turn choice occasions into texts and padded arrays."""
+def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> TasteData:
+    """Turn choice occasions into texts and padded arrays.
+
+    Args:
+        occasions: The occasions.
+        history: Own purchases shown one by one.
+    """
     table = occasions.occasions
     if table.height == 0:
         raise InvalidInput("occasions: got none; allowed: at least one (loosen the selection)")
-    arrays = occasions.arrays()
-    persona_texts, persona = _personas(table)
-    option_texts, option = _options(occasions, arrays["mask"])
+    arrays, past = occasions.arrays(), occasions.sequences(history)
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
     _, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
+    goods, prefix_of_market = _goods(occasions, markets, arrays)
+    mask = arrays["mask"]
+
+    def number(name: str) -> FloatArray:
+        return arrays[name].astype(np.float32)
+
+    def count(name: str) -> IntArray:
+        return arrays[name].astype(np.int64)
+
+    def flag(name: str) -> BoolArray:
+        return arrays[name].astype(bool)
+
     return TasteData(
-        persona_texts=persona_texts,
-        option_texts=option_texts,
+        goods=goods,
         markets=tuple(str(name) for name in markets),
-        persona=persona,
-        option=option,
+        prefix=prefix_of_market[market],
         market=market.astype(np.int64),
         household=household.astype(np.int64),
-        price=arrays["price"].astype(np.float64),
-        regular_price=arrays["regular_price"].astype(np.float64),
-        promotion=arrays["promotion"].astype(bool),
-        bought=arrays["bought"].astype(np.int64),
-        last=arrays["last"].astype(bool),
-        share=arrays["share"].astype(np.float64),
-        reference_share=arrays["reference_share"].astype(np.float64),
-        mask=arrays["mask"].astype(bool),
-        chosen=arrays["chosen"].astype(np.int64),
-        quantity=arrays["quantity"].astype(np.int64),
-        log_sampling=arrays["log_sampling"].astype(np.float64),
-        history_total=table["history_total"].to_numpy().astype(np.int64),
-        weeks_seen=table["weeks_seen"].to_numpy().astype(np.int64),
+        period=table["period"].to_numpy().astype(np.int64),
+        product=np.where(mask, arrays["product"], 0),
+        price=np.where(mask, arrays["price"], 1.0).astype(np.float32),
+        regular_price=np.where(mask, arrays["regular_price"], 1.0).astype(np.float32),
+        display=flag("display"),
+        feature_ad=flag("feature_ad"),
+        bought=count("bought"),
+        last=flag("last"),
+        share=number("share"),
+        reference_share=number("reference_share"),
+        long_share=number("long_share"),
+        store_sales=number("store_sales"),
+        mean_quantity=number("mean_quantity"),
+        brand_elsewhere=number("brand_elsewhere"),
+        brand_share=number("brand_share"),
+        mask=flag("mask"),
+        chosen=count("chosen"),
+        quantity=count("quantity"),
+        log_sampling=number("log_sampling"),
+        history_total=count("history_total"),
+        weeks_seen=count("weeks_seen"),
+        elsewhere=number("elsewhere"),
+        elsewhere_private=number("elsewhere_private"),
+        elsewhere_deal=number("elsewhere_deal"),
+        known=np.ones(len(table), dtype=bool),
+        past=past["product"].astype(np.int64),
+        past_known=past["known"],
+        past_ago=past["ago"].astype(np.float32),
+        past_quantity=past["quantity"].astype(np.float32),
+        past_depth=past["depth"].astype(np.float32),
     )
 
 
-def product_words(row: dict[str, Any]) -> ProductText:
-    """Return the product text of a row of `Occasions.products`."""
-    return ProductText(
-        brand=str(row["brand"]),
-        private_label=bool(row["private_label"]),
-        size_value=float(row["size_value"] or 0.0),
-        size_unit=str(row["size_unit"] or ""),
-    )
-
-
-def _personas(table: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
-    names = ["market", "category", "history_total", "weeks_seen"]
-    unique = table.select(names).unique(maintain_order=True)
-    texts = [persona_text(Persona(*row)) for row in unique.iter_rows()]
-    return _distinct(texts, unique, table.select(names))
-
-
-def _options(occasions: Occasions, mask: BoolArray) -> tuple[tuple[str, ...], IntArray]:
-    products = {row["product_id"]: product_words(row) for row in occasions.products.iter_rows(named=True)}
-    totals = occasions.occasions.select("occasion_id", "history_total")
-    pairs = occasions.alternatives.select("occasion_id", "position", "product_id", "bought")
-    pairs = pairs.join(totals, on="occasion_id", how="left").sort("occasion_id", "position")
-    names = ["product_id", "bought", "history_total"]
-    unique = pairs.select(names).unique(maintain_order=True)
-    texts = [option_text(products[product], bought, total) for product, bought, total in unique.iter_rows()]
-    distinct, flat = _distinct(texts, unique, pairs.select(names))
-    option = np.zeros(mask.shape, dtype=np.int64)
-    option[mask.astype(bool)] = flat
-    return distinct, option
-
-
-def _distinct(texts: list[str], unique: pl.DataFrame, rows: pl.DataFrame) -> tuple[tuple[str, ...], IntArray]:
-    """Return distinct texts and, for each of `rows`, the index of its text."""
-    import polars as pl
-
-    distinct = tuple(dict.fromkeys(texts))
-    place = {text: at for at, text in enumerate(distinct)}
-    coded = unique.with_columns(pl.Series("text", [place[text] for text in texts], dtype=pl.Int64))
-    joined = rows.join(coded, on=unique.columns, how="left", maintain_order="left")
-    return distinct, joined["text"].to_numpy().astype(np.int64)
+def _goods(occasions: Occasions, markets: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> tuple[Goods, IntArray]:
+    """Return the goods in the order of `Occasions.products`, and each market's prefix."""
+    products = occasions.products
+    # All markets of the product list, so that every part of a data set has the same goods.
+    listed = products.select("market", "category").unique(maintain_order=True)
+    text_of = {str(name): market_text(str(name), str(wider)) for name, wider in listed.iter_rows()}
+    prefixes = tuple(dict.fromkeys(text_of.values()))
+    place = {text: at for at, text in enumerate(prefixes)}
+    prefix = np.array([place[text_of[name]] for name in products["market"]])
+    of_market = np.array([place[text_of[str(name)]] for name in markets])
+    regular = np.ones(len(products))
+    mask = arrays["mask"]
+    regular[arrays["product"][mask]] = arrays["regular_price"][mask]
+    names = products["product_id"].to_list()
+    return goods_from(prefixes, prefix, listed_words(products), regular, names), of_market

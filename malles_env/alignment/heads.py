@@ -1,202 +1,289 @@
-"""Taste heads: from a backbone's hidden states to coefficients with the right signs, and their utility.
+"""Taste heads: from readings and facts to coefficients with the right signs, and their utility.
 
 Training utility of option j on a shelf, ``r`` the regular price and ``d = max(0, 1 - p/r)``:
 
-    u_j = alpha_j + propensity - beta log(p_j/r_j) + gamma d_j + phi promotion_j
-          + pi_j log(reference_share_j) + rho (share_j - reference_share_j) + lambda 1[last = j]
+    u_j = alpha_j + propensity - beta_j log(p_j/r_j) + gamma d_j + display_j phi + feature_j psi
+          + rho (share_j - long_share_j) + lambda 1[last = j]
     u_0 = log of the rate at which no-purchase visits were sampled (0 at use)
 
-With all head weights at zero only the biases remain: plain conditional logit.
+alpha is a linear form in the facts (a plain conditional logit) plus what the readings, the history and the rest of
+the assortment add. With these additions at zero and the sensitivities constant, it *is* conditional logit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from malles_env.alignment.facts import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
+from malles_env.alignment.history import HistoryEncoder, Past
+from malles_env.alignment.layers import LineEffects, Outputs, Standardize, inverse_softplus
+from malles_env.alignment.quantities import QUANTITIES, tilt
+
 RHO_BOUND = 1.9
 """abs(rho) stays below 2, where a single segment has one mean-field equilibrium."""
-SHARE_FLOOR = 1e-3
-"""Added to a reference share before its log: a line nobody bought yet is rare, not impossible."""
-PREFIX_OUTPUTS = ("propensity", "beta", "gamma", "rho", "lambda_", "delta")
-OPTION_OUTPUTS = ("alpha", "popularity", "kappa")
-_PREFIX_START = {"propensity": 0.0, "beta": 1.8, "gamma": 0.5, "rho": 0.3, "lambda_": 0.7, "delta": 0.4}
+_PREFIX_START = {
+    "propensity": 0.0,
+    "beta": 1.8,
+    "gamma": 0.5,
+    "display": 0.4,
+    "feature": 0.3,
+    "rho": 0.5,
+    "lambda_": 0.3,
+    "delta": 0.4,
+}
 _GAIN = {"beta": 4.0, "gamma": 2.0, "rho": 2.0, "lambda_": 2.0, "delta": 2.0}
 """Outputs the loss is flat in move faster, so that personas and markets come to differ in them."""
-_OPTION_START = {"alpha": 0.0, "popularity": 0.8, "kappa": -0.9}
+_POSITIVE = ("beta", "gamma", "delta")
+PREFIX_OUTPUTS = tuple(_PREFIX_START)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the heads.
+
+    Attributes:
+        text: Of a projected reading.
+        hidden: Of the inner layers.
+        dropout: Share of inner units dropped in training.
+    """
+
+    text: int = 32
+    hidden: int = 64
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)
 class PrefixTastes:
-    """What the persona alone decides, each [...]."""
+    """What the household alone decides, each [B]."""
 
     propensity: torch.Tensor
     beta: torch.Tensor
     gamma: torch.Tensor
+    display: torch.Tensor
+    feature: torch.Tensor
     rho: torch.Tensor
     lambda_: torch.Tensor
     delta: torch.Tensor
 
-    def take(self, index: torch.Tensor) -> PrefixTastes:
-        """Return the entries at `index`."""
-        return PrefixTastes(**{name: getattr(self, name)[index] for name in PREFIX_OUTPUTS})
-
 
 @dataclass(frozen=True)
 class OptionTastes:
-    """What persona and product decide together, each [...]."""
+    """What household and product decide together.
+
+    Attributes:
+        alpha: [B, J].
+        beta: [B, J], above 0.
+        units: Log odds of 1..Q units, given a purchase at the regular price [B, J, Q], or [B, 1, Q] where
+            `Inputs.units_of` names one option.
+    """
 
     alpha: torch.Tensor
-    popularity: torch.Tensor
-    kappa: torch.Tensor
-
-    def take(self, index: torch.Tensor) -> OptionTastes:
-        """Return the entries at `index`."""
-        return OptionTastes(**{name: getattr(self, name)[index] for name in OPTION_OUTPUTS})
+    beta: torch.Tensor
+    units: torch.Tensor
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The numbers of B shelves of J options; text never sees them. All [B, J] but the last.
+class Inputs:
+    """What the heads read, B occasions with J options and H past purchases.
+
+    Attributes:
+        market: Readings of the prefixes [M, width].
+        product: Readings of the products [P, width].
+        prefix_at: Row of `market` [B].
+        product_at: Row of `product` [B, J].
+        line_at: Code of the line, 0 where it is not known [B, J].
+        option: Facts of the options [B, J, F].
+        flags: 1 where displayed, and where advertised [B, J, 2]: promotions mean more to some than to others.
+        shelf: Facts of the household [B, G].
+        quantity: Facts for units [B, J, K].
+        past: The purchase history.
+        mask: True where an option exists [B, J].
+        known: False where sales and history of the category are withheld [B].
+        units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
+    """
+
+    market: torch.Tensor
+    product: torch.Tensor
+    prefix_at: torch.Tensor
+    product_at: torch.Tensor
+    line_at: torch.Tensor
+    option: torch.Tensor
+    flags: torch.Tensor
+    shelf: torch.Tensor
+    quantity: torch.Tensor
+    past: Past
+    mask: torch.Tensor
+    known: torch.Tensor
+    units_of: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a market changes from period to period; text never sees it. All [B, J] but the last.
 
     Attributes:
         log_price: log(p/r).
         discount: max(0, 1 - p/r).
-        promotion: 1 where displayed or advertised.
-        share: Windowed mean field.
-        reference_share: Long-run share.
+        display: 1 where displayed.
+        feature: 1 where advertised.
+        deviation: Windowed mean field less the long-run share.
         last: 1 where it was the household's last purchase.
-        mask: True where an option exists.
         outside: Utility of buying nothing [B].
     """
 
     log_price: torch.Tensor
     discount: torch.Tensor
-    promotion: torch.Tensor
-    share: torch.Tensor
-    reference_share: torch.Tensor
+    display: torch.Tensor
+    feature: torch.Tensor
+    deviation: torch.Tensor
     last: torch.Tensor
-    mask: torch.Tensor
     outside: torch.Tensor
 
 
 class TasteHeads(nn.Module):
-    """Two small read-outs, one of the persona's end, one of each option's end.
+    """Read-outs of a household before a shelf.
 
-    `support` tells how much display and advertising usually come with a discount (promotion per unit of
-    depth, measured in training data). A market's sellers set prices only, so a discount there brings its
-    usual support: `discount_worth` adds it to gamma.
+    `support` tells how much display and advertising usually come with a discount (flags per unit of depth, measured
+    in training data). A market's sellers set prices only, so a discount there brings its usual support:
+    `discount_worth` adds it to gamma.
 
     Args:
         width: Size of the backbone's hidden states.
-        hidden: Width of each read-out's inner layer.
-        words: True when the mean embedding of the persona's words stands beside its state at the end: a tiny
-            backbone's last state keeps little of which market it is about.
+        sizes: Widths of the layers.
+        lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
     """
 
     support: torch.Tensor
 
-    def __init__(self, width: int, hidden: int = 64, *, words: bool = False) -> None:
-        """Start at sensible constants: the weights of the last layers are zero."""
+    def __init__(self, width: int, sizes: Sizes | None = None, lines: int = 0) -> None:
+        """Start at a conditional logit with sensible constants: last layers' weights are zero."""
         super().__init__()
-        self.words = words
-        self.prefix = _read_out(
-            2 * width if words else width, hidden, list(_PREFIX_START.values()), ("beta", "gamma", "delta")
-        )
-        self.option = _read_out(width, hidden, list(_OPTION_START.values()), ("popularity",))
-        self.promotion = nn.Parameter(torch.tensor(0.4))
-        self.register_buffer("support", torch.tensor(0.0))
+        self.sizes = sizes or Sizes()
+        text, hidden = self.sizes.text, self.sizes.hidden
+        self.market = nn.Sequential(Standardize(width), nn.Linear(width, text))
+        self.product = nn.Sequential(Standardize(width), nn.Linear(width, text))
+        self.line = LineEffects(lines, text) if lines else None
+        self.history = HistoryEncoder(text)
+        self.option_facts, self.shelf_facts = Standardize(len(OPTION_FACTS)), Standardize(len(SHELF_FACTS))
+        self.quantity_facts = Standardize(len(QUANTITY_FACTS))
+        facts = len(OPTION_FACTS) + HistoryEncoder.OUTPUTS
+        self.linear = nn.Linear(facts, 1, bias=False)
+        self.shelf_linear = nn.Linear(len(SHELF_FACTS), 1, bias=False)
+        # What is alike for all options of a shelf is mapped once per shelf and added.
+        self.first, self.first_shelf = nn.Linear(facts + 2 + text, hidden), nn.Linear(len(SHELF_FACTS) + text, hidden)
+        self.deeper = nn.Linear(hidden, hidden)
+        self.second, self.second_shelf = nn.Linear(hidden, hidden), nn.Linear(2 * hidden, hidden)
+        self.third = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(self.sizes.dropout)
+        self.option_out = Outputs(hidden, {"alpha": 0.0, "beta": 0.0})
+        self.prefix_in = nn.Sequential(nn.Linear(2 * hidden + text + len(SHELF_FACTS), hidden), nn.SiLU())
+        start = {n: inverse_softplus(v) if n in _POSITIVE else v for n, v in _PREFIX_START.items()}
+        self.prefix_out = Outputs(hidden, start, _GAIN)
+        self.units_in = nn.Linear(hidden + len(QUANTITY_FACTS) + len(SHELF_FACTS), hidden)
+        self.units_out = nn.Linear(hidden, QUANTITIES)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.shelf_linear.weight)
+        nn.init.zeros_(self.units_out.weight)
+        self.register_buffer("support", torch.zeros(2))
 
-    def prefix_tastes(self, states: torch.Tensor) -> PrefixTastes:
-        """Read persona ends [..., width]; beta, gamma, delta are positive, |rho| < 1.9."""
-        propensity, beta, gamma, rho, lambda_, delta = self.prefix(states).unbind(-1)
-        positive = functional.softplus
+    def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
+        """Read the tastes of B households before their shelves."""
+        product, market = self.product(inputs.product), self.market(inputs.market)[inputs.prefix_at]
+        option_text = product[inputs.product_at]
+        told = self.history(inputs.past, product, option_text, inputs.mask)
+        if self.line is not None:
+            option_text = option_text + self.line(inputs.line_at)
+        numbers = torch.cat([self.option_facts(inputs.option), told], dim=-1)
+        shelf = self.shelf_facts(inputs.shelf)
+        seen = torch.cat([numbers, inputs.flags, option_text], dim=-1)
+        inner, pooled = self._shared(seen, torch.cat([shelf, market], dim=-1), inputs.mask)
+        alpha, lean = self.option_out(inner).unbind(-1)
+        alpha = alpha + self.linear(numbers).squeeze(-1)
+        prefix = self._prefix(pooled, market, shelf)
+        beta = functional.softplus(prefix.beta[:, None] + lean)
+        return prefix, OptionTastes(alpha, beta, self._units(inner, shelf, inputs))
+
+    def _shared(
+        self, options: torch.Tensor, shelf: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each option's inner state [B, J, hidden] and the shelf's, two ways pooled [B, 2 hidden]."""
+        first = functional.silu(self.first(options) + self.first_shelf(shelf)[:, None])
+        first = functional.silu(self.deeper(first))
+        there = mask[:, :, None]
+        mean = (first * there).sum(1) / there.sum(1).clamp(min=1)
+        most = first.masked_fill(~there, -10.0).amax(1)
+        pooled = torch.cat([mean, most], dim=-1)
+        inner = self.dropout(functional.silu(self.second(first) + self.second_shelf(pooled)[:, None]))
+        return first + functional.silu(self.third(inner)), pooled
+
+    def _units(self, inner: torch.Tensor, shelf: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+        """Return log odds of 1..Q units of every option, or of the one that is asked for."""
+        quantity = self.quantity_facts(inputs.quantity)
+        if inputs.units_of is not None:
+            rows = torch.arange(len(inner), device=inner.device)
+            inner, quantity = inner[rows, inputs.units_of][:, None], quantity[rows, inputs.units_of][:, None]
+        wide = shelf[:, None].expand(-1, inner.shape[1], -1)
+        return self.units_out(functional.silu(self.units_in(torch.cat([inner, quantity, wide], dim=-1))))
+
+    def _prefix(self, pooled: torch.Tensor, market: torch.Tensor, shelf: torch.Tensor) -> PrefixTastes:
+        """Return the household's tastes; beta is still without the products' part and the softplus."""
+        raw = self.prefix_out(self.prefix_in(torch.cat([pooled, market, shelf], dim=-1)))
+        propensity, beta, gamma, display, feature, rho, lambda_, delta = raw.unbind(-1)
         bounded = RHO_BOUND * torch.tanh(rho / RHO_BOUND)
-        return PrefixTastes(propensity, positive(beta), positive(gamma), bounded, lambda_, positive(delta))
-
-    def option_tastes(self, states: torch.Tensor) -> OptionTastes:
-        """Read option ends [..., width]; popularity is positive, kappa at most 4 (about 55 units)."""
-        alpha, popularity, kappa = self.option(states).unbind(-1)
-        return OptionTastes(alpha, functional.softplus(popularity), kappa.clamp(max=4.0))
+        propensity = propensity + self.shelf_linear(shelf).squeeze(-1)
+        positive = functional.softplus
+        return PrefixTastes(propensity, beta, positive(gamma), display, feature, bounded, lambda_, positive(delta))
 
     def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
-        """Return gamma plus the worth of the display and advertising that usually come with a discount."""
-        return prefix.gamma + self.promotion.clamp(min=0.0) * self.support
+        """Return gamma plus the worth of the display and advertising that usually come with a discount [B]."""
+        shown, advertised = self.support
+        return prefix.gamma + prefix.display.clamp(min=0.0) * shown + prefix.feature.clamp(min=0.0) * advertised
 
-    def calibrate(self, prefix_states: torch.Tensor, option_states: torch.Tensor) -> None:
-        """Store mean and spread of frozen readings, so that every dimension counts alike."""
-        for read_out, states in ((self.prefix, prefix_states), (self.option, option_states)):
-            standardize = read_out[0]
-            if isinstance(standardize, _Standardize):
-                standardize.fit(states)
-
-    def utilities(self, prefix: PrefixTastes, option: OptionTastes, shelf: Shelf) -> torch.Tensor:
-        """Return training utilities [B, J + 1], the outside option first, -inf where no option is.
-
-        Args:
-            prefix: Tastes of each shelf's persona [B].
-            option: Tastes of each option [B, J].
-            shelf: The numbers of the shelf.
-        """
-        inside = (
-            option.alpha
-            + prefix.propensity[:, None]
-            - prefix.beta[:, None] * shelf.log_price
-            + prefix.gamma[:, None] * shelf.discount
-            + self.promotion * shelf.promotion
-            + option.popularity * torch.log(shelf.reference_share + SHARE_FLOOR)
-            + prefix.rho[:, None] * (shelf.share - shelf.reference_share)
-            + prefix.lambda_[:, None] * shelf.last
+    def calibrate(self, inputs: Inputs) -> None:
+        """Store mean and spread of the readings and facts of some occasions, so that every dimension counts alike."""
+        there = inputs.mask
+        parts = (
+            (self.market[0], inputs.market),
+            (self.product[0], inputs.product),
+            (self.option_facts, inputs.option[there]),
+            (self.quantity_facts, inputs.quantity[there]),
+            (self.shelf_facts, inputs.shelf),
         )
-        inside = inside.masked_fill(~shelf.mask, -torch.inf)
-        return torch.cat([shelf.outside[:, None], inside], dim=1)
+        for layer, states in parts:
+            layer.fit(states)  # type: ignore[operator]
 
 
-class _Outputs(nn.Linear):
-    """A last layer whose outputs answer to their weights with different gains."""
-
-    gain: torch.Tensor
-
-    def __init__(self, width: int, gain: list[float]) -> None:
-        super().__init__(width, len(gain))
-        self.register_buffer("gain", torch.tensor(gain)[:, None])
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return functional.linear(states, self.weight * self.gain, self.bias)
-
-
-class _Standardize(nn.Module):
-    """Fixed shift and scale per dimension; identity until fitted."""
-
-    shift: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("shift", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-
-    def fit(self, states: torch.Tensor) -> None:
-        self.shift.copy_(states.float().mean(0))
-        self.scale.copy_(1.0 / states.float().std(0, correction=0).clamp(min=1e-4))
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return (states.float() - self.shift) * self.scale
+def utilities(prefix: PrefixTastes, option: OptionTastes, live: Live, mask: torch.Tensor) -> torch.Tensor:
+    """Return training utilities [B, J + 1], the outside option first, -inf where no option is."""
+    inside = (
+        option.alpha
+        + prefix.propensity[:, None]
+        - option.beta * live.log_price
+        + prefix.gamma[:, None] * live.discount
+        + prefix.display[:, None] * live.display
+        + prefix.feature[:, None] * live.feature
+        + prefix.rho[:, None] * live.deviation
+        + prefix.lambda_[:, None] * live.last
+    )
+    return torch.cat([live.outside[:, None], inside.masked_fill(~mask, -torch.inf)], dim=1)
 
 
-def _read_out(width: int, hidden: int, start: list[float], positive: tuple[str, ...]) -> nn.Sequential:
-    """Return standardize -> linear -> SiLU -> linear, whose outputs begin at `start`."""
-    names = PREFIX_OUTPUTS if len(start) == len(PREFIX_OUTPUTS) else OPTION_OUTPUTS
-    last = _Outputs(hidden, [_GAIN.get(name, 1.0) for name in names])
-    raw = [_inverse_softplus(v) if name in positive else v for name, v in zip(names, start, strict=True)]
-    nn.init.zeros_(last.weight)
-    with torch.no_grad():
-        last.bias.copy_(torch.tensor(raw))
-    return nn.Sequential(_Standardize(width), nn.Linear(width, hidden), nn.SiLU(), last)
+def mean_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tensor) -> torch.Tensor:
+    """Return expected units per buyer at a discount depth [B, J], at least 1."""
+    odds = tilt(option.units, prefix.delta[:, None] * discount)
+    units = torch.arange(1, QUANTITIES + 1, dtype=odds.dtype, device=odds.device)
+    return (odds.softmax(-1) * units).sum(-1)
 
 
-def _inverse_softplus(value: float) -> float:
-    return float(torch.log(torch.expm1(torch.tensor(value, dtype=torch.float64))))
+def averaged(parts: list[tuple[PrefixTastes, OptionTastes]]) -> tuple[PrefixTastes, OptionTastes]:
+    """Return the mean coefficients of several heads: their mean utility, since it is linear in them."""
+
+    def mean(tastes: list[PrefixTastes] | list[OptionTastes]) -> dict[str, torch.Tensor]:
+        names = [f.name for f in fields(tastes[0])]
+        return {name: torch.stack([getattr(t, name) for t in tastes]).mean(0) for name in names}
+
+    return PrefixTastes(**mean([p for p, _ in parts])), OptionTastes(**mean([o for _, o in parts]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,26 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from malles_env.alignment.adapters import trainable
 from malles_env.alignment.backbones import Backbone
-from malles_env.alignment.heads import SHARE_FLOOR, OptionTastes, PrefixTastes, TasteHeads
-from malles_env.alignment.packing import PackedBatch, Request, pack, split_requests
+from malles_env.alignment.dataset import TasteData
+from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.heads import Sizes, mean_units
+from malles_env.alignment.inputs import Reader
+from malles_env.alignment.objective import Scored, score
+from malles_env.alignment.personas import as_occasions
+from malles_env.alignment.reader import LiveReader
 from malles_env.alignment.reading import TasteReading
-from malles_env.alignment.text import Persona, ProductText, option_text, persona_text
-from malles_env.errors import invalid
+from malles_env.alignment.text import Persona, ProductText
+from malles_env.errors import InvalidInput, invalid
 
-MAX_OPTIONS = 16
-"""Options per packed sequence; longer shelves are cut, which changes no score."""
-TOKENS_PER_PASS = 16_384
-"""Padded tokens a single backbone pass may hold, so that memory stays small."""
-
-
-@dataclass(frozen=True)
-class States:
-    """Hidden states at the read-out points: personas [N, width], options [M, width] in request order."""
-
-    prefix: torch.Tensor
-    option: torch.Tensor
+USUAL_DEPTH = 0.25
+"""Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
 
 @dataclass
 class TasteModel:
-    """A post-trained consumer: text in, coefficients of the market's utility out.
+    """A post-trained consumer: texts and purchases in, coefficients of the market's utility out.
 
     Attributes:
         backbone: Language model body and tokenizer.
@@ -45,17 +41,16 @@ class TasteModel:
     """
 
     backbone: Backbone
-    heads: TasteHeads
+    heads: HeadPair
     card: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
 
     @classmethod
-    def untrained(cls, backbone: Backbone, *, hidden: int = 64, seed: int = 0) -> TasteModel:
+    def untrained(
+        cls, backbone: Backbone, *, members: int = 1, sizes: Sizes | None = None, seed: int = 0
+    ) -> TasteModel:
         """Return a model whose heads start at sensible constants (a plain conditional logit)."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            heads = TasteHeads(backbone.width, hidden)
-        return cls(backbone, heads)
+        return cls(backbone, new_heads(backbone.width, members=members, sizes=sizes, seed=seed))
 
     @classmethod
     def load(cls, name: str | Path = "embedded") -> TasteModel:
@@ -75,43 +70,20 @@ class TasteModel:
 
         return save_model(self, Path(directory))
 
+    @property
+    def reader(self) -> Reader:
+        """The backbone as it is now."""
+        return LiveReader(self.backbone)
+
     def trained_modules(self, *, heads_only: bool = False) -> nn.ModuleDict:
-        """Return what training changes: the heads, and the backbone where its weights are our own."""
+        """Return what training changes: the heads, and the backbone's own weights or its adapter."""
         parts: dict[str, nn.Module] = {"heads": self.heads}
-        if self.backbone.owned and not heads_only:
-            parts["backbone"] = self.backbone.model
+        body = self.backbone.model
+        if not heads_only and self.backbone.owned:
+            parts["backbone"] = body
+        elif not heads_only and any(p.requires_grad for p in body.parameters()):
+            parts["backbone"] = trainable(body)
         return nn.ModuleDict(parts)
-
-    def states(self, requests: Sequence[Request]) -> States:
-        """Run the backbone over the requests; order and company of options do not matter."""
-        pieces, first = split_requests(requests, MAX_OPTIONS)
-        prefix: list[torch.Tensor] = []
-        option: list[torch.Tensor] = []
-        for group in _passes(pieces, self.backbone):
-            states = self._pass(group)
-            prefix.append(states.prefix)
-            option.append(states.option)
-        return States(torch.cat(prefix)[torch.tensor(first)], torch.cat(option))
-
-    def _pass(self, pieces: Sequence[Request]) -> States:
-        batch = pack(pieces, self.backbone.encoder)
-        dtype = next(self.backbone.model.parameters()).dtype
-        blocked = torch.zeros(batch.mask.shape, dtype=dtype).masked_fill(~batch.mask, torch.finfo(dtype).min)
-        output = self.backbone.model(
-            input_ids=batch.ids, attention_mask=blocked, position_ids=batch.positions, use_cache=False
-        ).last_hidden_state
-        rows = torch.arange(len(pieces))
-        prefix = output[rows, batch.prefix_end]
-        if self.heads.words:
-            prefix = torch.cat([prefix, self._mean_word(batch)], dim=1)
-        return States(prefix, output[batch.option_row, batch.option_end])
-
-    def _mean_word(self, batch: PackedBatch) -> torch.Tensor:
-        """Return the mean input embedding of each persona's tokens [N, width]."""
-        backbone: Any = self.backbone.model
-        inside = torch.arange(batch.ids.shape[1]) <= batch.prefix_end[:, None]
-        words = backbone.get_input_embeddings()(batch.ids) * inside[:, :, None]
-        return words.sum(1) / inside.sum(1, keepdim=True)
 
     @torch.no_grad()
     def read(
@@ -120,6 +92,9 @@ class TasteModel:
         products: Sequence[ProductText],
         bought: ArrayLike,
         reference_share: ArrayLike,
+        *,
+        regular_price: ArrayLike | None = None,
+        mean_quantity: ArrayLike | None = None,
     ) -> TasteReading:
         """Read tastes for the market's formula.
 
@@ -128,69 +103,82 @@ class TasteModel:
             products: J products on its shelf.
             bought: Own earlier purchases of each product [S, J], 0 or more.
             reference_share: Long-run purchase shares among the market's buyers [J], in [0, 1].
+            regular_price: Money [J], above 0; None means all alike.
+            mean_quantity: Units per purchase in the market's past [J], 1 or more; None means not known.
 
         Returns:
             Coefficients such that the market's utility (mean field centred at 1/J) equals the training
             utility at the same mean field, each discount with its usual promotion and none without.
 
         Raises:
-            InvalidInput: A wrong shape, a negative count, a share outside [0, 1].
+            InvalidInput: A wrong shape, a negative count, a share outside [0, 1], a price not above 0.
         """
         counts, shares = _checked(personas, products, bought, reference_share)
-        prefix, option = self._read_tastes(personas, products, counts)
-        known = torch.as_tensor(shares, dtype=torch.float32)
-        centre = 1.0 / len(products) - known
-        alpha = (
-            option.alpha
-            + prefix.propensity[:, None]
-            + option.popularity * torch.log(known + SHARE_FLOOR)
-            + prefix.rho[:, None] * centre
-        )
-        return TasteReading(
-            alpha=_numpy(alpha),
-            beta=_numpy(prefix.beta),
-            gamma=_numpy(self.heads.discount_worth(prefix)),
-            rho=_numpy(prefix.rho),
-            lambda_=_numpy(prefix.lambda_),
-            kappa=_numpy(option.kappa),
-            delta=_numpy(prefix.delta),
-        )
+        price = _positive("regular_price", regular_price, 0.0, len(products), 1.0)
+        quantity = _positive("mean_quantity", mean_quantity, 1.0 - 1e-9, len(products), np.nan)
+        data = as_occasions(personas, products, counts, shares, price, quantity)
+        return self.read_shelves(data)
 
-    def _read_tastes(
-        self, personas: Sequence[Persona], products: Sequence[ProductText], counts: NDArray[np.int64]
-    ) -> tuple[PrefixTastes, OptionTastes]:
-        requests = [
-            Request(
-                persona_text(persona),
-                tuple(
-                    option_text(product, int(count), persona.history_total)
-                    for product, count in zip(products, row, strict=True)
-                ),
-            )
-            for persona, row in zip(personas, counts, strict=True)
+    @torch.no_grad()
+    def read_shelves(self, data: TasteData, reader: Reader | None = None) -> TasteReading:
+        """Read the tastes of households before one and the same shelf.
+
+        Args:
+            data: S occasions, one per household, each with the same J products in the same order.
+            reader: Gives readings; by default the backbone.
+
+        Raises:
+            InvalidInput: The shelves differ.
+        """
+        if not data.mask.all():
+            raise InvalidInput("data.mask: got padded shelves; allowed: the same products for every household")
+        self.trained_modules().eval()
+        parts = [
+            self._tastes(score(data.take(rows), self.heads, reader or self.reader))
+            for rows in np.split(np.arange(len(data)), range(512, len(data), 512))
         ]
-        unique = list(dict.fromkeys(requests))
-        place = {request: at for at, request in enumerate(unique)}
-        states = self.states(unique)
-        index = torch.tensor([place[request] for request in requests])
-        option = states.option.reshape(len(unique), len(products), -1)[index]
-        return self.heads.prefix_tastes(states.prefix[index]), self.heads.option_tastes(option)
+        return TasteReading(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _tastes(self, scored: Scored) -> dict[str, NDArray[np.float64]]:
+        prefix, option = scored.prefix, scored.option
+        known = scored.batch.inputs.past.popularity
+        centre = 1.0 / known.shape[1] - known
+        nothing = torch.zeros_like(known)
+        plain = mean_units(prefix, option, nothing)
+        deal = mean_units(prefix, option, nothing + USUAL_DEPTH)
+        delta = (torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / USUAL_DEPTH).mean(1)
+        tensors = {
+            "alpha": option.alpha + prefix.propensity[:, None] + prefix.rho[:, None] * centre,
+            "beta": option.beta,
+            "gamma": self.heads.discount_worth(prefix),
+            "rho": prefix.rho,
+            "lambda_": prefix.lambda_,
+            "kappa": torch.log((plain - 1).clamp(min=1e-6)),
+            "delta": delta,
+        }
+        return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
 
 
-def _passes(pieces: Sequence[Request], backbone: Backbone) -> Iterator[list[Request]]:
-    """Yield consecutive groups of sequences whose padded size stays within one pass."""
-    group: list[Request] = []
-    widest = 0
-    for piece in pieces:
-        tokens = len(backbone.encoder.persona(piece.persona))
-        tokens += sum(len(backbone.encoder.option(text)) for text in piece.options)
-        if group and max(widest, tokens) * (len(group) + 1) > TOKENS_PER_PASS:
-            yield group
-            group, widest = [], 0
-        group.append(piece)
-        widest = max(widest, tokens)
-    if group:
-        yield group
+def new_heads(
+    width: int,
+    *,
+    members: int = 1,
+    sizes: Sizes | None = None,
+    lines: tuple[str, ...] = (),
+    seed: int = 0,
+) -> HeadPair:
+    """Return untrained heads without touching the global random state.
+
+    Args:
+        width: Size of the backbone's hidden states.
+        members: Heads whose coefficients are averaged, for known categories and for cold starts each.
+        sizes: Widths of their layers.
+        lines: Names of the lines known one by one.
+        seed: Seed of the start.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return HeadPair(width, members, sizes, lines).eval()
 
 
 def _checked(
@@ -213,5 +201,10 @@ def _checked(
     return counts.astype(np.int64), shares
 
 
-def _numpy(tensor: torch.Tensor) -> NDArray[np.float64]:
-    return tensor.detach().to(torch.float64).numpy()
+def _positive(name: str, values: ArrayLike | None, low: float, size: int, unknown: float) -> NDArray[np.float64]:
+    if values is None:
+        return np.full(size, unknown)
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != (size,) or not (numbers > low).all():
+        raise invalid(name, numbers, f"numbers above {max(low, 0):.0f}, shape ({size},) (products)")
+    return numbers

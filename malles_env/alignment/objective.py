@@ -1,25 +1,18 @@
-"""The training objective on a batch of occasions, with a live backbone or with frozen readings."""
+"""The training objective on a batch of occasions, with a live backbone or with readings made before."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.heads import OptionTastes, PrefixTastes, Shelf, TasteHeads
-from malles_env.alignment.losses import choice_loss, quantity_loss, sensitivity_prior
-from malles_env.alignment.model import States, TasteModel
-from malles_env.alignment.packing import Request
-
-
-class StateSource(Protocol):
-    """Gives the hidden states of requests: a live backbone, or a table of readings."""
-
-    def states(self, requests: list[Request]) -> States:
-        """Return the states of `requests`, in order."""
-        ...
+from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.heads import OptionTastes, PrefixTastes, utilities
+from malles_env.alignment.inputs import Batch, Reader, batch
+from malles_env.alignment.losses import choice_loss, consistency_loss, sensitivity_prior
+from malles_env.alignment.quantities import quantity_nll, tilt
 
 
 @dataclass(frozen=True)
@@ -29,61 +22,107 @@ class Weights:
     Attributes:
         quantity: Weight of the quantity loss.
         prior: Weight of the sensitivity prior, in occasions per occasion.
+        consistency: Weight of the divergence between two wordings of the same shelf; 0 reads one wording only.
         beta_centre: Centre of the log-normal prior of beta.
         gamma_scale: Scale of the half-normal prior of gamma.
     """
 
-    quantity: float = 0.2
-    prior: float = 0.01
-    beta_centre: float = 2.0
+    quantity: float = 0.3
+    prior: float = 0.02
+    consistency: float = 0.0
+    beta_centre: float = 2.5
     gamma_scale: float = 0.5
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A batch seen through the model.
+    """A batch seen through the heads.
 
     Attributes:
         utilities: [B, J + 1], outside option first.
-        prefix: Persona tastes [B].
+        prefix: Household tastes [B].
         option: Option tastes [B, J].
-        shelf: The numbers used.
+        batch: The tensors used.
     """
 
     utilities: torch.Tensor
     prefix: PrefixTastes
     option: OptionTastes
-    shelf: Shelf
+    batch: Batch
 
 
-def score(data: TasteData, heads: TasteHeads, source: StateSource | TasteModel) -> Scored:
-    """Return utilities and tastes of a batch of occasions."""
-    requests, persona_at, place = data.requests()
-    states = source.states(requests)
-    prefix = heads.prefix_tastes(states.prefix).take(persona_at)
-    option = heads.option_tastes(states.option).take(place)
-    shelf = data.shelf()
-    return Scored(heads.utilities(prefix, option, shelf), prefix, option, shelf)
+def score(data: TasteData, heads: HeadPair, reader: Reader) -> Scored:
+    """Return utilities and tastes of a batch of occasions, averaged over the ensemble."""
+    given = batch(data, reader, heads.codes(data.goods.names))
+    prefix, option = heads(given.inputs)
+    return _scored(prefix, option, given)
 
 
-def objective(data: TasteData, scored: Scored, weights: Weights) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the mean loss of a batch and its parts for the curves."""
-    chosen = torch.from_numpy(data.chosen)
-    choice = choice_loss(scored.utilities, chosen).mean()
-    units = quantity_nll(data, scored).sum() / len(data)
-    prior = sensitivity_prior(scored.prefix, weights.beta_centre, weights.gamma_scale).mean()
+def objective(
+    data: TasteData,
+    heads: HeadPair,
+    reader: Reader,
+    weights: Weights,
+    *,
+    reworded: Reader | None = None,
+    reference: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the mean loss of a batch and its parts for the curves; every member of the ensemble learns alone.
+
+    Args:
+        data: The occasions.
+        heads: The heads.
+        reader: Gives the readings.
+        weights: Weights of the parts.
+        reworded: Readings of the same goods in other words, for the consistency term.
+        reference: Utilities of a frozen reference model [B, J + 1], for reference-adjusted scores.
+    """
+    codes = heads.codes(data.goods.names)
+    given = _for_training(data, batch(data, reader, codes))
+    members = [_scored(*tastes, given) for tastes in heads.each(given.inputs)]
+    parts = [_parts(data, scored, weights, reference) for scored in members]
+    if reworded is not None and weights.consistency > 0:
+        other = _for_training(data, batch(data, reworded, codes))
+        for part, scored, tastes in zip(parts, members, heads.each(other.inputs), strict=True):
+            second = _scored(*tastes, other)
+            part["consistency"] = consistency_loss(scored.utilities, second.utilities).mean()
+            part["total"] = part["total"] + weights.consistency * part["consistency"]
+    means = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+    return means["total"], {name: float(value.detach()) for name, value in means.items()}
+
+
+def _for_training(data: TasteData, given: Batch) -> Batch:
+    """Ask for the units of the chosen options only."""
+    place = torch.as_tensor(np.maximum(data.chosen - 1, 0), device=given.inputs.mask.device)
+    return replace(given, inputs=replace(given.inputs, units_of=place))
+
+
+def _parts(
+    data: TasteData, scored: Scored, weights: Weights, reference: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    chosen = torch.as_tensor(data.chosen, device=scored.utilities.device)
+    choice = choice_loss(scored.utilities, chosen, reference).mean()
+    units = units_nll(data, scored).sum() / len(data)
+    mask = scored.batch.inputs.mask
+    prior = sensitivity_prior(scored.prefix, scored.option, mask, weights.beta_centre, weights.gamma_scale).mean()
     total = choice + weights.quantity * units + weights.prior * prior
-    return total, {
-        "choice": float(choice.detach()),
-        "quantity": float(units.detach()),
-        "beta": float(scored.prefix.beta.detach().mean()),
-        "gamma": float(scored.prefix.gamma.detach().mean()),
-    }
+    return {"total": total, "choice": choice, "quantity": units, "prior": prior}
 
 
-def quantity_nll(data: TasteData, scored: Scored) -> torch.Tensor:
-    """Return the quantity loss of the occasions with a purchase [number of purchases]."""
-    rows = torch.from_numpy(data.chosen > 0).nonzero().squeeze(1)
-    place = torch.from_numpy(data.chosen)[rows] - 1
-    rate = scored.option.kappa[rows, place] + scored.prefix.delta[rows] * scored.shelf.discount[rows, place]
-    return quantity_loss(rate, torch.from_numpy(data.quantity)[rows])
+def _scored(prefix: PrefixTastes, option: OptionTastes, given: Batch) -> Scored:
+    return Scored(utilities(prefix, option, given.live, given.inputs.mask), prefix, option, given)
+
+
+def units_nll(data: TasteData, scored: Scored) -> torch.Tensor:
+    """Return the quantity loss of the occasions with a purchase [number of purchases], in nats."""
+    device = scored.utilities.device
+    rows = torch.as_tensor(data.chosen > 0, device=device).nonzero().squeeze(1)
+    place = torch.as_tensor(data.chosen, device=device)[rows] - 1
+    return quantity_nll(chosen_units(scored, rows, place), torch.as_tensor(data.quantity, device=device)[rows])
+
+
+def chosen_units(scored: Scored, rows: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """Return the log odds of 1..Q units at the options `place` of the occasions `rows` [N, Q]."""
+    strength = scored.prefix.delta[rows] * scored.batch.live.discount[rows, place]
+    at = place if scored.batch.inputs.units_of is None else torch.zeros_like(place)
+    return tilt(scored.option.units[rows, at], strength)

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from malles_env.alignment.dataset import TasteData
+from malles_env.alignment.heads import mean_units
+from malles_env.alignment.inputs import Reader
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.objective import StateSource, score
+from malles_env.alignment.objective import Scored, chosen_units, score
 
 FloatArray = NDArray[np.float64]
 
@@ -21,14 +23,17 @@ class Prediction:
 
     Attributes:
         utilities: [B, J + 1], outside option first with the sampling offset, -inf where no option is.
-        log_rate: Log of the mean units beyond the first, given a purchase [B, J].
-        beta: Sensitivity to log(p/r) [B]; None for a model without prices.
+        units: Mean units, given a purchase [B, J]; None for a model without quantities.
+        quantity: Log probabilities of 1..Q units of the chosen option, the last class standing for all larger ones
+            [B, Q]; rows without a purchase hold anything. None for a model without quantities.
+        beta: Sensitivity to log(p/r) [B, J]; None for a model without prices.
         gamma: Worth of discount depth [B], its usual promotion included.
-        delta: Response of `log_rate` to discount depth [B].
+        delta: Response of the log of the mean extra units to discount depth [B].
     """
 
     utilities: FloatArray
-    log_rate: FloatArray
+    units: FloatArray | None = None
+    quantity: FloatArray | None = None
     beta: FloatArray | None = None
     gamma: FloatArray | None = None
     delta: FloatArray | None = None
@@ -50,19 +55,38 @@ def log_softmax(values: FloatArray) -> FloatArray:
 
 
 @torch.no_grad()
-def predict(model: TasteModel, data: TasteData, *, source: StateSource | None = None) -> Prediction:
-    """Return the taste model's predictions, a part at a time."""
+def predict(model: TasteModel, data: TasteData, *, reader: Reader | None = None, size: int = 1024) -> Prediction:
+    """Return the taste model's predictions, `size` occasions at a time.
+
+    Args:
+        model: The model.
+        data: The occasions.
+        reader: Readings made before; by default the model's backbone reads.
+        size: Occasions per pass.
+    """
     model.trained_modules().eval()
-    order = np.argsort(data.persona, kind="stable")
-    parts = [_part(model, data.take(rows), source) for rows in np.split(order, range(512, len(order), 512))]
+    order = np.argsort(data.prefix, kind="stable")
+    cuts = np.split(order, range(size, len(order), size))
+    parts = [_part(model, data.take(rows), reader or model.reader) for rows in cuts]
     back = np.argsort(order, kind="stable")
-    utilities, log_rate, beta, gamma, delta = (np.concatenate(columns)[back] for columns in zip(*parts, strict=True))
-    return Prediction(utilities, log_rate, beta, gamma, delta)
+    utilities, units, quantity, beta, gamma, delta = (np.concatenate(c)[back] for c in zip(*parts, strict=True))
+    return Prediction(utilities, units, quantity, beta, gamma, delta)
 
 
-def _part(model: TasteModel, data: TasteData, source: StateSource | None) -> tuple[FloatArray, ...]:
-    scored = score(data, model.heads, source or model)
-    log_rate = scored.option.kappa + scored.prefix.delta[:, None] * scored.shelf.discount
+def _part(model: TasteModel, data: TasteData, reader: Reader) -> tuple[FloatArray, ...]:
+    scored = score(data, model.heads, reader)
+    place = torch.as_tensor(np.maximum(data.chosen - 1, 0), device=scored.utilities.device)
+    quantity = chosen_units(scored, torch.arange(len(data)), place).log_softmax(-1)
+    units = mean_units(scored.prefix, scored.option, scored.batch.live.discount)
     worth = model.heads.discount_worth(scored.prefix)
-    tensors = (scored.utilities, log_rate, scored.prefix.beta, worth, scored.prefix.delta)
-    return tuple(tensor.double().numpy() for tensor in tensors)
+    tensors = (scored.utilities, units, quantity, scored.option.beta, worth, _response(scored))
+    return tuple(tensor.double().cpu().numpy() for tensor in tensors)
+
+
+def _response(scored: Scored) -> torch.Tensor:
+    """Return how the log of the mean extra units answers to discount depth, from no discount to a quarter [B]."""
+    nothing = torch.zeros_like(scored.batch.live.discount)
+    plain, deal = (mean_units(scored.prefix, scored.option, nothing + depth) for depth in (0.0, 0.25))
+    rise = torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / 0.25
+    mask = scored.batch.inputs.mask
+    return (rise * mask).sum(1) / mask.sum(1).clamp(min=1)

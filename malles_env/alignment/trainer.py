@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from malles_env.alignment.dataset import TasteData, batches
+from malles_env.alignment.inputs import Reader, batch
 from malles_env.alignment.losses import choice_loss
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.objective import StateSource, Weights, objective, score
+from malles_env.alignment.objective import Weights, objective, score
 from malles_env.alignment.runs import Curves, Progress, RunStore
 from malles_env.errors import invalid
 
@@ -33,8 +34,10 @@ class AlignConfig:
     Attributes:
         steps: Optimizer steps, at most; the learning rate falls to zero over them.
         batch_size: Occasions per step.
-        chunk: Most occasions of one persona text kept together in a batch.
-        learning_rate: Peak rate of the backbone.
+        chunk: Most occasions of one market kept together in a batch; 1 mixes all.
+        cold: Share of the occasions shown without sales and history of their category; they train the heads for cold
+            starts, the others those for known categories.
+        learning_rate: Peak rate of the backbone (or its adapter).
         head_learning_rate: Peak rate of the heads.
         warmup: Steps of linear warm-up.
         weight_decay: AdamW's weight decay, on matrices only.
@@ -43,35 +46,50 @@ class AlignConfig:
         validate_every: Steps between validations (and checkpoints).
         seed: Seed of initial weights and data order.
         threads: Torch threads.
+        device: ``"auto"`` takes a GPU when there is one; or a torch device.
         weights: Weights of the objective's parts.
     """
 
     steps: int = 2000
-    batch_size: int = 128
-    chunk: int = 16
-    learning_rate: float = 2e-3
-    head_learning_rate: float = 5e-3
+    batch_size: int = 512
+    chunk: int = 1
+    cold: float = 0.0
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 4e-3
     warmup: int = 50
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     clip: float = 1.0
     patience: int = 5
-    validate_every: int = 100
+    validate_every: int = 250
     seed: int = 0
     threads: int = 1
+    device: str = "auto"
     weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
-        """Refuse counts below 1 and rates that are not positive."""
+        """Refuse counts below 1, rates that are not positive and shares outside [0, 1]."""
         for name in ("steps", "batch_size", "chunk", "patience", "validate_every", "threads"):
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "1 or more")
         for name in ("learning_rate", "head_learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise invalid(name, getattr(self, name), "above 0")
+        if not 0 <= self.cold <= 1:
+            raise invalid("cold", self.cold, "a share from 0 to 1")
 
     def shaping(self) -> dict[str, Any]:
         """Return the settings a resumed run must share."""
-        return {name: value for name, value in asdict(self).items() if name != "threads"}
+        return {name: value for name, value in asdict(self).items() if name not in ("threads", "device")}
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the torch device of a setting; ``"auto"`` is a GPU when there is one."""
+    if name != "auto":
+        try:
+            return torch.device(name)
+        except RuntimeError as error:
+            raise invalid("device", name, "'auto', 'cpu', 'cuda' or 'cuda:0'") from error
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def align(
@@ -81,19 +99,21 @@ def align(
     config: AlignConfig,
     out_dir: str | Path,
     *,
-    source: StateSource | None = None,
+    reader: Reader | None = None,
+    reworded: Reader | None = None,
     resume: bool = True,
     show: bool = True,
 ) -> Progress:
     """Train `model` in place; it ends with the weights that were best on the validation occasions.
 
     Args:
-        model: The model to train; its backbone learns too where the model owns it.
+        model: The model to train; its backbone learns too where it has something to learn and `reader` is None.
         train: Training occasions.
         validation: Occasions for early stopping, never the test ones.
         config: Settings.
         out_dir: Folder of the run: ``checkpoints/`` and ``tensorboard/``.
-        source: Frozen readings instead of the live backbone; then only the heads are trained.
+        reader: Readings made before instead of the live backbone; then only the heads are trained.
+        reworded: Readings of the same goods in other words, for the consistency term.
         resume: Continue the newest checkpoint of `out_dir`; otherwise an old run there is refused.
         show: Show a progress bar.
 
@@ -104,12 +124,12 @@ def align(
     store = RunStore(out / "checkpoints")
     if not resume and store.latest() is not None:
         raise invalid("out_dir", str(out), "a folder without a run, or --resume")
-    model.heads.support.fill_(train.promotion_support())
-    modules = model.trained_modules(heads_only=source is not None)
+    model.heads.set_support(*train.support())
+    modules = model.trained_modules(heads_only=reader is not None).to(pick_device(config.device))
     optimizer = _optimizer(modules, config)
     settings = {**config.shaping(), "train": len(train), "validation": len(validation)}
     progress = store.restore(modules, optimizer, settings)
-    job = _Job(model, modules, optimizer, source or model, store, config)
+    job = _Job(model, modules, optimizer, reader or model.reader, reworded, store, config)
     with _threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, _bar(show) as bar:
         _train(job, train, validation, progress, curves, bar)
     store.load_best(modules, progress.best_step)
@@ -117,12 +137,29 @@ def align(
     return progress
 
 
+def calibrate(model: TasteModel, train: TasteData, reader: Reader | None = None, *, seed: int = 0) -> None:
+    """Put the heads' inputs on one scale, from a few thousand training occasions.
+
+    Args:
+        model: The model; its heads change.
+        train: Training occasions.
+        reader: Readings made before; by default the backbone's.
+        seed: Seed of the draw.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:4000])
+    some = train.take(rows)
+    with torch.no_grad():
+        model.heads.warm.calibrate(batch(some, reader or model.reader).inputs)
+        model.heads.cold.calibrate(batch(some.cold(), reader or model.reader).inputs)
+
+
 @dataclass(frozen=True)
 class _Job:
     model: TasteModel
     modules: nn.ModuleDict
     optimizer: torch.optim.Optimizer
-    source: StateSource | TasteModel
+    reader: Reader
+    reworded: Reader | None
     store: RunStore
     config: AlignConfig
 
@@ -150,26 +187,37 @@ def _train(job: _Job, train: TasteData, validation: TasteData, progress: Progres
         progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
-def _step(job: _Job, batch: TasteData, step: int) -> dict[str, float]:
+def _step(job: _Job, rows: TasteData, step: int) -> dict[str, float]:
+    config = job.config
     job.modules.train()
-    factor = _schedule(step, job.config)
+    factor = _schedule(step, config)
     for group in job.optimizer.param_groups:
         group["lr"] = group["peak"] * factor
-    loss, parts = objective(batch, score(batch, job.model.heads, job.source), job.config.weights)
-    job.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(job.modules.parameters(), job.config.clip)
+    if config.cold > 0:
+        rows = rows.cold(np.random.default_rng([config.seed, step]).random(len(rows)) < config.cold)
+    # What is drawn in a step depends on seed and step alone, so that a resumed run draws the same.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        loss, parts = objective(rows, job.model.heads, job.reader, config.weights, reworded=job.reworded)
+        job.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+    nn.utils.clip_grad_norm_(job.modules.parameters(), config.clip)
     job.optimizer.step()
     return parts
 
 
 def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curves) -> None:
     """Measure, keep the best weights, write a checkpoint: the last line makes all of it count."""
-    result = validate(job.model, validation, job.source)
+    share = job.config.cold
+    result = validate(job.model, validation, job.reader) if share < 1 else {}
+    if share > 0:
+        cold = validate(job.model, validation.cold(), job.reader)
+        result |= {f"cold_{name}": value for name, value in cold.items()}
+    loss = (1 - share) * result.get("nll", 0.0) + share * result.get("cold_nll", 0.0)
     curves.add(result, progress.step, "validation")
-    progress.history.append({"step": progress.step, **result})
-    if result["nll"] < progress.best - 1e-5:
-        progress.best, progress.best_step, progress.waited = result["nll"], progress.step, 0
+    progress.history.append({"step": progress.step, "loss": loss, **result})
+    if loss < progress.best - 1e-5:
+        progress.best, progress.best_step, progress.waited = loss, progress.step, 0
         job.store.save_best(job.modules, progress.step)
     else:
         progress.waited += 1
@@ -178,26 +226,36 @@ def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curv
 
 
 @torch.no_grad()
-def validate(model: TasteModel, data: TasteData, source: StateSource | None = None) -> dict[str, float]:
-    """Return mean nats with the outside option, hit rate given a purchase, and mean sensitivities."""
+def validate(model: TasteModel, data: TasteData, reader: Reader | None = None) -> dict[str, float]:
+    """Return mean nats with the outside option, hit rate and nats given a purchase, and mean sensitivities."""
     model.trained_modules().eval()
-    sums = np.zeros(4)
+    sums = np.zeros(5)
     buyers = 0
-    order = np.argsort(data.persona, kind="stable")
-    for at in range(0, len(data), 512):
-        part = data.take(order[at : at + 512])
-        scored = score(part, model.heads, source or model)
-        loss = choice_loss(scored.utilities, torch.from_numpy(part.chosen)).sum()
-        bought = part.chosen > 0
-        hits = scored.utilities[:, 1:].argmax(1).numpy()[bought] == part.chosen[bought] - 1
-        sums += [float(loss), hits.sum(), float(scored.prefix.beta.sum()), float(scored.prefix.gamma.sum())]
+    order = np.argsort(data.prefix, kind="stable")
+    for at in range(0, len(data), 1024):
+        part = data.take(order[at : at + 1024])
+        scored = score(part, model.heads, reader or model.reader)
+        utilities = scored.utilities.cpu()
+        chosen = torch.from_numpy(part.chosen)
+        bought = chosen > 0
+        inside = utilities[bought, 1:].log_softmax(1)
+        place = chosen[bought] - 1
+        mask = scored.batch.inputs.mask
+        sums += [
+            float(choice_loss(utilities, chosen).sum()),
+            float((inside.argmax(1) == place).sum()),
+            float(-inside[torch.arange(len(place)), place].sum()),
+            float(((scored.option.beta * mask).sum(1) / mask.sum(1)).sum()),
+            float(scored.prefix.gamma.sum()),
+        ]
         buyers += int(bought.sum())
-    size = len(data)
+    size, buyers = len(data), max(buyers, 1)
     return {
         "nll": sums[0] / size,
-        "hit": sums[1] / max(buyers, 1),
-        "beta": sums[2] / size,
-        "gamma": sums[3] / size,
+        "hit": sums[1] / buyers,
+        "nll_purchase": sums[2] / buyers,
+        "beta": sums[3] / size,
+        "gamma": sums[4] / size,
     }
 
 

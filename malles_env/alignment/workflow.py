@@ -1,52 +1,44 @@
-"""From occasions to a shipped model and its honest table: what the command line runs."""
+"""From occasions to a saved taste model: what `malles align` runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from malles_env.alignment.adapters import with_adapter
 from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
-from malles_env.alignment.baselines import ConditionalLogit, LastPurchase, MarketRates, Popularity
 from malles_env.alignment.card import DATA_LICENCE, LIMITS
 from malles_env.alignment.dataset import TasteData, from_occasions
-from malles_env.alignment.evaluation import Elasticity, Estimate, elasticities, fidelity, paired
-from malles_env.alignment.heads import TasteHeads
-from malles_env.alignment.model import TasteModel
-from malles_env.alignment.objective import Weights
-from malles_env.alignment.packing import Request
-from malles_env.alignment.prediction import Prediction, predict
-from malles_env.alignment.readings import ReadingTable, make_readings
-from malles_env.alignment.sampling import SCENARIO_MARKETS, Sample, draw, draw_test
+from malles_env.alignment.heads import Sizes
+from malles_env.alignment.inputs import Readings
+from malles_env.alignment.model import TasteModel, new_heads
+from malles_env.alignment.readings import make_readings
+from malles_env.alignment.rewording import reworded
 from malles_env.alignment.storage import tensors_hash
-from malles_env.alignment.trainer import AlignConfig, align
+from malles_env.alignment.trainer import AlignConfig, align, calibrate, pick_device
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.alignment.runs import Progress
     from malles_env.data.occasions import Occasions
 
 ReadingProgress = Callable[[int, int], None]
-DEFAULT_SAMPLES = {
-    "embedded": (Sample(), Sample(per_focus=120, per_other=10)),
-    "frozen": (Sample(per_focus=500, per_other=20), Sample(per_focus=60, per_other=4)),
-}
 
-WHOLE_CONFIG = AlignConfig(steps=540, batch_size=256, chunk=32, validate_every=60)
-"""Backbone and heads together; the embedded model's first phase."""
-HEADS_CONFIG = AlignConfig(
-    steps=800,
-    batch_size=512,
-    chunk=32,
-    head_learning_rate=1e-3,
-    weight_decay=0.1,
-    validate_every=50,
-    patience=8,
-    weights=Weights(prior=0.02, beta_centre=2.5),
+WHOLE_EMBEDDED = AlignConfig(
+    steps=300, batch_size=512, chunk=64, cold=0.4, learning_rate=2e-3, head_learning_rate=4e-3, validate_every=100
 )
-"""Heads alone, on frozen readings."""
+"""Backbone and heads together, the embedded model's first phase: few markets per batch, so few texts to read."""
+WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, validate_every=20)
+"""The same for a pre-trained backbone, whose adapter learns."""
+HEADS = AlignConfig(steps=3500, batch_size=512, head_learning_rate=3e-3, validate_every=500)
+"""Heads alone, on readings of the backbone at rest."""
+COLD = replace(HEADS, steps=1500, cold=1.0)
+"""The heads for cold starts, likewise."""
 
 
 @dataclass(frozen=True)
@@ -56,99 +48,149 @@ class AlignJob:
     Attributes:
         backbone: ``"embedded"``, ``"smollm2"``, a path or a hub id.
         out: Folder of the run; the finished model lies in ``out/model``.
-        train: Training sample.
-        validation: Sample for early stopping.
-        whole: Settings of the phase that trains backbone and heads together (embedded only).
-        heads: Settings of the phase that trains new heads on frozen readings. Price responses are a small
-            part of the loss: with the words settled, large batches find them in a minute.
+        start_from: Taste model whose backbone (and adapter) is taken as it is: only new heads are trained.
+        rank: Rank of the adapter on a pre-trained backbone; 0 leaves it as it is.
+        layers: Last layers that get an adapter.
+        members: Heads whose coefficients are averaged.
+        sizes: Widths of the heads.
+        outside: Share of the no-purchase visits kept, above 0 to 1; corrected for.
+        limit: Training occasions at most; None takes all.
+        validation_limit: Occasions for early stopping, at most.
+        whole: Settings of the phase that trains backbone (or adapter) and heads together.
+        heads: Settings of the phase that trains new heads on readings.
+        cold: Settings of the phase that trains the heads for cold starts.
         command: The command line, for the card.
         resume: Continue the run in `out`.
     """
 
     backbone: str
     out: Path
-    train: Sample
-    validation: Sample
-    whole: AlignConfig = WHOLE_CONFIG
-    heads: AlignConfig = HEADS_CONFIG
+    start_from: str | None = None
+    rank: int = 8
+    layers: int = 10
+    members: int = 2
+    sizes: Sizes = field(default_factory=Sizes)
+    outside: float = 0.5
+    limit: int | None = None
+    validation_limit: int = 12_000
+    whole: AlignConfig = WHOLE_EMBEDDED
+    heads: AlignConfig = HEADS
+    cold: AlignConfig = COLD
     command: str = ""
     resume: bool = True
 
-
-@dataclass(frozen=True)
-class Report:
-    """Scores of models on the same test occasions.
-
-    Attributes:
-        occasions: Test occasions.
-        purchases: Those with a purchase.
-        rows: Metric estimates per model; the last one is the taste model.
-        differences: Taste model minus conditional logit, paired.
-        elasticities: Of the taste model, per market.
-    """
-
-    occasions: int
-    purchases: int
-    rows: dict[str, dict[str, Estimate]]
-    differences: dict[str, Estimate] = field(default_factory=dict)
-    elasticities: list[Elasticity] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "occasions": self.occasions,
-            "purchases": self.purchases,
-            "models": {name: _plain(row) for name, row in self.rows.items()},
-            "taste_model_minus_conditional_logit": _plain(self.differences),
-            "elasticities": [asdict(row) for row in self.elasticities],
-        }
-
-    def tables(self, title: str) -> dict[str, list[dict[str, Any]]]:
-        """Return the tables of a card."""
-        models = [{"model": name, **{k: str(v) for k, v in row.items()}} for name, row in self.rows.items()]
-        found = {f"{title} ({self.occasions} occasions, {self.purchases} purchases)": models}
-        if self.elasticities:
-            found[f"Own-price elasticities, {title}"] = [
-                {
-                    "market": row.market,
-                    "choice": str(row.choice),
-                    "units": str(row.units),
-                    "beta": f"{row.beta:.2f}",
-                    "gamma": f"{row.gamma:.2f}",
-                }
-                for row in self.elasticities
-            ]
-        return found
+    def __post_init__(self) -> None:
+        """Refuse a share of visits outside (0, 1] and counts below 1."""
+        if not 0 < self.outside <= 1:
+            raise invalid("outside", self.outside, "a share above 0, at most 1")
+        if self.members < 1:
+            raise invalid("members", self.members, "1 or more")
 
 
 def run_job(
-    job: AlignJob, occasions: Occasions, *, show: bool = True, reading: ReadingProgress | None = None
+    job: AlignJob,
+    train: Occasions,
+    validation: Occasions,
+    *,
+    show: bool = True,
+    reading: ReadingProgress | None = None,
 ) -> tuple[TasteModel, Progress]:
     """Train a taste model and save it under ``job.out/model``.
 
     Args:
         job: What to train.
-        occasions: All occasions; test ones are never touched here.
-        show: Show the training's progress bar.
-        reading: Told how far a frozen backbone's readings are.
+        train: Training occasions; see `malles_env.alignment.protocol`.
+        validation: Occasions for early stopping.
+        show: Show the progress bars.
+        reading: Told how far the backbone's readings are.
     """
-    train = from_occasions(draw(occasions, "train", job.train))
-    validation = from_occasions(draw(occasions, "validation", job.validation))
-    if job.backbone == "embedded":
-        backbone = new_embedded([*train.persona_texts, *train.option_texts], seed=job.whole.seed)
-        model = TasteModel.untrained(backbone, seed=job.whole.seed)
-        whole = align(model, train, validation, job.whole, job.out, resume=job.resume, show=show)
-    else:
-        model, whole = _pretrained(job), None
-    progress = _train_heads(model, train, validation, job, show, reading)
-    model.card = _card(job, train, validation, whole, progress)
+    seed = job.heads.seed
+    learn = sampled(thinned(from_occasions(train), job.outside, seed), job.limit, seed)
+    check = sampled(from_occasions(validation), job.validation_limit, seed)
+    check = on_goods(check, learn)
+    backbone, first = _backbone(job, learn, reading)
+    model = TasteModel.untrained(backbone, sizes=job.sizes, seed=seed)
+    whole = _train_whole(model, learn, check, job, show, first)
+    progress = _train_heads(model, learn, check, job, show, reading)
+    model.card = _card(job, learn, check, whole, progress)
     model.save(job.out / "model")
     return model, progress
 
 
-def _pretrained(job: AlignJob) -> TasteModel:
-    """Return a model with a frozen backbone, half the precision and twice the speed of reading."""
-    return TasteModel.untrained(load_backbone(job.backbone, dtype=torch.bfloat16), seed=job.heads.seed)
+def thinned(data: TasteData, share: float, seed: int) -> TasteData:
+    """Return the data with a share of the no-purchase visits; the outside option's offset undoes it."""
+    if share >= 1:
+        return data
+    kept = (data.chosen > 0) | (np.random.default_rng([seed, 1]).random(len(data)) < share)
+    fewer = data.take(kept)
+    return replace(fewer, log_sampling=fewer.log_sampling + np.float32(np.log(share)))
+
+
+def sampled(data: TasteData, limit: int | None, seed: int) -> TasteData:
+    """Return a plain random draw of at most `limit` occasions, in their order."""
+    if limit is None or limit >= len(data):
+        return data
+    return data.take(np.sort(np.random.default_rng([seed, 2]).permutation(len(data))[:limit]))
+
+
+def on_goods(data: TasteData, other: TasteData) -> TasteData:
+    """Return `data` with its goods replaced by those of `other`, which must hold them all.
+
+    Raises:
+        InvalidInput: A product that `other` does not have.
+    """
+    ours, theirs = data.goods, other.goods
+    place = {name: at for at, name in enumerate(theirs.names)}
+    row = np.array([place.get(name, -1) for name in ours.names])
+    lost = np.unique(data.product[data.mask & (row[data.product] < 0)])
+    if len(lost):
+        raise invalid("validation", ours.names[lost[0]], "a product of the training occasions")
+    product = np.where(data.mask, row[data.product], 0)
+    return replace(
+        data,
+        goods=theirs,
+        product=product,
+        past=np.where(data.past >= 0, row[data.past], -1),
+        prefix=theirs.prefix[product[:, 0]],
+    )
+
+
+def _backbone(job: AlignJob, train: TasteData, reading: ReadingProgress | None) -> tuple[Backbone, Readings | None]:
+    """Return the backbone to be trained, and readings of the one it starts as where it was trained before."""
+    if job.start_from is not None:
+        return TasteModel.load(job.start_from).backbone, None
+    if job.backbone == "embedded":
+        return new_embedded([*train.goods.prefixes, *train.goods.texts], seed=job.whole.seed), None
+    # Half precision is emulated on many CPUs, fifty times slower than single.
+    on_gpu = pick_device(job.whole.device).type == "cuda"
+    backbone = load_backbone(job.backbone, dtype=torch.bfloat16 if on_gpu else torch.float32)
+    if job.rank == 0:
+        return backbone, None
+    first = make_readings(backbone, train.goods, progress=reading)
+    return with_adapter(backbone, rank=job.rank, layers=job.layers, seed=job.whole.seed), first
+
+
+def _train_whole(
+    model: TasteModel,
+    train: TasteData,
+    validation: TasteData,
+    job: AlignJob,
+    show: bool,
+    first: Readings | None,
+) -> Progress | None:
+    """Train backbone or adapter together with heads, where there is something to learn."""
+    if job.start_from is not None or not any(p.requires_grad for p in model.backbone.model.parameters()):
+        return None
+    calibrate(model, train, first, seed=job.whole.seed)
+    few = few_markets(validation, 10, 2000, job.whole.seed)
+    return align(model, train, few, job.whole, job.out / "whole", resume=job.resume, show=show)
+
+
+def few_markets(data: TasteData, markets: int, limit: int, seed: int) -> TasteData:
+    """Return at most `limit` occasions of a few markets, so that a live backbone has few texts to read."""
+    rng = np.random.default_rng([seed, 4])
+    kept = rng.permutation(np.unique(data.prefix))[:markets]
+    return sampled(data.take(np.isin(data.prefix, kept)), limit, seed)
 
 
 def _train_heads(
@@ -159,123 +201,61 @@ def _train_heads(
     show: bool,
     reading: ReadingProgress | None,
 ) -> Progress:
-    """Train new heads on frozen readings; resumable like the first phase."""
-    owned = model.backbone.owned
-    digest = tensors_hash(model.backbone.model.state_dict())[:16] if owned else ""
-    table = make_readings(
-        model.backbone,
-        merged_requests([train, validation]),
-        words=owned,
-        directory=job.out / "readings" / digest if owned else None,
-        progress=reading,
+    """Train new heads on the readings of the backbone at rest; resumable like the first phase."""
+    model.backbone.model.eval()
+    reader = backbone_readings(model.backbone, train.goods, job.out, reading)
+    second = None
+    if job.heads.weights.consistency > 0:
+        other = reworded(train.goods, seed=job.heads.seed)
+        second = backbone_readings(model.backbone, other, job.out, reading)
+    names = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
+    model.heads = new_heads(
+        model.backbone.width, members=job.members, sizes=job.sizes, lines=names, seed=job.heads.seed
     )
-    model.heads = _fresh_heads(model.backbone, table, job.heads.seed, words=owned)
-    out = job.out / "heads"
-    return align(model, train, validation, job.heads, out, source=table, resume=job.resume, show=show)
+    calibrate(model, train, reader, seed=job.heads.seed)
+
+    def trained(config: AlignConfig, out: Path) -> Progress:
+        return align(
+            model, train, validation, config, out, reader=reader, reworded=second, resume=job.resume, show=show
+        )
+
+    progress = trained(job.heads, job.out / "heads")
+    trained(job.cold, job.out / "cold")
+    return progress
 
 
-def _fresh_heads(backbone: Backbone, table: ReadingTable, seed: int, *, words: bool) -> TasteHeads:
-    """Return untrained heads whose inputs are put on one scale."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        heads = TasteHeads(backbone.width, words=words)
-    heads.calibrate(table.prefix, table.option)
-    return heads
-
-
-def merged_requests(data: list[TasteData]) -> list[Request]:
-    """Return each persona once with all its options over several data sets, in the order first met."""
-    options: dict[str, dict[str, None]] = {}
-    for part in data:
-        for request in part.requests()[0]:
-            options.setdefault(request.persona, {}).update(dict.fromkeys(request.options))
-    return [Request(persona, tuple(texts)) for persona, texts in options.items()]
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """The three baselines, fitted on training occasions."""
-
-    popularity: Popularity
-    last_purchase: LastPurchase
-    conditional_logit: ConditionalLogit
-
-    @classmethod
-    def fit(cls, train: TasteData) -> Baselines:
-        """Fit all three."""
-        rates = MarketRates.fit(train)
-        return cls(Popularity(rates), LastPurchase.fit(train, rates), ConditionalLogit.fit(train, rates))
-
-    def predict(self, data: TasteData) -> dict[str, Prediction]:
-        """Return their predictions by name."""
-        return {
-            "popularity": self.popularity.predict(data),
-            "last purchase": self.last_purchase.predict(data),
-            "conditional logit": self.conditional_logit.predict(data),
-        }
-
-
-def judge(
-    model: TasteModel,
-    occasions: Occasions,
-    *,
-    limit: int = 10_000,
-    seed: int = 0,
-    held_out: bool = False,
-    markets: tuple[str, ...] = SCENARIO_MARKETS,
-    focus_only: bool = False,
-    train: Sample | None = None,
-    reading: ReadingProgress | None = None,
-) -> Report:
-    """Score a taste model and the baselines on test occasions.
-
-    Args:
-        model: The model.
-        occasions: All occasions; baselines are fitted on a training sample of them.
-        limit: Most test occasions.
-        seed: Seed of their draw.
-        held_out: Judge on categories never trained on.
-        markets: Markets whose elasticities are listed (and which count as trained on).
-        focus_only: Judge on `markets` alone.
-        train: The baselines' training sample.
-        reading: Told how far a frozen backbone's readings are; they are kept in the user cache.
-    """
-    test = from_occasions(
-        draw_test(occasions, limit=limit, seed=seed, held_out=held_out, focus=markets, focus_only=focus_only)
-    )
-    fitted = Baselines.fit(from_occasions(draw(occasions, "train", train or Sample())))
-    source = None if model.backbone.owned else make_readings(model.backbone, merged_requests([test]), progress=reading)
-    predictions = {**fitted.predict(test), "taste model": predict(model, test, source=source)}
-    ours = predictions["taste model"]
-    shown = test.markets if held_out else tuple(name for name in markets if name in test.markets)
-    return Report(
-        occasions=len(test),
-        purchases=int((test.chosen > 0).sum()),
-        rows={name: fidelity(prediction, test) for name, prediction in predictions.items()},
-        differences=paired(ours, predictions["conditional logit"], test),
-        elasticities=elasticities(ours, test, shown),
-    )
+def backbone_readings(backbone: Backbone, goods: Any, out: Path, progress: ReadingProgress | None = None) -> Readings:
+    """Return readings of all goods, kept in the run's folder unless the backbone has a hash to be cached under."""
+    if backbone.digest:
+        return make_readings(backbone, goods, progress=progress)
+    learned = {name: p for name, p in backbone.model.named_parameters() if backbone.owned or p.requires_grad}
+    digest = tensors_hash(learned)[:16]
+    return make_readings(backbone, goods, directory=out / "readings" / digest, progress=progress)
 
 
 def _card(
     job: AlignJob, train: TasteData, validation: TasteData, whole: Progress | None, heads: Progress
 ) -> dict[str, Any]:
-    kind = "trained whole" if job.backbone == "embedded" else "frozen, taste heads trained on its readings"
+    kinds = {True: "trained whole", False: f"with a LoRA adapter of rank {job.rank} on its last {job.layers} layers"}
+    rest = "left as it is" if job.start_from is None else f"taken from {job.start_from}"
+    kind = kinds[job.backbone == "embedded"] if whole else rest
     return {
         "name": job.backbone,
         "backbone": job.backbone,
-        "summary": f"Backbone {kind}; listwise contrastive loss over shelf and outside option.",
+        "summary": f"Backbone {kind}, then {job.members} heads on its readings; listwise contrastive loss over shelf "
+        "and outside option.",
         "data_licence": DATA_LICENCE,
         "command": job.command,
         "training": {
             "training occasions": len(train),
             "validation occasions": len(validation),
-            "periods": "train 5-36, early stopping on 37-40, test 41-53 never seen",
-            "backbone and heads": _phase(whole) if whole else "backbone frozen",
-            "new heads": _phase(heads),
-            "settings of the heads": job.heads.shaping(),
+            "markets": len(train.markets),
+            "periods": f"train {train.period.min()}-{train.period.max()}, early stopping on "
+            f"{validation.period.min()}-{validation.period.max()}",
+            "backbone and heads": _phase(whole) if whole else "backbone at rest",
+            "heads": _phase(heads),
             "settings of the whole": job.whole.shaping() if whole else "none",
-            "sample": {"per_focus": job.train.per_focus, "per_other": job.train.per_other},
+            "settings of the heads": job.heads.shaping(),
         },
         "tables": {},
         "limits": list(LIMITS),
@@ -284,10 +264,6 @@ def _card(
 
 def _phase(progress: Progress) -> str:
     return (
-        f"best validation {progress.best:.4f} nats at step {progress.best_step} of {progress.step}, "
+        f"best validation loss {progress.best:.4f} at step {progress.best_step} of {progress.step}, "
         f"{progress.seconds:.0f} s of training steps"
     )
-
-
-def _plain(row: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    return {name: asdict(value) for name, value in row.items()}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from malles_env.alignment.locate import recorded_hash
 from malles_env.alignment.reading import TasteReading
-from malles_env.alignment.text import Persona, ProductText, option_text, persona_text
+from malles_env.alignment.text import Persona, ProductText
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.files import cache_dir, replacing
@@ -58,6 +58,7 @@ def aligned_consumers(
     calibrate_to: FloatArray | None,
     prices: FloatArray,
     mean_field: FloatArray,
+    mean_quantity: FloatArray | None = None,
 ) -> AlignedConsumers:
     """Read tastes (or take them from the cache) and fit their level to observed market shares.
 
@@ -73,6 +74,7 @@ def aligned_consumers(
             tastes as read.
         prices: Prices at which these shares were observed, shape ``(J,)``.
         mean_field: Shares that consumers felt then, shape ``(J,)``.
+        mean_quantity: Units per purchase in the market's past, shape ``(J,)``; None where not known.
 
     Raises:
         MissingResource: The model or its backbone is not there; the message says how to get it.
@@ -80,7 +82,8 @@ def aligned_consumers(
         InvalidInput: A shape does not fit, or the shares cannot be reached.
     """
     weights_hash = recorded_hash(model)
-    reading = _cached_reading(model, weights_hash, personas, products, bought, reference_share)
+    asked = Asked(personas, products, bought, reference_share, catalog.regular_price, mean_quantity)
+    reading = _cached_reading(model, weights_hash, asked)
     tastes = Tastes(**{name: getattr(reading, name) for name in COEFFICIENTS})
     shift = np.zeros(tastes.num_products)
     if calibrate_to is not None:
@@ -88,30 +91,41 @@ def aligned_consumers(
     return AlignedConsumers(tastes.shifted(shift), model, weights_hash, shift)
 
 
-def _cached_reading(
-    model: str,
-    weights_hash: str,
-    personas: Sequence[Persona],
-    products: Sequence[ProductText],
-    bought: NDArray[np.int64],
-    reference_share: FloatArray,
-) -> TasteReading:
-    texts = [
-        [
-            persona_text(persona),
-            *(option_text(p, int(n), persona.history_total) for p, n in zip(products, row, strict=True)),
-        ]
-        for persona, row in zip(personas, bought, strict=True)
-    ]
-    key = hashlib.sha256(json.dumps([weights_hash, texts, [float(x) for x in reference_share]]).encode()).hexdigest()
-    path = cache_dir() / "readings" / f"{key}.safetensors"
-    shape = (len(personas), len(products))
+@dataclass(frozen=True)
+class Asked:
+    """All that a reading depends on besides the weights; see `TasteModel.read`."""
+
+    personas: Sequence[Persona]
+    products: Sequence[ProductText]
+    bought: NDArray[np.int64]
+    reference_share: FloatArray
+    regular_price: FloatArray
+    mean_quantity: FloatArray | None
+
+    def key(self, weights_hash: str) -> str:
+        """Return a hash of everything."""
+        told = [*map(asdict, self.personas), *map(asdict, self.products)]
+        arrays = (self.bought, self.reference_share, self.regular_price, self.mean_quantity)
+        numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
+        return hashlib.sha256(json.dumps([weights_hash, told, numbers]).encode()).hexdigest()
+
+
+def _cached_reading(model: str, weights_hash: str, asked: Asked) -> TasteReading:
+    path = cache_dir() / "readings" / f"{asked.key(weights_hash)}.safetensors"
+    shape = (len(asked.personas), len(asked.products))
     found = _load(path, shape)
     if found is None:
         from malles_env.alignment.model import TasteModel
 
         logger.info("%s reads %d personas and %d products", model, *shape)
-        found = TasteModel.load(model).read(personas, products, bought, reference_share)
+        found = TasteModel.load(model).read(
+            asked.personas,
+            asked.products,
+            asked.bought,
+            asked.reference_share,
+            regular_price=asked.regular_price,
+            mean_quantity=asked.mean_quantity,
+        )
         _store(path, found, json.dumps({"model": str(model), "weights_hash": weights_hash}))
     return found
 

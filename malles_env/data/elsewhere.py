@@ -28,7 +28,7 @@ class Elsewhere:
         self._own_brand = _Count(household * self._brands + brand, category, self._categories, time, self._times)
         self._everybody = _Count(brand, category, self._categories, period, self._periods)
         self._all = _Count(np.zeros_like(brand), category, self._categories, period, self._periods)
-        kinds = {"elsewhere": slice(None), "elsewhere_private": past["private"].to_numpy()}
+        kinds = {"elsewhere": np.ones(len(past), dtype=bool), "elsewhere_private": past["private"].to_numpy()}
         kinds["elsewhere_deal"] = past["deal"].to_numpy()
         self._kinds = {
             name: _Count(household[rows], category[rows], self._categories, time[rows], self._times)

@@ -160,6 +160,16 @@ class Occasions:
         products = self.products.filter(pl.col("market").is_in(names))
         return replace(self, occasions=kept, alternatives=shelf, products=products)
 
+    def rows(self, rows: npt.NDArray[np.int64]) -> Occasions:
+        """Return the occasions of some rows, in their order, with their alternatives; products and purchases stay.
+
+        Args:
+            rows: Sorted positions in `occasions`.
+        """
+        kept = self.occasions[rows]
+        shelf = self.alternatives.filter(pl.col("occasion_id").is_in(kept["occasion_id"].implode()))
+        return replace(self, occasions=kept, alternatives=shelf)
+
     def sequences(self, length: int) -> dict[str, npt.NDArray[Any]]:
         """Return each visit's last own purchases in its market, newest first, padded to `length` H.
 

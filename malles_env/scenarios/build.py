@@ -208,6 +208,7 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[st
         "listing_fee": fee,
         "reference_share": round(line["share"], 4),
         "average_price": round(line["mean_price"], 2),
+        "mean_quantity": round(line["mean_quantity"], 2),
         "brand": brand,
         "private_label": bool(line["private_label"]),
         "size_value": float(line["size_value"] or 0.0),

@@ -71,6 +71,7 @@ class ProductEntry(Entry):
         listing_fee: Money paid for each period in which the product is listed.
         reference_share: Its share of the buyers' purchases in the source data, between 0 and 1.
         average_price: Mean shelf price at which those purchases were made; default the regular price.
+        mean_quantity: Units per purchase in the source data, at least 1; None: not known.
         brand, private_label, size_value, size_unit, product_type: What a language model reads of it.
     """
 
@@ -85,6 +86,7 @@ class ProductEntry(Entry):
     listing_fee: Money = 0.0
     reference_share: Share | None = None
     average_price: Price | None = None
+    mean_quantity: Annotated[float, Field(strict=True, ge=1.0)] | None = None
     brand: str = ""
     private_label: bool = False
     size_value: Money = 0.0

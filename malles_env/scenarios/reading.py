@@ -39,7 +39,14 @@ def read_consumers(scenario: Scenario, entry: AlignedEntry) -> Consumers:
         calibrate_to=target_shares(scenario, entry),
         prices=scenario.average_price(),
         mean_field=scenario.first_mean_field(),
+        mean_quantity=_mean_quantities(scenario),
     )
+
+
+def _mean_quantities(scenario: Scenario) -> FloatArray | None:
+    """Return units per purchase in the source data, shape ``(J,)``; None unless all are known."""
+    told = [product.mean_quantity for product in scenario.products]
+    return None if None in told else np.array(told, dtype=np.float64)
 
 
 def reference_shares(scenario: Scenario) -> FloatArray:

@@ -15,6 +15,7 @@ BRIEF = {
     "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),
+    "own_data.py": (["--panel", "made-up", "--brief", "--out", "FOLDER"], "of cost-plus"),
     "enter_leaderboard.py": ([], ""),  # read by `malles tournament --entry`, see test_tournament.py
 }
 

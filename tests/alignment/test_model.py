@@ -2,65 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from malles_env.alignment.heads import Shelf
+from malles_env.alignment.facts import OPTION_FACTS, facts
+from malles_env.alignment.heads import mean_units
 from malles_env.alignment.model import TasteModel
+from malles_env.alignment.objective import score
 from malles_env.alignment.packing import Request
-from malles_env.alignment.text import Persona, option_text, persona_text
+from malles_env.alignment.personas import as_occasions, mixed
+from malles_env.alignment.quantities import QUANTITIES, tilt
+from malles_env.alignment.reader import read_states
+from malles_env.alignment.text import Persona, persona_text, product_text
 from malles_env.errors import InvalidInput
 
-from .conftest import PERSONAS, PRODUCTS, tiny_model
+from .conftest import PERSONAS, PRODUCTS, synthetic, tiny_model
 
 BOUGHT = np.array([[2, 0, 4, 0], [0, 0, 0, 0], [1, 30, 0, 9]])
 SHARE = np.array([0.4, 0.3, 0.2, 0.05])
 
 
 def test_options_do_not_see_each_other(model: TasteModel) -> None:
-    """Packed scores equal those of every option read alone after its persona."""
-    options = tuple(option_text(product, 1, 6) for product in PRODUCTS)
+    """Packed states equal those of every option read alone after its prefix."""
+    options = tuple(product_text(product) for product in PRODUCTS)
     persona = persona_text(PERSONAS[0])
     with torch.no_grad():
-        packed = model.states([Request(persona, options)])
-        alone = [model.states([Request(persona, (option,))]) for option in options]
+        packed = read_states(model.backbone, [Request(persona, options)])
+        alone = [read_states(model.backbone, [Request(persona, (option,))]) for option in options]
     torch.testing.assert_close(packed.option, torch.cat([s.option for s in alone]), atol=1e-5, rtol=0)
     torch.testing.assert_close(packed.prefix, alone[0].prefix, atol=1e-5, rtol=0)
 
 
 def test_reading_follows_a_reordered_shelf(model: TasteModel) -> None:
-    """Permuting the products permutes alpha and kappa and leaves the persona's coefficients."""
+    """Permuting the products permutes alpha, beta and kappa and leaves the household's coefficients."""
     order = np.array([2, 0, 3, 1])
     plain = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
-    mixed = model.read(PERSONAS, [PRODUCTS[i] for i in order], BOUGHT[:, order], SHARE[order])
-    np.testing.assert_allclose(mixed.alpha, plain.alpha[:, order], atol=1e-5)
-    np.testing.assert_allclose(mixed.kappa, plain.kappa[:, order], atol=1e-5)
-    np.testing.assert_allclose(mixed.beta, plain.beta, atol=1e-5)
+    moved = model.read(PERSONAS, [PRODUCTS[i] for i in order], BOUGHT[:, order], SHARE[order])
+    for name in ("alpha", "beta", "kappa"):
+        np.testing.assert_allclose(getattr(moved, name), getattr(plain, name)[:, order], atol=1e-5)
+    np.testing.assert_allclose(moved.lambda_, plain.lambda_, atol=1e-5)
 
 
 def test_long_shelves_are_cut_without_changing_scores(model: TasteModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of options per sequence is a matter of memory only."""
     whole = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
-    monkeypatch.setattr("malles_env.alignment.model.MAX_OPTIONS", 1)
-    monkeypatch.setattr("malles_env.alignment.model.TOKENS_PER_PASS", 1)
+    monkeypatch.setattr("malles_env.alignment.reader.MAX_OPTIONS", 1)
+    monkeypatch.setattr("malles_env.alignment.reader.TOKENS_PER_PASS", 1)
     cut = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     np.testing.assert_allclose(cut.alpha, whole.alpha, atol=1e-5)
     np.testing.assert_allclose(cut.beta, whole.beta, atol=1e-5)
 
 
-def test_texts_matter(model: TasteModel) -> None:
-    """Another history and another product give another taste."""
+def test_texts_and_histories_matter(model: TasteModel) -> None:
+    """Another history, another product and another note give another taste."""
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, np.full(4, 0.25))
     assert len(np.unique(reading.alpha.round(6))) == reading.alpha.size
-    assert len(np.unique(reading.beta.round(6))) == len(PERSONAS)
+    noted = [replace(persona, note="hates sweet things") for persona in PERSONAS]
+    other = model.read(noted, PRODUCTS, BOUGHT, np.full(4, 0.25))
+    assert np.abs(other.alpha - reading.alpha).max() > 1e-4
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_signs(seed: int) -> None:
     """Whatever the weights: beta, gamma, delta above 0 and rho inside the uniqueness bound."""
     model = tiny_model(seed)
-    model.heads.prefix[-1].weight.data *= 20
+    for member in model.heads.warm.members:
+        member.prefix_out.weight.data *= 20
+        member.option_out.weight.data *= 20
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     assert (reading.beta > 0).all() and (reading.gamma >= 0).all() and (reading.delta >= 0).all()
     assert (np.abs(reading.rho) < 2).all()
@@ -68,80 +79,115 @@ def test_signs(seed: int) -> None:
 
 
 def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> None:
-    """Alpha absorbs popularity and the mean field's centring exactly."""
-    model.heads.support.fill_(0.8)
+    """Alpha absorbs the mean field's centring exactly; a discount brings its usual display and advertising."""
+    model.heads.set_support(0.8, 0.5)
+    for member in model.heads.warm.members:
+        for weight in (member.prefix_out.weight, member.prefix_out.bias):
+            weight.data[3:5] = weight.data[3:5].abs() * (weight is member.prefix_out.bias)  # flags are worth something
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     rng = np.random.default_rng(0)
     ratio, mean_field, last = rng.uniform(0.6, 1.2, 4), rng.dirichlet(np.ones(4)), np.array([0, 1.0, 0, 0])
     discount = np.maximum(0, 1 - ratio)
     market = (
         reading.alpha
-        - reading.beta[:, None] * np.log(ratio)
+        - reading.beta * np.log(ratio)
         + reading.gamma[:, None] * discount
         + reading.rho[:, None] * (mean_field - 1 / 4)
         + reading.lambda_[:, None] * last
     )
-    np.testing.assert_allclose(_training_utility(model, ratio, discount, mean_field, last), market, atol=1e-5)
-
-
-def _training_utility(
-    model: TasteModel, ratio: np.ndarray, discount: np.ndarray, mean_field: np.ndarray, last: np.ndarray
-) -> np.ndarray:
-    rows = len(PERSONAS)
-
-    def repeat(values: np.ndarray) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32).expand(rows, -1)
-
-    shelf = Shelf(
-        log_price=repeat(np.log(ratio)),
-        discount=repeat(discount),
-        promotion=repeat(0.8 * discount),  # a discount comes with its usual display and advertising
-        share=repeat(mean_field),
-        reference_share=repeat(SHARE),
-        last=repeat(last),
-        mask=torch.ones(rows, 4, dtype=torch.bool),
-        outside=torch.zeros(rows),
+    data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
+    shape = data.price.shape
+    data = replace(
+        data,
+        price=np.broadcast_to(ratio, shape).astype(np.float32),
+        share=np.broadcast_to(mean_field, shape).astype(np.float32),
+        last=np.broadcast_to(last > 0, shape),
+        display=np.broadcast_to(0.8 * discount, shape),  # type: ignore[arg-type]
+        feature_ad=np.broadcast_to(0.5 * discount, shape),  # type: ignore[arg-type]
     )
-    requests = [
-        Request(
-            persona_text(persona),
-            tuple(
-                option_text(product, int(count), persona.history_total)
-                for product, count in zip(PRODUCTS, row, strict=True)
-            ),
-        )
-        for persona, row in zip(PERSONAS, BOUGHT, strict=True)
-    ]
     with torch.no_grad():
-        states = model.states(requests)
-        prefix = model.heads.prefix_tastes(states.prefix)
-        option = model.heads.option_tastes(states.option.reshape(rows, 4, -1))
-        return model.heads.utilities(prefix, option, shelf)[:, 1:].numpy()
+        training = score(data, model.heads, model.reader).utilities[:, 1:].numpy()
+    np.testing.assert_allclose(training, market, atol=1e-4)
 
 
-def test_constant_heads_are_a_plain_logit() -> None:
-    """With head weights at zero only popularity distinguishes products, and personas are alike."""
-    model = tiny_model()
-    for read_out in (model.heads.prefix, model.heads.option):
-        read_out[-1].weight.data.zero_()
-    reading = model.read(PERSONAS, PRODUCTS, BOUGHT, np.full(4, 0.25))
+def test_market_units_agree_without_a_discount_and_rise_with_one(model: TasteModel) -> None:
+    """kappa is the model's own mean; the market's straight line in the log is right at the depth it was read at."""
+    reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
+    with torch.no_grad():
+        scored = score(data, model.heads, model.reader)
+        units = mean_units(scored.prefix, scored.option, torch.zeros(3, 4)).numpy()
+    np.testing.assert_allclose(1 + np.exp(reading.kappa), units, rtol=1e-5)
+    assert (reading.delta > 0).all()
+
+
+def test_a_discount_never_makes_a_buyer_take_fewer() -> None:
+    """Exponential tilting moves the whole distribution upwards, whatever it was."""
+    odds = torch.randn(200, QUANTITIES, generator=torch.Generator().manual_seed(0)) * 3
+    before, after = (tilt(odds, torch.full((200,), s)).softmax(-1).cumsum(-1) for s in (0.2, 0.7))
+    assert (after <= before + 1e-6).all()
+
+
+def test_heads_as_they_start_are_a_plain_logit() -> None:
+    """Constant heads tell no products and no personas apart."""
+    reading = tiny_model(scale=0.0).read(PERSONAS, PRODUCTS, BOUGHT, np.full(4, 0.25))
     assert np.ptp(reading.alpha) < 1e-6 and np.ptp(reading.beta) < 1e-6
 
 
+def test_conditional_logit_is_the_special_case() -> None:
+    """With only the linear form in the facts, utilities are those of a conditional logit with the same coefficients."""
+    data, model = synthetic(60), tiny_model(scale=0.0, members=1)
+    member = model.heads.warm.members[0]
+    weights = torch.randn(len(OPTION_FACTS), generator=torch.Generator().manual_seed(3))
+    member.linear.weight.data[0, : len(OPTION_FACTS)] = weights
+    with torch.no_grad():
+        ours = score(data, model.heads, model.reader).utilities.double().numpy()
+    known = facts(data)
+    beta, gamma, lambda_, propensity = 1.8, 0.5, 0.3, 0.0
+    theirs = (
+        known.option @ weights.numpy()
+        + propensity
+        - beta * known.live[..., 0]
+        + gamma * known.live[..., 1]
+        + lambda_ * known.live[..., 4]
+    )
+    np.testing.assert_allclose(ours[:, 1:], theirs, atol=1e-4)
+    np.testing.assert_allclose(ours[:, 0], data.log_sampling, atol=1e-6)
+
+
+def test_mixed_purchases_keep_their_shares() -> None:
+    """Eight purchases in an even mixture, newest first; other products are -1."""
+    order = mixed(np.array([4, 2, 0]), 8, 8)
+    assert [int((order == j).sum()) for j in (-1, 0, 1, 2)] == [2, 4, 2, 0]
+    assert order[0] == 0 and (mixed(np.array([1, 0]), 0, 3) == -1).all()
+    assert (mixed(np.array([3]), 3, 5)[3:] == -1).all()
+
+
 @pytest.mark.parametrize(
-    ("bought", "share", "field"),
+    ("change", "field"),
     [
-        (BOUGHT[:2], SHARE, "bought"),
-        (-BOUGHT, SHARE, "bought"),
-        (BOUGHT * 1.0, SHARE, "bought"),
-        (BOUGHT, SHARE[:3], "reference_share"),
-        (BOUGHT, SHARE * np.nan, "reference_share"),
+        ({"bought": BOUGHT[:2]}, "bought"),
+        ({"bought": -BOUGHT}, "bought"),
+        ({"bought": BOUGHT * 1.0}, "bought"),
+        ({"reference_share": SHARE[:3]}, "reference_share"),
+        ({"reference_share": SHARE * np.nan}, "reference_share"),
+        ({"regular_price": np.array([1, 2, 0, 4])}, "regular_price"),
+        ({"mean_quantity": np.full(4, 0.5)}, "mean_quantity"),
     ],
 )
-def test_bad_input_is_named(model: TasteModel, bought: np.ndarray, share: np.ndarray, field: str) -> None:
+def test_bad_input_is_named(model: TasteModel, change: dict[str, np.ndarray], field: str) -> None:
     """Shapes, signs and missing numbers are refused by name."""
+    given = {"bought": BOUGHT, "reference_share": SHARE, **change}
     with pytest.raises(InvalidInput, match=field):
-        model.read(PERSONAS, PRODUCTS, bought, share)
+        model.read(PERSONAS, PRODUCTS, **given)
+
+
+def test_padded_shelves_have_no_tastes(model: TasteModel) -> None:
+    """A market has the same products for everybody."""
+    data = synthetic(5)
+    data.mask[0, 0] = False
+    with pytest.raises(InvalidInput, match="padded"):
+        model.read_shelves(data)
 
 
 def test_persona_refuses_negative_counts() -> None:

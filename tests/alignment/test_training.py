@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ import pytest
 import torch
 
 from malles_env.alignment.dataset import batches
-from malles_env.alignment.losses import choice_loss, quantity_loss
-from malles_env.alignment.objective import score
+from malles_env.alignment.losses import choice_loss, consistency_loss
+from malles_env.alignment.objective import Weights, objective, score
+from malles_env.alignment.quantities import QUANTITIES, quantity_nll
 from malles_env.alignment.readings import make_readings
-from malles_env.alignment.trainer import AlignConfig, align, validate
+from malles_env.alignment.rewording import reworded
+from malles_env.alignment.trainer import AlignConfig, align, calibrate, validate
 from malles_env.errors import InvalidInput
 
 from .conftest import synthetic, tiny_model
 
-QUICK = AlignConfig(steps=24, batch_size=64, validate_every=4, warmup=2, patience=50)
+QUICK = AlignConfig(steps=24, batch_size=64, chunk=16, validate_every=4, warmup=2, patience=50)
 
 
 def test_choice_loss_is_the_log_probability() -> None:
@@ -32,12 +35,30 @@ def test_choice_loss_is_the_log_probability() -> None:
     assert float(choice_loss(utilities, torch.tensor([2]))) == pytest.approx(np.log(4.0))
 
 
-def test_quantity_loss_is_least_at_the_true_mean() -> None:
-    """The expected loss of 1 + Poisson(0.7) has its minimum at rate 0.7."""
-    units = torch.tensor(1 + np.random.default_rng(0).poisson(0.7, 20_000))
-    rates = torch.linspace(0.3, 1.2, 19)
-    losses = [float(quantity_loss(torch.log(rate).expand(len(units)), units).mean()) for rate in rates]
-    assert float(rates[int(np.argmin(losses))]) == pytest.approx(0.7, abs=0.06)
+def test_reference_adjusted_scores_are_s_dpo() -> None:
+    """-log sigmoid(-log sum_r exp(D_r - D_c)) is the listwise loss on differences to the reference."""
+    generator = torch.Generator().manual_seed(0)
+    ours, reference = (torch.randn(50, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    chosen = torch.randint(0, 6, (50,), generator=generator)
+    difference = ours - reference
+    picked = difference.gather(1, chosen[:, None])
+    rest = torch.logsumexp((difference - picked).scatter(1, chosen[:, None], -torch.inf), dim=1)
+    expected = -torch.nn.functional.logsigmoid(-rest)
+    torch.testing.assert_close(choice_loss(ours, chosen, reference), expected, atol=1e-10, rtol=0)
+
+
+def test_quantity_loss_is_the_log_probability() -> None:
+    """Even odds over Q classes; what lies above Q counts as Q."""
+    odds = torch.zeros(2, QUANTITIES)
+    assert quantity_nll(odds, torch.tensor([1, 500])).tolist() == pytest.approx([np.log(QUANTITIES)] * 2)
+
+
+def test_consistency_is_zero_for_equal_answers_and_at_most_log_2() -> None:
+    """Jensen-Shannon divergence of two answers."""
+    one = torch.tensor([[0.0, 1.0, -torch.inf], [50.0, 0.0, 0.0]])
+    two = torch.tensor([[0.0, 1.0, -torch.inf], [0.0, 50.0, 0.0]])
+    assert consistency_loss(one, one).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert consistency_loss(one, two).tolist() == pytest.approx([0, np.log(2)], abs=1e-5)
 
 
 def test_batches_cover_every_occasion_once_and_repeat_exactly() -> None:
@@ -55,65 +76,95 @@ def test_shared_reading_equals_reading_one_by_one() -> None:
     """Occasions scored together, with shared texts read once, score as they do alone."""
     data, model = synthetic(40), tiny_model()
     with torch.no_grad():
-        together = score(data, model.heads, model).utilities
-        alone = torch.cat([score(data.take(np.array([i])), model.heads, model).utilities for i in range(40)])
+        together = score(data, model.heads, model.reader).utilities
+        alone = torch.cat([score(data.take(np.array([i])), model.heads, model.reader).utilities for i in range(40)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_padding_gets_no_probability() -> None:
-    """A masked option has utility minus infinity, the others keep theirs."""
+def test_padding_gets_no_probability_and_changes_nothing() -> None:
+    """A column of padding has utility minus infinity, the others keep theirs."""
     data, model = synthetic(20), tiny_model()
-    masked = data.take(np.arange(20))
-    masked.mask[:, -1] = False
+    columns = {
+        f.name: np.concatenate([getattr(data, f.name), np.zeros_like(getattr(data, f.name)[:, :1])], axis=1)
+        for f in fields(data)
+        if f.name not in ("goods", "markets") and getattr(data, f.name).ndim == 2 and not f.name.startswith("past")
+    }
+    padded = replace(data, **columns)
     with torch.no_grad():
-        whole = score(synthetic(20), model.heads, model).utilities
-        part = score(masked, model.heads, model).utilities
+        whole = score(data, model.heads, model.reader).utilities
+        part = score(padded, model.heads, model.reader).utilities
     assert torch.isinf(part[:, -1]).all()
-    torch.testing.assert_close(part[:, :-1], whole[:, :-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(part[:, :-1], whole, atol=1e-5, rtol=0)
 
 
-def test_training_learns_the_price_and_what_text_says(tmp_path: Path) -> None:
-    """On data from a known logit, beta comes near the truth and own purchases raise alpha."""
+def test_training_learns_the_price_and_what_was_bought(tmp_path: Path) -> None:
+    """On data from a known logit, the price response comes near the truth and own purchases raise alpha."""
     train, validation = (
         synthetic(3000, beta=2.5, lambda_=0.0, tastes=1.5),
         synthetic(500, seed=1, beta=2.5, lambda_=0.0, tastes=1.5),
     )
-    model = tiny_model()
-    for read_out in (model.heads.prefix, model.heads.option):
-        read_out[-1].weight.data.zero_()
+    model = tiny_model(scale=0.0, members=1)
+    calibrate(model, train)
     before = validate(model, validation)["nll"]
-    config = AlignConfig(steps=100, batch_size=128, validate_every=50, warmup=5)
+    config = AlignConfig(steps=60, batch_size=256, chunk=64, validate_every=30, warmup=5, cold=0.0)
     progress = align(model, train, validation, config, tmp_path, show=False)
     assert progress.best < before - 0.05
-    assert progress.history[-1]["beta"] + progress.history[-1]["gamma"] == pytest.approx(2.5, abs=0.6)
+    last = progress.history[-1]
+    assert last["beta"] + last["gamma"] == pytest.approx(2.5, abs=0.6)
     with torch.no_grad():
-        alpha = score(train, model.heads, model).option.alpha.numpy()
+        alpha = score(train, model.heads, model.reader).option.alpha.numpy()
     known = train.bought > 0
     assert alpha[known].mean() - alpha[~known].mean() > 0.5
 
 
-def test_frozen_readings_train_only_the_heads(tmp_path: Path) -> None:
+def test_readings_train_only_the_heads(tmp_path: Path) -> None:
     """Readings come back from disk, give the same scores, and leave the backbone as it was."""
     data, model = synthetic(200), tiny_model()
-    model.backbone.owned = False
-    requests, _, _ = data.requests()
-    table = make_readings(model.backbone, requests, directory=tmp_path / "readings")
+    table = make_readings(model.backbone, data.goods, directory=tmp_path / "readings")
     before = [p.clone() for p in model.backbone.model.parameters()]
     with torch.no_grad():
-        live, stored = (score(data, model.heads, s).utilities for s in (model, table))
+        live, stored = (score(data, model.heads, s).utilities for s in (model.reader, table))
     torch.testing.assert_close(live, stored, atol=2e-2, rtol=0)  # readings are kept in half precision
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "readings").iterdir()}
-    make_readings(model.backbone, requests, directory=tmp_path / "readings")
+    make_readings(model.backbone, data.goods, directory=tmp_path / "readings")
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "readings").iterdir()}
-    align(model, data, data, QUICK, tmp_path / "run", source=table, show=False)
+    align(model, data, data, QUICK, tmp_path / "run", reader=table, show=False)
     assert all(torch.equal(a, b) for a, b in zip(before, model.backbone.model.parameters(), strict=True))
+
+
+def test_consistency_term_draws_two_wordings_together(tmp_path: Path) -> None:
+    """Trained with it, the model's answers to the same shelf in other words come closer."""
+    data, model = synthetic(300), tiny_model(scale=2.0)
+    plain = make_readings(model.backbone, data.goods, directory=tmp_path / "plain")
+    other = make_readings(model.backbone, reworded(data.goods), directory=tmp_path / "other")
+    assert reworded(data.goods).texts != data.goods.texts
+    weights = Weights(consistency=20.0)
+    apart = objective(data, model.heads, plain, weights, reworded=other)[1]["consistency"]
+    config = replace(QUICK, steps=40, weights=weights)
+    align(model, data, data, config, tmp_path / "run", reader=plain, reworded=other, show=False)
+    assert objective(data, model.heads, plain, weights, reworded=other)[1]["consistency"] < 0.5 * apart
+
+
+def test_a_cold_occasion_tells_nothing_of_the_category() -> None:
+    """Two households with other histories but the same purchases elsewhere are alike when cold."""
+    data, model = synthetic(200), tiny_model()
+    same = replace(data, **{n: np.full_like(getattr(data, n), 7) for n in ("elsewhere", "elsewhere_private")})
+    rows = {n: np.broadcast_to(getattr(same, n)[:1], getattr(same, n).shape).copy() for n in _SHELF}
+    cold = replace(same, elsewhere_deal=same.elsewhere, **rows).cold()
+    with torch.no_grad():
+        utilities = score(cold, model.heads, model.reader).utilities
+    torch.testing.assert_close(utilities, utilities[:1].expand_as(utilities), atol=1e-5, rtol=0)
+    assert not data.cold(np.zeros(200, dtype=bool)).bought.sum() == 0
+
+
+_SHELF = ("prefix", "product", "price", "regular_price", "brand_elsewhere", "weeks_seen", "log_sampling")
 
 
 def test_resume_refuses_other_settings(tmp_path: Path) -> None:
     """A run goes on only with the settings it was started with, and an old run is not overwritten."""
     data = synthetic(100)
     align(tiny_model(), data, data, QUICK, tmp_path, show=False)
-    other = AlignConfig(steps=24, batch_size=32, validate_every=4, warmup=2, patience=50)
+    other = replace(QUICK, batch_size=32)
     with pytest.raises(InvalidInput, match="batch_size"):
         align(tiny_model(), data, data, other, tmp_path, show=False)
     with pytest.raises(InvalidInput, match="out_dir"):

@@ -1,8 +1,9 @@
-"""Occasions to texts, samples, and the two commands from end to end on a synthetic log."""
+"""Occasions to words and numbers, and the commands from end to end on a synthetic log."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from malles_env.alignment.dataset import from_occasions, product_words
-from malles_env.alignment.sampling import Sample, draw, draw_test
-from malles_env.alignment.text import Persona, option_text, persona_text
+from malles_env.alignment.dataset import from_occasions
+from malles_env.alignment.facts import OPTION_FACTS, SHELF_FACTS, facts
+from malles_env.alignment.shelves import product_words
+from malles_env.alignment.text import market_text, product_text
+from malles_env.alignment.workflow import few_markets, on_goods, sampled, thinned
 from malles_env.cli import app
 from malles_env.data.build import build_occasions
 from malles_env.data.occasions import Occasions
@@ -37,6 +40,7 @@ def folder(occasions: Occasions, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_texts_and_numbers_meet_the_right_option(occasions: Occasions) -> None:
     """Rendered by hand from the tables, a random option of a random occasion has its text and numbers."""
     data = from_occasions(occasions)
+    known = facts(data)
     rng = np.random.default_rng(0)
     products = {row["product_id"]: row for row in occasions.products.iter_rows(named=True)}
     for at in rng.choice(len(data), 20, replace=False):
@@ -44,56 +48,77 @@ def test_texts_and_numbers_meet_the_right_option(occasions: Occasions) -> None:
         shelf = occasions.alternatives.filter(pl.col("occasion_id") == visit["occasion_id"])
         place = int(rng.integers(len(shelf)))
         row = shelf.filter(pl.col("position") == place + 1).row(0, named=True)
-        words = option_text(product_words(products[row["product_id"]]), row["bought"], visit["history_total"])
-        names = ("market", "category", "history_total", "weeks_seen")
-        assert data.option_texts[data.option[at, place]] == words
-        assert data.persona_texts[data.persona[at]] == persona_text(Persona(*(visit[n] for n in names)))
-        assert data.price[at, place] == row["price"]
+        product = data.product[at, place]
+        assert data.goods.names[product] == row["product_id"]
+        assert data.goods.texts[product] == product_text(product_words(products[row["product_id"]]))
+        prefix = market_text(visit["market"], visit["category"])
+        assert data.goods.prefixes[data.prefix[at]] == prefix
+        assert data.goods.prefixes[data.goods.prefix[product]] == prefix
+        assert data.price[at, place] == np.float32(row["price"])
         assert data.mask[at].sum() == len(shelf)
+        popularity = known.option[at, place, OPTION_FACTS.index("log popularity")]
+        assert popularity == pytest.approx(np.log(row["long_share"] + 1e-3), abs=1e-5)
+        rate = known.shelf[at, SHELF_FACTS.index("log rate")]
+        assert rate == pytest.approx(np.log((visit["history_total"] + 0.5) / (visit["weeks_seen"] + 5)), abs=1e-5)
 
 
-def test_training_never_sees_test_or_held_out_occasions(occasions: Occasions) -> None:
-    """Samples keep to their split; held-out categories enter only when named as focus."""
-    some = draw(occasions, "train", Sample(focus=(), per_focus=0, per_other=50))
-    assert some.occasions["split"].unique().to_list() == ["train"]
-    assert not some.occasions["held_out"].any()
-    assert some.occasions["market"].value_counts()["count"].max() <= 50
-    named = tuple(occasions.occasions.filter(pl.col("held_out"))["market"].unique().to_list())
-    if named:
-        focus = draw(occasions, "train", Sample(focus=named, per_focus=30, per_other=0))
-        assert set(focus.occasions["market"]) == set(named)
-    with pytest.raises(InvalidInput, match="test"):
-        draw(occasions, "test", Sample())
+def test_past_purchases_are_matched_to_their_options(occasions: Occasions) -> None:
+    """A household's purchases on the shelf are its counts, as far as the sequence reaches back."""
+    data = from_occasions(occasions)
+    match = facts(data).match
+    short = data.history_total <= match.shape[2]
+    assert short.mean() > 0.3
+    np.testing.assert_array_equal(match[short].sum(2), np.where(data.mask, data.bought, 0)[short])
 
 
-def test_judging_draws_known_buyers_of_test_periods(occasions: Occasions) -> None:
-    """And the same draw again for the same seed."""
-    first, again = (draw_test(occasions, limit=40, seed=2) for _ in range(2))
-    assert first.occasions.equals(again.occasions)
-    assert first.occasions["buyer"].all()
-    assert first.occasions["split"].unique().to_list() == ["test"]
+def test_fewer_no_purchase_visits_are_corrected_for(occasions: Occasions) -> None:
+    """All purchases stay, about the share of the other visits does, and the offset says so."""
+    data = from_occasions(occasions)
+    fewer = thinned(data, 0.25, seed=1)
+    assert (fewer.chosen > 0).sum() == (data.chosen > 0).sum()
+    assert (fewer.chosen == 0).sum() == pytest.approx(0.25 * (data.chosen == 0).sum(), rel=0.15)
+    assert fewer.log_sampling.min() == pytest.approx(data.log_sampling.min() + np.log(0.25), abs=1e-5)
 
 
-def test_align_then_evaluate(folder: Path, tmp_path: Path) -> None:
-    """The two commands run on any occasions folder; the second align resumes and changes nothing."""
+def test_samples_are_parts(occasions: Occasions) -> None:
+    data = from_occasions(occasions)
+    assert len(sampled(data, 30, seed=0)) == 30 and len(sampled(data, None, seed=0)) == len(data)
+    few = few_markets(data, 1, 50, seed=0)
+    assert len(np.unique(few.prefix)) == 1 and len(few) == 50
+
+
+def test_goods_of_another_part_are_found_by_name(occasions: Occasions) -> None:
+    """Products of one data set are those of another, wherever they stand in it."""
+    whole = from_occasions(occasions)
+    part = from_occasions(occasions.select(markets=occasions.markets[1:]))
+    moved = on_goods(part, whole)
+    names = np.array(whole.goods.names)
+    assert (names[moved.product[part.mask]] == np.array(part.goods.names)[part.product[part.mask]]).all()
+    assert {whole.goods.prefixes[at] for at in moved.prefix} == {part.goods.prefixes[at] for at in part.prefix}
+    lost = replace(whole, goods=part.goods)
+    with pytest.raises(InvalidInput, match="a product of the training occasions"):
+        on_goods(whole, lost)
+
+
+def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: Path) -> None:
+    """A second call changes nothing; heads can be trained anew on a finished backbone."""
     run = tmp_path / "run"
-    options = ["--occasions", str(folder), "--out", str(run), "--steps", "2", "--head-steps", "6"]
-    options += ["--batch-size", "32", "--validate-every", "2", "--per-other", "40", "--test-limit", "40"]
+    small = ["--batch-size", "32", "--validate-every", "2", "--limit", "200", "--head-steps", "4", "--members", "1"]
+    options = ["--occasions", str(folder), "--train-on", "seen", "--steps", "2", *small]
     hashes = []
     for _ in range(2):
-        result = CliRunner().invoke(app, ["align", *options])
+        result = CliRunner().invoke(app, ["align", *options, "--out", str(run)])
         assert result.exit_code == 0, result.output
         hashes.append(json.loads((run / "model" / "config.json").read_text())["weights_hash"])
     assert hashes[0] == hashes[1]
-    assert "conditional logit" in (run / "model" / "README.md").read_text()
-    asked = ["consumers", "evaluate", "--model", str(run), "--occasions", str(folder), "--limit", "40", "--json"]
-    result = CliRunner().invoke(app, asked)
+    card = json.loads((run / "model" / "card.json").read_text())
+    assert card["training"]["markets"] == 1 and card["training"]["training occasions"] == 200
+    again = ["--occasions", str(folder), "--start-from", str(run), *small, "--consistency", "0.5"]
+    result = CliRunner().invoke(app, ["align", *again, "--out", str(tmp_path / "again")])
     assert result.exit_code == 0, result.output
-    report = json.loads(result.output)
-    assert set(report["models"]) == {"popularity", "last purchase", "conditional logit", "taste model"}
-    for row in report["models"].values():
-        assert 0 <= row["hit"]["mean"] <= row["top3"]["mean"] <= 1
-        assert row["nll"]["se"] > 0
+    files = [json.loads((p / "model" / "config.json").read_text())["files"] for p in (run, tmp_path / "again")]
+    assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
+    assert files[0]["heads.safetensors"] != files[1]["heads.safetensors"]
 
 
 def test_a_mistake_is_one_line(tmp_path: Path) -> None:

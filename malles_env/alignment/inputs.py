@@ -1,0 +1,111 @@
+"""From occasions and readings to the tensors the heads take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from malles_env.alignment.dataset import TasteData
+from malles_env.alignment.facts import LIVE_FACTS, Facts, facts
+from malles_env.alignment.heads import Inputs, Live
+from malles_env.alignment.history import Past
+from malles_env.alignment.shelves import Goods
+
+_FLAGS = [LIVE_FACTS.index("display"), LIVE_FACTS.index("feature ad")]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a backbone made of the goods' texts.
+
+    Attributes:
+        market: Hidden states at the ends of the prefixes [M, width].
+        product: At the ends of the products [P, width].
+    """
+
+    market: torch.Tensor
+    product: torch.Tensor
+
+    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+        """Return the readings of the goods; they are all here already."""
+        return self
+
+
+class Reader(Protocol):
+    """Gives readings: a live backbone, or readings made before."""
+
+    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+        """Return readings whose rows are those of `goods`; only the rows of `products` need be right."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch in tensors.
+
+    Attributes:
+        inputs: What the heads read.
+        live: What the market changes.
+        facts: The same in NumPy.
+    """
+
+    inputs: Inputs
+    live: Live
+    facts: Facts
+
+
+def batch(data: TasteData, reader: Reader, lines: NDArray[np.int64] | None = None) -> Batch:
+    """Return the tensors of a few occasions, on the device of the readings.
+
+    Args:
+        data: The occasions.
+        reader: Gives the readings.
+        lines: Code of each product's line [P], 0 where it is not known; None knows none.
+    """
+    codes = np.zeros(len(data.goods), dtype=np.int64) if lines is None else lines
+    known = facts(data)
+    seen = data.past[data.past >= 0]
+    readings = reader.of(data.goods, np.concatenate([data.product[data.mask], seen]))
+    device = readings.product.device
+
+    def tensor(values: NDArray[np.generic]) -> torch.Tensor:
+        return torch.as_tensor(values, device=device)
+
+    inputs = Inputs(
+        market=readings.market,
+        product=readings.product,
+        prefix_at=tensor(data.prefix),
+        product_at=tensor(data.product),
+        line_at=tensor(codes[data.product]),
+        option=tensor(known.option),
+        flags=tensor(known.live[..., _FLAGS]),
+        shelf=tensor(known.shelf),
+        quantity=tensor(known.quantity),
+        past=Past(
+            product=tensor(np.maximum(data.past, 0)),
+            listed=tensor(data.past >= 0),
+            known=tensor(data.past_known),
+            ago=tensor(data.past_ago),
+            quantity=tensor(data.past_quantity),
+            depth=tensor(data.past_depth),
+            match=tensor(known.match),
+            popularity=tensor(data.long_share),
+        ),
+        mask=tensor(data.mask),
+        known=tensor(data.known),
+    )
+    columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
+    live = Live(
+        log_price=columns["log price"],
+        discount=columns["discount"],
+        display=columns["display"],
+        feature=columns["feature ad"],
+        deviation=columns["share deviation"],
+        last=columns["last"],
+        outside=tensor(data.log_sampling),
+    )
+    return Batch(inputs, live, known)
