@@ -1,0 +1,117 @@
+"""`malles consumers backtest`: digital twins of real households before the real prices of the test weeks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from malles_env.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from malles_env.scenarios.backtest import Backtest
+
+
+def backtest_command(
+    market: Annotated[
+        str, typer.Argument(help="A market of the Complete Journey, or a scenario built from one (name or .yaml file).")
+    ],
+    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "smollm2",
+    max_lines: Annotated[
+        int, typer.Option("--max-products", min=2, max=20, help="Most products of a market that is no scenario.")
+    ] = 12,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for backtest.md and backtest.png.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of bootstrap, noise floor and the logit's sample.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws of weeks.")] = 2000,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the language model.")] = 1,
+) -> None:
+    """Simulate the test weeks with every household its own segment, and compare with what was really bought."""
+    import torch
+
+    from malles_env.scenarios.backtest import BacktestSettings, backtest
+
+    torch.set_num_threads(threads)
+    _make_places(out, json_file)
+    console = _console()
+    settings = BacktestSettings(draws=draws, seed=seed)
+    with _told(console) as told:
+        found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told)
+    show(console, found)
+    _write(console, found, model, out, json_file)
+
+
+def show(console: Console, found: Backtest) -> None:
+    """Print the tables of a back-test."""
+    from rich import box
+    from rich.table import Table
+
+    from malles_env.scenarios.backtest_report import paired_cells, response_cells, score_cells
+
+    weeks = found.real.periods
+    console.print(f"{found.market}: {found.households:,} households, {len(found.titles)} products", markup=False)
+    parts = {
+        f"Forecast of weeks {weeks[0]} to {weeks[-1]} (lower is better; biases nearer to 0)": score_cells(found),
+        "Errs more than twins by": paired_cells(found),
+        "Price response": response_cells(found),
+    }
+    for title, (head, *rows) in parts.items():
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(head):
+            table.add_column(name.replace("_", " "), justify="right" if i else "left", no_wrap=not i)
+        for row in rows:
+            table.add_row(row[0], *(cell.replace(" [", "\n[") for cell in row[1:]))
+        console.print(table)
+
+
+def _write(console: Console, found: Backtest, model: str, out: Path | None, json_file: Path | None) -> None:
+    from malles_env.alignment.storage import write_json, write_text
+    from malles_env.scenarios.backtest_report import as_json, draw, markdown
+
+    command = " ".join(["malles", *sys.argv[1:]])
+    if out is not None:
+        write_text(out / "backtest.md", markdown(found, command, model))
+        console.print(f"report: {out / 'backtest.md'}", markup=False)
+        console.print(f"plot: {draw(found, out / 'backtest.png')}", markup=False)
+    if json_file is not None:
+        write_json(json_file, as_json(found) | {"command": command, "model": model})
+        console.print(f"written: {json_file}", markup=False)
+
+
+def _make_places(out: Path | None, json_file: Path | None) -> None:
+    """Make the folders to write into before anything is computed.
+
+    Raises:
+        InvalidInput: They cannot be made, or the file is a folder.
+    """
+    for folder in (out, None if json_file is None else json_file.parent):
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
+    if json_file is not None and json_file.is_dir():
+        raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextmanager
+def _told(console: Console) -> Iterator[Callable[[str], None]]:
+    """Show what is being done and for how long; nothing outside a terminal."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda words: bar.reset(task, description=words, total=None)
