@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios.panel import Panel, shares_of
 from malles_env.scenarios.playback import Forecast
 
@@ -111,7 +111,7 @@ def price_response(forecast: Forecast, real: Panel) -> Response:
     return Response(slope, error, gap, gap_error, int(cells.sum()))
 
 
-def _within(outcome: FloatArray, price: FloatArray, cells: FloatArray) -> tuple[float, float]:
+def _within(outcome: FloatArray, price: FloatArray, cells: BoolArray) -> tuple[float, float]:
     """Return slope and standard error of a regression with a constant per column; errors clustered by row."""
     count = np.maximum(cells.sum(axis=0), 1)
 

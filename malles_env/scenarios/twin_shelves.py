@@ -7,12 +7,11 @@ that visit come from the same build as those the models were trained on, and fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.reading import TasteReading
@@ -143,7 +142,7 @@ def _in_order(data: TasteData, lines: Sequence[str]) -> TasteData:
     place = {name: at for at, name in enumerate([*lines, *sorted(set(names) - set(lines))])}
     rank = np.array([place[name] for name in names])
     order = np.argsort(np.where(data.mask, rank[data.product], len(rank)), axis=1)
-    moved = {f.name: np.take_along_axis(getattr(data, f.name), order, 1) for f in fields(data) if f.name in _SHELF}
+    moved: dict[str, Any] = {name: np.take_along_axis(getattr(data, name), order, 1) for name in _SHELF}
     return replace(data, **moved)
 
 
@@ -161,7 +160,7 @@ def _with_visits(tables: Tables, market: str, period: int) -> Tables:
         .sort("household_id", "trips", "store_id", descending=[False, True, False])
         .unique(subset="household_id", keep="first", maintain_order=True)
     )
-    last: NDArray[np.datetime64] = log.select(pl.col("timestamp").max()).item()
+    last: datetime = log.select(pl.col("timestamp").max()).item()
     visits = usual.select(
         "household_id",
         "store_id",
