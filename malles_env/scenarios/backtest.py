@@ -33,7 +33,9 @@ ROWS = {
     "twins": "every household its own segment, tastes read by the model, level fitted to the past",
     "twins_as_read": "the same, tastes left as the model read them",
     "clusters": "households clustered into segments, tastes read by the model, level fitted to the past",
+    "clusters_as_read": "the same, tastes left as the model read them",
     "logit": "every household its own segment, conditional logit with the same facts, level fitted to the past",
+    "logit_as_read": "the same, tastes left as the logit has them",
     "naive": "every shopper goes on as in the last four known weeks",
 }
 """Forecasts and what each is. The past is all weeks up to the end of validation; test weeks are never fitted to."""
@@ -78,6 +80,7 @@ class Backtest:
             noise of the panel alone.
         worse: Row -> measure -> by how much it errs more than ``twins``, with interval.
         responses: Row -> price response; row ``real`` is the data's.
+        weights: Hash of the taste model's weights; empty for one that was never saved.
     """
 
     market: str
@@ -89,6 +92,7 @@ class Backtest:
     scores: dict[str, dict[str, Interval]]
     worse: dict[str, dict[str, Interval]]
     responses: dict[str, Response]
+    weights: str = ""
 
 
 def backtest(
@@ -130,7 +134,7 @@ def backtest(
     rows = {"twins": twins, "clusters": cluster_tastes(ground, taste_model)}
     rows["logit"] = (logit_tastes(ground, occasions, settings.seed), ground.population())
     told("playing the test weeks")
-    return run(ground, panel, rows, settings)
+    return run(ground, panel, rows, settings, weights=taste_model.weights_hash)
 
 
 def panel_of(ground: Ground, occasions: Occasions) -> Panel:
@@ -153,16 +157,22 @@ def logit_tastes(ground: Ground, occasions: Occasions, seed: int = 0) -> Tastes:
 
 
 def run(
-    ground: Ground, panel: Panel, consumers: dict[str, Consumers], settings: BacktestSettings | None = None
+    ground: Ground,
+    panel: Panel,
+    consumers: dict[str, Consumers],
+    settings: BacktestSettings | None = None,
+    *,
+    weights: str = "",
 ) -> Backtest:
     """Play the test weeks with consumers and judge them.
 
     Args:
         ground: Products and households.
         panel: The real weeks.
-        consumers: Row name -> tastes as read, and whose they are; levels are fitted here, and ``twins``, which must be
-            among them, are played as read, too.
+        consumers: Name (``twins`` and others of `ROWS`) -> tastes as read, and whose they are. Each is played with its
+            level fitted here and as read.
         settings: Bootstrap draws and seed.
+        weights: Hash of the taste model's weights.
     """
     settings, splits = settings or BacktestSettings(), ground.settings.splits
     end = splits.validation_end
@@ -171,9 +181,8 @@ def run(
     forecasts = {}
     for name, (tastes, population) in consumers.items():
         level = level_to(tastes, population, catalog.regular_price, past)
-        forecasts[name] = play(name, catalog, level, population, real, start)
-    tastes, population = consumers["twins"]
-    forecasts["twins_as_read"] = play("twins_as_read", catalog, tastes, population, real, start)
+        for row, used in ((name, level), (f"{name}_as_read", tastes)):
+            forecasts[row] = play(row, catalog, used, population, real, start)
     forecasts["naive"] = naive(panel.weeks(end + 1 - BLIND, end), real)
     forecasts = {name: forecasts[name] for name in ROWS if name in forecasts}
     drawn = week_draws(len(real.periods), settings.draws, settings.seed)
@@ -193,6 +202,7 @@ def run(
             if name != "twins"
         },
         responses={name: price_response(f, real) for name, f in {"real": mirror, **forecasts}.items()},
+        weights=weights,
     )
 
 

@@ -20,6 +20,7 @@ PLOTTED = 5
 """Products whose weekly shares are drawn."""
 _STYLES = {
     "twins": ("tab:red", "-"),
+    "twins_as_read": ("tab:pink", "-"),
     "clusters": ("tab:orange", "--"),
     "logit": ("tab:blue", "-."),
     "naive": ("tab:gray", ":"),
@@ -55,14 +56,16 @@ _FLOOR = "- `floor`: what `twins` would score if they were the truth; sampling n
 def _about(found: Backtest, model: str) -> str:
     past, real = found.past.periods, found.real.periods
     shopped, bought = found.real.shoppers.sum(), found.real.purchases.sum()
+    weights = f" (weights {found.weights[:8]})" if found.weights else ""
     return (
         f"{found.households:,} households who bought in this market up to week {past[-1]}, {len(found.titles)} "
         f"products. Forecast: weeks {real[0]} to {real[-1]} ({shopped:,.0f} shopping weeks, {bought:,.0f} purchases). "
-        f"Tastes are read by {model} from what each household did up to week {past[-1]}. Levels (two numbers per "
-        f"product) are fitted to weeks {past[0]} to {past[-1]}, except in `twins_as_read`; nothing is fitted to the "
-        f"test weeks. Known of the test weeks: prices, shelves and how many households shopped. Loyalty starts at each "
-        f"household's last purchase and the mean field at the last {WINDOW} weeks; both then follow the simulation. "
-        f"`naive` averages weeks {past[-1] - BLIND + 1} to {past[-1]}. Intervals: 95%, bootstrap over blocks of weeks."
+        f"Tastes are read by {model}{weights} from what each household did up to week {past[-1]}. Levels (two numbers "
+        f"per product) are fitted to weeks {past[0]} to {past[-1]}, except in rows `..._as_read`; nothing is fitted "
+        f"to the test weeks. Known of the test weeks: prices, shelves and how many households shopped. Loyalty starts "
+        f"at each household's last purchase and the mean field at the last {WINDOW} weeks; both then follow the "
+        f"simulation. `naive` averages weeks {past[-1] - BLIND + 1} to {past[-1]}. Intervals: 95%, bootstrap over "
+        f"blocks of weeks."
     )
 
 
@@ -114,6 +117,7 @@ def as_json(found: Backtest) -> dict[str, Any]:
         "market": found.market,
         "products": list(found.titles),
         "households": found.households,
+        "weights": found.weights,
         "fitted_weeks": found.past.periods.tolist(),
         "test_weeks": real.periods.tolist(),
         "shoppers": real.shoppers.tolist(),

@@ -155,7 +155,7 @@ def matched_lines(scenario: Scenario, statistics: MarketStatistics) -> NDArray[n
     Products are recognised by brand, label and size; several of a kind come in the order of their shares.
 
     Raises:
-        InvalidInput: The log has no such line among its best sellers.
+        InvalidInput: The log has no such line.
     """
     free: dict[tuple[Any, ...], list[int]] = {}
     for row, line in enumerate(statistics.lines.iter_rows(named=True)):
@@ -168,7 +168,7 @@ def matched_lines(scenario: Scenario, statistics: MarketStatistics) -> NDArray[n
         if not free.get(key):
             raise InvalidInput(
                 f"product {product.product_id}: the log's market {statistics.market!r} has no such line "
-                f"({product.brand}, {product.size_value:g} {product.size_unit}) among its best sellers"
+                f"({product.brand}, {product.size_value:g} {product.size_unit}) up to the test weeks"
             )
         rows.append(free[key].pop(0))
     return np.array(rows)

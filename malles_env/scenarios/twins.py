@@ -6,7 +6,7 @@ Nothing of a single household is kept in the repository: twins are made at run t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -143,8 +143,9 @@ def find_ground(
     name = market if scenario is None else _market_of(scenario)
     log = tables or load_complete_journey([name], splits=settings.splits)
     known = known_until(log, settings.splits.validation_end)
-    most = max_lines if scenario is None else BuildChoices.max_lines
-    statistics = market_statistics(known, name, settings=settings, max_lines=most)
+    # A scenario may have been built with other limits than the usual ones: look for its products among all lines.
+    limits: dict[str, Any] = {"max_lines": max_lines} if scenario is None else {"max_lines": 1000, "min_share": 0.0}
+    statistics = market_statistics(known, name, settings=settings, **limits)
     if scenario is None:
         scenario = _scenario(statistics, max_lines)
     rows = matched_lines(scenario, statistics)
