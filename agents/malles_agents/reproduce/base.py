@@ -49,6 +49,7 @@ class Options:
         workers: Threads; None: all cores.
         say: Told in words what happens.
         watch: Told how many parts of how many are done.
+        steps: Optimizer steps of each training run; None: the experiment's own number.
     """
 
     sessions: int | None = None
@@ -56,6 +57,7 @@ class Options:
     workers: int | None = None
     say: Callable[[str], object] = _nothing
     watch: Callable[[int, int], object] = _nothing
+    steps: int | None = None
 
 
 @dataclass(frozen=True)

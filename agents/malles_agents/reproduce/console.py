@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def reproduce_in_console(name: str, options: Options, out: Path, json_file: Path
     """
     console = make_console()
     with _progress(console, name) as watch:
-        told = Options(options.sessions, options.seed, options.workers, console.print, watch)
+        told = replace(options, say=console.print, watch=watch)
         found = run_experiment(name, told)
     console.print(as_table(found))
     for note in found.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from malles_agents.reproduce.base import Experiment, Options, Reproduction
@@ -43,6 +43,14 @@ EXPERIMENTS = {
     "stock": Entry("dynamics", "stock", "Gallego and van Ryzin 1994; capped-stock Nash prices", 2000),
     "reference-price": Entry("dynamics", "reference_price", "steady price with remembered prices", 1),
     "mean-field": Entry("mean_field", "mean_field", "Brock and Durlauf 2001: equilibria against coupling", 1),
+    "paper-alignment": Entry("paper_alignment", "alignment", "MALLES 2026: aligned against unaligned", 1),
+    "paper-epochs": Entry("paper_alignment", "epochs", "the same over passes through the training occasions", 1),
+    "paper-window": Entry("paper_window", "window", "the same with mean-field windows of 1 to 20 periods", 2),
+    "paper-transfer": Entry("paper_transfer", "transfer", "the same: one, similar or all categories", 1),
+    "paper-augmentation": Entry("paper_inputs", "augmentation", "the same without derived inputs", 1),
+    "paper-attention": Entry("paper_inputs", "attention", "the same with a prior on price tokens, asked in words", 2),
+    "paper-consistency": Entry("paper_consistency", "consistency", "the same with a penalty on rewording", 1),
+    "paper-stability": Entry("paper_stability", "stability", "the same: spread over repeated sampling", 2),
 }
 
 
@@ -65,6 +73,8 @@ def run_experiment(name: str, options: Options | None = None) -> Reproduction:
         raise invalid("workers", given.workers, "a whole number of at least 1")
     if given.seed < 0:
         raise invalid("seed", given.seed, "a whole number of at least 0")
-    chosen = Options(given.sessions or entry.sessions, given.seed, given.workers, given.say, given.watch)
+    if given.steps is not None and given.steps < 1:
+        raise invalid("steps", given.steps, "a whole number of at least 1")
+    chosen = replace(given, sessions=given.sessions or entry.sessions)
     function: Experiment = getattr(import_module(f"malles_agents.reproduce.{entry.module}"), entry.function)
     return function(chosen)

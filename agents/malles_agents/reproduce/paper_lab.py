@@ -1,0 +1,257 @@
+"""Where the paper's claims are tested: occasions, a language model at rest, and heads trained on its readings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malles_agents.reproduce.base import Options
+from malles_env.alignment.backbones import Backbone, load_backbone
+from malles_env.alignment.dataset import TasteData
+from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.heads import Sizes
+from malles_env.alignment.inputs import Readings
+from malles_env.alignment.model import TasteModel, new_heads
+from malles_env.alignment.prediction import Prediction, predict
+from malles_env.alignment.protocol import draw_occasions
+from malles_env.alignment.readings import make_readings
+from malles_env.alignment.rows.study import Judged, Study
+from malles_env.alignment.shelves import Goods
+from malles_env.alignment.trainer import AlignConfig, align, calibrate
+from malles_env.alignment.workflow import on_goods
+from malles_env.files import cache_dir
+
+if TYPE_CHECKING:
+    from malles_env.alignment.prompted.model import PromptedModel
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is run; the defaults end in minutes on two cores.
+
+    Attributes:
+        steps: Optimizer steps of a training run.
+        batch: Occasions per step.
+        train: Training occasions drawn, at most.
+        validation: Validation occasions drawn, at most.
+        test: Test purchases judged, at most.
+        asked: Test purchases put to a prompted model, which is hundreds of times slower.
+        sizes: Widths of the heads.
+    """
+
+    steps: int = 250
+    batch: int = 256
+    train: int = 60_000
+    validation: int = 600
+    test: int = 6_000
+    asked: int = 60
+    sizes: Sizes = field(default_factory=Sizes)
+
+
+@dataclass
+class Lab:
+    """Occasions and a backbone; gives data, trained heads and predictions, kept on disk so that a run is never lost.
+
+    Attributes:
+        study: Occasions and protocol.
+        backbone: The language model, at rest.
+        directory: Where trained heads and readings are kept.
+        plan: How much is run.
+        prompted: Gives the same language model to be asked in words, untrained; None where there is none.
+    """
+
+    study: Study
+    backbone: Backbone
+    directory: Path
+    plan: Plan = field(default_factory=Plan)
+    prompted: Callable[[], PromptedModel] | None = None
+    _drawn: dict[str, TasteData] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def one_each(self) -> TasteData:
+        """One occasion of each market: it names all products, whose rows all data and readings of this lab share."""
+        markets = self.study.occasions.occasions["market"].to_numpy()
+        return self.study.data(np.sort(np.unique(markets, return_index=True)[1]))
+
+    @property
+    def goods(self) -> Goods:
+        """All products."""
+        return self.one_each.goods
+
+    @cached_property
+    def readings(self) -> Readings:
+        """What the backbone makes of the products' texts."""
+        return self.read(self.goods)
+
+    def read(self, goods: Goods) -> Readings:
+        """Return readings of goods, from the cache where it has them."""
+        return make_readings(self.backbone, goods, directory=None if self.backbone.digest else self.directory / "texts")
+
+    def rows(self, split: str, *, held_out: bool | None = None, categories: tuple[str, ...] | None = None) -> BoolArray:
+        """Return which occasions are of a split and, if asked, of (or not of) held-out or named categories [n]."""
+        table = self.study.occasions.occasions
+        found: BoolArray = table["split"].to_numpy() == split
+        if held_out is not None:
+            found = found & (table["held_out"].to_numpy().astype(bool) == held_out)
+        if categories is not None:
+            found = found & table["category"].is_in(categories).to_numpy()
+        return found
+
+    def draw(self, allowed: BoolArray, limit: int | None, seed: int) -> TasteData:
+        """Return training or validation occasions: all purchases and the protocol's share of the no-purchase visits.
+
+        Args:
+            allowed: Occasions that may be drawn [n].
+            limit: Occasions, at most; None takes all.
+            seed: Seed of the draw.
+        """
+        key = _digest(allowed, limit, seed)
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(allowed, limit, seed)
+        return self._drawn[key]
+
+    def _draw(self, allowed: BoolArray, limit: int | None, seed: int) -> TasteData:
+        share = self.study.rules.train_visits
+        bought = self.study.occasions.occasions["chosen"].to_numpy() > 0
+        rng = np.random.default_rng([seed, 5])
+        kept = np.flatnonzero(allowed & (bought | (rng.random(len(bought)) < share)))
+        if limit is not None and limit < len(kept):
+            kept = np.sort(rng.permutation(kept)[:limit])
+        data = on_goods(self.study.data(kept), self.one_each)
+        return replace(data, log_sampling=data.log_sampling + np.float32(np.log(share)))
+
+    def judged(self, allowed: BoolArray, *, limit: int | None = None, seed: int = 0) -> Judged:
+        """Return test purchases, at most `limit` (by default the plan's number)."""
+        bought = self.study.occasions.occasions["chosen"].to_numpy() > 0
+        rows = draw_occasions(self.study.occasions, allowed & bought, limit or self.plan.test, seed)
+        buyer = self.study.occasions.occasions["buyer"].to_numpy()[rows].astype(bool)
+        return Judged(on_goods(self.study.data(rows), self.one_each), buyer)
+
+    def untrained(self, train: TasteData, seed: int, readings: Readings | None = None) -> TasteModel:
+        """Return heads at their start: prices, discounts and loyalty at usual values, no tastes."""
+        model = TasteModel.untrained(self.backbone, sizes=self.plan.sizes, seed=seed)
+        calibrate(model, train, readings or self.readings, seed=seed)
+        return model
+
+    def fitted(
+        self,
+        train: TasteData,
+        validation: TasteData,
+        seed: int,
+        *,
+        readings: Readings | None = None,
+        reworded: Readings | None = None,
+        cold: bool = False,
+        **changes: Any,
+    ) -> TasteModel:
+        """Return trained heads; a run made before, with the same code, data and settings, is not made again.
+
+        Args:
+            train: Training occasions.
+            validation: Occasions that choose between start and end.
+            seed: Seed of weights and order.
+            readings: Readings of the goods; by default all goods of the lab.
+            reworded: Readings of the same goods in other words.
+            cold: Train the heads for cold starts too; otherwise these stay at their start.
+            changes: Other fields of `AlignConfig` than the plan's.
+        """
+        model = self.untrained(train, seed, readings)
+        model.heads = _heads_for(train, self.backbone.width, self.plan.sizes, seed)
+        calibrate(model, train, readings or self.readings, seed=seed)
+        data = _digest(code_digest(), train, validation, self.plan.sizes, readings or self.readings)
+        for share in (0.0, 1.0) if cold else (0.0,):
+            config = self._config(seed, {**changes, "cold": share})
+            align(
+                model,
+                train,
+                validation,
+                config,
+                self.directory / "runs" / _digest(data, config.shaping(), cold),
+                reader=readings or self.readings,
+                reworded=reworded,
+                show=False,
+            )
+        return model
+
+    def _config(self, seed: int, changes: dict[str, Any]) -> AlignConfig:
+        steps = changes.get("steps", self.plan.steps)
+        given = {"batch_size": self.plan.batch, "steps": steps, "validate_every": steps, "seed": seed, **changes}
+        return AlignConfig(**{**given, "warmup": min(50, steps // 4)})
+
+    def predicted(self, model: TasteModel, data: TasteData, readings: Readings | None = None) -> Prediction:
+        """Return a model's predictions."""
+        return predict(model, data, reader=readings or self.readings)
+
+
+def _heads_for(train: TasteData, width: int, sizes: Sizes, seed: int) -> HeadPair:
+    """Return heads for the lines and markets of some training occasions, as `malles align` makes them."""
+    lines = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
+    markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))
+    return new_heads(width, sizes=sizes, lines=lines, markets=markets, seed=seed)
+
+
+def lab_for(options: Options, lab: Lab | None) -> Lab:
+    """Return the given lab or the Complete Journey's, with the steps that are asked for."""
+    lab = lab or journey_lab()
+    return lab if options.steps is None else replace(lab, plan=replace(lab.plan, steps=options.steps))
+
+
+def seeds(options: Options) -> list[int]:
+    """Return the seeds of an experiment's training runs."""
+    return [options.seed + k for k in range(options.sessions or 1)]
+
+
+@cache
+def journey_lab() -> Lab:
+    """Return the lab of the Complete Journey and SmolLM2.
+
+    Raises:
+        MissingResource: The data or the language model are not installed; the message says how to get them.
+    """
+    from malles_env.alignment.prompted.model import PromptedModel
+    from malles_env.data.prepare import prepare_complete_journey
+
+    home = cache_dir() / "reproduce-paper"
+    backbone = load_backbone("smollm2")
+    return Lab(Study(prepare_complete_journey()), backbone, home, prompted=lambda: PromptedModel(backbone))
+
+
+@cache
+def code_digest() -> str:
+    """Return a hash of the code that trains, so that runs of older code are not taken for new ones."""
+    import malles_env.alignment
+
+    files = sorted(Path(malles_env.alignment.__path__[0]).glob("*.py"))
+    return _digest(*(path.read_bytes() for path in files))
+
+
+def _digest(*parts: Any) -> str:
+    """Return a hash of bytes, arrays, dataclasses and plain values."""
+    state = hashlib.blake2b(digest_size=12)
+
+    def add(part: Any) -> None:
+        if isinstance(part, bytes):
+            state.update(part)
+        elif isinstance(part, np.ndarray):
+            state.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
+        elif isinstance(part, Readings):
+            add(part.product.numpy())
+        elif isinstance(part, (TasteData, Goods)):
+            for f in fields(part):
+                add(getattr(part, f.name))
+        else:
+            state.update(repr(part).encode())
+
+    for part in parts:
+        add(part)
+    return state.hexdigest()
