@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from malles_env.data import hashing
+from malles_env.data.assemble import Part, assemble
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.elsewhere import Elsewhere, with_elsewhere
 from malles_env.data.history import Histories, with_histories
-from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS, OCCASION_COLUMNS, PRODUCT_COLUMNS, PURCHASE_COLUMNS
+from malles_env.data.lookup import Ints
+from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.shelf import Shelves
@@ -45,23 +48,33 @@ def build_occasions(
     settings = settings or BuildSettings()
     tables = tables.validated()
     coded = code_tables(tables, settings, markets)
-    weeks = shopping_weeks(coded)
-    elsewhere = Elsewhere(coded)
-    parts = [_build_batch(batch, weeks, elsewhere, settings) for batch in _batches(coded, settings)]
+    sources = {name: Path(path).name for name, path in tables.sources.items()}
+    # From here on the log is needed in integers only; the texts of its rows take more memory than the rest.
+    products = tables.products
+    del tables
+    parts = _parts(coded, settings)
     if not any(len(part.visits) for part in parts):
         limit = settings.min_alternatives
         raise InvalidInput(
             f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds"
         )
-    return _assemble(tables, coded, parts, settings)
+    return assemble(products, coded, parts, {"settings": _plain(settings), "sources": sources}, settings)
+
+
+def _parts(coded: Coded, settings: BuildSettings) -> list[Part]:
+    weeks, elsewhere = shopping_weeks(coded), Elsewhere(coded)
+    return [_build_batch(batch, weeks, elsewhere, settings) for batch in _batches(coded, settings)]
 
 
 def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
     for start in range(0, len(coded.markets), settings.markets_per_batch):
         wanted = pl.col("market").is_between(start, start + settings.markets_per_batch - 1)
         lines = coded.lines.filter(wanted)
-        some = lines.select("line")
-        offers = None if coded.offers is None else coded.offers.join(some, on="line", how="semi")
+        # Lines are numbered by market.
+        some = pl.col("line").is_between(
+            *lines.select(pl.min("line").alias("low"), pl.max("line").alias("high")).row(0)
+        )
+        offers = None if coded.offers is None else coded.offers.filter(some)
         yield Coded(
             coded.households,
             coded.stores,
@@ -70,25 +83,18 @@ def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:
             coded.trips,
             coded.purchases.filter(wanted),
             coded.past,
-            coded.promoted.join(some, on="line", how="semi"),
+            coded.promoted.filter(some),
             offers,
             coded.num_periods,
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What some markets give: visits, their shelves, and the purchases that histories point into."""
-
-    visits: pl.DataFrame
-    shelf: pl.DataFrame
-    purchases: pl.DataFrame
-
-
-def _build_batch(coded: Coded, weeks: pl.DataFrame, elsewhere: Elsewhere, settings: BuildSettings) -> _Part:
+def _build_batch(coded: Coded, weeks: pl.DataFrame, elsewhere: Elsewhere, settings: BuildSettings) -> Part:
     bought = purchase_visits(coded, settings)
     idle = idle_visits(coded, weeks, settings)
     visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
+    # Histories are asked for by household and time: neighbours then search the same few rows.
+    visits = visits.sort("household", "time")
     visits = visits.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
     shelf = Shelves(coded, settings).fill(visits)
     visits, shelf = _keep_complete(visits, shelf)
@@ -110,19 +116,17 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, elsewhere: Elsewhere, settin
     visits, shelf = with_histories(visits, shelf, histories)
     visits, shelf = with_elsewhere(visits, shelf, coded, elsewhere)
     _LOG.info("built %d occasions of %d markets", len(visits), visits["market"].n_unique())
-    return _Part(*_shuffle(visits, shelf, coded, settings), histories.purchases)
+    return Part(*_shuffle(visits, shelf, coded, settings), histories.purchases)
 
 
 def _keep_complete(visits: pl.DataFrame, shelf: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Drop visits without a shelf and purchases whose line is not on it; renumber visits from 0."""
-    on_shelf = shelf.select("visit", "line").join(visits.select("visit", "line"), on=["visit", "line"], how="semi")
-    idle = (pl.col("line") < 0) & pl.col("visit").is_in(shelf["visit"].unique().implode())
-    kept = visits.filter(pl.col("visit").is_in(on_shelf["visit"].implode()) | idle)
-    kept = kept.rename({"visit": "old"}).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
-    shelf = shelf.rename({"visit": "old"}).join(
-        kept.select("old", "visit"), on="old", how="inner", maintain_order="left"
-    )
-    return kept.drop("old"), shelf.drop("old")
+    row, bought = shelf["visit"].to_numpy(), visits["line"].to_numpy()
+    kept = (bought < 0) & (np.bincount(row, minlength=len(visits)) > 0)
+    kept[row[shelf["line"].to_numpy() == bought[row]]] = True
+    number = np.cumsum(kept) - 1
+    visits = visits.filter(pl.Series(kept)).with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
+    return visits, shelf.with_columns(visit=number[row]).filter(pl.Series(kept[row]))
 
 
 def _offsets(visits: pl.DataFrame, coded: Coded, idle: pl.DataFrame, settings: BuildSettings) -> pl.DataFrame:
@@ -153,91 +157,27 @@ def _shuffle(
     own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
     names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.uint64)
     names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
-    keys = hashing.mix(settings.seed, own[shelf["visit"].to_numpy()], names[shelf["line"].to_numpy()])
-    shelf = shelf.with_columns(pl.Series("key", keys)).sort("visit", "key")
-    shelf = shelf.with_columns(pl.int_range(1, pl.len() + 1).over("visit").cast(pl.Int16).alias("position"))
-    chosen = shelf.select("visit", "line", chosen="position")
-    visits = visits.join(chosen, on=["visit", "line"], how="left", maintain_order="left")
-    return visits.with_columns(pl.col("chosen").fill_null(0)), shelf.drop("key")
+    row, line = shelf["visit"].to_numpy(), shelf["line"].to_numpy()
+    # The same numbers as mix(seed, own, names), with the first step once per visit.
+    keys = hashing.mix(0, hashing.mix(settings.seed, own)[row] ^ names[line])
+    position = _ranks(keys, np.bincount(row, minlength=len(visits)))
+    chosen = np.zeros(len(visits), dtype=np.int16)
+    taken = line == visits["line"].to_numpy()[row]
+    chosen[row[taken]] = position[taken]
+    narrow = {name: kind for name, kind in ALTERNATIVE_COLUMNS.items() if name in shelf.columns}
+    shelf = shelf.cast(narrow).cast({"visit": pl.Int32, "line": pl.Int32})  # type: ignore[arg-type]
+    return visits.with_columns(chosen=chosen), shelf.with_columns(position=position)
 
 
-def _assemble(
-    tables: Tables,
-    coded: Coded,
-    parts: list[_Part],
-    settings: BuildSettings,
-) -> Occasions:
-    """Number all occasions, give the ids back and put the columns in order."""
-    order = ["period", "market", "household", "time", "store", "line"]
-    first = np.cumsum([0, *(len(part.purchases) for part in parts)])
-    visits = pl.concat(
-        [
-            part.visits.with_columns(pl.col("history_end") + int(first[i]), part=pl.lit(i))
-            for i, part in enumerate(parts)
-        ]
-    )
-    visits = visits.sort(order).with_row_index("occasion_id").with_columns(pl.col("occasion_id").cast(pl.Int64))
-    built = coded.markets.gather(visits["market"].unique())
-    names = coded.lines.select("line", pl.col("name").alias("product_id"), "regular_price", "reference_share")
-    shelves = []
-    for i in range(len(parts)):
-        ids = visits.filter(pl.col("part") == i).select("visit", "occasion_id")
-        shelf = parts[i].shelf.join(ids, on="visit").join(names, on="line")
-        shelves.append(shelf.select(ALTERNATIVE_COLUMNS.keys()).cast(ALTERNATIVE_COLUMNS))  # type: ignore[arg-type]
-        parts[i] = replace(parts[i], visits=parts[i].visits.clear(), shelf=parts[i].shelf.clear())
-    alternatives = pl.concat(shelves).sort("occasion_id", "position")
-    products = _products(tables, coded).filter(pl.col("market").is_in(built.implode()))
-    categories = products.select("market", "category").unique()
-    at = {name: getattr(coded, name).alias(name) for name in ("households", "stores", "markets")}
-    occasions = visits.select(
-        "occasion_id",
-        "period",
-        "chosen",
-        "quantity",
-        "log_sampling",
-        "history_total",
-        "history_end",
-        "elsewhere",
-        "elsewhere_private",
-        "elsewhere_deal",
-        pl.col("seen").alias("weeks_seen"),
-        "buyer",
-        household_id=at["households"].gather(visits["household"]),
-        store_id=at["stores"].gather(visits["store"]),
-        market=at["markets"].gather(visits["market"]),
-        split=settings.splits.name("period"),
-    )
-    occasions = occasions.join(categories, on="market", how="left", maintain_order="left")
-    occasions = occasions.with_columns(held_out=settings.splits.held_out())
-    meta = {"settings": _plain(settings), "sources": {k: Path(v).name for k, v in tables.sources.items()}}
-    return Occasions(
-        occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS),  # type: ignore[arg-type]
-        alternatives,
-        products,
-        _bought(parts, names),
-        meta,
-    )
-
-
-def _bought(parts: list[_Part], names: pl.DataFrame) -> pl.DataFrame:
-    """Return the purchases of all parts in the order that `history_end` counts in."""
-    rows = pl.concat([part.purchases for part in parts]).join(
-        names.select("line", "product_id"), on="line", how="left", maintain_order="left"
-    )
-    rows = rows.rename({"price": "unit_price", "regular": "regular_price"})
-    return rows.select(PURCHASE_COLUMNS.keys()).cast(PURCHASE_COLUMNS)  # type: ignore[arg-type]
-
-
-def _products(tables: Tables, coded: Coded) -> pl.DataFrame:
-    """Return one row per kept line, described by the product it is named after or else its first product."""
-    kept = coded.lines.filter("kept").select("name", "variants")
-    given = tables.products
-    empty = [pl.lit(None, kind).alias(name) for name, kind in PRODUCT_COLUMNS.items() if name not in given.columns]
-    line = pl.coalesce("line", "product_id") if "line" in given.columns else pl.col("product_id")
-    listed = given.with_columns(*empty, line.alias("name")).sort(pl.col("product_id") != pl.col("name"), "product_id")
-    described = listed.unique(subset="name", keep="first", maintain_order=True).join(kept, on="name")
-    described = described.with_columns(pl.col("name").alias("product_id")).sort("market", "product_id")
-    return described.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS)  # type: ignore[arg-type]
+def _ranks(keys: hashing.Keys, size: Ints) -> npt.NDArray[np.int16]:
+    """Return the place 1..J of each key [n] within its group; groups of `size` [g] follow one another."""
+    first, ranks = np.cumsum(size) - size, np.zeros(len(keys), dtype=np.int16)
+    for number in np.unique(size):
+        # Groups of one size form a matrix, whose rows are sorted at once.
+        block = first[size == number][:, None] + np.arange(number)
+        order = np.argsort(keys[block], axis=1, kind="stable")
+        ranks[np.take_along_axis(block, order, axis=1)] = np.arange(1, number + 1, dtype=np.int16)
+    return ranks
 
 
 def _plain(settings: BuildSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Floats, Ints
+from malles_env.data.lookup import Events, Floats, Ints
 
 
 class Elsewhere:
@@ -54,16 +54,17 @@ class _Count:
     """Events by owner and category over time."""
 
     def __init__(self, owner: Ints, category: Ints, categories: int, time: Ints, times: int) -> None:
-        self._categories, self._times = categories, times
-        self._by_owner = np.sort(owner * times + time)
-        self._by_both = np.sort((owner * categories + category) * times + time)
+        self._categories = categories
+        self._by_owner = Events(owner, time, times)
+        self._by_both = Events(owner * categories + category, time, times)
 
     def outside(self, owner: Ints, category: Ints, time: Ints) -> Ints:
         """Return the owner's events before `time` that are not of `category` [n]."""
-        start, both = owner * self._times, (owner * self._categories + category) * self._times
-        every = np.searchsorted(self._by_owner, start + time) - np.searchsorted(self._by_owner, start)
-        inside = np.searchsorted(self._by_both, both + time) - np.searchsorted(self._by_both, both)
-        return every - inside
+        counts = self._by_owner.before(owner, time)
+        some = np.flatnonzero(counts)
+        owner, category, time = owner[some], category[some], time[some]
+        counts[some] -= self._by_both.before(owner * self._categories + category, time)
+        return counts
 
 
 def with_elsewhere(
@@ -81,25 +82,35 @@ def with_elsewhere(
         `visits` with elsewhere, elsewhere_private and elsewhere_deal, and `shelf` with brand_elsewhere and
         brand_share.
     """
-    line_at = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.int64)
-    line_at[coded.lines["line"].to_numpy()] = coded.lines["brand"].to_numpy()
+    lines = coded.lines["line"].to_numpy()
+    first = int(lines.min())
+    brand_at = np.zeros(int(lines.max()) - first + 1, dtype=np.int64)
+    brand_at[lines - first] = coded.lines["brand"].to_numpy()
     category_of = np.zeros(len(coded.markets), dtype=np.int64)
     category_of[coded.lines["market"].to_numpy()] = coded.lines["category"].to_numpy()
     household, market, period, time = (
         visits[name].to_numpy().astype(np.int64) for name in ("household", "market", "period", "time")
     )
     category = category_of[market]
-    row, line = shelf["visit"].to_numpy(), shelf["line"].to_numpy()
-    own = elsewhere.own_brand(household[row], line_at[line], category[row], time[row])
-    # Shares change by brand, category and period only: ask once for each.
-    cells = pl.DataFrame({"brand": line_at[line], "category": category[row], "period": period[row]})
-    asked = cells.unique(maintain_order=True)
-    share = elsewhere.brand_share(*(asked[name].to_numpy() for name in ("brand", "category", "period")))
-    shares = cells.join(
-        asked.with_columns(share=share), on=["brand", "category", "period"], how="left", maintain_order="left"
-    )
+    row, line = shelf["visit"].to_numpy(), shelf["line"].to_numpy() - first
+    own = elsewhere.own_brand(household[row], brand_at[line], category[row], time[row])
+    shares = _share_table(brand_at, _category_at(coded, first), coded.num_periods + 1, elsewhere)
     counts = {name: value.astype(np.int32) for name, value in elsewhere.own(household, category, time).items()}
     return (
         visits.with_columns(**{name: pl.Series(value) for name, value in counts.items()}),
-        shelf.with_columns(brand_elsewhere=own.astype(np.int32), brand_share=shares["share"]),
+        shelf.with_columns(brand_elsewhere=own.astype(np.int32), brand_share=shares[line, period[row]]),
     )
+
+
+def _category_at(coded: Coded, first: int) -> Ints:
+    """Return the category of each line from line `first` on."""
+    lines = coded.lines["line"].to_numpy()
+    category = np.zeros(int(lines.max()) - first + 1, dtype=np.int64)
+    category[lines - first] = coded.lines["category"].to_numpy()
+    return category
+
+
+def _share_table(brand: Ints, category: Ints, periods: int, elsewhere: Elsewhere) -> Floats:
+    """Return the brand's share outside the category [n, periods] of lines [n]: asked once per line and period."""
+    line, period = np.divmod(np.arange(len(brand) * periods), periods)
+    return elsewhere.brand_share(brand[line], category[line], period).reshape(len(brand), periods)

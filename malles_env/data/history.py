@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Ints
+from malles_env.data.lookup import Events, Ints
 
 
 class Histories:
@@ -23,7 +23,7 @@ class Histories:
         self._lines, self._households = len(coded.lines), len(coded.households)
         household, time = bought["household"].to_numpy(), bought["time"].to_numpy()
         line, market = bought["line"].to_numpy(), bought["market"].to_numpy()
-        self._by_line = np.sort((household * self._lines + line) * self._times + time)
+        self._by_line = Events(household * self._lines + line, time, self._times)
         # Within one basket the line bought most comes last, so that it is "the last purchase".
         order = np.lexsort((-line, bought["quantity"].to_numpy(), time, market * self._households + household))
         self._by_market = ((market * self._households + household) * self._times + time)[order]
@@ -33,8 +33,7 @@ class Histories:
 
     def bought(self, household: Ints, line: Ints, time: Ints) -> Ints:
         """Return own purchases of a line [n] before `time`, counted in baskets."""
-        key = (household * self._lines + line) * self._times
-        return np.searchsorted(self._by_line, key + time) - np.searchsorted(self._by_line, key)
+        return self._by_line.before(household * self._lines + line, time)
 
     def total(self, household: Ints, market: Ints, time: Ints) -> Ints:
         """Return own purchases in a market [n] before `time`, counted in baskets and lines."""

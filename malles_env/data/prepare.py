@@ -69,8 +69,8 @@ def prepare_complete_journey(
         _LOG.info("building choice occasions (%s)", "all markets" if wanted is None else f"{len(wanted)} markets")
     except CorruptFile as error:
         _LOG.warning("building choice occasions again: %s", error)
-    tables = load_complete_journey(wanted, folder=source, splits=settings.splits)
-    occasions = build_occasions(tables, settings, wanted)
+    # Held by nobody here, the raw tables make room while the build goes on.
+    occasions = build_occasions(load_complete_journey(wanted, folder=source, splits=settings.splits), settings, wanted)
     occasions.save(folder)
     return occasions
 

@@ -29,8 +29,7 @@ class OthersMedian:
 
     def get(self, cells: Ints, households: Ints) -> Floats:
         """Return the others' median price [n] for cells [n] and households [n]; NaN where none is known."""
-        pairs = cells * self.num_households + households
-        return np.where(self.without.has(pairs), self.without.get(pairs), self.median.get(cells))
+        return self.without.replace(cells * self.num_households + households, self.median.get(cells))
 
 
 def others_median(cells: Ints, households: Ints, prices: Floats, num_households: int) -> OthersMedian:
@@ -101,8 +100,9 @@ class OthersPrices:
         """Return prices [n], money per package; NaN where no other household tells one."""
         chain = line * self._periods + period
         prices = self._store.get(chain * self._stores + store, household)
+        rows = np.flatnonzero(np.isnan(prices))
         for lag in range(self._memory + 1):
-            rows = np.flatnonzero(np.isnan(prices) & (period > lag))
+            rows = rows[np.isnan(prices[rows]) & (period[rows] > lag)]
             if len(rows) == 0:
                 break
             table = self._chain if lag == 0 else self._regular

