@@ -62,7 +62,9 @@ def save_adapter(backbone: Backbone, directory: Path) -> dict[str, str]:
 
     model: Any = backbone.model
     state = peft.get_peft_model_state_dict(model)
-    model.peft_config["default"].save_pretrained(str(directory))
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = backbone.name  # not where it lies on this machine
+    config.save_pretrained(str(directory))
     save_file(
         {name: t.detach().cpu().to(torch.bfloat16).contiguous() for name, t in state.items()}, directory / FILES[1]
     )

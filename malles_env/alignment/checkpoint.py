@@ -13,7 +13,7 @@ from torch import nn
 from malles_env.alignment.adapters import adapted_digest, is_adapted, load_adapter, save_adapter
 from malles_env.alignment.backbones import Backbone, embedded_from, load_backbone
 from malles_env.alignment.card import render_card
-from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
 from malles_env.alignment.locate import locate
 from malles_env.alignment.model import TasteModel
@@ -68,11 +68,26 @@ def load_model(name: str | Path) -> TasteModel:
     backbone = _load_backbone(directory, config)
     described = dict(config["heads"])
     members, lines = int(described.pop("members")), tuple(described.pop("lines"))
-    heads = HeadPair(backbone.width, members, Sizes(**described), lines)
+    markets = described.pop("markets")
+    known = None if markets is None else tuple(markets)
+    heads = HeadSet(backbone.width, members, Sizes(**described), lines, known)
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
     card = read_json(directory / "card.json")
     return TasteModel(backbone, heads, card, _weights_hash(config["files"], backbone.digest))
+
+
+def load_backbone_of(name: str | Path) -> Backbone:
+    """Return the backbone of a saved model, with its adapter, without its heads.
+
+    Raises:
+        MissingResource: No such model, or its backbone is not installed.
+        CorruptFile: A file of it is damaged.
+    """
+    directory = locate(name)
+    config = read_json(directory / "config.json")
+    _verify(directory, config)
+    return _load_backbone(directory, config)
 
 
 def _save_module(module: nn.Module, path: Path) -> str:
@@ -96,6 +111,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
         "heads": {
             "members": len(model.heads.warm.members),
             "lines": list(model.heads.lines),
+            "markets": None if model.heads.markets is None else list(model.heads.markets),
             **asdict(model.heads.warm.sizes),
         },
         "files": files,

@@ -1,15 +1,19 @@
-"""Several heads with different starts, whose mean coefficients are the model's; and heads for cold starts."""
+"""Several heads with different starts, whose mean coefficients are the model's; and which heads answer when."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from malles_env.alignment.heads import Inputs, OptionTastes, PrefixTastes, Sizes, TasteHeads, averaged
+from malles_env.alignment.inputs import Codes
+from malles_env.alignment.shelves import Goods
+
+COLD_SIZES = Sizes(text=16, hidden=32, dropout=0.5)
+"""Widths for cold starts: small and noisy, chosen on categories left out of the training ones."""
 
 
 class Ensemble(nn.Module):
@@ -23,13 +27,16 @@ class Ensemble(nn.Module):
         members: Number of heads, at least 1.
         sizes: Widths of their layers.
         lines: Lines known one by one.
+        cold: For cold starts.
     """
 
-    def __init__(self, width: int, members: int = 1, sizes: Sizes | None = None, lines: int = 0) -> None:
+    def __init__(
+        self, width: int, members: int = 1, sizes: Sizes | None = None, lines: int = 0, *, cold: bool = False
+    ) -> None:
         """Make the members, each with a start of its own."""
         super().__init__()
         self.sizes = sizes or Sizes()
-        self.members = nn.ModuleList(TasteHeads(width, self.sizes, lines) for _ in range(members))
+        self.members = nn.ModuleList(TasteHeads(width, self.sizes, lines, cold=cold) for _ in range(members))
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes."""
@@ -65,39 +72,63 @@ class Ensemble(nn.Module):
         return first
 
 
-class HeadPair(nn.Module):
-    """Heads for households whose sales and history are shown, and heads for cold starts.
+class HeadSet(nn.Module):
+    """Heads for the four cases a household may stand in, since one set that must serve all learns none well.
 
-    One set of heads that must serve both learns neither well: what says most in a known category is missing in a new
-    one.
+    Whether sales and histories of the category are known (warm) or not (cold) decides what says most; and in a market
+    that was never trained on (new), readings do not count: what heads make of them was learned for other markets,
+    while facts and purchases carry over.
 
     Args:
         width: Size of the backbone's hidden states.
         members: Heads of each kind.
-        sizes: Widths of their layers.
-        lines: Names of the lines known one by one; a cold start knows none.
+        sizes: Widths of the layers of those for known categories.
+        lines: Names of the lines known one by one, in markets trained on with histories.
+        markets: Prefix texts of the markets trained on; None means that readings count everywhere.
     """
 
-    def __init__(self, width: int, members: int = 1, sizes: Sizes | None = None, lines: tuple[str, ...] = ()) -> None:
-        """Make both."""
+    def __init__(
+        self,
+        width: int,
+        members: int = 1,
+        sizes: Sizes | None = None,
+        lines: tuple[str, ...] = (),
+        markets: tuple[str, ...] | None = None,
+    ) -> None:
+        """Make all four."""
         super().__init__()
-        self.lines = lines
+        self.lines, self.markets = lines, markets
         self.warm = Ensemble(width, members, sizes, lines=len(lines))
-        self.cold = Ensemble(width, members, sizes)
+        self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
+        self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
+        self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes, each occasion's by the heads that are meant for it."""
-        known = inputs.known
-        if bool(known.all()):
-            return self.warm.each(inputs)
-        if not bool(known.any()):
-            return self.cold.each(inputs)
-        pairs = zip(self.warm.each(inputs), self.cold.each(inputs), strict=True)
-        return [_either(known, warm, cold) for warm, cold in pairs]
+        found: list[tuple[PrefixTastes, OptionTastes]] | None = None
+        for known, told, heads in (
+            (True, True, self.warm),
+            (False, True, self.cold),
+            (True, False, self.new_warm),
+            (False, False, self.new_cold),
+        ):
+            here = (inputs.known == known) & ((inputs.told > 0) == told)
+            if not bool(here.any()):
+                continue
+            tastes = heads.each(inputs if told else _without_readings(inputs))
+            found = tastes if found is None else [_either(here, *pair) for pair in zip(tastes, found, strict=True)]
+        assert found is not None  # a batch holds at least one occasion
+        return found
 
     def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
         """Return the mean tastes."""
         return averaged(self.each(inputs))
+
+    def calibrate(self, warm: Inputs, cold: Inputs) -> None:
+        """Put readings and facts on one scale, from the same occasions with and without their category's past."""
+        for known, inputs in (("warm", warm), ("cold", cold)):
+            getattr(self, known).calibrate(inputs)
+            getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
 
     def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
         """Return gamma plus the worth of the promotion that usually comes with a discount [B]."""
@@ -105,13 +136,27 @@ class HeadPair(nn.Module):
 
     def set_support(self, display: float, feature: float) -> None:
         """Tell how much more often a product is displayed and advertised per unit of discount depth."""
-        for kind in (self.warm, self.cold):
+        for kind in (self.warm, self.cold, self.new_warm, self.new_cold):
             kind.set_support(display, feature)
 
-    def codes(self, names: tuple[str, ...]) -> NDArray[np.int64]:
-        """Return the code of each line [P]; 0 for one that is not known."""
+    def codes(self, goods: Goods, *, new: bool = False) -> Codes:
+        """Return what the heads know of some goods; `new` treats all markets as never trained on."""
         place = {name: at for at, name in enumerate(self.lines, start=1)}
-        return np.array([place.get(name, 0) for name in names], dtype=np.int64)
+        line = np.array([place.get(name, 0) for name in goods.names], dtype=np.int64)
+        told = np.array([not new and self._knows(text) for text in goods.prefixes], dtype=np.float32)
+        return Codes(line, told)
+
+    def _knows(self, prefix: str) -> bool:
+        """Return whether a prefix, perhaps with a note behind it, is a market trained on."""
+        if self.markets is None or prefix in self.markets:
+            return True
+        return any(prefix.startswith(f"{market} ") for market in self.markets)
+
+
+def _without_readings(inputs: Inputs) -> Inputs:
+    """Return the inputs with nothing read."""
+    market, product = (torch.zeros(len(x), 1, device=x.device) for x in (inputs.market, inputs.product))
+    return replace(inputs, market=market, product=product)
 
 
 def _either(

@@ -20,11 +20,15 @@ from torch.nn import functional
 
 from malles_env.alignment.facts import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
 from malles_env.alignment.history import HistoryEncoder, Past
-from malles_env.alignment.layers import LineEffects, Outputs, Standardize, inverse_softplus
+from malles_env.alignment.layers import Curve, LineEffects, Outputs, Standardize, inverse_softplus
 from malles_env.alignment.quantities import QUANTITIES, tilt
 
 RHO_BOUND = 1.9
 """abs(rho) stays below 2, where a single segment has one mean-field equilibrium."""
+UNTOLD = 0.3
+"""Share of the training occasions without readings, so that facts and purchases alone suffice in a new market."""
+COLD_UNTOLD = 0.5
+"""The same for cold starts."""
 _PREFIX_START = {
     "propensity": 0.0,
     "beta": 1.8,
@@ -103,6 +107,7 @@ class Inputs:
         past: The purchase history.
         mask: True where an option exists [B, J].
         known: False where sales and history of the category are withheld [B].
+        told: 1 where readings count, 0 in a market that was never trained on [B].
         units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
     """
 
@@ -118,6 +123,7 @@ class Inputs:
     past: Past
     mask: torch.Tensor
     known: torch.Tensor
+    told: torch.Tensor
     units_of: torch.Tensor | None = None
 
 
@@ -155,23 +161,26 @@ class TasteHeads(nn.Module):
         width: Size of the backbone's hidden states.
         sizes: Widths of the layers.
         lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
+        cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
     """
 
     support: torch.Tensor
 
-    def __init__(self, width: int, sizes: Sizes | None = None, lines: int = 0) -> None:
+    def __init__(self, width: int, sizes: Sizes | None = None, lines: int = 0, *, cold: bool = False) -> None:
         """Start at a conditional logit with sensible constants: last layers' weights are zero."""
         super().__init__()
         self.sizes = sizes or Sizes()
         text, hidden = self.sizes.text, self.sizes.hidden
         self.market = nn.Sequential(Standardize(width), nn.Linear(width, text))
         self.product = nn.Sequential(Standardize(width), nn.Linear(width, text))
+        self.untold = COLD_UNTOLD if cold else UNTOLD
         self.line = LineEffects(lines, text) if lines else None
         self.history = HistoryEncoder(text)
         self.option_facts, self.shelf_facts = Standardize(len(OPTION_FACTS)), Standardize(len(SHELF_FACTS))
         self.quantity_facts = Standardize(len(QUANTITY_FACTS))
         facts = len(OPTION_FACTS) + HistoryEncoder.OUTPUTS
         self.linear = nn.Linear(facts, 1, bias=False)
+        self.curve = Curve(facts) if cold else None
         self.shelf_linear = nn.Linear(len(SHELF_FACTS), 1, bias=False)
         # What is alike for all options of a shelf is mapped once per shelf and added.
         self.first, self.first_shelf = nn.Linear(facts + 2 + text, hidden), nn.Linear(len(SHELF_FACTS) + text, hidden)
@@ -192,20 +201,30 @@ class TasteHeads(nn.Module):
 
     def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
         """Read the tastes of B households before their shelves."""
-        product, market = self.product(inputs.product), self.market(inputs.market)[inputs.prefix_at]
+        told = self._told(inputs.told)
+        product, market = self.product(inputs.product), self.market(inputs.market)[inputs.prefix_at] * told
         option_text = product[inputs.product_at]
-        told = self.history(inputs.past, product, option_text, inputs.mask)
         if self.line is not None:
             option_text = option_text + self.line(inputs.line_at)
-        numbers = torch.cat([self.option_facts(inputs.option), told], dim=-1)
+        option_text = option_text * told[:, None]
+        history = self.history(inputs.past, product[inputs.past.product] * told[:, None], option_text, inputs.mask)
+        numbers = torch.cat([self.option_facts(inputs.option), history], dim=-1)
         shelf = self.shelf_facts(inputs.shelf)
         seen = torch.cat([numbers, inputs.flags, option_text], dim=-1)
         inner, pooled = self._shared(seen, torch.cat([shelf, market], dim=-1), inputs.mask)
         alpha, lean = self.option_out(inner).unbind(-1)
         alpha = alpha + self.linear(numbers).squeeze(-1)
+        if self.curve is not None:
+            alpha = alpha + self.curve(numbers)
         prefix = self._prefix(pooled, market, shelf)
         beta = functional.softplus(prefix.beta[:, None] + lean)
         return prefix, OptionTastes(alpha, beta, self._units(inner, shelf, inputs))
+
+    def _told(self, told: torch.Tensor) -> torch.Tensor:
+        """Return where readings count [B, 1]; in training a share of the occasions must do without them."""
+        if self.training:
+            told = told * (torch.rand(told.shape, device=told.device) >= self.untold)
+        return told[:, None]
 
     def _shared(
         self, options: torch.Tensor, shelf: torch.Tensor, mask: torch.Tensor

@@ -59,12 +59,12 @@ class HistoryEncoder(nn.Module):
         self.query, self.key = nn.Linear(text, self._KEY, bias=False), nn.Linear(text, self._KEY, bias=False)
         self.value = nn.Linear(text + 3, self.OUTPUTS - 2)
 
-    def forward(self, past: Past, product: torch.Tensor, option: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, past: Past, bought: torch.Tensor, option: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return [B, J, OUTPUTS]: log urn, log kinship, and a value read by attention.
 
         Args:
             past: The histories.
-            product: Projected readings [P, text].
+            bought: Projected readings of what was bought [B, H, text].
             option: Those of the options [B, J, text].
             mask: True where an option exists [B, J].
         """
@@ -77,7 +77,7 @@ class HistoryEncoder(nn.Module):
         whole = weight.sum(1, keepdim=True) + prior
         popularity = past.popularity + FLOOR
         urn = (torch.einsum("bjh,bh->bj", past.match.float(), weight) + prior * popularity) / whole
-        bought = product[past.product] * past.listed[..., None]
+        bought = bought * past.listed[..., None]
         affinity = torch.einsum("bjd,bhd->bjh", self.query(option), self.key(bought)) / math.sqrt(self._KEY)
         kin = torch.exp(affinity.clamp(-8, 8)) * (weight * past.listed)[:, None]
         near = torch.log((kin.sum(2) + prior * popularity) / whole)

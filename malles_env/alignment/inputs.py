@@ -58,15 +58,30 @@ class Batch:
     facts: Facts
 
 
-def batch(data: TasteData, reader: Reader, lines: NDArray[np.int64] | None = None) -> Batch:
+@dataclass(frozen=True)
+class Codes:
+    """What heads know of the goods.
+
+    Attributes:
+        line: Code of each product's line, 0 where it is not known [P].
+        told: 1 for a prefix whose market was trained on, else 0 [M].
+    """
+
+    line: NDArray[np.int64]
+    told: NDArray[np.float32]
+
+
+def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
     """Return the tensors of a few occasions, on the device of the readings.
 
     Args:
         data: The occasions.
         reader: Gives the readings.
-        lines: Code of each product's line [P], 0 where it is not known; None knows none.
+        codes: What the heads know of the goods; None knows all markets and no line.
     """
-    codes = np.zeros(len(data.goods), dtype=np.int64) if lines is None else lines
+    if codes is None:
+        every = np.ones(len(data.goods.prefixes), dtype=np.float32)
+        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every)
     known = facts(data)
     seen = data.past[data.past >= 0]
     readings = reader.of(data.goods, np.concatenate([data.product[data.mask], seen]))
@@ -80,7 +95,7 @@ def batch(data: TasteData, reader: Reader, lines: NDArray[np.int64] | None = Non
         product=readings.product,
         prefix_at=tensor(data.prefix),
         product_at=tensor(data.product),
-        line_at=tensor(codes[data.product]),
+        line_at=tensor(codes.line[data.product]),
         option=tensor(known.option),
         flags=tensor(known.live[..., _FLAGS]),
         shelf=tensor(known.shelf),
@@ -97,6 +112,7 @@ def batch(data: TasteData, reader: Reader, lines: NDArray[np.int64] | None = Non
         ),
         mask=tensor(data.mask),
         known=tensor(data.known),
+        told=tensor(codes.told[data.prefix]),
     )
     columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
     live = Live(

@@ -29,6 +29,24 @@ class Outputs(nn.Linear):
         return functional.linear(states, self.weight * self.gain, self.bias)
 
 
+class Curve(nn.Module):
+    """An additive form: each fact through a curve of its own, a few bends each.
+
+    Args:
+        facts: Number of facts.
+    """
+
+    def __init__(self, facts: int) -> None:
+        """Start flat."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, 4 * facts))
+
+    def forward(self, facts: torch.Tensor) -> torch.Tensor:
+        """Return the sum over facts [..., F] -> [...]."""
+        bent = (facts * facts / 3, torch.relu(facts - 0.7), torch.relu(-facts - 0.7), torch.tanh(2 * facts))
+        return functional.linear(torch.cat(bent, dim=-1), self.weight).squeeze(-1)
+
+
 class LineEffects(nn.Module):
     """A learned vector for each known line, nothing for others.
 

@@ -15,7 +15,7 @@ from torch import nn
 from malles_env.alignment.adapters import trainable
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes, mean_units
 from malles_env.alignment.inputs import Reader
 from malles_env.alignment.objective import Scored, score
@@ -41,7 +41,7 @@ class TasteModel:
     """
 
     backbone: Backbone
-    heads: HeadPair
+    heads: HeadSet
     card: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
 
@@ -165,8 +165,9 @@ def new_heads(
     members: int = 1,
     sizes: Sizes | None = None,
     lines: tuple[str, ...] = (),
+    markets: tuple[str, ...] | None = None,
     seed: int = 0,
-) -> HeadPair:
+) -> HeadSet:
     """Return untrained heads without touching the global random state.
 
     Args:
@@ -174,11 +175,12 @@ def new_heads(
         members: Heads whose coefficients are averaged, for known categories and for cold starts each.
         sizes: Widths of their layers.
         lines: Names of the lines known one by one.
+        markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         seed: Seed of the start.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeadPair(width, members, sizes, lines).eval()
+        return HeadSet(width, members, sizes, lines, markets).eval()
 
 
 def _checked(

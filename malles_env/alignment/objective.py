@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import OptionTastes, PrefixTastes, utilities
 from malles_env.alignment.inputs import Batch, Reader, batch
 from malles_env.alignment.losses import choice_loss, consistency_loss, sensitivity_prior
@@ -51,20 +51,28 @@ class Scored:
     batch: Batch
 
 
-def score(data: TasteData, heads: HeadPair, reader: Reader) -> Scored:
-    """Return utilities and tastes of a batch of occasions, averaged over the ensemble."""
-    given = batch(data, reader, heads.codes(data.goods.names))
+def score(data: TasteData, heads: HeadSet, reader: Reader, *, new: bool = False) -> Scored:
+    """Return utilities and tastes of a batch of occasions, averaged over the ensemble.
+
+    Args:
+        data: The occasions.
+        heads: The heads.
+        reader: Gives the readings.
+        new: Treat all markets as never trained on.
+    """
+    given = batch(data, reader, heads.codes(data.goods, new=new))
     prefix, option = heads(given.inputs)
     return _scored(prefix, option, given)
 
 
 def objective(
     data: TasteData,
-    heads: HeadPair,
+    heads: HeadSet,
     reader: Reader,
     weights: Weights,
     *,
     reworded: Reader | None = None,
+    new: bool = False,
     reference: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the mean loss of a batch and its parts for the curves; every member of the ensemble learns alone.
@@ -75,9 +83,10 @@ def objective(
         reader: Gives the readings.
         weights: Weights of the parts.
         reworded: Readings of the same goods in other words, for the consistency term.
+        new: Treat all markets as never trained on.
         reference: Utilities of a frozen reference model [B, J + 1], for reference-adjusted scores.
     """
-    codes = heads.codes(data.goods.names)
+    codes = heads.codes(data.goods, new=new)
     given = _for_training(data, batch(data, reader, codes))
     members = [_scored(*tastes, given) for tastes in heads.each(given.inputs)]
     parts = [_parts(data, scored, weights, reference) for scored in members]

@@ -37,6 +37,7 @@ class AlignConfig:
         chunk: Most occasions of one market kept together in a batch; 1 mixes all.
         cold: Share of the occasions shown without sales and history of their category; they train the heads for cold
             starts, the others those for known categories.
+        new: Train the heads for markets never trained on: all are treated as such.
         learning_rate: Peak rate of the backbone (or its adapter).
         head_learning_rate: Peak rate of the heads.
         warmup: Steps of linear warm-up.
@@ -54,6 +55,7 @@ class AlignConfig:
     batch_size: int = 512
     chunk: int = 1
     cold: float = 0.0
+    new: bool = False
     learning_rate: float = 1e-3
     head_learning_rate: float = 4e-3
     warmup: int = 50
@@ -149,8 +151,8 @@ def calibrate(model: TasteModel, train: TasteData, reader: Reader | None = None,
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:4000])
     some = train.take(rows)
     with torch.no_grad():
-        model.heads.warm.calibrate(batch(some, reader or model.reader).inputs)
-        model.heads.cold.calibrate(batch(some.cold(), reader or model.reader).inputs)
+        warm, cold = (batch(part, reader or model.reader).inputs for part in (some, some.cold()))
+        model.heads.calibrate(warm, cold)
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,9 @@ def _step(job: _Job, rows: TasteData, step: int) -> dict[str, float]:
     # What is drawn in a step depends on seed and step alone, so that a resumed run draws the same.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed * 1_000_003 + step)
-        loss, parts = objective(rows, job.model.heads, job.reader, config.weights, reworded=job.reworded)
+        loss, parts = objective(
+            rows, job.model.heads, job.reader, config.weights, reworded=job.reworded, new=config.new
+        )
         job.optimizer.zero_grad(set_to_none=True)
         loss.backward()
     nn.utils.clip_grad_norm_(job.modules.parameters(), config.clip)
@@ -209,9 +213,10 @@ def _step(job: _Job, rows: TasteData, step: int) -> dict[str, float]:
 def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curves) -> None:
     """Measure, keep the best weights, write a checkpoint: the last line makes all of it count."""
     share = job.config.cold
-    result = validate(job.model, validation, job.reader) if share < 1 else {}
+    new = job.config.new
+    result = validate(job.model, validation, job.reader, new=new) if share < 1 else {}
     if share > 0:
-        cold = validate(job.model, validation.cold(), job.reader)
+        cold = validate(job.model, validation.cold(), job.reader, new=new)
         result |= {f"cold_{name}": value for name, value in cold.items()}
     loss = (1 - share) * result.get("nll", 0.0) + share * result.get("cold_nll", 0.0)
     curves.add(result, progress.step, "validation")
@@ -226,7 +231,9 @@ def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curv
 
 
 @torch.no_grad()
-def validate(model: TasteModel, data: TasteData, reader: Reader | None = None) -> dict[str, float]:
+def validate(
+    model: TasteModel, data: TasteData, reader: Reader | None = None, *, new: bool = False
+) -> dict[str, float]:
     """Return mean nats with the outside option, hit rate and nats given a purchase, and mean sensitivities."""
     model.trained_modules().eval()
     sums = np.zeros(5)
@@ -234,7 +241,7 @@ def validate(model: TasteModel, data: TasteData, reader: Reader | None = None) -
     order = np.argsort(data.prefix, kind="stable")
     for at in range(0, len(data), 1024):
         part = data.take(order[at : at + 1024])
-        scored = score(part, model.heads, reader or model.reader)
+        scored = score(part, model.heads, reader or model.reader, new=new)
         utilities = scored.utilities.cpu()
         chosen = torch.from_numpy(part.chosen)
         bought = chosen > 0
@@ -267,14 +274,19 @@ def _schedule(step: int, config: AlignConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
+_FREE = ("linear", "curve")
+"""Layers that are a plain regression on facts; decay is for what may remember single products."""
+
+
 def _optimizer(modules: nn.ModuleDict, config: AlignConfig) -> torch.optim.AdamW:
     groups = []
     for name, module in modules.items():
         peak = config.head_learning_rate if name == "heads" else config.learning_rate
-        for matrices in (True, False):
-            parameters = [p for p in module.parameters() if (p.ndim > 1) is matrices]
-            decay = config.weight_decay if matrices else 0.0
-            groups.append({"params": parameters, "peak": peak, "lr": peak, "weight_decay": decay})
+        named = list(module.named_parameters())
+        for decayed in (True, False):
+            chosen = [p for n, p in named if (p.ndim > 1 and not any(free in n for free in _FREE)) is decayed]
+            decay = config.weight_decay if decayed else 0.0
+            groups.append({"params": chosen, "peak": peak, "lr": peak, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 

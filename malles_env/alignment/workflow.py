@@ -13,6 +13,7 @@ import torch
 from malles_env.alignment.adapters import with_adapter
 from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
 from malles_env.alignment.card import DATA_LICENCE, LIMITS
+from malles_env.alignment.checkpoint import load_backbone_of
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Readings
@@ -37,7 +38,7 @@ WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, 
 """The same for a pre-trained backbone, whose adapter learns."""
 HEADS = AlignConfig(steps=3500, batch_size=512, head_learning_rate=3e-3, validate_every=500)
 """Heads alone, on readings of the backbone at rest."""
-COLD = replace(HEADS, steps=1500, cold=1.0)
+COLD = replace(HEADS, steps=600, cold=1.0, weight_decay=3.0, validate_every=200)
 """The heads for cold starts, likewise."""
 
 
@@ -158,7 +159,7 @@ def on_goods(data: TasteData, other: TasteData) -> TasteData:
 def _backbone(job: AlignJob, train: TasteData, reading: ReadingProgress | None) -> tuple[Backbone, Readings | None]:
     """Return the backbone to be trained, and readings of the one it starts as where it was trained before."""
     if job.start_from is not None:
-        return TasteModel.load(job.start_from).backbone, None
+        return load_backbone_of(job.start_from), None
     if job.backbone == "embedded":
         return new_embedded([*train.goods.prefixes, *train.goods.texts], seed=job.whole.seed), None
     # Half precision is emulated on many CPUs, fifty times slower than single.
@@ -209,8 +210,9 @@ def _train_heads(
         other = reworded(train.goods, seed=job.heads.seed)
         second = backbone_readings(model.backbone, other, job.out, reading)
     names = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
+    markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))
     model.heads = new_heads(
-        model.backbone.width, members=job.members, sizes=job.sizes, lines=names, seed=job.heads.seed
+        model.backbone.width, members=job.members, sizes=job.sizes, lines=names, markets=markets, seed=job.heads.seed
     )
     calibrate(model, train, reader, seed=job.heads.seed)
 
@@ -221,6 +223,8 @@ def _train_heads(
 
     progress = trained(job.heads, job.out / "heads")
     trained(job.cold, job.out / "cold")
+    for name, config in (("heads", job.heads), ("cold", job.cold)):
+        trained(replace(config, new=True), job.out / f"new-{name}")
     return progress
 
 

@@ -10,8 +10,10 @@ from typer.core import TyperGroup
 from malles_env.cli.agents import demo, evaluate, train
 from malles_env.cli.align import align_command, consumers_app
 from malles_env.cli.audit import audit_command
+from malles_env.cli.backtest import backtest_command
 from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
+from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
 from malles_env.cli.study import study
@@ -46,8 +48,10 @@ app.command("study")(study)
 app.command("tournament")(tournament)
 app.command("reproduce")(reproduce)
 app.command("align")(align_command)
+app.command("align-prompted")(prompted_command)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
+consumers_app.command("backtest")(backtest_command)
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(consumers_app, name="consumers")

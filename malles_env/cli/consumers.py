@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,20 @@ import typer
 
 if TYPE_CHECKING:
     from malles_env.alignment.rows.comparison import Comparison
-    from malles_env.alignment.rows.registry import Factory
+    from malles_env.alignment.rows.registry import Factory, Predictor
     from malles_env.data.occasions import Occasions
 
 
 def evaluate_command(
     model: Annotated[
-        str | None, typer.Option(help="Taste model of the row `aligned`: a shipped name or a folder.")
+        str | None,
+        typer.Option(help="Taste model of the row `aligned`, a shipped name or a folder; by default smollm2."),
+    ] = None,
+    model_seen: Annotated[
+        str | None,
+        typer.Option(
+            help="The same trained with --train-on seen, for the splits that hold out; by default MODEL-seen."
+        ),
     ] = None,
     rows: Annotated[str, typer.Option(help="Rows, comma-separated, or all.")] = "all",
     splits: Annotated[str, typer.Option(help="Splits, comma-separated, or all.")] = "all",
@@ -41,13 +49,13 @@ def evaluate_command(
     from malles_env.alignment.storage import write_json, write_text
 
     torch.set_num_threads(threads)
-    language = language_rows(model)
+    language = language_rows(model, model_seen)
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(_occasions(occasions))
     with _telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, told=told)
     _show(found)
-    facts = {"model": model or "none", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
+    facts = {"model": model or "shipped", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
     command = " ".join(["malles", *sys.argv[1:]])
     if json_file is not None:
         write_json(json_file, as_json(found) | {"command": command, "facts": facts})
@@ -58,15 +66,42 @@ def evaluate_command(
             typer.echo(f"written: {path}")
 
 
-def language_rows(model: str | None) -> dict[str, Factory]:
-    """Return the language models that can be asked, by row name."""
-    if model is None:
-        return {}
-    from malles_env.alignment.model import TasteModel
-    from malles_env.alignment.rows.registry import TasteRow
+TASTE_ROWS = {"aligned_embedded": "embedded", "aligned_frozen": "smollm2-frozen", "aligned": "smollm2"}
+"""Taste models behind the rows; for splits that hold something out, their twins with ``-seen`` at the end."""
 
-    taste = TasteRow(TasteModel.load(model))
-    return {"aligned": lambda split: taste}
+
+def language_rows(model: str | None, seen: str | None = None) -> dict[str, Factory]:
+    """Return the taste models that can be asked, by row name; of the shipped ones those that are there.
+
+    Args:
+        model: Taste model of the row ``aligned``; None takes the shipped one.
+        seen: Its twin for splits that hold something out; None means ``<model>-seen``.
+
+    Raises:
+        MissingResource: No such model.
+    """
+    from malles_env.alignment.locate import locate, shipped_models
+
+    pairs = {row: (name, f"{name}-seen") for row, name in TASTE_ROWS.items()}
+    pairs = {row: pair for row, pair in pairs.items() if set(pair) <= set(shipped_models())}
+    if model is not None:
+        pairs["aligned"] = (model, seen or f"{model}-seen")
+        for name in pairs["aligned"]:
+            locate(name)
+    return {row: _taste_factory(*pair) for row, pair in pairs.items()}
+
+
+def _taste_factory(whole: str, seen: str) -> Factory:
+    """Return a factory that loads the model a split needs, each once."""
+
+    @cache
+    def loaded(name: str) -> Predictor:
+        from malles_env.alignment.model import TasteModel
+        from malles_env.alignment.rows.registry import TasteRow
+
+        return TasteRow(TasteModel.load(name))
+
+    return lambda split: loaded(whole if split == "time" else seen)
 
 
 def _splits(names: str) -> list[str]:

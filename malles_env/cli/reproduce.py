@@ -13,6 +13,9 @@ def reproduce(
     sessions: Annotated[int | None, typer.Option(help="Sessions of each cell instead of the experiment's own.")] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimizer steps of each training run instead of the experiment's own.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("runs/reproduce"),
 ) -> None:
@@ -23,4 +26,4 @@ def reproduce(
     if name is None:
         list_in_console()
         return
-    reproduce_in_console(name, Options(sessions, seed, workers), out, json_file)
+    reproduce_in_console(name, Options(sessions, seed, workers, steps=steps), out, json_file)

@@ -52,7 +52,8 @@ def assemble(
     """
     order = ["period", "market", "household", "time", "store", "line"]
     bought = _bought(parts, coded.lines)
-    visits = _all_visits(parts).sort(order).with_row_index("occasion_id")
+    # Two baskets of one moment may hold the same line: they keep the order of the log.
+    visits = _all_visits(parts).sort(order, maintain_order=True).with_row_index("occasion_id")
     visits = visits.with_columns(pl.col("occasion_id").cast(pl.Int64))
     alternatives = _alternatives(parts, visits, coded.lines)
     built = coded.markets.gather(visits["market"].unique())

@@ -94,7 +94,7 @@ def _build_batch(coded: Coded, weeks: pl.DataFrame, elsewhere: Elsewhere, settin
     idle = idle_visits(coded, weeks, settings)
     visits = pl.concat([bought, sample_idle(idle, bought, coded, settings)])
     # Histories are asked for by household and time: neighbours then search the same few rows.
-    visits = visits.sort("household", "time")
+    visits = visits.sort("household", "time", maintain_order=True)
     visits = visits.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
     shelf = Shelves(coded, settings).fill(visits)
     visits, shelf = _keep_complete(visits, shelf)

@@ -79,11 +79,7 @@ def test_signs(seed: int) -> None:
 
 
 def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> None:
-    """Alpha absorbs the mean field's centring exactly; a discount brings its usual display and advertising."""
-    model.heads.set_support(0.8, 0.5)
-    for member in model.heads.warm.members:
-        for weight in (member.prefix_out.weight, member.prefix_out.bias):
-            weight.data[3:5] = weight.data[3:5].abs() * (weight is member.prefix_out.bias)  # flags are worth something
+    """Alpha absorbs the mean field's centring exactly."""
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     rng = np.random.default_rng(0)
     ratio, mean_field, last = rng.uniform(0.6, 1.2, 4), rng.dirichlet(np.ones(4)), np.array([0, 1.0, 0, 0])
@@ -102,12 +98,23 @@ def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> No
         price=np.broadcast_to(ratio, shape).astype(np.float32),
         share=np.broadcast_to(mean_field, shape).astype(np.float32),
         last=np.broadcast_to(last > 0, shape),
-        display=np.broadcast_to(0.8 * discount, shape),  # type: ignore[arg-type]
-        feature_ad=np.broadcast_to(0.5 * discount, shape),  # type: ignore[arg-type]
     )
     with torch.no_grad():
         training = score(data, model.heads, model.reader).utilities[:, 1:].numpy()
     np.testing.assert_allclose(training, market, atol=1e-4)
+
+
+def test_a_discount_brings_its_usual_promotion(model: TasteModel) -> None:
+    """Sellers set prices only: gamma holds what display and advertising add per unit of depth, never less."""
+    plain = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
+    with torch.no_grad():
+        prefix = score(data, model.heads, model.reader).prefix
+    model.heads.set_support(0.8, 0.5)
+    promoted = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+    worth = 0.8 * prefix.display.clamp(min=0) + 0.5 * prefix.feature.clamp(min=0)
+    assert worth.max() > 0
+    np.testing.assert_allclose(promoted.gamma - plain.gamma, worth.numpy(), atol=1e-6)
 
 
 def test_market_units_agree_without_a_discount_and_rise_with_one(model: TasteModel) -> None:

@@ -134,11 +134,13 @@ def test_readings_train_only_the_heads(tmp_path: Path) -> None:
 
 def test_consistency_term_draws_two_wordings_together(tmp_path: Path) -> None:
     """Trained with it, the model's answers to the same shelf in other words come closer."""
-    data, model = synthetic(300), tiny_model(scale=2.0)
+    data, model = synthetic(300), tiny_model(scale=1.0)
+    for member in model.heads.warm.members:  # texts matter more than they would at the start
+        member.product[1].weight.data *= 20
     plain = make_readings(model.backbone, data.goods, directory=tmp_path / "plain")
     other = make_readings(model.backbone, reworded(data.goods), directory=tmp_path / "other")
     assert reworded(data.goods).texts != data.goods.texts
-    weights = Weights(consistency=20.0)
+    weights = Weights(consistency=50.0)
     apart = objective(data, model.heads, plain, weights, reworded=other)[1]["consistency"]
     config = replace(QUICK, steps=40, weights=weights)
     align(model, data, data, config, tmp_path / "run", reader=plain, reworded=other, show=False)
@@ -154,7 +156,7 @@ def test_a_cold_occasion_tells_nothing_of_the_category() -> None:
     with torch.no_grad():
         utilities = score(cold, model.heads, model.reader).utilities
     torch.testing.assert_close(utilities, utilities[:1].expand_as(utilities), atol=1e-5, rtol=0)
-    assert not data.cold(np.zeros(200, dtype=bool)).bought.sum() == 0
+    assert data.cold(np.zeros(200, dtype=bool)).bought.sum() > 0
 
 
 _SHELF = ("prefix", "product", "price", "regular_price", "brand_elsewhere", "weeks_seen", "log_sampling")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from malles_env.alignment import evaluation
+from malles_env.alignment.audit.references import ElasticityComparison, compare_elasticities
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate, elasticities, fidelity, paired
 from malles_env.alignment.prediction import Prediction
@@ -197,8 +198,20 @@ def as_json(found: Comparison) -> dict[str, Any]:
         split: {name: [_elasticity_json(e) for e in scores.elasticities] for name, scores in rows.items()}
         for split, rows in found.scores.items()
     }
+    content["elasticity_agreement"] = {
+        split: {name: fit.as_json() for name, scores in rows.items() if (fit := agreement(scores)) is not None}
+        for split, rows in found.scores.items()
+    }
     content["counts"] = found.counts
     return content
+
+
+def agreement(scores: Scores) -> ElasticityComparison | None:
+    """Return how a row's elasticities compare with those measured in the data; None without three shared markets."""
+    told = {of.market: (of.choice.mean, of.units.mean) for of in scores.elasticities}
+    told = {market: pair for market, pair in told.items() if all(map(math.isfinite, pair))}
+    compared = compare_elasticities(told)
+    return compared if len(compared.markets) >= 3 else None
 
 
 def _row_json(scores: Scores) -> dict[str, Any]:
