@@ -48,6 +48,7 @@ bench: $(SETUP)  ## speed, side by side with peers
 	$(PIP) install --quiet --progress-bar off -c constraints.txt econgym
 	$(THREADS) $(BIN)/python -m benchmarks.step
 	$(THREADS) $(BIN)/python -m benchmarks.learning
+	$(THREADS) $(BIN)/python -m benchmarks.prepare
 
 docs: $(SETUP)  ## the documentation as HTML in docs/_build
 	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[docs]"

@@ -35,7 +35,7 @@ PLACES = {
     "warm": "unseen categories, history shown",
     "cold": "unseen categories, cold",
 }
-PUBLISHED = {
+PUBLISHED: dict[tuple[str, str, str], float | str] = {
     ("seen", "hit", "unaligned"): 0.20,
     ("seen", "hit", "aligned"): "0.58 to 0.73",
     ("seen", "quantity", "unaligned"): 0.96,

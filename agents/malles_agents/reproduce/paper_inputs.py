@@ -47,7 +47,15 @@ def without_promotion(data: TasteData) -> TasteData:
 
 def without_history(data: TasteData) -> TasteData:
     """Drop all that the household bought before, here and in other categories."""
-    names = ("bought", "last", "history_total", "past_known", "past_ago", "past_quantity", "past_depth")
+    names: tuple[str, ...] = (
+        "bought",
+        "last",
+        "history_total",
+        "past_known",
+        "past_ago",
+        "past_quantity",
+        "past_depth",
+    )
     names += ("brand_elsewhere", "elsewhere", "elsewhere_private", "elsewhere_deal")
     blank = {name: np.zeros_like(getattr(data, name)) for name in names}
     return replace(data, **blank, past=np.full_like(data.past, -1))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from malles_agents.reproduce.base import Options
 from malles_env.alignment.backbones import Backbone, load_backbone
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.ensemble import HeadPair
+from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Readings
 from malles_env.alignment.model import TasteModel, new_heads
@@ -193,7 +193,7 @@ class Lab:
         return predict(model, data, reader=readings or self.readings)
 
 
-def _heads_for(train: TasteData, width: int, sizes: Sizes, seed: int) -> HeadPair:
+def _heads_for(train: TasteData, width: int, sizes: Sizes, seed: int) -> HeadSet:
     """Return heads for the lines and markets of some training occasions, as `malles align` makes them."""
     lines = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
     markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))

@@ -59,7 +59,7 @@ def joined(parts: list[TasteData]) -> TasteData:
     """Return the occasions of several data sets of one lab; their market names count for nothing here."""
     wide = max(part.mask.shape[1] for part in parts)
     padded = [_wider(part, wide) for part in parts]
-    rows = {
+    rows: dict[str, Any] = {
         f.name: np.concatenate([getattr(part, f.name) for part in padded])
         for f in fields(TasteData)
         if f.name not in SHARED_FIELDS
@@ -73,7 +73,7 @@ def _wider(data: TasteData, wide: int) -> TasteData:
     if not more:
         return data
     ones = ("price", "regular_price")
-    padded = {
+    padded: dict[str, Any] = {
         f.name: np.pad(value, ((0, 0), (0, more)), constant_values=1 if f.name in ones else 0)
         for f in fields(data)
         if f.name not in SHARED_FIELDS and not f.name.startswith("past")
