@@ -1,4 +1,4 @@
-"""The reference figures of the cereal market are pyblp's: estimated and solved anew by its own routines, if installed."""
+"""The reference figures of the cereal market are pyblp's: estimated and solved anew by it, if installed."""
 
 import numpy as np
 import pytest
