@@ -88,10 +88,12 @@ def objective(
     """
     codes = heads.codes(data.goods, new=new)
     given = _for_training(data, batch(data, reader, codes))
+    drawn = torch.get_rng_state()
     members = [_scored(*tastes, given) for tastes in heads.each(given.inputs)]
     parts = [_parts(data, scored, weights, reference) for scored in members]
     if reworded is not None and weights.consistency > 0:
         other = _for_training(data, batch(data, reworded, codes))
+        torch.set_rng_state(drawn)  # the same units dropped: the term is about the words, not about the noise
         for part, scored, tastes in zip(parts, members, heads.each(other.inputs), strict=True):
             second = _scored(*tastes, other)
             part["consistency"] = consistency_loss(scored.utilities, second.utilities).mean()

@@ -171,16 +171,19 @@ class Lab:
         data = _digest(code_digest(), train, validation, self.plan.sizes, readings or self.readings)
         for share in (0.0, 1.0) if cold else (0.0,):
             config = self._config(seed, {**changes, "cold": share})
-            align(
-                model,
-                train,
-                validation,
-                config,
-                self.directory / "runs" / _digest(data, config.shaping(), cold),
-                reader=readings or self.readings,
-                reworded=reworded,
-                show=False,
-            )
+            home = self.directory / "runs" / _digest(data, config.shaping(), cold)
+            # Markets never trained on are answered by heads of their own, which read nothing.
+            for new, out in ((False, home), (True, home / "new")):
+                align(
+                    model,
+                    train,
+                    validation,
+                    replace(config, new=new),
+                    out,
+                    reader=readings or self.readings,
+                    reworded=None if new else reworded,
+                    show=False,
+                )
         return model
 
     def _config(self, seed: int, changes: dict[str, Any]) -> AlignConfig:
