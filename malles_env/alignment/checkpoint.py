@@ -30,7 +30,7 @@ from malles_env.alignment.text import TEXT_VERSION
 from malles_env.errors import CorruptFile
 from malles_env.files import new_directory
 
-_LLAMA_KEYS = (
+LLAMA_KEYS = (
     "vocab_size",
     "hidden_size",
     "intermediate_size",
@@ -103,7 +103,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
     described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}
     if backbone.owned:
         config: Any = backbone.model.config
-        described["llama"] = {key: getattr(config, key) for key in _LLAMA_KEYS}
+        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
     return {
         "format": 1,
         "text_version": TEXT_VERSION,

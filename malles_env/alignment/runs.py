@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +16,9 @@ from torch import nn
 from malles_env.alignment.storage import read_json, read_tensors, write_json, write_tensors
 from malles_env.errors import CorruptFile, InvalidInput
 from malles_env.files import new_directory
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 KEPT = 2
 """Checkpoints kept besides the best one."""
@@ -163,3 +168,30 @@ def _unflatten(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor
 
 def _named(settings: dict[str, Any], names: list[str]) -> str:
     return ", ".join(f"{name}={settings.get(name)!r}" for name in names)
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads for the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def progress_bar(show: bool) -> Iterator[Bar]:
+    """Yield a bar with a note behind it, hidden unless `show`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, disable=not show) as bar:
+        yield bar

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,7 +18,7 @@ from malles_env.alignment.inputs import Reader, batch
 from malles_env.alignment.losses import choice_loss
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.objective import Weights, objective, score
-from malles_env.alignment.runs import Curves, Progress, RunStore
+from malles_env.alignment.runs import Curves, Progress, RunStore, progress_bar, using_threads
 from malles_env.errors import invalid
 
 if TYPE_CHECKING:
@@ -132,7 +130,7 @@ def align(
     settings = {**config.shaping(), "train": len(train), "validation": len(validation)}
     progress = store.restore(modules, optimizer, settings)
     job = _Job(model, modules, optimizer, reader or model.reader, reworded, store, config)
-    with _threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, _bar(show) as bar:
+    with using_threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, progress_bar(show) as bar:
         _train(job, train, validation, progress, curves, bar)
     store.load_best(modules, progress.best_step)
     modules.eval()
@@ -288,28 +286,3 @@ def _optimizer(modules: nn.ModuleDict, config: AlignConfig) -> torch.optim.AdamW
             decay = config.weight_decay if decayed else 0.0
             groups.append({"params": chosen, "peak": peak, "lr": peak, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _bar(show: bool) -> Iterator[Bar]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, disable=not show) as bar:
-        yield bar

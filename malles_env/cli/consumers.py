@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malles_env.cli.align import load_occasions
+
 if TYPE_CHECKING:
     from malles_env.alignment.rows.comparison import Comparison
     from malles_env.alignment.rows.registry import Factory, Predictor
-    from malles_env.data.occasions import Occasions
 
 
 def evaluate_command(
@@ -51,7 +52,7 @@ def evaluate_command(
     torch.set_num_threads(threads)
     language = language_rows(model, model_seen)
     names, parts = chosen_rows(rows, language), _splits(splits)
-    study = Study(_occasions(occasions))
+    study = Study(load_occasions(occasions))
     with _telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, told=told)
     _show(found)
@@ -115,16 +116,6 @@ def _splits(names: str) -> list[str]:
         if name not in SPLITS:
             raise invalid("splits", name, f"all, or a comma-separated list of {', '.join(SPLITS)}")
     return [name for name in SPLITS if name in wanted]
-
-
-def _occasions(folder: Path | None) -> Occasions:
-    if folder is not None:
-        from malles_env.data.occasions import Occasions
-
-        return Occasions.load(folder)
-    from malles_env.data.prepare import prepare_complete_journey
-
-    return prepare_complete_journey()
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malles_env.cli.align import load_occasions
+
 if TYPE_CHECKING:
     from malles_env.alignment.evaluation import Estimate
-    from malles_env.data.occasions import Occasions
 
 
 def prompted_command(
@@ -59,7 +60,7 @@ def prompted_command(
         threads=threads,
     )
     splits = draw_splits(
-        _load(occasions), occasions_limit, markets=tuple(market or SHORT_SHELVES), test=max(test_limit, 1)
+        load_occasions(occasions), occasions_limit, markets=tuple(market or SHORT_SHELVES), test=max(test_limit, 1)
     )
     job = PromptJob(backbone, out, prior, reference, config, command=_command_line(), resume=resume)
     model, progress = run_prompted(job, splits)
@@ -70,16 +71,6 @@ def prompted_command(
         _show(scores)
     typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'} (step {progress.best_step} of {progress.step})")
     typer.echo(f"curves: tensorboard --logdir {out}")
-
-
-def _load(folder: Path | None) -> Occasions:
-    if folder is not None:
-        from malles_env.data.occasions import Occasions
-
-        return Occasions.load(folder)
-    from malles_env.data.prepare import prepare_complete_journey
-
-    return prepare_complete_journey()
 
 
 def _show(scores: dict[str, Estimate]) -> None:

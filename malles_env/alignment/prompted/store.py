@@ -9,6 +9,7 @@ import torch
 
 from malles_env.alignment.adapters import is_adapted, load_adapter, save_adapter
 from malles_env.alignment.backbones import Backbone, embedded_from, load_backbone
+from malles_env.alignment.checkpoint import LLAMA_KEYS
 from malles_env.alignment.locate import WEIGHTS
 from malles_env.alignment.packing import TextEncoder
 from malles_env.alignment.prompted.model import PromptedModel
@@ -26,16 +27,6 @@ from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import new_directory
 
 CONFIG = "prompted.json"
-_LLAMA_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "max_position_embeddings",
-    "tie_word_embeddings",
-)
 
 
 def save_prompted(model: PromptedModel, directory: Path) -> str:
@@ -101,7 +92,7 @@ def _config(model: PromptedModel, files: dict[str, str]) -> dict[str, Any]:
     }
     if backbone.owned:
         config: Any = backbone.model.config
-        described["llama"] = {key: getattr(config, key) for key in _LLAMA_KEYS}
+        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
     listed = [f"{file}={digest}" for file, digest in sorted(files.items())]
     return {
         "format": 1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from malles_env.alignment.prompted.losses import listwise_loss, unit_loss
 from malles_env.alignment.prompted.model import PromptedModel
 from malles_env.alignment.prompted.packing import CHOSEN
 from malles_env.alignment.prompted.questions import HOUSEHOLDS, Question, epoch_of, passes
-from malles_env.alignment.runs import Curves, RunStore
+from malles_env.alignment.runs import Curves, RunStore, progress_bar, using_threads
 from malles_env.alignment.runs import Progress as Run
 from malles_env.errors import invalid
 
@@ -109,7 +108,7 @@ def align_prompted(
     kind = {"prior": model.prior, "reference": model.reference, "beta": model.beta}
     progress = store.restore(weights, optimizer, {**config.shaping(), **kind, "train": len(train)})
     job = _Job(model, weights, optimizer, store, config)
-    with _threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, _bar(show) as bar:
+    with using_threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, progress_bar(show) as bar:
         _train(job, train, validation, progress, curves, bar)
     store.load_best(weights, progress.best_step)
     model.backbone.model.eval()
@@ -215,28 +214,3 @@ def _optimizer(weights: nn.Module, config: PromptConfig) -> torch.optim.AdamW:
     others = [p for p in weights.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, 0.98))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _bar(show: bool) -> Iterator[Bar]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, disable=not show) as bar:
-        yield bar
