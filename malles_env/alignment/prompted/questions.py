@@ -157,7 +157,7 @@ def draw_shelves(
 
     Args:
         occasions: All occasions.
-        split: ``"train"``, ``"validation"`` or ``"test"`` (there: buyers known before, as `draw_test`).
+        split: ``"train"``, ``"validation"`` or ``"test"`` (there: buyers known before).
         limit: Most occasions.
         most: Most occasions of one question.
         markets: Markets to draw from.
