@@ -19,6 +19,13 @@ class CorruptFile(MallesError, ValueError):
     """A file exists but cannot be what its name says it is."""
 
 
+class LanguageModelError(MallesError, RuntimeError):
+    """A language model could not be asked, or what it answered cannot be used; the message says what to do.
+
+    Nothing is counted and nothing kept of the question: asking again, once the cause is gone, goes on from there.
+    """
+
+
 def invalid(field: str, value: object, allowed: str) -> InvalidInput:
     """Return an `InvalidInput` that names the field, the value and what is allowed.
 
