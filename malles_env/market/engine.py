@@ -262,12 +262,13 @@ class Market:
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
+        answered: FloatArray | None = None
         if self._coefficients is not None:
             short = self._play(prices, felt, listed, books, sums, seen, seller_profit)
         else:
-            short = self._ask(prices, felt, listed, books, sums, seen, seller_profit)
+            short, answered = self._ask(prices, felt, listed, books, sums, seen, seller_profit)
         if short and self._tracks_loyalty:
-            self._return_unserved(felt, listed, books, seen)
+            self._return_unserved(felt, listed, books, seen, answered)
         if self.reference_price is not None:
             moved = self.reference_price.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)
@@ -301,8 +302,14 @@ class Market:
     def _ask(
         self, prices: FloatArray, felt: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray,
         seen: FloatArray, seller_profit: FloatArray,
-    ) -> bool:  # fmt: skip
-        """Play a period with consumers that must be asked, or with exact draws per segment."""
+    ) -> tuple[bool, FloatArray]:  # fmt: skip
+        """Play a period with consumers that must be asked, or with exact draws per segment.
+
+        Asking comes first: consumers that fail leave the market as it was, and the period can be played again.
+
+        Returns:
+            Whether any sale was lost, and the choice probabilities, shape ``(B, S, J + 1)``.
+        """
         from malles_env.market.settle import draw_exact, draw_rows, settle_rows
 
         state = self.state
@@ -330,26 +337,37 @@ class Market:
             extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
             share = np.einsum("s,bsj->bj", weights, inside)
             draw_rows(0, len(prices), share, extra, sums, state.streams, self._terms, buyers, wanted)
-        return settle_rows(
+        short = settle_rows(
             0, len(prices), prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window,
             state.period, seen, books, seller_profit, self.mean_field.coupling == "equilibrium",
         )  # fmt: skip
+        return short, response.probability
 
-    def _return_unserved(self, prices: FloatArray, listed: BoolArray, books: FloatArray, seen: FloatArray) -> None:
+    def _return_unserved(
+        self,
+        prices: FloatArray,
+        listed: BoolArray,
+        books: FloatArray,
+        seen: FloatArray,
+        answered: FloatArray | None,
+    ) -> None:
         """Give back the loyalty of buyers who found the stock gone.
 
         They keep their last purchase; which one is known only per segment, so they rejoin their segment's shares of
-        last purchases in proportion.
+        last purchases in proportion. Consumers that were asked are not asked again: `answered` is what they said.
         """
         from malles_env.market.settle import DEMAND, LOST, UNITS
 
         rows = np.flatnonzero((books[LOST] > 0).any(axis=1))
         before = self.loyalty[rows]
-        available = listed[rows] & (self.state.stock[rows] + books[UNITS][rows] > 0)
-        offer = Offer(prices[rows], available, self.catalog.regular_price, seen[rows], before)
-        probability = self.consumers.respond(offer).probability[:, :, 1:]
+        if answered is None:
+            available = listed[rows] & (self.state.stock[rows] + books[UNITS][rows] > 0)
+            offer = Offer(prices[rows], available, self.catalog.regular_price, seen[rows], before)
+            probability = self.consumers.respond(offer).probability
+        else:
+            probability = answered[rows]
         unserved = books[LOST][rows] / np.maximum(books[DEMAND][rows], 1e-300)
-        lost = probability * unserved[:, None, :]
+        lost = probability[:, :, 1:] * unserved[:, None, :]
         after = np.moveaxis(self._next_loyalty, 3, 1).reshape(-1, *before.shape[1:])[rows]
         after[:, :, 1:] -= lost
         after += lost.sum(axis=2, keepdims=True) * before
