@@ -13,6 +13,7 @@ from malles_env.cli.audit import audit_command
 from malles_env.cli.backtest import backtest_command
 from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
+from malles_env.cli.distil import distil_command
 from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
@@ -49,6 +50,7 @@ app.command("tournament")(tournament)
 app.command("reproduce")(reproduce)
 app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
+app.command("distil")(distil_command)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)

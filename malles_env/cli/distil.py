@@ -1,0 +1,129 @@
+"""`malles distil`: ask any consumers, fit fast ones to them, and tell how well these stand for those."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from malles_env.errors import InvalidInput, invalid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from malles_env.alignment.audit.subject import Watch
+    from malles_env.market import Consumers
+    from malles_env.scenarios import Scenario
+
+
+def distil_command(
+    scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+    out: Annotated[Path, typer.Option(help="Scenario file to write, with the fitted tastes in it.")],
+    consumers: Annotated[
+        str, typer.Option(help="Who is asked: scenario (those of the scenario) or prompted (a language model, live).")
+    ] = "scenario",
+    model: Annotated[
+        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of prompted ones).")
+    ] = None,
+    questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
+    fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of all questions.")] = 0,
+    choice: Annotated[str, typer.Option(help="active: the next questions tell most; random: as drawn.")] = "active",
+    batch: Annotated[int, typer.Option(help="Questions chosen at a time.")] = 8,
+    target: Annotated[
+        float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
+    ] = None,
+    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what foresees answers better.")] = "auto",
+    in_flight: Annotated[int, typer.Option(help="Questions put at once; so many are lost at a kill.")] = 1,
+    shares: Annotated[
+        bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
+    ] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="File that keeps the answers, to go on from; default beside OUT.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+) -> None:
+    """Put a conjoint experiment to consumers and write a scenario with tastes fitted to their answers."""
+    from rich.console import Console
+
+    from malles_env.consumers.distil import DistilSettings, distil
+    from malles_env.consumers.distil.report import as_json, table, write_json
+    from malles_env.scenarios import load_scenario, save_scenario
+    from malles_env.scenarios.auditing import audit_subject
+    from malles_env.scenarios.distilling import distilled_scenario
+
+    _check_out(out, json_file)
+    settings = DistilSettings(
+        questions=questions,
+        fresh=fresh,
+        seed=seed,
+        choice=cast(Any, choice),
+        batch=batch,
+        pool=max(256, batch),
+        target=target,
+        price_transform=_transform(price_transform),
+        in_flight=in_flight,
+        fresh_shares=shares,
+    )
+    loaded = load_scenario(scenario)
+    asked, words = who(loaded, consumers, model)
+    subject = audit_subject(loaded, asked)
+    console = Console(highlight=False)
+    with _watched(console) as watch:
+        found = distil(subject, settings, answers=answers or out.with_suffix(".answers.jsonl"), watch=watch)
+    command = " ".join(["malles", *sys.argv[1:]])
+    save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)
+    console.print(table(found, f"{loaded.name}: tastes fitted to {words}"))
+    if json_file is not None:
+        write_json(json_file, as_json(found, settings, scenario=loaded.name, asked_of=words, command=command))
+        console.print(f"written: {json_file}", markup=False)
+    console.print(f"scenario: {out}", markup=False)
+
+
+def who(scenario: Scenario, kind: str, model: str | None) -> tuple[Consumers, str]:
+    """Return the consumers to ask, and who they are in words.
+
+    Raises:
+        InvalidInput: No such kind.
+        MissingResource: The model is not there.
+    """
+    if kind == "scenario":
+        reader = model or getattr(scenario.consumers, "model", None)
+        words = f"the scenario's {scenario.consumers.kind} consumers" + (f", read by {reader}" if reader else "")
+        return scenario.build_consumers(model), words
+    raise invalid("consumers", kind, "scenario")
+
+
+@contextmanager
+def _watched(console: Console) -> Iterator[Watch]:
+    """Show which part of the experiment is asked and how far it is; a bar in a terminal, nothing elsewhere."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("questions", total=None)
+        yield lambda part, done, total: bar.update(task, description=part, completed=done, total=total)
+
+
+def _transform(name: str) -> Any:
+    if name not in ("auto", "log", "linear"):
+        raise invalid("price_transform", name, "auto, log or linear")
+    return None if name == "auto" else name
+
+
+def _check_out(out: Path, json_file: Path | None) -> None:
+    """Refuse places that cannot be written before consumers are asked for hours."""
+    if out.suffix not in (".yaml", ".yml"):
+        raise invalid("out", str(out), "a .yaml file")
+    for path in (out, json_file):
+        if path is not None and path.is_dir():
+            raise InvalidInput(f"{path}: is a folder; a file is written there")
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InvalidInput(f"{path.parent}: cannot be made ({error.strerror})") from None
