@@ -5,6 +5,8 @@ characters that chat templates, lists and tables are made of, and without words 
 can still flatter; it can no longer end its line, open another turn or stand in for the shelf's own columns.
 """
 
+# ruff: noqa: RUF001  letters that imitate others are this module's matter
+
 from __future__ import annotations
 
 import re

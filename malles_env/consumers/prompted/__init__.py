@@ -1,0 +1,24 @@
+"""Prompted consumers: any language model asked live, by label probabilities."""
+
+from __future__ import annotations
+
+from malles_env.consumers.prompted.calibration import Calibration, fit_choices, fit_units
+from malles_env.consumers.prompted.consumers import PromptedConsumers
+from malles_env.consumers.prompted.fitting import fit_to_shares, measured_price_sensitivity
+from malles_env.consumers.prompted.settings import PromptSettings
+from malles_env.consumers.prompted.wording import Line, Persona, Wording, default_wording, read_wording
+
+__all__ = [
+    "Calibration",
+    "Line",
+    "Persona",
+    "PromptSettings",
+    "PromptedConsumers",
+    "Wording",
+    "default_wording",
+    "fit_choices",
+    "fit_to_shares",
+    "fit_units",
+    "measured_price_sensitivity",
+    "read_wording",
+]

@@ -1,0 +1,212 @@
+"""The words of a live question: shelf first, household last, every part from a data file that can be replaced."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from malles_env.consumers.fence import fenced
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+
+LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
+"""Labels of products in the order listed; N is kept for buying nothing (as in `malles_env.alignment.prompted`)."""
+OUTSIDE = "N"
+DIGITS = tuple("123456789")
+"""Labels of the units."""
+PROMOTED = 0.05
+"""Discount depth from which a product counts as on promotion."""
+MOST_KNOWN = 6
+"""Products of its own past a household is told about, at most; the most bought first."""
+_NAMES = {
+    "shelf": {"market", "currency"},
+    "line": {"label", "product", "price", "regular", "discount", "promotion", "share"},
+    "regular": {"regular_price"},
+    "discount": {"percent"},
+    "share": {"percent"},
+    "outside": {"label"},
+    "household": {"persona"},
+    "history": {"total", "weeks", "known"},
+    "never": {"weeks"},
+    "known": {"list"},
+    "known_one": {"label", "count"},
+    "last": {"label"},
+    "last_shares": {"list"},
+    "last_share_one": {"label", "percent"},
+    "units": {"label"},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One product on the shelf as it is told.
+
+    Attributes:
+        product: Its text, untrusted.
+        price, regular_price: Money, more than 0.
+        share: Its share of recent purchases, 0 to 1; None where the mean field is not told.
+    """
+
+    product: str
+    price: float
+    regular_price: float
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A segment's household in words and counts.
+
+    Attributes:
+        words: Whatever is to be told of it; may be empty.
+        history_total: Own earlier purchases on this shelf; None: nothing is told of its history.
+        weeks_seen: Own earlier shopping weeks.
+        bought: How many of those purchases fell on each product, J counts; empty: not told.
+    """
+
+    words: str = ""
+    history_total: int | None = None
+    weeks_seen: int = 0
+    bought: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Parts of a prompt, see ``wording.yaml``. Frozen and hashable.
+
+    Raises:
+        InvalidInput: A part names something that is not there to be filled in.
+    """
+
+    system: str
+    shelf: str
+    line: str
+    regular: str
+    discount: str
+    promotion: str
+    share: str
+    outside: str
+    household: str
+    history: str
+    never: str
+    known: str
+    known_one: str
+    last: str
+    last_shares: str
+    last_share_one: str
+    question: str
+    answer: str
+    units: str
+    units_answer: str
+
+    def __post_init__(self) -> None:
+        """Check that every name in braces exists."""
+        for part in fields(self):
+            words = getattr(self, part.name)
+            if not isinstance(words, str):
+                raise invalid(f"wording.{part.name}", words, "text")
+            allowed = _NAMES.get(part.name, set())
+            try:
+                named = {name for _, name, _, _ in string.Formatter().parse(words) if name is not None}
+            except ValueError as error:
+                raise InvalidInput(
+                    f"wording.{part.name}: {error}; braces that are no names are written twice"
+                ) from None
+            if unknown := sorted(named - allowed):
+                raise invalid(f"wording.{part.name}", unknown[0], f"names in braces: {', '.join(sorted(allowed))}")
+
+    def shelf_words(self, lines: Sequence[Line], market: str, currency: str, limit: int | None) -> str:
+        """Return the shelf, the outside option last.
+
+        Args:
+            lines: In the order to be listed, at most 25.
+            market: What the shelf holds.
+            currency: Of all prices.
+            limit: Longest product text, which is then fenced; None lets sellers write what they like (for tests of
+                what that does).
+        """
+        told = [self.shelf.format(market=market, currency=currency)]
+        for label, line in zip(LETTERS, lines, strict=False):
+            product = line.product if limit is None else fenced(line.product, limit)
+            told.append(self.line.format(label=label, product=product, **self._columns(line)))
+        return "\n".join([*told, self.outside.format(label=OUTSIDE)])
+
+    def _columns(self, line: Line) -> dict[str, str]:
+        """Return price, regular price, discount, promotion and share in words; what does not apply is empty."""
+        depth = 1.0 - line.price / line.regular_price
+        off = f"{100 * depth:.0f}"
+        share = "" if line.share is None else self.share.format(percent=f"{100 * line.share:.0f}")
+        return {
+            "price": f"{line.price:.2f}",
+            "regular": self.regular.format(regular_price=f"{line.regular_price:.2f}") if abs(depth) >= 0.005 else "",
+            "discount": self.discount.format(percent=off) if depth >= 0.005 else "",
+            "promotion": self.promotion if depth >= PROMOTED else "",
+            "share": share,
+        }
+
+    def persona_words(self, persona: Persona, places: Sequence[int]) -> str:
+        """Return who stands before the shelf.
+
+        Args:
+            persona: The household.
+            places: Product number of each line, in the order listed.
+        """
+        parts = [persona.words.strip()]
+        if persona.history_total is not None:
+            counts = {"total": str(persona.history_total), "weeks": str(persona.weeks_seen)}
+            if persona.history_total:
+                parts.insert(0, self.history.format(known=self._known(persona, places), **counts))
+            else:
+                parts.insert(0, self.never.format(weeks=counts["weeks"]))
+        return self.household.format(persona=" ".join(part for part in parts if part))
+
+    def _known(self, persona: Persona, places: Sequence[int]) -> str:
+        counts = (
+            [(persona.bought[j], label) for label, j in zip(LETTERS, places, strict=False)] if persona.bought else []
+        )
+        bought = sorted((pair for pair in counts if pair[0]), key=lambda pair: -pair[0])[:MOST_KNOWN]
+        listed = ", ".join(self.known_one.format(label=label, count=count) for count, label in bought)
+        return self.known.format(list=listed) if listed else ""
+
+    def last_words(self, shares: Sequence[tuple[str, float]]) -> str:
+        """Return how such households bought last: labels with their shares, 0 to 1; nothing for none of at least 1%."""
+        told = [(label, share) for label, share in shares if share >= 0.005]
+        listed = ", ".join(
+            self.last_share_one.format(label=label, percent=f"{100 * share:.0f}") for label, share in told
+        )
+        return self.last_shares.format(list=listed) if listed else ""
+
+
+@cache
+def default_wording() -> Wording:
+    """Return the shipped wording."""
+    return read_wording(Path(__file__).with_name("wording.yaml"))
+
+
+def read_wording(path: Path) -> Wording:
+    """Return the wording in a YAML file; parts that it leaves out are the shipped ones.
+
+    Raises:
+        MissingResource: No such file.
+        CorruptFile: Not a mapping of parts to texts.
+        InvalidInput: A part that does not exist, or with a name that does not.
+    """
+    try:
+        found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingResource(f"{path}: there is no such wording file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise CorruptFile(f"{path}: is no wording ({error})") from None
+    if not isinstance(found, dict):
+        raise CorruptFile(f"{path}: holds no mapping of parts to texts")
+    names = [part.name for part in fields(Wording)]
+    for name in found:
+        if name not in names:
+            raise invalid(f"{path.name}", name, f"the parts {', '.join(names)}")
+    base = {} if set(names) <= set(found) else {name: getattr(default_wording(), name) for name in names}
+    return Wording(**{**base, **found})
