@@ -11,6 +11,7 @@ from malles_env.cli.agents import demo, evaluate, train
 from malles_env.cli.align import align_command, consumers_app
 from malles_env.cli.audit import audit_command
 from malles_env.cli.backtest import backtest_command
+from malles_env.cli.cache import cache_app
 from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.distil import distil_command
@@ -54,6 +55,7 @@ app.command("distil")(distil_command)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)
+app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(consumers_app, name="consumers")
