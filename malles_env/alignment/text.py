@@ -6,12 +6,15 @@ price is monotone and a text has one reading, whoever stands before the shelf.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from malles_env.errors import invalid
 
 TEXT_VERSION = 2
 """Raised when the wording changes: readings and checkpoints of another version do not fit."""
+FIELD_LIMIT = 60
+"""Characters of a product's field that the model reads, at most: fields are typed, never a seller's free text."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,24 @@ def persona_text(persona: Persona) -> str:
 
 
 def product_text(product: ProductText) -> str:
-    """Return the product in words, e.g. ``"maker 131, national brand, 24 oz"``."""
-    parts = [product.brand.strip().lower(), "store brand" if product.private_label else "national brand"]
+    """Return the product in words, e.g. ``"maker 131, national brand, 24 oz"``.
+
+    Every field is one short line: what cannot be seen is dropped, and what is longer than `FIELD_LIMIT` is cut.
+    """
+    parts = [_field(product.brand), "store brand" if product.private_label else "national brand"]
     if product.size_value > 0:
-        parts.append(f"{product.size_value:g} {product.size_unit.strip().lower()}".strip())
-    parts.append(product.words.strip().lower())
+        parts.append(f"{product.size_value:g} {_field(product.size_unit)}".strip())
+    parts.append(_field(product.words))
     return ", ".join(part for part in dict.fromkeys(parts) if part)  # a brand may be "store brand" itself
+
+
+def _field(text: str) -> str:
+    plain = "".join(" " if mark.isspace() else mark for mark in text if mark.isspace() or _visible(mark))
+    return plain.strip().lower()[:FIELD_LIMIT].strip()
+
+
+def _visible(mark: str) -> bool:
+    return unicodedata.category(mark)[0] != "C"
 
 
 def _market_words(market: str, category: str) -> tuple[str, str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from malles_env.errors import InvalidInput, invalid
+from malles_env.scenarios.asked_entries import PromptedEntry
 from malles_env.scenarios.entries import AlignedEntry
 
 if TYPE_CHECKING:
@@ -24,6 +27,10 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
         yield from _calibration(scenario, scenario.consumers)
+    if isinstance(scenario.consumers, PromptedEntry):
+        yield from _prompted(scenario, scenario.consumers)
+        if scenario.consumers.calibrate == "shares":
+            yield from _calibration(scenario, scenario.consumers)
 
 
 def _unique(list_name: str, field: str, names: Sequence[str]) -> Iterator[InvalidInput]:
@@ -98,11 +105,30 @@ def _personas(scenario: Scenario) -> Iterator[InvalidInput]:
             yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
 
 
-def _calibration(scenario: Scenario, consumers: AlignedEntry) -> Iterator[InvalidInput]:
+def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidInput]:
+    """Yield what does not fit when a language model is asked live; the mean field has one channel at a time."""
+    if np.any(np.asarray(consumers.rho) != 0.0) and consumers.mean_field != "numbers":
+        allowed = f"0, as consumers.mean_field is {consumers.mean_field}: one channel at a time, or it counts twice"
+        yield invalid("consumers.rho", consumers.rho, allowed)
+    if consumers.mean_field == "words" and scenario.mean_field.coupling == "equilibrium":
+        allowed = "lagged, as consumers.mean_field is words: whole percents in words have no fixed point to find"
+        yield invalid("mean_field.coupling", "equilibrium", allowed)
+    ids = [product.product_id for product in scenario.products]
+    for key in consumers.shift:
+        if key not in ids:
+            yield invalid("consumers.shift", key, f"one of the products {', '.join(ids)}")
+    for s, segment in enumerate(scenario.segments):
+        bought = sum(segment.bought.values())
+        if segment.history_total is not None and bought > segment.history_total:
+            yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
+
+
+def _calibration(scenario: Scenario, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:
     shares = [product.reference_share for product in scenario.products]
     for j, share in enumerate(shares):
         if share is None:
-            yield invalid(f"products[{j}].reference_share", None, "a number, as consumers.kind is aligned")
+            why = "kind is aligned" if consumers.kind == "aligned" else "calibrate is shares"
+            yield invalid(f"products[{j}].reference_share", None, f"a number, as consumers.{why}")
     if consumers.calibrate == "none":
         return
     if consumers.purchase_rate is None:

@@ -17,6 +17,10 @@ Price = Annotated[float, Field(strict=True, gt=0.0)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
+Typed = Annotated[
+    str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff<>{}|\[\]]*$")
+]
+"""Words a taste model may read: one short line without control or invisible characters and without brackets."""
 
 
 def _nested(value: object) -> Any:
@@ -63,7 +67,8 @@ class ProductEntry(Entry):
     Attributes:
         product_id: Unique name.
         seller: Name of the seller who sets its price.
-        title: The words a person reads; default the product_id.
+        title: The seller's own words, free text that people and prompted consumers read (these fenced); default the
+            product_id.
         unit_cost: Cost of one unit, at least 0.
         regular_price: Undiscounted price, more than 0; discounts are measured against it.
         price_low, price_high: Lowest and highest price the seller may ask.
@@ -72,7 +77,8 @@ class ProductEntry(Entry):
         reference_share: Its share of the buyers' purchases in the source data, between 0 and 1.
         average_price: Mean shelf price at which those purchases were made; default the regular price.
         mean_quantity: Units per purchase in the source data, at least 1; None: not known.
-        brand, private_label, size_value, size_unit, product_type: What a language model reads of it.
+        brand, private_label, size_value, size_unit, product_type: What a taste model reads of it: typed fields of at
+            most 60 characters, never the title.
     """
 
     product_id: Name
@@ -87,11 +93,11 @@ class ProductEntry(Entry):
     reference_share: Share | None = None
     average_price: Price | None = None
     mean_quantity: Annotated[float, Field(strict=True, ge=1.0)] | None = None
-    brand: str = ""
+    brand: Typed = ""
     private_label: bool = False
     size_value: Money = 0.0
-    size_unit: str = ""
-    product_type: str = ""
+    size_unit: Typed = ""
+    product_type: Typed = ""
 
 
 class SegmentEntry(Entry):
@@ -162,9 +168,6 @@ class AlignedEntry(Entry):
     category: str = ""
     calibrate: Literal["shares", "none"] = "shares"
     purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
-
-
-ConsumersEntry = Annotated[LogitEntry | AlignedEntry, Field(discriminator="kind")]
 
 
 class PolicyEntry(Entry):

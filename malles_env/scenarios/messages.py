@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from malles_env.errors import InvalidInput, invalid
 
-_TAGS = {"logit", "aligned"}
+_TAGS = {"logit", "aligned", "prompted"}
 _ALLOWED = {
     "greater_than_equal": "at least {ge:g}",
     "greater_than": "more than {gt:g}",
@@ -25,6 +25,8 @@ _ALLOWED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text (numbers need quotes)",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "one line of text without control or invisible characters and without brackets",
     "string_too_short": "text of at least {min_length} character",
     "too_short": "at least {min_length} entry",
     "tuple_type": "a list",
@@ -65,7 +67,7 @@ def _line(finding: dict[str, Any], model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{place}: is missing; it must be given"
     if kind == "union_tag_not_found":
-        return f"{place}.kind: is missing; allowed: 'logit', 'aligned'"
+        return f"{place}.kind: is missing; allowed: 'logit', 'aligned', 'prompted'"
     if kind == "extra_forbidden":
         return _unknown_field(place, finding, model)
     if kind == "union_tag_invalid":

@@ -6,6 +6,7 @@ import numpy as np
 
 from malles_env.market import Consumers
 from malles_env.market.arrays import FloatArray
+from malles_env.scenarios.asked_entries import PromptedEntry
 from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.schema import Scenario
 
@@ -54,7 +55,7 @@ def reference_shares(scenario: Scenario) -> FloatArray:
     return np.array([product.reference_share or 0.0 for product in scenario.products])
 
 
-def target_shares(scenario: Scenario, entry: AlignedEntry) -> FloatArray | None:
+def target_shares(scenario: Scenario, entry: AlignedEntry | PromptedEntry) -> FloatArray | None:
     """Return the shares of consumers that demand should have at average prices, shape ``(J + 1,)``, sum 1.
 
     Index 0 is buying nothing. None when the tastes are to stay as read.

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from malles_env.scenarios.entries import AlignedEntry, SegmentEntry
+from malles_env.scenarios.asked_entries import PromptedEntry
+from malles_env.scenarios.entries import LogitEntry, SegmentEntry
 from malles_env.scenarios.schema import Scenario
 
 
@@ -130,13 +131,16 @@ def _rules(scenario: Scenario) -> dict[str, str]:
 
 def _kind(scenario: Scenario) -> str:
     consumers = scenario.consumers
-    return f"aligned ({consumers.model})" if isinstance(consumers, AlignedEntry) else "logit"
+    return "logit" if isinstance(consumers, LogitEntry) else f"{consumers.kind} ({consumers.model})"
 
 
 def _tastes(scenario: Scenario) -> str:
     consumers = scenario.consumers
-    if not isinstance(consumers, AlignedEntry):
+    if isinstance(consumers, LogitEntry):
         return f"given in the file, {consumers.tastes.price_transform} price"
+    if isinstance(consumers, PromptedEntry):
+        where = f" at {consumers.server}" if consumers.server else ""
+        return f"{consumers.model}{where} is asked in every period, in {consumers.orders} orders of the shelf"
     words = f"read by {consumers.model} from purchase histories in {consumers.market}"
     if consumers.calibrate == "none" or consumers.purchase_rate is None:
         return words

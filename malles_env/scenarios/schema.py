@@ -11,11 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Catalog, Consumers, Demand, Market, Population, Product, Tastes
 from malles_env.market.arrays import FloatArray
+from malles_env.scenarios.asked_entries import ConsumersEntry, PromptedEntry
 from malles_env.scenarios.checks import problems
 from malles_env.scenarios.entries import (
     AlignedEntry,
-    ConsumersEntry,
     Entry,
+    LogitEntry,
     MeanFieldEntry,
     Name,
     PolicyEntry,
@@ -47,7 +48,8 @@ class Scenario(Entry):
         products: Their order is the product axis J of every array.
         segments: Their order is the segment axis S.
         population_size: Consumers who visit the market in a period.
-        consumers: Who buys: ``logit`` (tastes in the file) or ``aligned`` (read by a language model).
+        consumers: Who buys: ``logit`` (tastes in the file), ``aligned`` (tastes read by a language model) or
+            ``prompted`` (a language model asked live).
         mean_field: How consumers feel each other.
         policy: Taxes, price cap, entry and mergers.
         reference_price: How remembered prices matter to consumers; None: not at all.
@@ -84,7 +86,7 @@ class Scenario(Entry):
         found = list(problems(self))
         if found:
             raise InvalidInput("\n".join(str(problem) for problem in found))
-        if not isinstance(self.consumers, AlignedEntry):
+        if isinstance(self.consumers, LogitEntry):
             self._tastes(self.consumers.tastes)
         return self
 
@@ -147,13 +149,17 @@ class Scenario(Entry):
         """Return who buys.
 
         Args:
-            model: Language model to read tastes with instead of the scenario's own.
+            model: Language model to read tastes with, or to ask, instead of the scenario's own.
 
         Raises:
             InvalidInput: A model was named, but the tastes of this scenario stand in its file.
-            MissingResource: The model's weights are not there.
+            MissingResource, LanguageModelError: The model is not there, or failed.
         """
         chosen = self if model is None else self.with_model(model)
+        if isinstance(chosen.consumers, PromptedEntry):
+            from malles_env.scenarios.prompting import prompted_consumers
+
+            return prompted_consumers(chosen, chosen.consumers)
         if isinstance(chosen.consumers, AlignedEntry):
             from malles_env.scenarios.reading import read_consumers
 
@@ -184,12 +190,12 @@ class Scenario(Entry):
         )
 
     def with_model(self, model: str) -> Scenario:
-        """Return a copy whose tastes `model` reads.
+        """Return a copy whose tastes `model` reads, or whose consumers it answers for.
 
         Raises:
             InvalidInput: The tastes of this scenario stand in its file.
         """
-        if not isinstance(self.consumers, AlignedEntry):
+        if isinstance(self.consumers, LogitEntry):
             raise invalid("model", model, "nothing, as the tastes stand in the scenario (kind: logit)")
         return self.model_copy(update={"consumers": self.consumers.model_copy(update={"model": model})})
 

@@ -142,7 +142,7 @@ def test_equal_questions_of_many_markets_are_asked_once() -> None:
 
 def test_one_channel_of_the_mean_field_at_a_time() -> None:
     rho = Calibration.of(3, 4, rho=1.5)
-    with pytest.raises(InvalidInput, match="calibration.rho.*one channel at a time"):
+    with pytest.raises(InvalidInput, match=r"calibration.rho.*one channel at a time"):
         consumers().calibrated(rho)
     asked = offer(1)
     felt = consumers(Formula(by_price()), mean_field="numbers")
@@ -185,7 +185,7 @@ def test_an_empty_shelf_sells_nothing_and_asks_nothing() -> None:
 def test_more_products_than_letters_are_refused() -> None:
     many = 26
     shop = PromptedConsumers(tiny_model(), tuple(f"tea {j}" for j in range(many)), (Persona(),))
-    with pytest.raises(InvalidInput, match="26 products.*at most 25"):
+    with pytest.raises(InvalidInput, match=r"26 products.*at most 25"):
         shop.respond(offer(1, many, 1))
 
 

@@ -1,0 +1,64 @@
+"""Entries of consumers who are asked anew in every period, and the choice between all kinds of consumers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from malles_env.scenarios.entries import (
+    AlignedEntry,
+    Coefficients,
+    Count,
+    Entry,
+    LogitEntry,
+    Name,
+    Number,
+    Positive,
+    Share,
+)
+
+
+class PromptedEntry(Entry):
+    """Consumers who are a language model, asked live; see `malles_env.consumers.prompted`.
+
+    Attributes:
+        model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
+        server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process.
+        market: What the shelf holds, in words.
+        orders, order, seed, loyalty, threshold, mean_field, quantity, unit_orders, text_limit: How to ask, as in
+            `PromptSettings`.
+        wording: YAML file with other words; empty: the shipped ones.
+        temperature, outside, rho, price_sensitivity, unit_temperature, unit_tilt: Fitted numbers, as in `Calibration`.
+        shift: Utils added, by product.
+        calibrate: ``shares`` asks once more at the start and adds the shifts that give demand the products' reference
+            shares and the purchase rate at their average prices; ``none`` does not.
+        purchase_rate: Share of consumers who buy in a period at those prices.
+    """
+
+    kind: Literal["prompted"]
+    model: Name = "smollm2"
+    server: str = ""
+    market: Name = "products"
+    orders: Positive = 4
+    order: Literal["cyclic", "shuffled"] = "cyclic"
+    seed: Count = 0
+    loyalty: Literal["states", "words", "none"] = "states"
+    threshold: Share = 0.1
+    mean_field: Literal["words", "numbers", "none"] = "words"
+    quantity: Literal["asked", "one"] = "asked"
+    unit_orders: Positive = 1
+    text_limit: Annotated[int, Field(strict=True, ge=8)] = 80
+    wording: str = ""
+    temperature: Coefficients = 1.0
+    outside: Coefficients = 0.0
+    shift: dict[str, Number] = Field(default_factory=dict)
+    rho: Coefficients = 0.0
+    price_sensitivity: Coefficients = 0.0
+    unit_temperature: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    unit_tilt: Number = 0.0
+    calibrate: Literal["shares", "none"] = "none"
+    purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
+
+
+ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry, Field(discriminator="kind")]
