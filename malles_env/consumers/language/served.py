@@ -1,0 +1,222 @@
+"""ServedModel: a language model behind a server of the OpenAI protocol: llama.cpp, vLLM, transformers serve, OpenAI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from malles_env.consumers.language import decisions
+from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
+from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported
+from malles_env.consumers.language.logprobs import check_labels, first_token, label_logs
+from malles_env.consumers.language.replies import read_reply
+from malles_env.consumers.language.wording import WORDING, messages, plain_text
+from malles_env.errors import LanguageModelError, invalid
+from malles_env.market.arrays import FloatArray
+
+Api = Literal["auto", "chat", "completions", "systemone", "decisions"]
+APIS = ("auto", "chat", "completions", "systemone", "decisions")
+_PROBE = Prompt("", "Name the days of the week, then the months of the year, then count to twenty.")
+_TRIAL = Prompt("", "Tea or coffee?")
+_PASSING = ("created",)
+"""What a server's entry of a model tells anew each time."""
+T = TypeVar("T")
+_Request = tuple[str, dict[str, Any], Callable[[dict[str, Any]], T]]
+
+
+class ServedModel:
+    """A language model on a server.
+
+    Args:
+        model: Its name on the server.
+        base_url: Of the server, usually ending in ``/v1``.
+        api_key: None takes ``$OPENAI_API_KEY``; servers of one's own often need none.
+        api: Where labels are asked: ``"chat"`` or ``"completions"`` with log probabilities, ``"systemone"`` or
+            ``"decisions"`` with typed answers; ``"auto"`` takes typed answers where the server has them, else chat.
+        concurrency: Requests under way at once.
+        patience: Timeout, attempts and waits.
+        top_logprobs: Tokens whose probability is asked; OpenAI allows 20, llama.cpp any number.
+        label_token_ids: Token id of each label, for vLLM's ``logprob_token_ids``, which tells exactly these.
+        prices: Money per million prompt tokens and per million tokens written.
+        check_after: Seconds after which the next call first makes sure that the same model still answers.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str = "http://127.0.0.1:8000/v1",
+        *,
+        api_key: str | None = None,
+        api: Api = "auto",
+        concurrency: int = 8,
+        patience: Patience | None = None,
+        top_logprobs: int = 20,
+        label_token_ids: Mapping[str, int] | None = None,
+        prices: tuple[float, float] = (0.0, 0.0),
+        check_after: float = 60.0,
+    ) -> None:
+        if api not in APIS:
+            raise invalid("api", api, ", ".join(APIS))
+        if top_logprobs < 1:
+            raise invalid("top_logprobs", top_logprobs, "1 or more")
+        key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "none")
+        self.name, self._usage = model, Usage()
+        self._line = Line(base_url, key, concurrency, patience or Patience(), self._usage)
+        self._api: Api = api
+        self._top, self._ids, self._prices = top_logprobs, dict(label_token_ids or {}), prices
+        self._check_after, self._checked = check_after, 0.0
+        self._identity = self._seen = ""
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked so far; probes count as tokens and money, not as requests."""
+        return self._usage
+
+    @property
+    def identity(self) -> str:
+        """Hash of what the server tells about the model and of its likeliest words after a fixed question.
+
+        Raises:
+            LanguageModelError: The server cannot be asked.
+        """
+        if not self._identity:
+            self._seen = self._look()
+            told = json.dumps([WORDING, self.name, self._seen, self.api, self._top])
+            self._identity = hashlib.sha256(told.encode()).hexdigest()
+        return self._identity
+
+    @property
+    def api(self) -> Api:
+        """Where labels are asked; found out on first use."""
+        if self._api == "auto":
+            self._api = self._find_api()
+        return self._api
+
+    def label_log_probabilities(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> FloatArray:
+        """Return log probabilities of each label as the next word ``(N, L)``; see `LanguageModel`."""
+        if not prompts or not labels:
+            return np.zeros((len(prompts), len(labels)))
+        check_labels(labels)
+        api = self.api
+        rows = self._ask([_job(*self._label_request(api, prompt, labels), self._count) for prompt in prompts])
+        return np.array(rows, dtype=np.float64)
+
+    def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Reply]:
+        """Return an answer in words to each prompt; see `LanguageModel`."""
+        if not prompts:
+            return []
+        return self._ask([_job(*self._words_request(prompt, sampling), self._count) for prompt in prompts])
+
+    def _label_request(self, api: Api, prompt: Prompt, labels: Sequence[str]) -> _Request[list[float]]:
+        if api == "systemone":
+            asked = decisions.systemone_request(self.name, prompt, labels)
+            return "/systemone", asked, lambda found: decisions.read_systemone(found, labels)
+        if api == "decisions":
+            asked = decisions.decisions_request(self.name, prompt, labels)
+            return "/decisions", asked, lambda found: decisions.read_decisions(found, labels)
+        body: dict[str, Any] = {"model": self.name, "max_tokens": 1, "temperature": 1.0, "seed": 0}
+        if self._ids:
+            body["logprob_token_ids"] = [self._ids[label] for label in labels if label in self._ids]
+        if api == "completions":
+            body |= {"prompt": plain_text(prompt), "logprobs": self._top}
+            return "/completions", body, lambda found: label_logs(first_token(found), labels)
+        body |= {"messages": messages(prompt, lead_in_question=True), "logprobs": True, "top_logprobs": self._top}
+        return "/chat/completions", body, lambda found: label_logs(first_token(found), labels)
+
+    def _words_request(self, prompt: Prompt, sampling: Sampling) -> _Request[Reply]:
+        body: dict[str, Any] = {
+            "model": self.name,
+            "messages": messages(prompt, lead_in_question=True),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed,
+        }
+        if sampling.schema is not None:
+            form = {"name": "answer", "schema": sampling.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return "/chat/completions", body, lambda found: read_reply(found, sampling.schema)
+
+    def _count(self, found: Mapping[str, Any]) -> None:
+        self._usage.requests += 1
+        self._count_probe(found)
+
+    def _count_probe(self, found: Mapping[str, Any]) -> None:
+        """Count tokens and money of a usable answer."""
+        told = found.get("usage") or {}
+        prompt = int(told.get("prompt_tokens", told.get("input_tokens", 0)) or 0)
+        written = int(told.get("completion_tokens", told.get("output_tokens", 0)) or 0)
+        shared = told.get("prompt_tokens_details") or told.get("input_tokens_details") or {}
+        usage = self._usage
+        usage.prompt_tokens += prompt
+        usage.shared_tokens += int(shared.get("cached_tokens", 0) or 0)
+        usage.completion_tokens += written
+        usage.cost += (self._prices[0] * prompt + self._prices[1] * written) / 1e6
+
+    def _look(self) -> str:
+        """Return what the server tells about the model and its likeliest words after a fixed question, as JSON."""
+
+        async def look(talk: Talk) -> tuple[dict[str, Any], str]:
+            try:
+                listed = (await talk.get("/models")).get("data") or []
+            except Unsupported:
+                listed = []
+            entry: dict[str, Any] = next(
+                (one for one in listed if self.name in (one.get("id"), *(one.get("aliases") or ()))), {}
+            )
+            words = _job(*self._words_request(_PROBE, Sampling(max_tokens=16)), self._count_probe)
+            return {key: entry[key] for key in entry if key not in _PASSING}, (await words(talk)).text
+
+        (found,) = self._line.ask([look])
+        self._checked, self._line.faulty = time.monotonic(), False
+        return json.dumps(found, sort_keys=True)
+
+    def _find_api(self) -> Api:
+        typed: tuple[Api, ...] = ("systemone", "decisions")
+        for api in typed:
+            failures = self._usage.failures
+            try:
+                self._line.ask([_job(*self._label_request(api, _TRIAL, ("A", "B")), self._count_probe)])
+            except LanguageModelError as error:
+                if not isinstance(error.__cause__, Unsupported):
+                    raise
+                self._usage.failures = failures
+                continue
+            return api
+        return "chat"
+
+    def _make_sure(self) -> None:
+        """Find out on first use, then now and again and after faults, whether the same model answers."""
+        if self.identity and not self._line.faulty and time.monotonic() - self._checked <= self._check_after:
+            return
+        if self._look() != self._seen:
+            raise LanguageModelError(
+                f"language model server {self._line.base_url}: another model than before answers as {self.name!r} (its "
+                "entry or its words after a fixed question changed); make a new ServedModel to go on with that one"
+            )
+
+    def _ask(self, jobs: Sequence[Callable[[Talk], Awaitable[T]]]) -> list[T]:
+        """Do the jobs; where the line broke meanwhile, make sure that it was one model that answered."""
+        self._make_sure()
+        found = self._line.ask(jobs)
+        if self._line.faulty:
+            self._make_sure()
+        return found
+
+
+def _job(
+    path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T], count: Callable[[dict[str, Any]], None]
+) -> Callable[[Talk], Awaitable[T]]:
+    """Return a job that sends a request and counts its answer once it can be used."""
+
+    def use(found: dict[str, Any]) -> T:
+        answer = read(found)
+        count(found)
+        return answer
+
+    return lambda talk: talk.post(path, body, use)
