@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,11 @@ def permuted(offer: Offer, order: np.ndarray) -> Offer:
         mean_field=offer.mean_field[:, order],
         loyalty=offer.loyalty[:, :, [0, *(1 + order)]],
     )
+
+
+def saved(folder: Path) -> Path:
+    """Write the model in transformers' layout and return the folder."""
+    model, tokenizer = _parts()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
