@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Key = tuple[str, int]
+START = b'{"check": "'
+"""Beginning of every line."""
 
 
 class AnswerLog:
@@ -116,6 +119,8 @@ class AnswerLog:
     def _whole_lines(self, path: Path) -> Iterator[dict[str, Any]]:
         """Yield the checked lines; cut off what a kill left of the last one."""
         content = path.read_bytes()
+        if content[: len(START)] != START[: len(content)]:
+            raise CorruptFile(f"{path}: line 1 is damaged or of something else; it is no file of answers")
         pieces = content.split(b"\n")
         good = 0
         for place, piece in enumerate(pieces):
@@ -181,6 +186,9 @@ def _opened(path: Path) -> int:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise InvalidInput(f"{path}: is no plain file; answers are kept in one")
     try:
         import fcntl
 

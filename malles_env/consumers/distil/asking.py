@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from malles_env.alignment.audit.subject import Answers, Asker, Subject, Watch, t
 from malles_env.consumers.distil.answers import AnswerLog, arrays
 from malles_env.consumers.language.base import Usage
 from malles_env.errors import invalid
-from malles_env.market import Consumers, Offer, Tastes
+from malles_env.market import Consumers, Offer
 
 
 class Interview:
@@ -97,19 +97,14 @@ def usage_of(consumers: Consumers) -> Usage | None:
 def identity_of(consumers: Consumers) -> str:
     """Return what tells consumers from others that would answer differently.
 
-    Their own ``identity`` where they have one; else their tastes' hash, the identity of their model, or only the name
-    of their class.
+    Their own ``identity`` where they have one. Otherwise a hash of their class and, for dataclasses, of all their
+    fields: numbers, words, arrays and, of a language model, its identity. Fields of other kinds count by their class.
     """
-    model = getattr(consumers, "model", None)
-    for holder in (consumers, model):
-        found = getattr(holder, "identity", None)
-        if isinstance(found, str) and found:
-            return found
-    tastes = getattr(consumers, "tastes", None)
-    if isinstance(tastes, Tastes):
-        told = [np.asarray(getattr(tastes, part.name)).tolist() for part in fields(tastes)]
-        return "tastes " + hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return f"{type(consumers).__module__}.{type(consumers).__qualname__}"
+    found = getattr(consumers, "identity", None)
+    if isinstance(found, str) and found:
+        return found
+    told = json.dumps(_told(consumers), sort_keys=True)
+    return f"{type(consumers).__qualname__} {hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
 def market_of(subject: Subject) -> str:
@@ -128,3 +123,22 @@ def _difference(before: Usage | None, consumers: Consumers) -> dict[str, float]:
     if before is None or after is None:
         return {}
     return {part.name: getattr(after, part.name) - getattr(before, part.name) for part in fields(Usage)}
+
+
+def _told(value: Any) -> Any:
+    """Return JSON values that differ where values differ."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_told(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _told(part) for key, part in value.items()}
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    identity = getattr(value, "identity", None)
+    if isinstance(identity, str) and identity:
+        return [name, identity]
+    if is_dataclass(value) and not isinstance(value, (type, Usage)):
+        return [name, {part.name: _told(getattr(value, part.name)) for part in fields(value)}]
+    return [name]
