@@ -31,9 +31,13 @@ def distil_command(
     ] = None,
     questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
     fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
+    orders: Annotated[int, typer.Option(min=1, help="Shelf orders averaged (prompted).")] = 4,
+    units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of all questions.")] = 0,
-    choice: Annotated[str, typer.Option(help="active: the next questions tell most; random: as drawn.")] = "active",
-    batch: Annotated[int, typer.Option(help="Questions chosen at a time.")] = 8,
+    choice: Annotated[
+        str, typer.Option(help="active: every second question is the one that tells most; random: as drawn.")
+    ] = "active",
+    batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
     target: Annotated[
         float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
     ] = None,
@@ -70,7 +74,7 @@ def distil_command(
         fresh_shares=shares,
     )
     loaded = load_scenario(scenario)
-    asked, words = who(loaded, consumers, model)
+    asked, words = who(loaded, consumers, model, orders=orders, quantity="asked" if units else "one")
     subject = audit_subject(loaded, asked)
     console = Console(highlight=False)
     with _watched(console) as watch:
@@ -84,18 +88,30 @@ def distil_command(
     console.print(f"scenario: {out}", markup=False)
 
 
-def who(scenario: Scenario, kind: str, model: str | None) -> tuple[Consumers, str]:
+def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tuple[Consumers, str]:
     """Return the consumers to ask, and who they are in words.
+
+    Args:
+        scenario: The market.
+        kind: ``scenario`` or ``prompted``.
+        model: Taste model or language model instead of the scenario's own.
+        how: Fields of `malles_env.scenarios.asked_entries.PromptedEntry`.
 
     Raises:
         InvalidInput: No such kind.
         MissingResource: The model is not there.
     """
+    if kind == "prompted":
+        from malles_env.scenarios.prompting import with_prompted
+
+        chosen = with_prompted(scenario, **how, **({} if model is None else {"model": model}))
+        name = getattr(chosen.consumers, "model", "")
+        return chosen.build_consumers(), f"the language model {name}, asked live"
     if kind == "scenario":
         reader = model or getattr(scenario.consumers, "model", None)
-        words = f"the scenario's {scenario.consumers.kind} consumers" + (f", read by {reader}" if reader else "")
+        words = f"the scenario's {scenario.consumers.kind} consumers" + (f", {reader}" if reader else "")
         return scenario.build_consumers(model), words
-    raise invalid("consumers", kind, "scenario")
+    raise invalid("consumers", kind, "scenario or prompted")
 
 
 @contextmanager

@@ -136,6 +136,13 @@ def price_steps(subject: Subject, step: float = 0.1) -> Offer:
     return Offer(prices, offer.available, offer.regular_price, offer.mean_field, every)
 
 
+def joined_offers(first: Offer, second: Offer) -> Offer:
+    """Return the states of both, the first ones first."""
+    names = ("prices", "available", "mean_field", "loyalty")
+    parts = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names}
+    return Offer(regular_price=first.regular_price, **parts)
+
+
 def one_purchase(shares: FloatArray, at: FloatArray) -> FloatArray:
     """Return loyalty with one last purchase, ``(N, S, J + 1)`` of zeros and ones.
 

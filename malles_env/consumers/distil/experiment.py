@@ -12,7 +12,7 @@ from malles_env.alignment.audit.subject import Answers, Subject, Watch, take
 from malles_env.consumers.distil.active import choose
 from malles_env.consumers.distil.answers import AnswerLog
 from malles_env.consumers.distil.asking import Interview, identity_of, market_of
-from malles_env.consumers.distil.design import Design, fresh_states, price_steps
+from malles_env.consumers.distil.design import Design, fresh_states, joined_offers, price_steps
 from malles_env.consumers.distil.fidelity import Fidelity, judge, total_variation
 from malles_env.consumers.distil.fit import Experiment, Fit, fit
 from malles_env.consumers.logit import LogitConsumers
@@ -21,7 +21,7 @@ from malles_env.market import Offer, Tastes
 from malles_env.market.choice import respond
 from malles_env.market.tastes import PriceTransform
 
-FORMAT = 1
+FORMAT = 2
 """Changes when the same settings ask other questions than before."""
 PLAY = 64
 """States of play that the active choice aims at."""
@@ -37,8 +37,8 @@ class DistilSettings:
         questions: Most questions put for the fit; each is answered by every segment.
         fresh: Further questions to judge the fit on; 0 leaves it unjudged.
         seed: Of the design, the candidates and the fresh states.
-        choice: ``"active"`` chooses each batch by what it would tell, ``"random"`` takes the design as drawn.
-        batch: Questions chosen at a time; also the first ones, which are drawn.
+        choice: ``"active"`` chooses every second question by what it would tell, ``"random"`` takes all as drawn.
+        batch: Questions put between two fits; the first batch is drawn.
         pool: Candidates a batch is chosen from.
         target: Stops asking when the answers of a whole new batch are predicted with at most this median total
             variation, twice in a row; None asks all questions.
@@ -159,7 +159,8 @@ def _ask(interview: Interview, settings: DistilSettings) -> tuple[Experiment, li
         answers = interview.ask("questions", offer, start, settings.questions)
         if guess is not None:
             curve.append((start, _foreseen(guess, subject, offer, answers)))
-        experiment = _joined(experiment, Experiment(offer, answers, subject.weights))
+        active = (np.arange(len(offer.prices)) % 2 == 0) & (settings.choice == "active") & (guess is not None)
+        experiment = _joined(experiment, Experiment(offer, answers, subject.weights, active))
         if _enough(curve, settings.target):
             break
         if settings.choice == "active" or settings.target is not None:
@@ -176,19 +177,23 @@ def _batch(
     experiment: Experiment | None,
     play: Offer,
 ) -> Offer:
-    """Return the questions from number `start` on; a whole batch is chosen even if fewer are wanted of it."""
+    """Return the questions from number `start` on, a drawn one after each chosen one.
+
+    A whole batch is chosen even if fewer questions are wanted of it: an experiment may go on later.
+    """
     subject, count = interview.subject, min(settings.batch, settings.questions - start)
+    drawn = settings.design.draw(subject, start + settings.batch, (settings.seed,))
+    drawn = take(drawn, np.arange(start, start + settings.batch))
     if settings.choice == "random" or guess is None or experiment is None:
-        drawn = settings.design.draw(subject, start + count, (settings.seed,))
-        return take(drawn, np.arange(start, start + count))
+        return take(drawn, np.arange(count))
     pool = settings.design.draw(subject, settings.pool, (settings.seed, start))
     kept = interview.log.kept.get(("chosen", start))
     if kept is None:
-        chosen = choose(guess, experiment, pool, play, settings.batch)
-        interview.log.keep("chosen", start, {"candidates": chosen})
-    else:
-        chosen = kept["candidates"]
-    return take(pool, np.asarray(chosen[:count], dtype=np.int64))
+        kept = {"candidates": choose(guess, experiment, pool, play, (settings.batch + 1) // 2)}
+        interview.log.keep("chosen", start, kept)
+    both = joined_offers(take(pool, np.asarray(kept["candidates"], dtype=np.int64)), drawn)
+    turns = np.arange(count)
+    return take(both, np.where(turns % 2 == 0, turns // 2, len(kept["candidates"]) + turns // 2))
 
 
 def _foreseen(guess: Fit, subject: Subject, offer: Offer, answers: Answers) -> float:
@@ -203,14 +208,12 @@ def _enough(curve: list[tuple[int, float]], target: float | None) -> bool:
 def _joined(before: Experiment | None, new: Experiment) -> Experiment:
     if before is None:
         return new
-    first, second = before.offer, new.offer
-    names = ("prices", "available", "mean_field", "loyalty")
-    parts = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names}
     told = Answers(
         np.concatenate([before.answers.probability, new.answers.probability]),
         np.concatenate([before.answers.quantity, new.answers.quantity]),
     )
-    return Experiment(Offer(regular_price=first.regular_price, **parts), told, new.weights)
+    chosen = np.concatenate([before.actively, new.actively])
+    return Experiment(joined_offers(before.offer, new.offer), told, new.weights, chosen)
 
 
 def _judged(interview: Interview, settings: DistilSettings, tastes: Tastes) -> Fidelity:

@@ -16,13 +16,19 @@ from malles_env.consumers.distil.features import Layout
 from malles_env.consumers.distil.newton import Loss, Prior, choice_loss, minimise, units_loss
 from malles_env.errors import invalid
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.choice import discount_depth
 from malles_env.market.tastes import PriceTransform
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 """Strengths of the prior that are tried, in answers."""
 TRANSFORMS: tuple[PriceTransform, ...] = ("log", "linear")
+CHOSEN_WEIGHTS = (1.0, 0.1)
+"""What an answer to an actively chosen question may count beside a drawn one.
+
+The most telling questions lie at the edges. Where a logit fits everywhere they tell most; where it does not, they bend
+the fit away from the states of play, and drawn questions, held out, show it.
+"""
 FOLDS = 4
 POOL_PULL = 0.1
 """Strength of the pool's own prior relative to the segments': it rests on all their answers."""
@@ -36,11 +42,13 @@ class Experiment:
         offer: N states.
         answers: Choice probabilities ``(N, S, J + 1)`` and mean units ``(N, S, J)``.
         weights: Share of the population in each segment, ``(S,)``.
+        chosen: Which questions were chosen actively rather than drawn from the design, ``(N,)``; None: none.
     """
 
     offer: Offer
     answers: Answers
     weights: FloatArray
+    chosen: BoolArray | None = None
 
     def __len__(self) -> int:
         """Return N."""
@@ -49,7 +57,12 @@ class Experiment:
     def take(self, rows: IntArray) -> Experiment:
         """Return the states at `rows`."""
         answers = Answers(self.answers.probability[rows], self.answers.quantity[rows])
-        return Experiment(take(self.offer, rows), answers, self.weights)
+        return Experiment(take(self.offer, rows), answers, self.weights, self.actively[rows])
+
+    @property
+    def actively(self) -> BoolArray:
+        """Which questions were chosen actively, ``(N,)``."""
+        return np.zeros(len(self), dtype=bool) if self.chosen is None else self.chosen
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,7 @@ class Fit:
         strength: Strength of the prior, in answers.
         loss: Mean divergence of answers from the fit (Kullback-Leibler, nats per answer), over segments by weight; on
             held-out answers where cross-validation chose the strength, else 0.
+        chosen_weight: How much answers to actively chosen questions count beside drawn ones.
     """
 
     layout: Layout
@@ -70,6 +84,7 @@ class Fit:
     units: FloatArray
     strength: float
     loss: float = 0.0
+    chosen_weight: float = 1.0
 
     def tastes(self, regular_price: FloatArray) -> Tastes:
         """Return the tastes."""
@@ -90,11 +105,15 @@ def fit(experiment: Experiment, transform: PriceTransform | None = None, strengt
     if not len(experiment):
         raise invalid("questions", 0, "at least one answered question")
     chosen: PriceTransform = transform or _better_transform(experiment)
-    loss, best = 0.0, strength
+    loss, best, beside = 0.0, strength, 1.0
     if best is None:
         loss, best = min((held_out_loss(experiment, chosen, each), each) for each in STRENGTHS)
+        if experiment.actively.any():
+            weighed = ((held_out_loss(experiment, chosen, best, each), each) for each in CHOSEN_WEIGHTS)
+            loss, beside = min(weighed)
     layout = Layout(experiment.offer.prices.shape[1], chosen)
-    return Fit(layout, fit_choice(experiment, layout, best), fit_units(experiment, best), best, loss)
+    theta = fit_choice(experiment, layout, best, beside)
+    return Fit(layout, theta, fit_units(experiment, best), best, loss, beside)
 
 
 def _better_transform(experiment: Experiment) -> PriceTransform:
@@ -102,40 +121,45 @@ def _better_transform(experiment: Experiment) -> PriceTransform:
     return TRANSFORMS[int(np.argmin(losses))]
 
 
-def held_out_loss(experiment: Experiment, transform: PriceTransform, strength: float) -> float:
-    """Return the mean divergence of answers from fits that did not see them, nats per answer.
+def held_out_loss(
+    experiment: Experiment, transform: PriceTransform, strength: float, chosen_weight: float = 1.0
+) -> float:
+    """Return the mean divergence of answers to drawn questions from fits that did not see them, nats per answer.
 
     A single answer is judged by a fit to itself.
     """
     layout = Layout(experiment.offer.prices.shape[1], transform)
-    fold = np.arange(len(experiment)) % min(FOLDS, len(experiment))
+    drawn = np.flatnonzero(~experiment.actively)
+    parts = np.array_split(np.random.default_rng(0).permutation(drawn), min(FOLDS, len(drawn)))
     total = 0.0
-    for held in range(fold.max() + 1):
-        seen = experiment.take(np.flatnonzero((fold != held) | (fold.max() == 0)))
-        theta = fit_choice(seen, layout, strength)
-        losses = choice_losses(experiment.take(np.flatnonzero(fold == held)), layout)
+    for held in parts:
+        seen = experiment.take(np.setdiff1d(np.arange(len(experiment)), held) if len(parts) > 1 else held)
+        theta = fit_choice(seen, layout, strength, chosen_weight)
+        losses = choice_losses(experiment.take(held), layout)
         total += sum(w * loss(row)[0] for w, loss, row in zip(experiment.weights, losses, theta, strict=True))
-    return total / len(experiment)
+    return total / len(drawn)
 
 
-def choice_losses(experiment: Experiment, layout: Layout) -> list[Loss]:
+def choice_losses(experiment: Experiment, layout: Layout, chosen_weight: float = 1.0) -> list[Loss]:
     """Return each segment's loss."""
     available, probability = experiment.offer.available, experiment.answers.probability
+    weight = np.where(experiment.actively, chosen_weight, 1.0)
     return [
-        choice_loss(layout.features(experiment.offer, segment), available, probability[:, segment])
+        choice_loss(layout.features(experiment.offer, segment), available, probability[:, segment], weight)
         for segment in range(probability.shape[1])
     ]
 
 
-def fit_choice(experiment: Experiment, layout: Layout, strength: float) -> FloatArray:
+def fit_choice(experiment: Experiment, layout: Layout, strength: float, chosen_weight: float = 1.0) -> FloatArray:
     """Return each segment's choice parameters, ``(S, P)``.
 
     Args:
         experiment: Answered states.
         layout: Meaning of the parameters.
         strength: Strength of the prior, in answers.
+        chosen_weight: How much answers to actively chosen questions count.
     """
-    losses = choice_losses(experiment, layout)
+    losses = choice_losses(experiment, layout, chosen_weight)
     precision = strength / layout.spread**2
     pool = _fit_pool(losses, experiment.weights, layout, POOL_PULL * precision)
     prior = Prior(pool, precision)

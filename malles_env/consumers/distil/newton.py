@@ -38,20 +38,25 @@ class Prior:
         return whole
 
 
-def choice_loss(features: FloatArray, available: BoolArray, probability: FloatArray) -> Loss:
+def choice_loss(
+    features: FloatArray, available: BoolArray, probability: FloatArray, weight: FloatArray | float = 1.0
+) -> Loss:
     """Return the cross-entropy of answered distributions under a logit, minus their entropy; summed over answers.
 
     Args:
         features: ``(N, J, P)``.
         available: ``(N, J)``.
         probability: Answers, ``(N, J + 1)``, index 0 the outside option.
+        weight: How much each answer counts, ``(N,)``.
     """
     count, products, size = features.shape
     inside = np.where(available, probability[:, 1:], 0.0)
     known = np.concatenate([probability[:, :1], inside], axis=1)
-    entropy = -float(np.sum(known * np.log(np.where(known > 0, known, 1.0))))
+    scale = np.broadcast_to(weight, count)[:, None]
+    entropy = -float(np.sum(scale * known * np.log(np.where(known > 0, known, 1.0))))
+    inside = scale * inside
     flat = features.reshape(-1, size)
-    total = known.sum(axis=1, keepdims=True)
+    total = scale * known.sum(axis=1, keepdims=True)
 
     def loss(theta: FloatArray) -> Derivatives:
         utility = np.where(available, (flat @ theta).reshape(count, products), -np.inf)

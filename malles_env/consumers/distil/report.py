@@ -34,6 +34,8 @@ def rows(found: Distilled) -> Iterator[tuple[str, str, str]]:
             yield "cost", f"{usage['cost']:.4g}", "at the prices the model was set up with"
     yield "prices enter as", found.fit.layout.transform, ""
     yield "strength of the prior, in answers", f"{found.fit.strength:g}", "chosen by cross-validation"
+    if found.experiment.actively.any():
+        yield "weight of chosen questions", f"{found.fit.chosen_weight:g}", "beside drawn ones, by cross-validation"
     yield "held-out divergence", f"{max(found.fit.loss, 0.0):.2g} nats", "per answer, of the questions asked"
 
 
@@ -82,6 +84,7 @@ def as_json(found: Distilled, settings: DistilSettings, **about: Any) -> dict[st
         "fit": {
             "price_transform": found.fit.layout.transform,
             "strength": found.fit.strength,
+            "chosen_weight": found.fit.chosen_weight,
             "held_out_nats": found.fit.loss,
         },
         "curve": [{"questions": count, "next_batch_median": value} for count, value in found.curve],
