@@ -59,7 +59,7 @@ class Talk:
             LanguageModelError: The model cannot be asked, answers cannot be used, or nobody at a table says a word.
         """
         for number in range(1, self.rounds + 1):
-            self._round(number, self.cast.phase(number), tables)
+            self.play_round(number, self.cast.phase(number), tables)
 
     def decide(self, tables: Sequence[Table]) -> list[FloatArray]:
         """Return the moderator's choice probabilities, over `Table.answers` of each table.
@@ -84,11 +84,16 @@ class Talk:
             table.discussion.verdict = Verdict(likely, {code: float(next(means)) for code in table.shelf.codes})
         return [table.discussion.verdict for table in tables if table.discussion.verdict is not None]
 
-    def _round(self, number: int, phase: Phase, tables: Sequence[Table]) -> None:
+    def play_round(self, number: int, phase: Phase, tables: Sequence[Table]) -> None:
+        """Let one round pass at every table; what is said is heard by nobody before its end.
+
+        Raises:
+            LanguageModelError: As for `hold`.
+        """
         seats = [(table, role) for table in tables for role in self.cast.roles]
         take = self._votes if phase.form == "ballot" else self._statements
         turns = take(number, phase, seats)
-        for table in tables:  # only now: roles of one round do not hear each other
+        for table in tables:
             own = [turn for (at, _), turn in zip(seats, turns, strict=True) if at is table]
             if not any(turn.said or turn.named for turn in own):
                 raise LanguageModelError(f"{self.model.name}: no role said a word in round {number}; use another model")

@@ -1,0 +1,147 @@
+"""`python -m malles_agents.reproduce.discussion_study`: does talking help? Discussions against a single agent.
+
+Real purchases of the Complete Journey's test weeks, shelves of several sizes, product sheets of several lengths, 1 to R
+rounds; hit rate, nats, quantity error, tokens and seconds. Records are kept one by one: a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from malles_agents.reproduce.discussion_arms import cells, decide_all, study_cast
+from malles_agents.reproduce.discussion_report import draw, summarise, table, write_summary
+from malles_agents.reproduce.discussion_shelves import Purchase, draw_purchases
+from malles_env.consumers.discussion.cast import Cast, load_cast
+from malles_env.consumers.language.base import LanguageModel
+from malles_env.errors import CorruptFile, MallesError, invalid
+
+
+def run_study(
+    model: LanguageModel,
+    cast: Cast,
+    purchases: list[Purchase],
+    plan: list[tuple[int, int, int]],
+    file: Path,
+    *,
+    core_seconds: float = float("inf"),
+    say: Callable[[str], object] = print,
+) -> list[dict[str, Any]]:
+    """Put purchases before all cells of a plan, one purchase after another, until the time is spent.
+
+    Args:
+        model: Who decides.
+        cast: Roles and limits.
+        purchases: In the order they are taken.
+        plan: (shelf size, sheet length, rounds) of each cell.
+        file: Records as JSON lines; those found there are not made again.
+        core_seconds: CPU time after which no further cell is begun.
+        say: Told what was done.
+
+    Returns:
+        All records, old and new.
+    """
+    records = read_records(file)
+    done = {(r["occasion"], r["size"], r["length"]) for r in records}
+    started = time.process_time()
+    for purchase in purchases:
+        for size, length, rounds in plan:
+            if (purchase.occasion, size, length) in done:
+                continue
+            if time.process_time() - started > core_seconds:
+                return records
+            new = list(decide_all(model, cast, purchase, size, length, rounds))
+            records += new
+            _append(file, new)
+            say(f"{len(records)} records: purchase {purchase.occasion}, shelf of {size}, sheets of {length} characters")
+    return records
+
+
+def read_records(file: Path) -> list[dict[str, Any]]:
+    """Return the records of a file; a last line cut short by a kill is passed over.
+
+    Raises:
+        CorruptFile: Another line is no record.
+    """
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    try:
+        return [record for line in lines for record in json.loads(line)]
+    except ValueError:
+        raise CorruptFile(f"{file}: holds a line that is no record; remove it") from None
+
+
+def _append(file: Path, records: list[dict[str, Any]]) -> None:
+    """Add the records of one cell as one line, all or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = file.read_bytes() if file.exists() else b""
+    with file.open("r+b" if kept else "wb") as out:
+        out.seek(kept.rfind(b"\n") + 1)
+        out.truncate()
+        out.write(json.dumps(records).encode() + b"\n")
+
+
+def main(
+    model: Annotated[str, typer.Option(help="smollm2, a local path or a hub id; with --server its name there.")] = (
+        "smollm2"
+    ),
+    server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    purchases: Annotated[int, typer.Option(min=1, help="Purchases, one per household, at most.")] = 30,
+    core_minutes: Annotated[float, typer.Option(help="CPU minutes after which no cell is begun.")] = 10.0,
+    sizes: Annotated[str, typer.Option(help="Products on the shelf.")] = "8,16,32,64",
+    lengths: Annotated[str, typer.Option(help="Characters of padding on each product sheet.")] = "0,150",
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="Most rounds, at the shelf of --far products.")] = 5,
+    far: Annotated[int, typer.Option(help="Shelf at which all rounds are talked; elsewhere three.")] = 16,
+    cast: Annotated[str, typer.Option(help="retail, wholesale or a .yaml file.")] = "retail",
+    characters: Annotated[int, typer.Option(min=100, help="Characters a role reads at most.")] = 1200,
+    words: Annotated[int, typer.Option(min=1, help="Words a role says at most in a round.")] = 15,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of purchases.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of records, table and plot; a second call goes on in it.")] = Path(
+        "runs/discussion"
+    ),
+) -> None:
+    """Compare a single agent, one-pass summaries at equal tokens and discussions of 1 to R rounds on real purchases."""
+    from malles_env.data.prepare import prepare_complete_journey
+
+    wanted, padding = _numbers("sizes", sizes), _numbers("lengths", lengths)
+    chosen = study_cast(load_cast(cast), characters, words)
+    asked = _model(model, server)
+    drawn = draw_purchases(prepare_complete_journey(), purchases, max(wanted), seed)
+    plan = cells(wanted, padding, rounds, far)
+    records = run_study(asked, chosen, drawn, plan, out / "records.jsonl", core_seconds=60 * core_minutes)
+    found = summarise(records)
+    command = " ".join(["python -m malles_agents.reproduce.discussion_study", *sys.argv[1:]])
+    typer.echo(table(found, command))
+    write_summary(found, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
+    typer.echo(f"plot: {draw(found, out / 'discussion.png')}")
+
+
+def _model(name: str, server: str | None) -> LanguageModel:
+    from malles_env.consumers.language import LocalModel, ServedModel
+
+    return LocalModel.load(name) if server is None else ServedModel(name, server)
+
+
+def _numbers(field: str, text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise invalid(field, text, "whole numbers separated by commas") from None
+    if not found or min(found) < 0:
+        raise invalid(field, text, "whole numbers of at least 0")
+    return found
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except MallesError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

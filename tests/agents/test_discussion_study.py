@@ -1,0 +1,67 @@
+"""The study of discussions: shelves from real occasions, ways to decide, records that survive a kill."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from malles_agents.reproduce.discussion_arms import cells, study_cast
+from malles_agents.reproduce.discussion_report import draw, summarise, table, write_summary
+from malles_agents.reproduce.discussion_shelves import draw_purchases, table_of
+from malles_agents.reproduce.discussion_study import read_records, run_study
+from malles_env.consumers.discussion import load_cast
+from malles_env.data import BuildSettings, build_occasions, synthetic_transactions
+from malles_env.errors import CorruptFile
+from tests.consumers.discussion.models import tiny
+
+
+@pytest.fixture(scope="module")
+def purchases():
+    tables, _ = synthetic_transactions(seed=3, num_households=60)
+    settings = BuildSettings(min_line_purchases=10, min_line_households=3, min_market_purchases=50)
+    return draw_purchases(build_occasions(tables, settings), 2, 12, seed=0)
+
+
+def test_shelves_hold_what_was_bought_and_grow_by_other_products(purchases):
+    assert len({purchase.household for purchase in purchases}) == len(purchases) > 0
+    for purchase in purchases:
+        small, bought = table_of(purchase, 4, 0)
+        large, place = table_of(purchase, 12, 60)
+        title = small.shelf.sheets[bought].title
+        assert large.shelf.sheets[place].title == title and len(large.shelf) == 12
+        assert {sheet.product_id for sheet in small.shelf.sheets} < {sheet.product_id for sheet in large.shelf.sheets}
+        assert all(len(sheet.sections["details"]) <= 60 for sheet in large.shelf.sheets)
+        assert purchase.lines[0]["position"] == purchase.visit["chosen"]
+        assert all(small.shelf.price > 0) and not small.may_leave
+
+
+def test_a_study_is_told_drawn_and_gone_on_with(purchases, tmp_path):
+    cast, plan, file = study_cast(load_cast("retail"), 300, 3), cells((4,), (0,), 2, 4), tmp_path / "records.jsonl"
+    first = run_study(tiny(), cast, purchases, plan, file, core_seconds=0.0, say=str)
+    assert first == []
+    records = run_study(tiny(), cast, purchases[:1], plan, file, say=str)
+    assert [r["arm"] for r in records] == ["single", "rounds 1", "rounds 2", "summary"]
+    assert all(r["hit"] in (0.0, 1.0) and 0 < r["probability"] < 1 and r["tokens"] > 0 for r in records)
+    tokens = {r["arm"]: r["tokens"] for r in records}
+    assert tokens["single"] < tokens["rounds 1"] < tokens["rounds 2"]
+    assert tokens["summary"] == pytest.approx(tokens["rounds 2"], rel=0.5)
+    with file.open("a") as grown:
+        grown.write('[{"occ')  # a kill in the middle of a line
+    model = tiny()
+    assert run_study(model, cast, purchases[:1], plan, file, say=str) == records and model.usage.requests == 0
+    found = summarise(records)
+    assert [cell.arm for cell in found] == ["single", "summary", "rounds 1", "rounds 2"]
+    assert "| 4 | 0 | single | 1 |" in table(found, "the command")
+    write_summary(found, "the command", {}, tmp_path)
+    assert (tmp_path / "discussion.json").exists() and draw(found, tmp_path / "d.png").stat().st_size > 10_000
+
+
+def test_damaged_records_are_told(tmp_path):
+    (tmp_path / "r.jsonl").write_text("nonsense\n[]\n")
+    with pytest.raises(CorruptFile):
+        read_records(tmp_path / "r.jsonl")
+
+
+def test_rounds_go_far_at_one_shelf_only():
+    assert cells((8, 16), (0, 150), 5, 16) == [(8, 0, 3), (16, 0, 5), (8, 150, 3), (16, 150, 3)]
+    assert np.all([part <= 5 for _, _, part in cells((8,), (0,), 2, 64)])
