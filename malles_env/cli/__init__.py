@@ -14,6 +14,7 @@ from malles_env.cli.backtest import backtest_command
 from malles_env.cli.cache import cache_app
 from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
+from malles_env.cli.discuss import discuss
 from malles_env.cli.distil import distil_command
 from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
@@ -49,6 +50,7 @@ app.command("evaluate")(evaluate)
 app.command("study")(study)
 app.command("tournament")(tournament)
 app.command("reproduce")(reproduce)
+app.command("discuss")(discuss)
 app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
 app.command("distil")(distil_command)
