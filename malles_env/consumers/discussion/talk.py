@@ -14,7 +14,7 @@ from malles_env.consumers.discussion.prompts import Table, ballot_schema, role_p
 from malles_env.consumers.discussion.reading import read_choices, read_quantities, read_vote, spoken
 from malles_env.consumers.discussion.shelf import NOTHING
 from malles_env.consumers.discussion.transcript import Discussion, Turn, Verdict
-from malles_env.consumers.language.base import LanguageModel, Reply, Sampling
+from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray
 
@@ -137,8 +137,8 @@ class Talk:
                 turns[n] = said
         return [turn for turn in turns if turn is not None]
 
-    def _complete(self, prompts: Sequence[object], sampling: Sampling) -> list[Reply]:
-        replies = self.model.complete(prompts, sampling)  # type: ignore[arg-type]
+    def _complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Reply]:
+        replies = self.model.complete(prompts, sampling)
         if len(replies) != len(prompts):
             raise LanguageModelError(f"{self.model.name}: {len(replies)} answers to {len(prompts)} questions")
         return replies
