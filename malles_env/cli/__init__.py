@@ -16,6 +16,7 @@ from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
 from malles_env.cli.distil import distil_command
+from malles_env.cli.injection import audit_app
 from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
@@ -61,6 +62,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(consumers_app, name="consumers")
+app.add_typer(audit_app, name="audit")
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-LIMIT = 80
+LIMIT = 60
 """Characters of a fenced text, the longest by default."""
 CUT = "..."
-REMOVED = "(price removed)"
+REMOVED = "(removed)"
 _STRUCTURE = str.maketrans(dict.fromkeys('<>[]{}|#`*_=\\^~"«»“”„‹›', " ") | {":": ",", ";": ","})
 _ALIKE = str.maketrans(
     "АВЕЅІЈКМНОРСТУХаеіјорсухѕԁԛѡ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαορντυχ",
@@ -24,13 +24,16 @@ _ALIKE = str.maketrans(
 """Cyrillic and Greek letters that look like Latin ones."""
 _MONEY = r"(?:\$|€|£|¥|usd|eur|gbp|dollars?|euros?|pounds? sterling|cents?)"
 _NUMBER = r"\d+(?:[.,]\d+)?"
+_SIZES = r"(?:l|ml|cl|kg|g|mg|oz|fl|lbs?|ct|cm|mm|m|in|inch|qt|gal|pt|sq)"
 _PRICES = re.compile(
     rf"{_MONEY}\s*{_NUMBER}|{_NUMBER}\s*{_MONEY}(?!\w)"
-    rf"|\b(?:regular\s+|sale\s+)?(?:price|prices|costs?|now|only|was)\b[\s,]*{_NUMBER}"
-    rf"|{_NUMBER}\s*(?:%|percent)\s*(?:off|discount|less|cheaper|reduced)"
-    rf"|\bfor\s+free\b|\bfree\s+of\s+charge\b|\b(?:bought|share)\b[^,]*?{_NUMBER}\s*(?:%|percent)",
+    rf"|\b(?:prices?|costs?|now|only|was|regular|regularly)\b[\s,]*{_NUMBER}"
+    rf"|\b\d+[.,]\d\d\b(?!\s*{_SIZES}\b)"
+    rf"|{_NUMBER}\s*(?:%|percent)\s*(?:off|discount|less|cheaper|reduced|of\b[^,.]*(?:purchases|sales|buyers))"
+    r"|\b(?:on\s+(?:promotion|sale|offer)|promoted|for\s+free|free\s+of\s+charge)\b",
     re.IGNORECASE,
 )
+"""What looks like a price, a discount, a promotion or a share of purchases: the shelf alone tells these."""
 _LABELS = re.compile(r"(?<!\w)[A-Z1-9]\s*[:)]")
 """A lone letter or digit with a colon or bracket behind it, as labels stand on the shelf."""
 

@@ -25,6 +25,7 @@ class PromptedEntry(Entry):
     Attributes:
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
         server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process.
+        cache: Whether answers are kept on disk, so that no question is put to the same model twice.
         market: What the shelf holds, in words.
         orders, order, seed, loyalty, threshold, mean_field, quantity, unit_orders, text_limit: How to ask, as in
             `PromptSettings`.
@@ -39,6 +40,7 @@ class PromptedEntry(Entry):
     kind: Literal["prompted"]
     model: Name = "smollm2"
     server: str = ""
+    cache: bool = True
     market: Name = "products"
     orders: Positive = 4
     order: Literal["cyclic", "shuffled"] = "cyclic"
@@ -48,7 +50,7 @@ class PromptedEntry(Entry):
     mean_field: Literal["words", "numbers", "none"] = "words"
     quantity: Literal["asked", "one"] = "asked"
     unit_orders: Positive = 1
-    text_limit: Annotated[int, Field(strict=True, ge=8)] = 80
+    text_limit: Annotated[int, Field(strict=True, ge=8)] = 60
     wording: str = ""
     temperature: Coefficients = 1.0
     outside: Coefficients = 0.0

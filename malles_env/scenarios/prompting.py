@@ -66,13 +66,10 @@ def language_model(entry: PromptedEntry) -> LanguageModel:
     Raises:
         MissingResource: It is not there; the message says how to get it.
     """
-    if entry.server:
-        from malles_env.consumers.language import ServedModel
+    from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
 
-        return ServedModel(entry.server, entry.model)
-    from malles_env.consumers.language.local import LocalModel
-
-    return LocalModel.load(entry.model)
+    model: LanguageModel = ServedModel(entry.model, entry.server) if entry.server else LocalModel.load(entry.model)
+    return CachedModel(model) if entry.cache else model
 
 
 def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,8 +75,7 @@ def test_a_real_model_answers_with_distributions(loyalty, mean_field) -> None:
 @pytest.mark.parametrize("order", ["cyclic", "shuffled"])
 def test_the_order_of_the_catalog_plays_no_part(order) -> None:
     asked, turn = offer(), np.array([2, 0, 3, 1])
-    personas = tuple(Persona(p.words, p.history_total, p.weeks_seen, tuple(p.bought[j] for j in turn) if p.bought else ())
-                     for p in PERSONAS)  # fmt: skip
+    personas = tuple(replace(p, bought=tuple(p.bought[j] for j in turn) if p.bought else ()) for p in PERSONAS)
     settings = PromptSettings(orders=2, order=order)
     first = PromptedConsumers(tiny_model(), TEXTS, PERSONAS, settings=settings).respond(asked)
     turned = PromptedConsumers(tiny_model(), tuple(TEXTS[j] for j in turn), personas, settings=settings).respond(

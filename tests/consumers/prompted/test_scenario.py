@@ -81,6 +81,21 @@ def test_a_scenario_file_names_the_model(scenario, tmp_path) -> None:
     other = prompted_consumers(again, model=model).respond(usual_offer(again))
     np.testing.assert_allclose(direct.probability, other.probability, atol=1e-5)
     assert all(np.isfinite(reward) for reward in rewards.values())
+    known = again.build_consumers()
+    known.respond(usual_offer(again))
+    assert known.model.usage.requests == 0 < known.model.usage.cached, "answers are kept on disk"
+
+
+def test_a_server_is_named_by_its_address(scenario) -> None:
+    from malles_env.consumers.language import CachedModel, ServedModel
+
+    served = with_prompted(scenario, model="shopper", server="http://127.0.0.1:9/v1")
+    consumers = served.build_consumers()
+    assert isinstance(consumers.model, CachedModel) and isinstance(consumers.model.model, ServedModel)
+    plain = with_prompted(scenario, model="shopper", server="http://127.0.0.1:9/v1", cache=False)
+    assert (
+        isinstance(plain.build_consumers().model, ServedModel) and plain.with_model("other").consumers.model == "other"
+    )
 
 
 def test_calibration_gives_the_observed_shares(scenario) -> None:
