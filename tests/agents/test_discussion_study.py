@@ -17,7 +17,7 @@ from tests.consumers.discussion.models import tiny
 
 @pytest.fixture(scope="module")
 def purchases():
-    tables, _ = synthetic_transactions(seed=3, num_households=60)
+    tables, _ = synthetic_transactions(seed=3, num_households=60, num_markets=3, num_products=9)
     settings = BuildSettings(min_line_purchases=10, min_line_households=3, min_market_purchases=50)
     return draw_purchases(build_occasions(tables, settings), 2, 12, seed=0)
 
