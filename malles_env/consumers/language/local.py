@@ -30,7 +30,8 @@ class LocalModel:
 
     Label probabilities need one forward pass and no generation. Prompts with equal `system` and `shared` share the
     reading of what their tokens have in common; the rests are packed. On first use the packed reading is compared with
-    the plain one on a few words; a model it does not fit (another kind of attention) is asked prompt by prompt.
+    the plain one on a few words; a model it does not fit (another kind of attention) is asked prompt by prompt, and
+    so are prompts longer than a model's sliding window.
 
     Args:
         model: A causal model of transformers. Its attention implementation is exchanged for one that equals ``sdpa``
@@ -130,7 +131,8 @@ class LocalModel:
         place = {row: at for at, row in enumerate(distinct)}
         key = dict(zip(map(tuple, spelled), keys, strict=True))
         rows = [list(row) for row in distinct]
-        if self.sharing:
+        window = getattr(self.model.config, "sliding_window", None)  # packs see the whole prompt
+        if self.sharing and (window is None or max(map(len, rows)) <= window):
             logits = self._shared(families(rows, [key[row] for row in distinct]), ids, len(rows))
         else:
             logits = self._plain(rows, ids)

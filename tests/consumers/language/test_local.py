@@ -65,6 +65,14 @@ def test_other_architectures_are_read_alike_whatever_their_attention(kind: type)
     )
 
 
+def test_prompts_beyond_a_sliding_window_are_read_as_the_window_says() -> None:
+    words = tokenizer()
+    narrow, wide = (LocalModel(causal(words, kind=Gemma2Config, sliding_window=size), words) for size in (32, 4096))
+    found = narrow.label_log_probabilities(questions(2), LABELS)
+    np.testing.assert_allclose(found, naive(narrow, questions(2), LABELS), atol=1e-4)
+    assert np.abs(found - wide.label_log_probabilities(questions(2), LABELS)).max() > 1e-2
+
+
 def test_a_model_that_cannot_be_packed_is_asked_prompt_by_prompt() -> None:
     packed, plain = local(), local(sharing=False)
     np.testing.assert_allclose(
