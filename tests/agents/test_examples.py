@@ -16,6 +16,7 @@ BRIEF = {
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),
     "own_data.py": (["--panel", "made-up", "--brief", "--out", "FOLDER"], "of cost-plus"),
+    "language_sellers.py": (["--help"], "prompt prefixes"),  # a run needs a real model; see test_language_seller.py
     "enter_leaderboard.py": ([], ""),  # read by `malles tournament --entry`, see test_tournament.py
 }
 
