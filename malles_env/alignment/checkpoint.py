@@ -68,9 +68,9 @@ def load_model(name: str | Path) -> TasteModel:
     backbone = _load_backbone(directory, config)
     described = dict(config["heads"])
     members, lines = int(described.pop("members")), tuple(described.pop("lines"))
-    markets = described.pop("markets")
+    markets, households = described.pop("markets"), tuple(described.pop("households", ()))
     known = None if markets is None else tuple(markets)
-    heads = HeadSet(backbone.width, members, Sizes(**described), lines, known)
+    heads = HeadSet(backbone.width, members, Sizes(**described), lines, known, households)
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
     card = read_json(directory / "card.json")
@@ -112,6 +112,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
             "members": len(model.heads.warm.members),
             "lines": list(model.heads.lines),
             "markets": None if model.heads.markets is None else list(model.heads.markets),
+            "households": list(model.heads.households),
             **asdict(model.heads.warm.sizes),
         },
         "files": files,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-SHARED_FIELDS = ("goods", "markets")
+SHARED_FIELDS = ("goods", "markets", "households")
 HISTORY_LENGTH = 20
 """Own purchases of a market that are shown one by one; older ones count in the totals."""
 
@@ -41,7 +41,7 @@ class TasteData:
         markets: The market names.
         prefix: Index into `goods.prefixes` [B].
         market: Index into `markets` [B].
-        household: Integer code of the household, for clustering [B].
+        household: Integer code of the household [B].
         period: Period of the visit [B].
         product: Index into `goods`, 0 in the padding [B, J].
         price: Shelf prices in money [B, J].
@@ -72,6 +72,7 @@ class TasteData:
         past_ago: Periods since [B, H].
         past_quantity: Packages [B, H].
         past_depth: Discount depth paid [B, H].
+        households: The household names by code; empty where they are not known.
     """
 
     goods: Goods
@@ -109,6 +110,7 @@ class TasteData:
     past_ago: FloatArray
     past_quantity: FloatArray
     past_depth: FloatArray
+    households: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of occasions."""
@@ -201,7 +203,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
         raise InvalidInput("occasions: got none; allowed: at least one (loosen the selection)")
     arrays, past = occasions.arrays(), occasions.sequences(history)
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
-    _, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
+    names, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
     goods, prefix_of_market = _goods(occasions, markets, arrays)
     mask = arrays["mask"]
 
@@ -250,6 +252,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
         past_ago=past["ago"].astype(np.float32),
         past_quantity=past["quantity"].astype(np.float32),
         past_depth=past["depth"].astype(np.float32),
+        households=tuple(str(name) for name in names),
     )
 
 

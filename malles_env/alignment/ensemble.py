@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from malles_env.alignment.heads import Inputs, OptionTastes, PrefixTastes, Sizes, TasteHeads, averaged
+from malles_env.alignment.coefficients import OptionTastes, PrefixTastes, averaged
+from malles_env.alignment.heads import Inputs, Sizes, TasteHeads
 from malles_env.alignment.inputs import Codes
 from malles_env.alignment.shelves import Goods
 
@@ -27,16 +30,26 @@ class Ensemble(nn.Module):
         members: Number of heads, at least 1.
         sizes: Widths of their layers.
         lines: Lines known one by one.
+        households: Households known one by one.
         cold: For cold starts.
     """
 
     def __init__(
-        self, width: int, members: int = 1, sizes: Sizes | None = None, lines: int = 0, *, cold: bool = False
+        self,
+        width: int,
+        members: int = 1,
+        sizes: Sizes | None = None,
+        lines: int = 0,
+        households: int = 0,
+        *,
+        cold: bool = False,
     ) -> None:
         """Make the members, each with a start of its own."""
         super().__init__()
         self.sizes = sizes or Sizes()
-        self.members = nn.ModuleList(TasteHeads(width, self.sizes, lines, cold=cold) for _ in range(members))
+        self.members = nn.ModuleList(
+            TasteHeads(width, self.sizes, lines, households, cold=cold) for _ in range(members)
+        )
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes."""
@@ -85,6 +98,7 @@ class HeadSet(nn.Module):
         sizes: Widths of the layers of those for known categories.
         lines: Names of the lines known one by one, in markets trained on with histories.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
+        households: Names of the households known one by one, in the same markets as the lines.
     """
 
     def __init__(
@@ -94,11 +108,12 @@ class HeadSet(nn.Module):
         sizes: Sizes | None = None,
         lines: tuple[str, ...] = (),
         markets: tuple[str, ...] | None = None,
+        households: tuple[str, ...] = (),
     ) -> None:
         """Make all four."""
         super().__init__()
-        self.lines, self.markets = lines, markets
-        self.warm = Ensemble(width, members, sizes, lines=len(lines))
+        self.lines, self.markets, self.households = lines, markets, households
+        self.warm = Ensemble(width, members, sizes, len(lines), len(households))
         self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
         self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
@@ -139,18 +154,22 @@ class HeadSet(nn.Module):
         for kind in (self.warm, self.cold, self.new_warm, self.new_cold):
             kind.set_support(display, feature)
 
-    def codes(self, goods: Goods, *, new: bool = False) -> Codes:
-        """Return what the heads know of some goods; `new` treats all markets as never trained on."""
-        place = {name: at for at, name in enumerate(self.lines, start=1)}
-        line = np.array([place.get(name, 0) for name in goods.names], dtype=np.int64)
+    def codes(self, goods: Goods, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
+        """Return what the heads know of goods and households; `new` treats all markets as never trained on."""
         told = np.array([not new and self._knows(text) for text in goods.prefixes], dtype=np.float32)
-        return Codes(line, told)
+        return Codes(_places(goods.names, self.lines), told, _places(households, self.households))
 
     def _knows(self, prefix: str) -> bool:
         """Return whether a prefix, perhaps with a note behind it, is a market trained on."""
         if self.markets is None or prefix in self.markets:
             return True
         return any(prefix.startswith(f"{market} ") for market in self.markets)
+
+
+def _places(names: Sequence[str], known: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the 1-based place of each name among the known ones, 0 where it is not among them."""
+    place = {name: at for at, name in enumerate(known, start=1)}
+    return np.array([place.get(name, 0) for name in names], dtype=np.int64)
 
 
 def _without_readings(inputs: Inputs) -> Inputs:

@@ -12,16 +12,17 @@ the assortment add. With these additions at zero and the sensitivities constant,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from malles_env.alignment.coefficients import OptionTastes, PrefixTastes
 from malles_env.alignment.facts import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
 from malles_env.alignment.history import HistoryEncoder, Past
-from malles_env.alignment.layers import Curve, LineEffects, Outputs, Standardize, inverse_softplus
-from malles_env.alignment.quantities import QUANTITIES, tilt
+from malles_env.alignment.layers import Curve, Named, Outputs, Standardize, inverse_softplus
+from malles_env.alignment.quantities import QUANTITIES
 
 RHO_BOUND = 1.9
 """abs(rho) stays below 2, where a single segment has one mean-field equilibrium."""
@@ -29,6 +30,13 @@ UNTOLD = 0.3
 """Share of the training occasions without readings, so that facts and purchases alone suffice in a new market."""
 COLD_UNTOLD = 0.5
 """The same for cold starts."""
+LINE_UNKNOWN, HOUSEHOLD_UNKNOWN = 0.15, 0.3
+"""Shares of lines and of households treated as never seen in training."""
+HOUSEHOLD = 16
+"""Width of a household's vector."""
+SEEN_LIVE = ("display", "feature ad", "share deviation", "log trend")
+"""Live facts that the inner layers see too: promotions mean more to some than to others, and what has been selling
+better than usual of late may be in season, new, or on its way out. They see no price, so that demand obeys its law."""
 _PREFIX_START = {
     "propensity": 0.0,
     "beta": 1.8,
@@ -61,36 +69,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class PrefixTastes:
-    """What the household alone decides, each [B]."""
-
-    propensity: torch.Tensor
-    beta: torch.Tensor
-    gamma: torch.Tensor
-    display: torch.Tensor
-    feature: torch.Tensor
-    rho: torch.Tensor
-    lambda_: torch.Tensor
-    delta: torch.Tensor
-
-
-@dataclass(frozen=True)
-class OptionTastes:
-    """What household and product decide together.
-
-    Attributes:
-        alpha: [B, J].
-        beta: [B, J], above 0.
-        units: Log odds of 1..Q units, given a purchase at the regular price [B, J, Q], or [B, 1, Q] where
-            `Inputs.units_of` names one option.
-    """
-
-    alpha: torch.Tensor
-    beta: torch.Tensor
-    units: torch.Tensor
-
-
-@dataclass(frozen=True)
 class Inputs:
     """What the heads read, B occasions with J options and H past purchases.
 
@@ -100,8 +78,9 @@ class Inputs:
         prefix_at: Row of `market` [B].
         product_at: Row of `product` [B, J].
         line_at: Code of the line, 0 where it is not known [B, J].
+        household_at: Code of the household, 0 where it is not known [B].
         option: Facts of the options [B, J, F].
-        flags: 1 where displayed, and where advertised [B, J, 2]: promotions mean more to some than to others.
+        live: What of the period the inner layers see, `SEEN_LIVE` [B, J, 4].
         shelf: Facts of the household [B, G].
         quantity: Facts for units [B, J, K].
         past: The purchase history.
@@ -116,8 +95,9 @@ class Inputs:
     prefix_at: torch.Tensor
     product_at: torch.Tensor
     line_at: torch.Tensor
+    household_at: torch.Tensor
     option: torch.Tensor
-    flags: torch.Tensor
+    live: torch.Tensor
     shelf: torch.Tensor
     quantity: torch.Tensor
     past: Past
@@ -125,29 +105,6 @@ class Inputs:
     known: torch.Tensor
     told: torch.Tensor
     units_of: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Live:
-    """What a market changes from period to period; text never sees it. All [B, J] but the last.
-
-    Attributes:
-        log_price: log(p/r).
-        discount: max(0, 1 - p/r).
-        display: 1 where displayed.
-        feature: 1 where advertised.
-        deviation: Windowed mean field less the long-run share.
-        last: 1 where it was the household's last purchase.
-        outside: Utility of buying nothing [B].
-    """
-
-    log_price: torch.Tensor
-    discount: torch.Tensor
-    display: torch.Tensor
-    feature: torch.Tensor
-    deviation: torch.Tensor
-    last: torch.Tensor
-    outside: torch.Tensor
 
 
 class TasteHeads(nn.Module):
@@ -161,12 +118,15 @@ class TasteHeads(nn.Module):
         width: Size of the backbone's hidden states.
         sizes: Widths of the layers.
         lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
+        households: Households known one by one, 0 for none: what their purchases in a market do not tell.
         cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
     """
 
     support: torch.Tensor
 
-    def __init__(self, width: int, sizes: Sizes | None = None, lines: int = 0, *, cold: bool = False) -> None:
+    def __init__(
+        self, width: int, sizes: Sizes | None = None, lines: int = 0, households: int = 0, *, cold: bool = False
+    ) -> None:
         """Start at a conditional logit with sensible constants: last layers' weights are zero."""
         super().__init__()
         self.sizes = sizes or Sizes()
@@ -174,7 +134,9 @@ class TasteHeads(nn.Module):
         self.market = nn.Sequential(Standardize(width), nn.Linear(width, text))
         self.product = nn.Sequential(Standardize(width), nn.Linear(width, text))
         self.untold = COLD_UNTOLD if cold else UNTOLD
-        self.line = LineEffects(lines, text) if lines else None
+        self.line = Named(lines, text, LINE_UNKNOWN) if lines else None
+        self.household = Named(households, HOUSEHOLD, HOUSEHOLD_UNKNOWN) if households else None
+        shelf = len(SHELF_FACTS) + text + (HOUSEHOLD if households else 0)
         self.history = HistoryEncoder(text)
         self.option_facts, self.shelf_facts = Standardize(len(OPTION_FACTS)), Standardize(len(SHELF_FACTS))
         self.quantity_facts = Standardize(len(QUANTITY_FACTS))
@@ -183,13 +145,13 @@ class TasteHeads(nn.Module):
         self.curve = Curve(facts) if cold else None
         self.shelf_linear = nn.Linear(len(SHELF_FACTS), 1, bias=False)
         # What is alike for all options of a shelf is mapped once per shelf and added.
-        self.first, self.first_shelf = nn.Linear(facts + 2 + text, hidden), nn.Linear(len(SHELF_FACTS) + text, hidden)
+        self.first, self.first_shelf = nn.Linear(facts + len(SEEN_LIVE) + text, hidden), nn.Linear(shelf, hidden)
         self.deeper = nn.Linear(hidden, hidden)
         self.second, self.second_shelf = nn.Linear(hidden, hidden), nn.Linear(2 * hidden, hidden)
         self.third = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(self.sizes.dropout)
         self.option_out = Outputs(hidden, {"alpha": 0.0, "beta": 0.0})
-        self.prefix_in = nn.Sequential(nn.Linear(2 * hidden + text + len(SHELF_FACTS), hidden), nn.SiLU())
+        self.prefix_in = nn.Sequential(nn.Linear(2 * hidden + shelf, hidden), nn.SiLU())
         start = {n: inverse_softplus(v) if n in _POSITIVE else v for n, v in _PREFIX_START.items()}
         self.prefix_out = Outputs(hidden, start, _GAIN)
         self.units_in = nn.Linear(hidden + len(QUANTITY_FACTS) + len(SHELF_FACTS), hidden)
@@ -210,13 +172,16 @@ class TasteHeads(nn.Module):
         history = self.history(inputs.past, product[inputs.past.product] * told[:, None], option_text, inputs.mask)
         numbers = torch.cat([self.option_facts(inputs.option), history], dim=-1)
         shelf = self.shelf_facts(inputs.shelf)
-        seen = torch.cat([numbers, inputs.flags, option_text], dim=-1)
-        inner, pooled = self._shared(seen, torch.cat([shelf, market], dim=-1), inputs.mask)
+        about = [shelf, market]
+        if self.household is not None:
+            about.append(self.household(inputs.household_at))
+        whole = torch.cat(about, dim=-1)
+        inner, pooled = self._shared(torch.cat([numbers, inputs.live, option_text], dim=-1), whole, inputs.mask)
         alpha, lean = self.option_out(inner).unbind(-1)
         alpha = alpha + self.linear(numbers).squeeze(-1)
         if self.curve is not None:
             alpha = alpha + self.curve(numbers)
-        prefix = self._prefix(pooled, market, shelf)
+        prefix = self._prefix(pooled, whole, shelf)
         beta = functional.softplus(prefix.beta[:, None] + lean)
         return prefix, OptionTastes(alpha, beta, self._units(inner, shelf, inputs))
 
@@ -248,9 +213,9 @@ class TasteHeads(nn.Module):
         wide = shelf[:, None].expand(-1, inner.shape[1], -1)
         return self.units_out(functional.silu(self.units_in(torch.cat([inner, quantity, wide], dim=-1))))
 
-    def _prefix(self, pooled: torch.Tensor, market: torch.Tensor, shelf: torch.Tensor) -> PrefixTastes:
+    def _prefix(self, pooled: torch.Tensor, whole: torch.Tensor, shelf: torch.Tensor) -> PrefixTastes:
         """Return the household's tastes; beta is still without the products' part and the softplus."""
-        raw = self.prefix_out(self.prefix_in(torch.cat([pooled, market, shelf], dim=-1)))
+        raw = self.prefix_out(self.prefix_in(torch.cat([pooled, whole], dim=-1)))
         propensity, beta, gamma, display, feature, rho, lambda_, delta = raw.unbind(-1)
         bounded = RHO_BOUND * torch.tanh(rho / RHO_BOUND)
         propensity = propensity + self.shelf_linear(shelf).squeeze(-1)
@@ -274,35 +239,3 @@ class TasteHeads(nn.Module):
         )
         for layer, states in parts:
             layer.fit(states)  # type: ignore[operator]
-
-
-def utilities(prefix: PrefixTastes, option: OptionTastes, live: Live, mask: torch.Tensor) -> torch.Tensor:
-    """Return training utilities [B, J + 1], the outside option first, -inf where no option is."""
-    inside = (
-        option.alpha
-        + prefix.propensity[:, None]
-        - option.beta * live.log_price
-        + prefix.gamma[:, None] * live.discount
-        + prefix.display[:, None] * live.display
-        + prefix.feature[:, None] * live.feature
-        + prefix.rho[:, None] * live.deviation
-        + prefix.lambda_[:, None] * live.last
-    )
-    return torch.cat([live.outside[:, None], inside.masked_fill(~mask, -torch.inf)], dim=1)
-
-
-def mean_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tensor) -> torch.Tensor:
-    """Return expected units per buyer at a discount depth [B, J], at least 1."""
-    odds = tilt(option.units, prefix.delta[:, None] * discount)
-    units = torch.arange(1, QUANTITIES + 1, dtype=odds.dtype, device=odds.device)
-    return (odds.softmax(-1) * units).sum(-1)
-
-
-def averaged(parts: list[tuple[PrefixTastes, OptionTastes]]) -> tuple[PrefixTastes, OptionTastes]:
-    """Return the mean coefficients of several heads: their mean utility, since it is linear in them."""
-
-    def mean(tastes: list[PrefixTastes] | list[OptionTastes]) -> dict[str, torch.Tensor]:
-        names = [f.name for f in fields(tastes[0])]
-        return {name: torch.stack([getattr(t, name) for t in tastes]).mean(0) for name in names}
-
-    return PrefixTastes(**mean([p for p, _ in parts])), OptionTastes(**mean([o for _, o in parts]))

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from malles_env.alignment.coefficients import Live
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.facts import LIVE_FACTS, Facts, facts
-from malles_env.alignment.heads import Inputs, Live
+from malles_env.alignment.heads import SEEN_LIVE, Inputs
 from malles_env.alignment.history import Past
 from malles_env.alignment.shelves import Goods
 
-_FLAGS = [LIVE_FACTS.index("display"), LIVE_FACTS.index("feature ad")]
+_SEEN = [LIVE_FACTS.index(name) for name in SEEN_LIVE]
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Codes:
-    """What heads know of the goods.
+    """What heads know of goods and households.
 
     Attributes:
         line: Code of each product's line, 0 where it is not known [P].
         told: 1 for a prefix whose market was trained on, else 0 [M].
+        household: Code of each household, 0 where it is not known [number of households].
     """
 
     line: NDArray[np.int64]
     told: NDArray[np.float32]
+    household: NDArray[np.int64]
 
 
 def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
@@ -77,11 +80,11 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
     Args:
         data: The occasions.
         reader: Gives the readings.
-        codes: What the heads know of the goods; None knows all markets and no line.
+        codes: What the heads know of goods and households; None knows all markets, no line and no household.
     """
     if codes is None:
         every = np.ones(len(data.goods.prefixes), dtype=np.float32)
-        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every)
+        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64))
     known = facts(data)
     seen = data.past[data.past >= 0]
     readings = reader.of(data.goods, np.concatenate([data.product[data.mask], seen]))
@@ -96,8 +99,9 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         prefix_at=tensor(data.prefix),
         product_at=tensor(data.product),
         line_at=tensor(codes.line[data.product]),
+        household_at=tensor(codes.household[data.household] if len(codes.household) else np.zeros(len(data), np.int64)),
         option=tensor(known.option),
-        flags=tensor(known.live[..., _FLAGS]),
+        live=tensor(known.live[..., _SEEN]),
         shelf=tensor(known.shelf),
         quantity=tensor(known.quantity),
         past=Past(

@@ -47,28 +47,28 @@ class Curve(nn.Module):
         return functional.linear(torch.cat(bent, dim=-1), self.weight).squeeze(-1)
 
 
-class LineEffects(nn.Module):
-    """A learned vector for each known line, nothing for others.
+class Named(nn.Module):
+    """A learned vector for each line (or household) known by name, nothing for others.
 
-    In training a share of the lines is left unknown, so that the text keeps its say.
+    In training a share of them is left unknown, so that text and facts keep their say.
 
     Args:
-        lines: Lines known.
+        names: How many are known.
         width: Width of the vectors.
+        unknown: Share left unknown in training.
     """
 
-    UNKNOWN = 0.15
-
-    def __init__(self, lines: int, width: int) -> None:
+    def __init__(self, names: int, width: int, unknown: float) -> None:
         """Start at nothing for all."""
         super().__init__()
-        self.vectors = nn.Embedding(lines + 1, width, padding_idx=0)
+        self.unknown = unknown
+        self.vectors = nn.Embedding(names + 1, width, padding_idx=0)
         nn.init.zeros_(self.vectors.weight)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the vectors of codes [...]; 0 is not known."""
         if self.training:
-            codes = codes * (torch.rand(codes.shape, device=codes.device) >= self.UNKNOWN)
+            codes = codes * (torch.rand(codes.shape, device=codes.device) >= self.unknown)
         return self.vectors(codes)
 
 

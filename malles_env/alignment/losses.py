@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from malles_env.alignment.heads import OptionTastes, PrefixTastes
+from malles_env.alignment.coefficients import OptionTastes, PrefixTastes
 
 
 def choice_loss(utilities: torch.Tensor, chosen: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
@@ -21,6 +21,19 @@ def choice_loss(utilities: torch.Tensor, chosen: torch.Tensor, reference: torch.
     """
     scores = utilities if reference is None else utilities - reference.masked_fill(torch.isinf(reference), 0.0)
     return functional.cross_entropy(scores, chosen, reduction="none")
+
+
+def inside_loss(utilities: torch.Tensor, chosen: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the same loss among the options alone, of the occasions with a purchase [number of purchases].
+
+    Args:
+        utilities: [B, J + 1], as for `choice_loss`.
+        chosen: [B].
+        reference: As for `choice_loss`.
+    """
+    bought = chosen > 0
+    given = None if reference is None else reference[bought, 1:]
+    return choice_loss(utilities[bought, 1:], chosen[bought] - 1, given)
 
 
 def sensitivity_prior(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import nn
 
 from malles_env.alignment.adapters import trainable
 from malles_env.alignment.backbones import Backbone
+from malles_env.alignment.coefficients import mean_units
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
-from malles_env.alignment.heads import Sizes, mean_units
+from malles_env.alignment.heads import RHO_BOUND, Sizes
 from malles_env.alignment.inputs import Reader
 from malles_env.alignment.objective import Scored, score
 from malles_env.alignment.personas import as_occasions
@@ -25,6 +26,10 @@ from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
 from malles_env.errors import InvalidInput, invalid
 
+SHARE_STEP = 0.05
+"""Shares are moved by this much down and up to read the response to the mean field."""
+SLOPED = 8
+"""Best sellers it is averaged over."""
 USUAL_DEPTH = 0.25
 """Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
@@ -108,7 +113,8 @@ class TasteModel:
 
         Returns:
             Coefficients such that the market's utility (mean field centred at 1/J) equals the training
-            utility at the same mean field, each discount with its usual promotion and none without.
+            utility at the long-run mean field and moves with it as the training utility does on average over
+            products (see `mean_field_slope`); each discount with its usual promotion and none without.
 
         Raises:
             InvalidInput: A wrong shape, a negative count, a share outside [0, 1], a price not above 0.
@@ -133,13 +139,15 @@ class TasteModel:
         if not data.mask.all():
             raise InvalidInput("data.mask: got padded shelves; allowed: the same products for every household")
         self.trained_modules().eval()
-        parts = [
-            self._tastes(score(data.take(rows), self.heads, reader or self.reader))
-            for rows in np.split(np.arange(len(data)), range(512, len(data), 512))
-        ]
+        readings = (reader or self.reader).of(data.goods, np.unique(np.append(data.product, data.past[data.past >= 0])))
+        parts = []
+        for rows in np.split(np.arange(len(data)), range(512, len(data), 512)):
+            some = data.take(rows)
+            slope = mean_field_slope(some, self.heads, readings)
+            parts.append(self._tastes(score(some, self.heads, readings), slope))
         return TasteReading(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
-    def _tastes(self, scored: Scored) -> dict[str, NDArray[np.float64]]:
+    def _tastes(self, scored: Scored, rho: torch.Tensor) -> dict[str, NDArray[np.float64]]:
         prefix, option = scored.prefix, scored.option
         known = scored.batch.inputs.past.popularity
         centre = 1.0 / known.shape[1] - known
@@ -148,15 +156,39 @@ class TasteModel:
         deal = mean_units(prefix, option, nothing + USUAL_DEPTH)
         delta = (torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / USUAL_DEPTH).mean(1)
         tensors = {
-            "alpha": option.alpha + prefix.propensity[:, None] + prefix.rho[:, None] * centre,
+            "alpha": option.alpha + prefix.propensity[:, None] + rho[:, None] * centre,
             "beta": option.beta,
             "gamma": self.heads.discount_worth(prefix),
-            "rho": prefix.rho,
+            "rho": rho,
             "lambda_": prefix.lambda_,
             "kappa": torch.log((plain - 1).clamp(min=1e-6)),
             "delta": delta,
         }
         return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def mean_field_slope(data: TasteData, heads: HeadSet, readings: Reader) -> torch.Tensor:
+    """Return how a product's utility moves with its own windowed share, averaged over the best sellers [S].
+
+    Besides rho the inner layers see what has been selling better than usual, so the slope of the whole utility is
+    what the market's rho must be. It is bounded like rho, so that a segment has one mean-field equilibrium.
+
+    Args:
+        data: S households before one shelf.
+        heads: The heads.
+        readings: Readings of the goods.
+    """
+    best = np.argsort(-data.long_share[0], kind="stable")[:SLOPED]
+    slopes = []
+    for place in best:
+        moved = []
+        for step in (-SHARE_STEP, SHARE_STEP):
+            share = data.share.copy()
+            share[:, place] = np.clip(share[:, place] + step, 0.0, 1.0)
+            moved.append((share[:, place], score(replace(data, share=share), heads, readings).utilities[:, 1 + place]))
+        (low, under), (high, over) = moved
+        slopes.append((over - under) / torch.as_tensor(high - low, device=over.device))
+    return torch.stack(slopes).mean(0).clamp(-RHO_BOUND, RHO_BOUND)
 
 
 def new_heads(
@@ -166,6 +198,7 @@ def new_heads(
     sizes: Sizes | None = None,
     lines: tuple[str, ...] = (),
     markets: tuple[str, ...] | None = None,
+    households: tuple[str, ...] = (),
     seed: int = 0,
 ) -> HeadSet:
     """Return untrained heads without touching the global random state.
@@ -176,11 +209,12 @@ def new_heads(
         sizes: Widths of their layers.
         lines: Names of the lines known one by one.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
+        households: Names of the households known one by one.
         seed: Seed of the start.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeadSet(width, members, sizes, lines, markets).eval()
+        return HeadSet(width, members, sizes, lines, markets, households).eval()
 
 
 def _checked(

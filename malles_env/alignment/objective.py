@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from malles_env.alignment.coefficients import OptionTastes, PrefixTastes, utilities
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
-from malles_env.alignment.heads import OptionTastes, PrefixTastes, utilities
 from malles_env.alignment.inputs import Batch, Reader, batch
-from malles_env.alignment.losses import choice_loss, consistency_loss, sensitivity_prior
+from malles_env.alignment.losses import choice_loss, consistency_loss, inside_loss, sensitivity_prior
 from malles_env.alignment.quantities import quantity_nll, tilt
 
 
@@ -20,6 +20,8 @@ class Weights:
     """How the parts of the objective are weighed.
 
     Attributes:
+        inside: Weight of the choice among the options, given a purchase, beyond its part in the joint likelihood:
+            most visits end without a purchase and would drown it.
         quantity: Weight of the quantity loss.
         prior: Weight of the sensitivity prior, in occasions per occasion.
         consistency: Weight of the divergence between two wordings of the same shelf; 0 reads one wording only.
@@ -27,8 +29,9 @@ class Weights:
         gamma_scale: Scale of the half-normal prior of gamma.
     """
 
+    inside: float = 3.0
     quantity: float = 0.3
-    prior: float = 0.02
+    prior: float = 0.005
     consistency: float = 0.0
     beta_centre: float = 2.5
     gamma_scale: float = 0.5
@@ -60,7 +63,7 @@ def score(data: TasteData, heads: HeadSet, reader: Reader, *, new: bool = False)
         reader: Gives the readings.
         new: Treat all markets as never trained on.
     """
-    given = batch(data, reader, heads.codes(data.goods, new=new))
+    given = batch(data, reader, heads.codes(data.goods, data.households, new=new))
     prefix, option = heads(given.inputs)
     return _scored(prefix, option, given)
 
@@ -86,7 +89,7 @@ def objective(
         new: Treat all markets as never trained on.
         reference: Utilities of a frozen reference model [B, J + 1], for reference-adjusted scores.
     """
-    codes = heads.codes(data.goods, new=new)
+    codes = heads.codes(data.goods, data.households, new=new)
     given = _for_training(data, batch(data, reader, codes))
     drawn = torch.get_rng_state()
     members = [_scored(*tastes, given) for tastes in heads.each(given.inputs)]
@@ -113,11 +116,12 @@ def _parts(
 ) -> dict[str, torch.Tensor]:
     chosen = torch.as_tensor(data.chosen, device=scored.utilities.device)
     choice = choice_loss(scored.utilities, chosen, reference).mean()
+    inside = inside_loss(scored.utilities, chosen, reference).sum() / len(data)
     units = units_nll(data, scored).sum() / len(data)
     mask = scored.batch.inputs.mask
     prior = sensitivity_prior(scored.prefix, scored.option, mask, weights.beta_centre, weights.gamma_scale).mean()
-    total = choice + weights.quantity * units + weights.prior * prior
-    return {"total": total, "choice": choice, "quantity": units, "prior": prior}
+    total = choice + weights.inside * inside + weights.quantity * units + weights.prior * prior
+    return {"total": total, "choice": choice, "inside": inside, "quantity": units, "prior": prior}
 
 
 def _scored(prefix: PrefixTastes, option: OptionTastes, given: Batch) -> Scored:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from malles_env.alignment.coefficients import mean_units
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.heads import mean_units
 from malles_env.alignment.inputs import Reader
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.objective import Scored, chosen_units, score
@@ -37,6 +38,11 @@ class Prediction:
     beta: FloatArray | None = None
     gamma: FloatArray | None = None
     delta: FloatArray | None = None
+
+    def take(self, index: NDArray[np.int64]) -> Prediction:
+        """Return what it says about the occasions at `index`."""
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Prediction(**{name: None if part is None else part[index] for name, part in parts.items()})
 
     def log_probability(self) -> FloatArray:
         """Return log choice probabilities in the sample, outside option first [B, J + 1]."""

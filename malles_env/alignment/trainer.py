@@ -216,7 +216,11 @@ def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curv
     if share > 0:
         cold = validate(job.model, validation.cold(), job.reader, new=new)
         result |= {f"cold_{name}": value for name, value in cold.items()}
-    loss = (1 - share) * result.get("nll", 0.0) + share * result.get("cold_nll", 0.0)
+    inside = job.config.weights.inside
+    warm, cold_loss = (
+        result.get(f"{kind}nll", 0.0) + inside * result.get(f"{kind}inside", 0.0) for kind in ("", "cold_")
+    )
+    loss = (1 - share) * warm + share * cold_loss
     curves.add(result, progress.step, "validation")
     progress.history.append({"step": progress.step, "loss": loss, **result})
     if loss < progress.best - 1e-5:
@@ -232,7 +236,10 @@ def _validate(job: _Job, validation: TasteData, progress: Progress, curves: Curv
 def validate(
     model: TasteModel, data: TasteData, reader: Reader | None = None, *, new: bool = False
 ) -> dict[str, float]:
-    """Return mean nats with the outside option, hit rate and nats given a purchase, and mean sensitivities."""
+    """Return mean nats with the outside option, hit rate and nats given a purchase, and mean sensitivities.
+
+    `inside` is the mean over all occasions of the nats given a purchase, as the objective weighs it.
+    """
     model.trained_modules().eval()
     sums = np.zeros(5)
     buyers = 0
@@ -259,6 +266,7 @@ def validate(
         "nll": sums[0] / size,
         "hit": sums[1] / buyers,
         "nll_purchase": sums[2] / buyers,
+        "inside": sums[2] / size,
         "beta": sums[3] / size,
         "gamma": sums[4] / size,
     }

@@ -36,7 +36,7 @@ WHOLE_EMBEDDED = AlignConfig(
 """Backbone and heads together, the embedded model's first phase: few markets per batch, so few texts to read."""
 WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, validate_every=20)
 """The same for a pre-trained backbone, whose adapter learns."""
-HEADS = AlignConfig(steps=3500, batch_size=512, head_learning_rate=3e-3, validate_every=500)
+HEADS = AlignConfig(steps=5000, batch_size=512, head_learning_rate=3e-3, validate_every=500)
 """Heads alone, on readings of the backbone at rest."""
 COLD = replace(HEADS, steps=600, cold=1.0, weight_decay=3.0, validate_every=200)
 """The heads for cold starts, likewise."""
@@ -54,6 +54,8 @@ class AlignJob:
         layers: Last layers that get an adapter.
         members: Heads whose coefficients are averaged.
         sizes: Widths of the heads.
+        households: Learn each household of the log by name, so that it is known when it comes again; off where a
+            model shall hold nothing about single ones.
         outside: Share of the no-purchase visits kept, above 0 to 1; corrected for.
         limit: Training occasions at most; None takes all.
         validation_limit: Occasions for early stopping, at most.
@@ -71,6 +73,7 @@ class AlignJob:
     layers: int = 10
     members: int = 2
     sizes: Sizes = field(default_factory=Sizes)
+    households: bool = True
     outside: float = 0.5
     limit: int | None = None
     validation_limit: int = 12_000
@@ -211,8 +214,15 @@ def _train_heads(
         second = backbone_readings(model.backbone, other, job.out, reading)
     names = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
     markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))
+    people = tuple(train.households[at] for at in np.unique(train.household)) if job.households else ()
     model.heads = new_heads(
-        model.backbone.width, members=job.members, sizes=job.sizes, lines=names, markets=markets, seed=job.heads.seed
+        model.backbone.width,
+        members=job.members,
+        sizes=job.sizes,
+        lines=names,
+        markets=markets,
+        households=people,
+        seed=job.heads.seed,
     )
     calibrate(model, train, reader, seed=job.heads.seed)
 

@@ -31,6 +31,16 @@ def evaluate_command(
     ] = None,
     rows: Annotated[str, typer.Option(help="Rows, comma-separated, or all.")] = "all",
     splits: Annotated[str, typer.Option(help="Splits, comma-separated, or all.")] = "all",
+    frozen: Annotated[
+        str | None, typer.Option(help="Taste model of the row `aligned_frozen` (twin: FROZEN-seen), if you made one.")
+    ] = None,
+    prompted: Annotated[
+        str | None, typer.Option(help="Prompted model of the row `prompted`, from malles align-prompted, if any.")
+    ] = None,
+    unaligned: Annotated[
+        str | None, typer.Option(help="Backbone asked in words as it is, for the row `unaligned`, e.g. smollm2.")
+    ] = None,
+    slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 100,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -43,18 +53,19 @@ def evaluate_command(
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
     import torch
 
-    from malles_env.alignment.rows.comparison import as_json, compare
+    from malles_env.alignment.rows.comparison import compare
+    from malles_env.alignment.rows.plain import as_json
     from malles_env.alignment.rows.registry import chosen_rows
     from malles_env.alignment.rows.report import markdown
     from malles_env.alignment.rows.study import Study
     from malles_env.alignment.storage import write_json, write_text
 
     torch.set_num_threads(threads)
-    language = language_rows(model, model_seen)
+    language = language_rows(model, model_seen, frozen) | prompted_rows(prompted, unaligned)
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
     with _telling() as told:
-        found = compare(study, names, parts, language=language, limit=limit, seed=seed, told=told)
+        found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
     _show(found)
     facts = {"model": model or "shipped", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
     command = " ".join(["malles", *sys.argv[1:]])
@@ -67,16 +78,17 @@ def evaluate_command(
             typer.echo(f"written: {path}")
 
 
-TASTE_ROWS = {"aligned_embedded": "embedded", "aligned_frozen": "smollm2-frozen", "aligned": "smollm2"}
+TASTE_ROWS = {"aligned_embedded": "embedded", "aligned": "smollm2"}
 """Taste models behind the rows; for splits that hold something out, their twins with ``-seen`` at the end."""
 
 
-def language_rows(model: str | None, seen: str | None = None) -> dict[str, Factory]:
+def language_rows(model: str | None = None, seen: str | None = None, frozen: str | None = None) -> dict[str, Factory]:
     """Return the taste models that can be asked, by row name; of the shipped ones those that are there.
 
     Args:
         model: Taste model of the row ``aligned``; None takes the shipped one.
         seen: Its twin for splits that hold something out; None means ``<model>-seen``.
+        frozen: Taste model of the row ``aligned_frozen``, its twin likewise; None leaves the row out.
 
     Raises:
         MissingResource: No such model.
@@ -87,9 +99,34 @@ def language_rows(model: str | None, seen: str | None = None) -> dict[str, Facto
     pairs = {row: pair for row, pair in pairs.items() if set(pair) <= set(shipped_models())}
     if model is not None:
         pairs["aligned"] = (model, seen or f"{model}-seen")
-        for name in pairs["aligned"]:
-            locate(name)
+    if frozen is not None:
+        pairs["aligned_frozen"] = (frozen, f"{frozen}-seen")
+    for name in {name for pair in pairs.values() for name in pair}:
+        locate(name)
     return {row: _taste_factory(*pair) for row, pair in pairs.items()}
+
+
+def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Factory]:
+    """Return the rows of models that are asked in words, by row name.
+
+    Args:
+        prompted: Folder of a prompted model; None leaves the row out.
+        unaligned: A backbone that was never trained on purchases; None leaves the row out.
+
+    Raises:
+        MissingResource: No such model.
+    """
+    from malles_env.alignment.prompted import PromptedModel
+    from malles_env.alignment.rows.registry import PromptedRow
+
+    rows: dict[str, Factory] = {}
+    if unaligned is not None:
+        bare = PromptedRow(PromptedModel.unaligned(unaligned))
+        rows["unaligned"] = lambda _: bare
+    if prompted is not None:
+        trained = PromptedRow(PromptedModel.load(prompted))
+        rows["prompted"] = lambda _: trained
+    return rows
 
 
 def _taste_factory(whole: str, seen: str) -> Factory:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from malles_env.alignment.coefficients import mean_units
 from malles_env.alignment.facts import OPTION_FACTS, facts
-from malles_env.alignment.heads import mean_units
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.objective import score
 from malles_env.alignment.packing import Request
@@ -79,29 +79,38 @@ def test_signs(seed: int) -> None:
 
 
 def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> None:
-    """Alpha absorbs the mean field's centring exactly."""
+    """Alpha absorbs the mean field's centring exactly, and rho is the slope of the whole utility in a share."""
     reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
     rng = np.random.default_rng(0)
-    ratio, mean_field, last = rng.uniform(0.6, 1.2, 4), rng.dirichlet(np.ones(4)), np.array([0, 1.0, 0, 0])
+    ratio, last = rng.uniform(0.6, 1.2, 4), np.array([0, 1.0, 0, 0])
     discount = np.maximum(0, 1 - ratio)
     market = (
         reading.alpha
         - reading.beta * np.log(ratio)
         + reading.gamma[:, None] * discount
-        + reading.rho[:, None] * (mean_field - 1 / 4)
+        + reading.rho[:, None] * (np.array(SHARE) - 1 / 4)
         + reading.lambda_[:, None] * last
     )
     data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
     shape = data.price.shape
+    at_regular = data
     data = replace(
         data,
         price=np.broadcast_to(ratio, shape).astype(np.float32),
-        share=np.broadcast_to(mean_field, shape).astype(np.float32),
         last=np.broadcast_to(last > 0, shape),
     )
     with torch.no_grad():
         training = score(data, model.heads, model.reader).utilities[:, 1:].numpy()
     np.testing.assert_allclose(training, market, atol=1e-4)
+    slopes = []
+    for place in range(4):
+        low, high = (np.array(SHARE) + step * (np.arange(4) == place) for step in (-0.05, 0.05))
+        shelves = (replace(at_regular, share=np.broadcast_to(s, shape).astype(np.float32)) for s in (low, high))
+        with torch.no_grad():
+            under, over = (score(d, model.heads, model.reader).utilities[:, 1 + place].numpy() for d in shelves)
+        slopes.append((over - under) / 0.1)
+    np.testing.assert_allclose(reading.rho, np.clip(np.mean(slopes, axis=0), -1.9, 1.9), atol=1e-3)
+    assert np.ptp(reading.rho) > 0
 
 
 def test_a_discount_brings_its_usual_promotion(model: TasteModel) -> None:

@@ -18,9 +18,10 @@ from malles_env.alignment.facts import LIVE_FACTS, OPTION_FACTS
 from malles_env.alignment.quantities import QUANTITIES
 from malles_env.alignment.rows.base import Row
 from malles_env.alignment.rows.boosted import Boosted
-from malles_env.alignment.rows.comparison import as_json, compare
+from malles_env.alignment.rows.comparison import compare
 from malles_env.alignment.rows.logit import ConditionalLogit
 from malles_env.alignment.rows.mixed import MixedLogit
+from malles_env.alignment.rows.plain import as_json
 from malles_env.alignment.rows.registry import NUMBER_ROWS, ROW_NAMES, chosen_rows
 from malles_env.alignment.rows.report import markdown
 from malles_env.alignment.rows.set_network import SetNetwork
@@ -240,6 +241,19 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 assert content[split][name].get(key) == again[split][name].get(key)
     page = markdown(first, study.rules, "malles consumers evaluate", {"model": "none"})
     assert "malles consumers evaluate" in page and "| conditional_logit |" in page and "weeks 41 to 53" in page
+
+
+def test_a_slow_row_is_asked_about_fewer_and_compared_on_these_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
+    language = {name: lambda split: fitted("conditional_logit") for name in ("aligned", "unaligned")}
+    found = compare(Study(occasions()), ["aligned", "unaligned"], ["time"], language=language, limit=150, slow=40)
+    assert found.judged["time"]["unaligned"] == 40 < found.judged["time"]["aligned"]
+    pair = found.paired["time"]["unaligned"]["nll"]
+    assert (pair.mean, pair.se) == (0.0, 0.0), "the same model, so no difference on the same occasions"
+    assert found.scores["time"]["unaligned"].metrics["nll"] != found.scores["time"]["aligned"].metrics["nll"]
+    assert "`unaligned` 40" in markdown(found, Study(occasions()).rules, "malles", {})
 
 
 def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

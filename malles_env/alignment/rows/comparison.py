@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from malles_env.alignment import evaluation
-from malles_env.alignment.audit.references import ElasticityComparison, compare_elasticities
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate, elasticities, fidelity, paired
 from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.rows.base import Row
 from malles_env.alignment.rows.breakdown import by_history, by_shelf, market_average
-from malles_env.alignment.rows.registry import NUMBER_ROWS, Factory, Predictor
+from malles_env.alignment.rows.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor
 from malles_env.alignment.rows.stability import order_variation
 from malles_env.alignment.rows.store import kept_row, row_path, save_row
 from malles_env.alignment.rows.study import Judged, Study
@@ -26,6 +27,9 @@ REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
 """Purchases whose shelves are told again in two other orders, for `order_variation`."""
+SLOW = 100
+"""Visits, a fresh draw from the split's, put to a row that reads a whole prompt for each; as many per row."""
+SLOW_REORDERED = 20
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,13 @@ class Comparison:
         scores: Split -> row.
         paired: Split -> row -> the reference minus that row.
         counts: Split -> purchases and visits judged.
+        judged: Split -> row -> occasions it was asked about; paired differences are on these alone.
     """
 
     scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
     paired: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    judged: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def compare(
@@ -73,6 +79,7 @@ def compare(
     language: Mapping[str, Factory] | None = None,
     limit: int | None = None,
     seed: int | None = None,
+    slow: int = SLOW,
     told: Told = lambda _: None,
 ) -> Comparison:
     """Judge rows on the test occasions of splits.
@@ -84,6 +91,7 @@ def compare(
         language: The language models that can be asked, by row name.
         limit: Test purchases of each split, at most; None means the protocol's number.
         seed: Seed of the draw of test occasions; None means the protocol's.
+        slow: Occasions of each split put to the rows of `SLOW_ROWS`.
         told: Called with what is being done.
     """
     found = Comparison()
@@ -93,20 +101,52 @@ def compare(
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, told)
-        predictions: dict[str, Prediction] = {}
-        found.scores[split] = {}
+        asked: dict[str, Asked] = {}
         for name in rows:
+            few = name in SLOW_ROWS and slow < len(judged.data)
+            places = drawn(len(judged.data), slow) if few else None
             predictor = makers.of(name)
             told(f"{split}: asking {name}")
-            started = time.perf_counter()
-            predictions[name] = predictor.predict(judged.data)
-            seconds = 1000 * (time.perf_counter() - started) / len(judged.data)
-            found.scores[split][name] = scored(name, predictions[name], judged, seconds)
-            if "hit" in found.scores[split][name].metrics:
-                few = purchases(judged.data, REORDERED)
-                found.scores[split][name].metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
-        found.paired[split] = differences(predictions, judged)
+            asked[name] = ask_row(name, predictor, judged, places)
+        found.scores[split] = {name: answer.scores for name, answer in asked.items()}
+        found.judged[split] = {
+            name: len(judged.data) if answer.places is None else len(answer.places) for name, answer in asked.items()
+        }
+        found.paired[split] = differences(asked, judged)
     return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A row's answers.
+
+    Attributes:
+        prediction: What it says.
+        scores: What that scores.
+        places: The occasions it was asked about; None means all.
+    """
+
+    prediction: Prediction
+    scores: Scores
+    places: NDArray[np.int64] | None
+
+
+def drawn(size: int, limit: int) -> NDArray[np.int64]:
+    """Return `limit` of `size` places in order, the same ones for every row."""
+    return np.sort(np.random.default_rng(0).permutation(size)[:limit])
+
+
+def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.int64] | None) -> Asked:
+    """Ask a row about the occasions at `places` (all where None) and score it."""
+    if places is not None:
+        judged = Judged(judged.data.take(places), judged.buyer[places])
+    started = time.perf_counter()
+    prediction = predictor.predict(judged.data)
+    scores = scored(name, prediction, judged, 1000 * (time.perf_counter() - started) / len(judged.data))
+    if "hit" in scores.metrics:
+        few = purchases(judged.data, REORDERED if places is None else SLOW_REORDERED)
+        scores.metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
+    return Asked(prediction, scores, places)
 
 
 class Makers:
@@ -173,70 +213,18 @@ def scored(name: str, prediction: Prediction, judged: Judged, seconds: float) ->
     )
 
 
-def differences(predictions: dict[str, Prediction], judged: Judged) -> dict[str, dict[str, Estimate]]:
-    """Return the reference row minus each other row; empty without a reference row."""
-    if REFERENCE not in predictions:
+def differences(asked: dict[str, Asked], judged: Judged) -> dict[str, dict[str, Estimate]]:
+    """Return the reference row minus each other row, on what that one was asked; empty without a reference row."""
+    if REFERENCE not in asked:
         return {}
-    ours = predictions[REFERENCE]
     pairs = {}
-    for name, theirs in predictions.items():
+    for name, theirs in asked.items():
         if name == REFERENCE:
             continue
-        pairs[name] = paired(ours, theirs, judged.data, judged.buyer)
+        ours, data, buyer = asked[REFERENCE].prediction, judged.data, judged.buyer
+        if theirs.places is not None:
+            ours, data, buyer = ours.take(theirs.places), data.take(theirs.places), buyer[theirs.places]
+        pairs[name] = paired(ours, theirs.prediction, data, buyer)
         if name in NUMBER_ROWS and not NUMBER_ROWS[name].chooses:
             pairs[name] = {"quantity_error": pairs[name]["quantity_error"]} if "quantity_error" in pairs[name] else {}
     return pairs
-
-
-def as_json(found: Comparison) -> dict[str, Any]:
-    """Return split -> row -> numbers, and under ``paired`` and ``elasticities`` the same; null where not finite."""
-    content: dict[str, Any] = {}
-    for split, rows in found.scores.items():
-        content[split] = {name: _row_json(scores) for name, scores in rows.items()}
-    content["paired"] = {s: {n: _flat(v) for n, v in rows.items()} for s, rows in found.paired.items()}
-    content["elasticities"] = {
-        split: {name: [_elasticity_json(e) for e in scores.elasticities] for name, scores in rows.items()}
-        for split, rows in found.scores.items()
-    }
-    content["elasticity_agreement"] = {
-        split: {name: fit.as_json() for name, scores in rows.items() if (fit := agreement(scores)) is not None}
-        for split, rows in found.scores.items()
-    }
-    content["counts"] = found.counts
-    return content
-
-
-def agreement(scores: Scores) -> ElasticityComparison | None:
-    """Return how a row's elasticities compare with those measured in the data; None without three shared markets."""
-    told = {of.market: (of.choice.mean, of.units.mean) for of in scores.elasticities}
-    told = {market: pair for market, pair in told.items() if all(map(math.isfinite, pair))}
-    compared = compare_elasticities(told)
-    return compared if len(compared.markets) >= 3 else None
-
-
-def _row_json(scores: Scores) -> dict[str, Any]:
-    whole: dict[str, Any] = _flat(scores.metrics) | {"seconds_per_1000": _finite(scores.seconds)}
-    if scores.history:
-        whole["by_history"] = {name: _flat(part) for name, part in scores.history.items()}
-        whole["by_shelf"] = {name: _flat(part) for name, part in scores.shelf.items()}
-        whole["market_average"] = _flat(scores.markets)
-    return whole
-
-
-def _elasticity_json(of: evaluation.Elasticity) -> dict[str, Any]:
-    numbers = {"market": of.market, "beta": of.beta, "gamma": of.gamma, "occasions": of.occasions}
-    return numbers | _flat({"choice": of.choice, "units": of.units})
-
-
-def _flat(values: Mapping[str, Estimate | int]) -> dict[str, float | int | None]:
-    flat: dict[str, float | int | None] = {}
-    for name, value in values.items():
-        if isinstance(value, Estimate):
-            flat[name], flat[f"{name}_se"] = _finite(value.mean), _finite(value.se)
-        else:
-            flat[name] = value
-    return flat
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from malles_env.alignment.rows.mixed import MixedLogit
 from malles_env.alignment.rows.set_network import SetNetwork
 from malles_env.alignment.rows.shares import LastPurchase, Popularity, TrailingPopularity, Uniform, Urn
 from malles_env.errors import invalid
+
+if TYPE_CHECKING:
+    from malles_env.alignment.prompted.model import PromptedModel
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ NUMBER_ROWS: dict[str, type[Row]] = {
 """Rows that are fitted here, in the order of the tables."""
 LANGUAGE_ROWS = ("unaligned", "aligned_embedded", "aligned_frozen", "prompted", "aligned")
 """Rows of language models, in the order of the tables."""
+SLOW_ROWS = ("unaligned", "prompted")
+"""Those that read a whole prompt per decision."""
 ROW_NAMES = (*(name for name in NUMBER_ROWS if name != "always_one"), *LANGUAGE_ROWS, "always_one")
 
 
@@ -88,6 +93,23 @@ class TasteRow:
         """Return what the taste model says about occasions."""
         readings = make_readings(self.model.backbone, data.goods, progress=self.progress)
         return predict(self.model, data, reader=readings)
+
+
+@dataclass(frozen=True)
+class PromptedRow:
+    """A prompted model as a row.
+
+    Attributes:
+        model: The model.
+        orders: Cyclic orders of the shelf that are averaged.
+    """
+
+    model: PromptedModel
+    orders: int = 1
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return what the prompted model says about occasions."""
+        return self.model.predict(data, orders=self.orders)
 
 
 Factory = Callable[[str], Predictor]

@@ -93,6 +93,10 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
         counts = found.counts[split]
         parts.append(f"## {_TITLES.get(split, split)}")
         parts.append(f"Split `{split}`: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers.")
+        fewer = {name: n for name, n in found.judged.get(split, {}).items() if n < max(found.judged[split].values())}
+        if fewer:
+            told = ", ".join(f"`{name}` {n:,}" for name, n in fewer.items())
+            parts.append(f"Rows that read a prompt for each decision were asked about fewer visits: {told}.")
         parts += [_table(choice_cells(rows)), _table(quantity_cells(rows))]
         if found.paired.get(split):
             parts += ["Paired differences on the same occasions:", _table(paired_cells(found.paired[split]))]

@@ -74,10 +74,20 @@ class Study:
         """
         data, whole = self._plain(rows), self._listing()
         households = self.occasions.occasions["household_id"]
-        code = households.unique().sort().search_sorted(households[rows]).to_numpy().astype(np.int64)
+        everybody = households.unique().sort()
+        code = everybody.search_sorted(households[rows]).to_numpy().astype(np.int64)
+        names = tuple(str(name) for name in everybody)
         market = np.array([whole.markets.index(name) for name in data.markets])[data.market]
         prefix = np.array([whole.goods.prefixes.index(text) for text in data.goods.prefixes])[data.prefix]
-        return replace(data, household=code, goods=whole.goods, markets=whole.markets, market=market, prefix=prefix)
+        return replace(
+            data,
+            household=code,
+            households=names,
+            goods=whole.goods,
+            markets=whole.markets,
+            market=market,
+            prefix=prefix,
+        )
 
     def _plain(self, rows: IntArray) -> TasteData:
         kept = self.occasions.occasions[rows]

@@ -1,0 +1,94 @@
+"""What heads say of households and options: coefficients, the utility they make, and their means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from malles_env.alignment.quantities import QUANTITIES, tilt
+
+
+@dataclass(frozen=True)
+class PrefixTastes:
+    """What the household alone decides, each [B]."""
+
+    propensity: torch.Tensor
+    beta: torch.Tensor
+    gamma: torch.Tensor
+    display: torch.Tensor
+    feature: torch.Tensor
+    rho: torch.Tensor
+    lambda_: torch.Tensor
+    delta: torch.Tensor
+
+
+@dataclass(frozen=True)
+class OptionTastes:
+    """What household and product decide together.
+
+    Attributes:
+        alpha: [B, J].
+        beta: [B, J], above 0.
+        units: Log odds of 1..Q units, given a purchase at the regular price [B, J, Q], or [B, 1, Q] where
+            `Inputs.units_of` names one option.
+    """
+
+    alpha: torch.Tensor
+    beta: torch.Tensor
+    units: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a market changes from period to period; text never sees it. All [B, J] but the last.
+
+    Attributes:
+        log_price: log(p/r).
+        discount: max(0, 1 - p/r).
+        display: 1 where displayed.
+        feature: 1 where advertised.
+        deviation: Windowed mean field less the long-run share.
+        last: 1 where it was the household's last purchase.
+        outside: Utility of buying nothing [B].
+    """
+
+    log_price: torch.Tensor
+    discount: torch.Tensor
+    display: torch.Tensor
+    feature: torch.Tensor
+    deviation: torch.Tensor
+    last: torch.Tensor
+    outside: torch.Tensor
+
+
+def utilities(prefix: PrefixTastes, option: OptionTastes, live: Live, mask: torch.Tensor) -> torch.Tensor:
+    """Return training utilities [B, J + 1], the outside option first, -inf where no option is."""
+    inside = (
+        option.alpha
+        + prefix.propensity[:, None]
+        - option.beta * live.log_price
+        + prefix.gamma[:, None] * live.discount
+        + prefix.display[:, None] * live.display
+        + prefix.feature[:, None] * live.feature
+        + prefix.rho[:, None] * live.deviation
+        + prefix.lambda_[:, None] * live.last
+    )
+    return torch.cat([live.outside[:, None], inside.masked_fill(~mask, -torch.inf)], dim=1)
+
+
+def mean_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tensor) -> torch.Tensor:
+    """Return expected units per buyer at a discount depth [B, J], at least 1."""
+    odds = tilt(option.units, prefix.delta[:, None] * discount)
+    units = torch.arange(1, QUANTITIES + 1, dtype=odds.dtype, device=odds.device)
+    return (odds.softmax(-1) * units).sum(-1)
+
+
+def averaged(parts: list[tuple[PrefixTastes, OptionTastes]]) -> tuple[PrefixTastes, OptionTastes]:
+    """Return the mean coefficients of several heads: their mean utility, since it is linear in them."""
+
+    def mean(tastes: list[PrefixTastes] | list[OptionTastes]) -> dict[str, torch.Tensor]:
+        names = [f.name for f in fields(tastes[0])]
+        return {name: torch.stack([getattr(t, name) for t in tastes]).mean(0) for name in names}
+
+    return PrefixTastes(**mean([p for p, _ in parts])), OptionTastes(**mean([o for _, o in parts]))
