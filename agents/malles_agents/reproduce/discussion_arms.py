@@ -103,7 +103,8 @@ def _scores(probability: FloatArray, units: FloatArray, bought: int, cast: Cast,
 def _summaries(
     model: LanguageModel, cast: Cast, purchase: Purchase, size: int, length: int, tokens: float
 ) -> dict[str, Any]:
-    meter, found = Meter(model), []
+    meter = Meter(model)
+    found: list[tuple[FloatArray, FloatArray]] = []
     meter.start()
     while True:
         table, bought = table_of(purchase, size, length, turn=len(found))

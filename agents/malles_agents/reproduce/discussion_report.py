@@ -57,14 +57,17 @@ def _rank(arm: str) -> int:
 def _cell(size: int, length: int, arm: str, of: list[dict[str, Any]]) -> Cell:
     _, who = np.unique([r["household"] for r in of], return_inverse=True)
     column = {name: np.array([float(r[name]) for r in of]) for name in ("hit", "probability", "nats", "miss", "units")}
+    hit, probability, nats = (clustered(column[name], who) for name in ("hit", "probability", "nats"))
     return Cell(
-        size,
-        length,
-        arm,
-        len(of),
-        *(clustered(column[name], who) for name in ("hit", "probability", "nats")),
-        clustered_ratio(column["miss"], column["units"], who),
-        {name: float(np.mean([r[name] for r in of])) for name in COSTS},
+        size=size,
+        length=length,
+        arm=arm,
+        purchases=len(of),
+        hit=hit,
+        probability=probability,
+        nats=nats,
+        quantity_error=clustered_ratio(column["miss"], column["units"], who),
+        cost={name: float(np.mean([r[name] for r in of])) for name in COSTS},
     )
 
 
