@@ -49,6 +49,7 @@ bench: $(SETUP)  ## speed, side by side with peers
 	$(THREADS) $(BIN)/python -m benchmarks.step
 	$(THREADS) $(BIN)/python -m benchmarks.learning
 	$(THREADS) $(BIN)/python -m benchmarks.prepare
+	$(THREADS) $(BIN)/python -m benchmarks.scoring
 
 docs: $(SETUP)  ## the documentation as HTML in docs/_build
 	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[docs]"
