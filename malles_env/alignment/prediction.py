@@ -41,8 +41,9 @@ class Prediction:
 
     def take(self, index: NDArray[np.int64]) -> Prediction:
         """Return what it says about the occasions at `index`."""
-        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Prediction(**{name: None if part is None else part[index] for name, part in parts.items()})
+        whole: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {name: None if part is None else part[index] for name, part in whole.items()}
+        return Prediction(**parts)
 
     def log_probability(self) -> FloatArray:
         """Return log choice probabilities in the sample, outside option first [B, J + 1]."""
