@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from malles_env.alignment.storage import read_json, write_json, write_text
 
 DATA_LICENCE = "research use; trained on The Complete Journey"
 
@@ -37,6 +40,41 @@ def render_card(card: dict[str, Any], config: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
+    """Write what a row scored into the card of the model behind it; weights and their hash stay as they are.
+
+    Args:
+        directory: Folder of a saved taste model.
+        content: The comparison as `malles_env.alignment.rows.plain.as_json` gives it.
+        row: The row's name.
+    """
+    card, config = read_json(directory / "card.json"), read_json(directory / "config.json")
+    splits = [name for name in content["counts"] if row in content[name]]
+    card["tables"] = {
+        "Scores on test purchases (± one standard error, clustered by household)": [
+            {"split": name, "purchases": content["counts"][name]["purchases"]}
+            | {metric: _told(content[name][row], metric) for metric in SCORED}
+            for name in splits
+        ],
+        "Nats given a purchase, this model minus others, paired": [
+            {"split": name}
+            | {other: _told(pair, "nll", "+") for other, pair in content["paired"].get(name, {}).items()}
+            for name in splits
+        ],
+    }
+    write_json(directory / "card.json", card)
+    write_text(directory / "README.md", render_card(card, config))
+
+
+SCORED = ("hit", "top3", "nll", "nll_all", "ece", "quantity_nll", "quantity_error", "quantity_bias")
+"""Columns of the card's table of scores."""
+
+
+def _told(scores: dict[str, Any], metric: str, sign: str = "") -> str:
+    value, error = scores.get(metric), scores.get(f"{metric}_se")
+    return "-" if value is None or error is None else f"{value:{sign}.4f} ± {error:.4f}"
+
+
 def _words(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key} {_words(part)}" for key, part in value.items())
@@ -46,7 +84,12 @@ def _words(value: Any) -> str:
 def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return ["(empty)"]
-    first = ["model", "market"]  # a card read back from JSON has its columns in alphabetical order
+    first = [
+        "split",
+        "purchases",
+        "model",
+        "market",
+    ]  # a card read back from JSON has its columns in alphabetical order
     names = [name for name in first if name in rows[0]] + [name for name in rows[0] if name not in first]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return lines + [

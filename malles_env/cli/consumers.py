@@ -46,6 +46,10 @@ def evaluate_command(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
     docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    card: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the scores of `aligned` into the card of this model; may be repeated."),
+    ] = None,
     occasions: Annotated[
         Path | None, typer.Option(help="Folder of choice occasions; default: the Complete Journey.")
     ] = None,
@@ -53,6 +57,7 @@ def evaluate_command(
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
     import torch
 
+    from malles_env.alignment.card import put_scores
     from malles_env.alignment.rows.comparison import compare
     from malles_env.alignment.rows.plain import as_json
     from malles_env.alignment.rows.registry import chosen_rows
@@ -73,6 +78,9 @@ def evaluate_command(
         write_json(json_file, as_json(found) | {"command": command, "facts": facts})
     if docs_file is not None:
         write_text(docs_file, markdown(found, study.rules, command, facts))
+    for folder in card or ():
+        put_scores(folder, as_json(found), "aligned")
+        typer.echo(f"scores put into the card in {folder}")
     for path in (json_file, docs_file):
         if path is not None:
             typer.echo(f"written: {path}")

@@ -12,9 +12,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from malles_env.alignment.card import put_scores
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.evaluation import fidelity, paired
 from malles_env.alignment.facts import LIVE_FACTS, OPTION_FACTS
+from malles_env.alignment.model import TasteModel
 from malles_env.alignment.quantities import QUANTITIES
 from malles_env.alignment.rows.base import Row
 from malles_env.alignment.rows.boosted import Boosted
@@ -32,6 +34,7 @@ from malles_env.alignment.rows.table import AT, COLUMNS, purchases, table
 from malles_env.alignment.rows.units import Histogram, OrderedLogit
 from malles_env.errors import CorruptFile, InvalidInput
 
+from .conftest import tiny_model
 from .synthetic_study import SETTINGS, occasions, taste_data
 
 
@@ -254,6 +257,19 @@ def test_a_slow_row_is_asked_about_fewer_and_compared_on_these_alone(
     assert (pair.mean, pair.se) == (0.0, 0.0), "the same model, so no difference on the same occasions"
     assert found.scores["time"]["unaligned"].metrics["nll"] != found.scores["time"]["aligned"].metrics["nll"]
     assert "`unaligned` 40" in markdown(found, Study(occasions()).rules, "malles", {})
+
+
+def test_scores_go_into_the_card_and_leave_the_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
+    language = {"aligned": lambda split: fitted("conditional_logit")}
+    found = as_json(compare(Study(occasions()), ["uniform", "aligned"], ["time"], language=language, limit=100))
+    model = tiny_model()
+    digest = model.save(tmp_path / "model")
+    put_scores(tmp_path / "model", found, "aligned")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{found['time']['aligned']['nll']:.4f} ± {found['time']['aligned']['nll_se']:.4f}" in card
+    assert f"{found['paired']['time']['uniform']['nll']:+.4f}" in card
+    assert TasteModel.load(tmp_path / "model").weights_hash == digest
 
 
 def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from malles_env.alignment.evaluation import Estimate, elasticities, fidelity, pa
 from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.rows.base import Row
 from malles_env.alignment.rows.breakdown import by_history, by_shelf, market_average
-from malles_env.alignment.rows.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor
-from malles_env.alignment.rows.stability import order_variation
+from malles_env.alignment.rows.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor, seeded
+from malles_env.alignment.rows.stability import order_variation, repeat_variance
 from malles_env.alignment.rows.store import kept_row, row_path, save_row
 from malles_env.alignment.rows.study import Judged, Study
 from malles_env.alignment.rows.table import purchases
@@ -38,7 +38,7 @@ class Scores:
 
     Attributes:
         metrics: By name, see `malles_env.alignment.evaluation`; besides, order_variation is the total variation
-            between answers to one shelf told in different orders.
+            between answers to one shelf told in different orders, repeat_variance the variance over repeated asking.
         seconds: Per 1,000 decisions, everything from occasions to answers included.
         history: By history length.
         shelf: By shelf size.
@@ -146,6 +146,7 @@ def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.
     if "hit" in scores.metrics:
         few = purchases(judged.data, REORDERED if places is None else SLOW_REORDERED)
         scores.metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
+        scores.metrics["repeat_variance"] = repeat_variance(seeded(predictor), few, repeats=2)
     return Asked(prediction, scores, places)
 
 

@@ -109,7 +109,18 @@ class PromptedRow:
 
     def predict(self, data: TasteData) -> Prediction:
         """Return what the prompted model says about occasions."""
-        return self.model.predict(data, orders=self.orders)
+        return self.seeded(data, 0)
+
+    def seeded(self, data: TasteData, seed: int) -> Prediction:
+        """Return the same with shelves in orders drawn by `seed`."""
+        return self.model.predict(data, orders=self.orders, seed=seed)
+
+
+def seeded(predictor: Predictor) -> Callable[[TasteData, int], Prediction]:
+    """Return how a predictor answers under a seed; most have nothing random and answer alike."""
+    if isinstance(predictor, PromptedRow):
+        return predictor.seeded
+    return lambda data, seed: predictor.predict(data)
 
 
 Factory = Callable[[str], Predictor]

@@ -13,6 +13,7 @@ from malles_env.alignment.rows.comparison import REFERENCE, Comparison, Scores
 
 CHOICE_COLUMNS = ("hit", "top3", "nll", "nll_all", "ece")
 QUANTITY_COLUMNS = ("quantity_nll", "quantity_error", "quantity_exact", "quantity_bias")
+STEADY = {"orders": "order_variation", "repeats": "repeat_variance"}
 _TITLES = {
     "time": "Later weeks: all categories and households trained on",
     "unseen_warm": "Categories never trained on, sales and histories shown",
@@ -23,7 +24,8 @@ _NOTE = (
     "hit, top3, nll and ece are given a purchase; nll_all includes buying nothing, among buyers. nll, nll_all and "
     "quantity_nll are in nats, lower is better. Every ± is one standard error, clustered by household. quantity_error "
     "is the summed error of the median over summed units, quantity_bias the mean predicted minus the mean bought. "
-    "orders is the total variation between answers to one shelf told in different orders."
+    "orders is the total variation between answers to one shelf told in different orders, repeats the variance of the "
+    "choice probabilities over repeated asking, summed over the shelf."
 )
 Cells = list[list[str]]
 
@@ -32,10 +34,15 @@ def choice_cells(rows: dict[str, Scores]) -> Cells:
     """Return the table of choices, header first."""
     kept = {name: scores for name, scores in rows.items() if "hit" in scores.metrics}
     body = [
-        [name, *(_cell(scores.metrics.get(c)) for c in CHOICE_COLUMNS), _order(scores), f"{scores.seconds:.2f}"]
+        [
+            name,
+            *(_cell(scores.metrics.get(c)) for c in CHOICE_COLUMNS),
+            *(_steady(scores, by) for by in STEADY.values()),
+            f"{scores.seconds:.2f}",
+        ]
         for name, scores in kept.items()
     ]
-    return [["row", *CHOICE_COLUMNS, "orders", "s per 1,000"], *body]
+    return [["row", *CHOICE_COLUMNS, *STEADY, "s per 1,000"], *body]
 
 
 def quantity_cells(rows: dict[str, Scores]) -> Cells:
@@ -132,8 +139,8 @@ def _table(cells: Cells) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def _order(scores: Scores) -> str:
-    value = scores.metrics.get("order_variation")
+def _steady(scores: Scores, by: str) -> str:
+    value = scores.metrics.get(by)
     return "-" if value is None else f"{value.mean:.3f}"
 
 
