@@ -40,7 +40,7 @@ def evaluate_command(
     unaligned: Annotated[
         str | None, typer.Option(help="Backbone asked in words as it is, for the row `unaligned`, e.g. smollm2.")
     ] = None,
-    slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 100,
+    slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 60,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,

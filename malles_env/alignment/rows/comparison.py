@@ -27,9 +27,9 @@ REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
 """Purchases whose shelves are told again in two other orders, for `order_variation`."""
-SLOW = 100
+SLOW = 60
 """Visits, a fresh draw from the split's, put to a row that reads a whole prompt for each; as many per row."""
-SLOW_REORDERED = 20
+SLOW_REORDERED = 10
 
 
 @dataclass(frozen=True)
