@@ -99,7 +99,12 @@ class HeadSet(nn.Module):
         lines: Names of the lines known one by one, in markets trained on with histories.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         households: Names of the households known one by one, in the same markets as the lines.
+
+    Attributes:
+        market_price: Log multiplier of beta and level, of each market trained on; row 0 is any other [1 + markets, 2].
     """
+
+    market_price: torch.Tensor
 
     def __init__(
         self,
@@ -117,6 +122,7 @@ class HeadSet(nn.Module):
         self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
         self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
+        self.register_buffer("market_price", torch.zeros(len(markets or ()) + 1, 2))
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes, each occasion's by the heads that are meant for it."""
@@ -131,6 +137,8 @@ class HeadSet(nn.Module):
             if not bool(here.any()):
                 continue
             tastes = heads.each(inputs if told else _without_readings(inputs))
+            if known and told:
+                tastes = [self._of_market(*pair, inputs.market_at) for pair in tastes]
             found = tastes if found is None else [_either(here, *pair) for pair in zip(tastes, found, strict=True)]
         assert found is not None  # a batch holds at least one occasion
         return found
@@ -138,6 +146,14 @@ class HeadSet(nn.Module):
     def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
         """Return the mean tastes."""
         return averaged(self.each(inputs))
+
+    def _of_market(
+        self, prefix: PrefixTastes, option: OptionTastes, market_at: torch.Tensor
+    ) -> tuple[PrefixTastes, OptionTastes]:
+        """Return the tastes with the market's own price sensitivity and level, see `market_prices`."""
+        own = self.market_price[market_at]
+        level, beta = prefix.propensity + own[:, 1], option.beta * own[:, :1].exp()
+        return replace(prefix, propensity=level), replace(option, beta=beta)
 
     def calibrate(self, warm: Inputs, cold: Inputs) -> None:
         """Put readings and facts on one scale, from the same occasions with and without their category's past."""
@@ -156,14 +172,16 @@ class HeadSet(nn.Module):
 
     def codes(self, goods: Goods, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
         """Return what the heads know of goods and households; `new` treats all markets as never trained on."""
-        told = np.array([not new and self._knows(text) for text in goods.prefixes], dtype=np.float32)
-        return Codes(_places(goods.names, self.lines), told, _places(households, self.households))
+        market = np.array([0 if new else self._place(text) for text in goods.prefixes], dtype=np.int64)
+        told = ((market > 0) | ((self.markets is None) & (not new))).astype(np.float32)
+        return Codes(_places(goods.names, self.lines), told, _places(households, self.households), market)
 
-    def _knows(self, prefix: str) -> bool:
-        """Return whether a prefix, perhaps with a note behind it, is a market trained on."""
-        if self.markets is None or prefix in self.markets:
-            return True
-        return any(prefix.startswith(f"{market} ") for market in self.markets)
+    def _place(self, prefix: str) -> int:
+        """Return the 1-based place of a prefix, perhaps with a note behind it, among the markets trained on, or 0."""
+        for at, market in enumerate(self.markets or (), start=1):
+            if prefix == market or prefix.startswith(f"{market} "):
+                return at
+        return 0
 
 
 def _places(names: Sequence[str], known: tuple[str, ...]) -> NDArray[np.int64]:

@@ -87,6 +87,7 @@ class Inputs:
         mask: True where an option exists [B, J].
         known: False where sales and history of the category are withheld [B].
         told: 1 where readings count, 0 in a market that was never trained on [B].
+        market_at: Code of the market, 0 where it was never trained on [B].
         units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
     """
 
@@ -104,6 +105,7 @@ class Inputs:
     mask: torch.Tensor
     known: torch.Tensor
     told: torch.Tensor
+    market_at: torch.Tensor
     units_of: torch.Tensor | None = None
 
 

@@ -67,11 +67,13 @@ class Codes:
         line: Code of each product's line, 0 where it is not known [P].
         told: 1 for a prefix whose market was trained on, else 0 [M].
         household: Code of each household, 0 where it is not known [number of households].
+        market: Code of each prefix's market, 0 where it was not trained on [M].
     """
 
     line: NDArray[np.int64]
     told: NDArray[np.float32]
     household: NDArray[np.int64]
+    market: NDArray[np.int64]
 
 
 def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
@@ -84,7 +86,8 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
     """
     if codes is None:
         every = np.ones(len(data.goods.prefixes), dtype=np.float32)
-        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64))
+        none = np.zeros(len(data.goods.prefixes), dtype=np.int64)
+        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
     known = facts(data)
     seen = data.past[data.past >= 0]
     readings = reader.of(data.goods, np.concatenate([data.product[data.mask], seen]))
@@ -117,6 +120,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         mask=tensor(data.mask),
         known=tensor(data.known),
         told=tensor(codes.told[data.prefix]),
+        market_at=tensor(codes.market[data.prefix]),
     )
     columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
     live = Live(

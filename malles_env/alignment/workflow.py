@@ -17,6 +17,7 @@ from malles_env.alignment.checkpoint import load_backbone_of
 from malles_env.alignment.dataset import TasteData, from_occasions
 from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Readings
+from malles_env.alignment.market_prices import fit_market_prices
 from malles_env.alignment.model import TasteModel, new_heads
 from malles_env.alignment.readings import make_readings
 from malles_env.alignment.rewording import reworded
@@ -116,6 +117,7 @@ def run_job(
     model = TasteModel.untrained(backbone, sizes=job.sizes, seed=seed)
     whole = _train_whole(model, learn, check, job, show, first)
     progress = _train_heads(model, learn, check, job, show, reading)
+    fit_market_prices(model, learn, backbone_readings(model.backbone, learn.goods, job.out))
     model.card = _card(job, learn, check, whole, progress)
     model.save(job.out / "model")
     return model, progress
