@@ -25,7 +25,13 @@ def test_every_example_is_tested():
     assert {path.name for path in HOME.glob("*.py")} == set(BRIEF)
 
 
-@pytest.mark.parametrize("name", sorted(BRIEF))
+LONG = ("own_data.py",)
+"""Minutes of training; the parts it calls have quick tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in sorted(BRIEF)]
+)
 def test_example_runs(name, tmp_path):
     arguments, expected = BRIEF[name]
     command = [sys.executable, str(HOME / name), *(str(tmp_path) if a == "FOLDER" else a for a in arguments)]
