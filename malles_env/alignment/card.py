@@ -7,6 +7,8 @@ from typing import Any
 
 from malles_env.alignment.storage import read_json, write_json, write_text
 
+SCORED = ("hit", "top3", "nll", "nll_all", "ece", "quantity_nll", "quantity_error", "quantity_bias")
+"""Columns of the card's table of scores."""
 DATA_LICENCE = "research use; trained on The Complete Journey"
 
 LIMITS = (
@@ -66,10 +68,6 @@ def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
     write_text(directory / "README.md", render_card(card, config))
 
 
-SCORED = ("hit", "top3", "nll", "nll_all", "ece", "quantity_nll", "quantity_error", "quantity_bias")
-"""Columns of the card's table of scores."""
-
-
 def _told(scores: dict[str, Any], metric: str, sign: str = "") -> str:
     value, error = scores.get(metric), scores.get(f"{metric}_se")
     return "-" if value is None or error is None else f"{value:{sign}.4f} ± {error:.4f}"
@@ -84,12 +82,8 @@ def _words(value: Any) -> str:
 def _markdown_table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return ["(empty)"]
-    first = [
-        "split",
-        "purchases",
-        "model",
-        "market",
-    ]  # a card read back from JSON has its columns in alphabetical order
+    # A card read back from JSON has its columns in alphabetical order.
+    first = ["split", "purchases", "model", "market"]
     names = [name for name in first if name in rows[0]] + [name for name in rows[0] if name not in first]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return lines + [

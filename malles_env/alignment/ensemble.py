@@ -123,6 +123,7 @@ class HeadSet(nn.Module):
         self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
         self.register_buffer("market_price", torch.zeros(len(markets or ()) + 1, 2))
+        self._known: dict[bool, tuple[Goods, tuple[str, ...], Codes]] = {}
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes, each occasion's by the heads that are meant for it."""
@@ -171,7 +172,16 @@ class HeadSet(nn.Module):
             kind.set_support(display, feature)
 
     def codes(self, goods: Goods, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
-        """Return what the heads know of goods and households; `new` treats all markets as never trained on."""
+        """Return what the heads know of goods and households; `new` treats all markets as never trained on.
+
+        The batches of one data set share goods and households, so the last answer is kept.
+        """
+        last = self._known.get(new)
+        if last is None or last[0] is not goods or last[1] is not households:
+            last = self._known[new] = (goods, households, self._coded(goods, households, new))
+        return last[2]
+
+    def _coded(self, goods: Goods, households: tuple[str, ...], new: bool) -> Codes:
         market = np.array([0 if new else self._place(text) for text in goods.prefixes], dtype=np.int64)
         told = ((market > 0) | ((self.markets is None) & (not new))).astype(np.float32)
         return Codes(_places(goods.names, self.lines), told, _places(households, self.households), market)

@@ -117,7 +117,6 @@ def run_job(
     model = TasteModel.untrained(backbone, sizes=job.sizes, seed=seed)
     whole = _train_whole(model, learn, check, job, show, first)
     progress = _train_heads(model, learn, check, job, show, reading)
-    fit_market_prices(model, learn, backbone_readings(model.backbone, learn.goods, job.out))
     model.card = _card(job, learn, check, whole, progress)
     model.save(job.out / "model")
     return model, progress
@@ -237,6 +236,7 @@ def _train_heads(
     trained(job.cold, job.out / "cold")
     for name, config in (("heads", job.heads), ("cold", job.cold)):
         trained(replace(config, new=True), job.out / f"new-{name}")
+    fit_market_prices(model, train, reader)
     return progress
 
 

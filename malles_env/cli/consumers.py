@@ -72,14 +72,15 @@ def evaluate_command(
     with _telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
     _show(found)
+    content = as_json(found)
     facts = {"model": model or "shipped", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
     command = " ".join(["malles", *sys.argv[1:]])
     if json_file is not None:
-        write_json(json_file, as_json(found) | {"command": command, "facts": facts})
+        write_json(json_file, content | {"command": command, "facts": facts})
     if docs_file is not None:
         write_text(docs_file, markdown(found, study.rules, command, facts))
     for folder in card or ():
-        put_scores(folder, as_json(found), "aligned")
+        put_scores(folder, content, "aligned")
         typer.echo(f"scores put into the card in {folder}")
     for path in (json_file, docs_file):
         if path is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.asked_entries import PromptedEntry
-from malles_env.scenarios.entries import AlignedEntry
+from malles_env.scenarios.entries import AlignedEntry, SegmentEntry
 
 if TYPE_CHECKING:
     from malles_env.scenarios.schema import Scenario
@@ -100,9 +100,13 @@ def _personas(scenario: Scenario) -> Iterator[InvalidInput]:
         for field in ("history_total", "weeks_seen"):
             if getattr(segment, field) is None:
                 yield invalid(f"segments[{s}].{field}", None, "a whole number, as consumers.kind is aligned")
-        bought = sum(segment.bought.values())
-        if segment.history_total is not None and bought > segment.history_total:
-            yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
+        yield from _purchases(s, segment)
+
+
+def _purchases(s: int, segment: SegmentEntry) -> Iterator[InvalidInput]:
+    bought = sum(segment.bought.values())
+    if segment.history_total is not None and bought > segment.history_total:
+        yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
 
 
 def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidInput]:
@@ -118,9 +122,7 @@ def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidI
         if key not in ids:
             yield invalid("consumers.shift", key, f"one of the products {', '.join(ids)}")
     for s, segment in enumerate(scenario.segments):
-        bought = sum(segment.bought.values())
-        if segment.history_total is not None and bought > segment.history_total:
-            yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
+        yield from _purchases(s, segment)
 
 
 def _calibration(scenario: Scenario, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:
