@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def cache_dir() -> Path:
@@ -37,6 +39,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, *, sort_keys: bool = False, allow_nan: bool = True) -> Path:
+    """Write `content` as indented JSON, whole or not at all, and return the path.
+
+    Args:
+        path: Where the file shall stand; its folder is made.
+        content: What JSON can hold.
+        sort_keys: Whether the keys of each object are sorted, so that the same content is the same file.
+        allow_nan: Whether NaN and the infinities may be written, which strict readers of JSON refuse.
+
+    Raises:
+        TypeError: `content` holds what JSON cannot; the old file stays.
+        ValueError: `content` holds NaN or an infinity and `allow_nan` is false; the old file stays.
+        OSError: The file cannot be written.
+    """
+    text = json.dumps(content, indent=2, sort_keys=sort_keys, allow_nan=allow_nan) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from malles_env import files
 from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import replacing
 
@@ -30,9 +31,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write `value` as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write `value` as strict JSON (no NaN), whole or not at all."""
+    return files.write_json(path, value, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

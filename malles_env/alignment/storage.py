@@ -12,14 +12,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from malles_env import files
 from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import replacing
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    """Write JSON with sorted keys, whole or not at all."""
+    files.write_json(path, content, sort_keys=True)
 
 
 def write_text(path: Path, content: str) -> None:

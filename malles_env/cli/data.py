@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,12 +43,11 @@ def check_command(
 ) -> None:
     """Check prices, periods, clock, order and shelves of a log; exit code 1 when a check says error."""
     from malles_env.data.importer import check_log
-    from malles_env.files import replacing
+    from malles_env.files import write_json
 
     report = check_log(_tables(folder, time_zone), _settings(settings))
     if as_json is not None:
-        with replacing(as_json) as file:
-            file.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+        write_json(as_json, report.as_json())
     typer.echo(str(report))
     if report.verdict == "error":
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,12 +83,11 @@ def write(found: Mapping[str, Mapping[str, Uplift]], path: Path) -> None:
         InvalidInput: The file cannot be written.
     """
     from malles_env.errors import InvalidInput
-    from malles_env.files import replacing
+    from malles_env.files import write_json
 
     told = {kind: {name: _plain(part) for name, part in rows.items()} for kind, rows in found.items()}
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_json(path, told)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
 

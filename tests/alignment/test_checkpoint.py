@@ -15,7 +15,6 @@ from malles_env.alignment.locate import recorded_hash, shipped_models
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.storage import read_json, read_tensors, write_json
 from malles_env.errors import CorruptFile, MissingResource
-from malles_env.files import new_directory
 
 from .conftest import PERSONAS, PRODUCTS, tiny_model
 from .test_model import BOUGHT, SHARE
@@ -123,17 +122,6 @@ def test_an_adapter_is_kept_in_pefts_own_files(tmp_path: Path) -> None:
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingResource, match=r"tokenizer\.json"):
         load_backbone(str(tmp_path))
-
-
-def test_new_directory_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
-    """A failure inside keeps the old folder."""
-    with new_directory(tmp_path / "d") as first:
-        (first / "x").write_text("old")
-    with pytest.raises(RuntimeError), new_directory(tmp_path / "d") as second:
-        (second / "x").write_text("new")
-        raise RuntimeError
-    assert (tmp_path / "d" / "x").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
 def test_read_errors_name_the_file(tmp_path: Path) -> None:

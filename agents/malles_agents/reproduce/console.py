@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from malles_agents.console import make_console
 from malles_agents.reproduce.base import Options, Reproduction, Row
 from malles_agents.reproduce.registry import EXPERIMENTS, run_experiment
 from malles_env.errors import InvalidInput
-from malles_env.files import replacing
+from malles_env.files import write_json
 
 
 def list_in_console() -> None:
@@ -104,13 +103,10 @@ def write_json_file(found: Reproduction, path: Path) -> Path:
     Raises:
         InvalidInput: The file cannot be written.
     """
-    text = json.dumps(as_json(found), indent=2)
     try:
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        return write_json(path, as_json(found))
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
-    return path
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from malles_env import files
 from malles_env.alignment.audit.finding import plain
 from malles_env.alignment.audit.plots import draw_findings, file_name
 from malles_env.alignment.audit.runner import AuditReport
@@ -93,7 +93,4 @@ def write_report(report: AuditReport, folder: Path, title: str, command: str = "
 
 def write_json(report: AuditReport, path: Path, about: Mapping[str, Any]) -> Path:
     """Write `as_json` to a file, whole or not at all, and return its path."""
-    text = json.dumps(as_json(report, about), indent=2, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return files.write_json(path, as_json(report, about), allow_nan=False)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from malles_env.consumers.distil.experiment import Distilled, DistilSettings
 from malles_env.consumers.distil.fidelity import AIM, Fidelity
+from malles_env.files import write_json as write_json  # numbers are written from here
 from malles_env.market import Tastes
 
 if TYPE_CHECKING:
@@ -121,17 +121,6 @@ def notes(found: Distilled, asked: str) -> tuple[str, ...]:
         f"the fit in {fidelity.violations_fitted:.1%}."
     )
     return first, second
-
-
-def write_json(path: Path, content: dict[str, Any]) -> Path:
-    """Write the numbers, whole or not at all, and return the path."""
-    import json
-
-    from malles_env.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def _rounded(array: np.ndarray, digits: int) -> Any:

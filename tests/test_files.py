@@ -1,0 +1,61 @@
+"""Files and folders are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from malles_env.files import new_directory, write_json
+
+
+def test_new_directory_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
+    """A failure inside keeps the old folder."""
+    with new_directory(tmp_path / "d") as first:
+        (first / "x").write_text("old")
+    with pytest.raises(RuntimeError), new_directory(tmp_path / "d") as second:
+        (second / "x").write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "d" / "x").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_json_comes_back_as_it_was_in_a_folder_made_for_it(tmp_path: Path) -> None:
+    content = {"b": [1, 2.5, None], "a": {"words": "naïve, 12 €"}, "no end": math.inf}
+    path = write_json(tmp_path / "new" / "a.json", content)
+    assert json.loads(path.read_text(encoding="utf-8")) == content
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+def test_sorted_keys_make_the_same_file_of_the_same_content(tmp_path: Path) -> None:
+    one, other = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
+    files = [write_json(tmp_path / f"{k}.json", content, sort_keys=True) for k, content in enumerate((one, other))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("refused", [{"a": math.nan}, {"a": [math.inf]}, {"a": {1, 2}}])
+def test_what_json_cannot_hold_leaves_the_old_file_and_no_other(tmp_path: Path, refused: dict[str, object]) -> None:
+    path = write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises((TypeError, ValueError)):
+        write_json(path, refused, allow_nan=False)
+    assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_failed_move_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError, match=r"a\.json"):
+        write_json(tmp_path / "a.json", {"new": 1})
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_the_module_brings_no_heavy_imports() -> None:
+    code = "import sys; before = set(sys.modules); import malles_env.files; print(*(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "malles_env.files" in loaded
+    assert not {"torch", "transformers", "polars", "matplotlib"} & {name.split(".")[0] for name in loaded}
