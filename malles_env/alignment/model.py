@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.coefficients import mean_units
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
-from malles_env.alignment.heads import RHO_BOUND, Sizes
+from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Reader
+from malles_env.alignment.mean_field_slope import mean_field_slope
 from malles_env.alignment.objective import Scored, score
 from malles_env.alignment.personas import as_occasions
 from malles_env.alignment.reader import LiveReader
@@ -26,10 +27,6 @@ from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
 from malles_env.errors import InvalidInput, invalid
 
-SHARE_STEP = 0.05
-"""Shares are moved by this much down and up to read the response to the mean field."""
-SLOPED = 8
-"""Best sellers it is averaged over."""
 USUAL_DEPTH = 0.25
 """Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
@@ -165,30 +162,6 @@ class TasteModel:
             "delta": delta,
         }
         return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
-
-
-def mean_field_slope(data: TasteData, heads: HeadSet, readings: Reader) -> torch.Tensor:
-    """Return how a product's utility moves with its own windowed share, averaged over the best sellers [S].
-
-    Besides rho the inner layers see what has been selling better than usual, so the slope of the whole utility is
-    what the market's rho must be. It is bounded like rho, so that a segment has one mean-field equilibrium.
-
-    Args:
-        data: S households before one shelf.
-        heads: The heads.
-        readings: Readings of the goods.
-    """
-    best = np.argsort(-data.long_share[0], kind="stable")[:SLOPED]
-    slopes = []
-    for place in best:
-        moved = []
-        for step in (-SHARE_STEP, SHARE_STEP):
-            share = data.share.copy()
-            share[:, place] = np.clip(share[:, place] + step, 0.0, 1.0)
-            moved.append((share[:, place], score(replace(data, share=share), heads, readings).utilities[:, 1 + place]))
-        (low, under), (high, over) = moved
-        slopes.append((over - under) / torch.as_tensor(high - low, device=over.device))
-    return torch.stack(slopes).mean(0).clamp(-RHO_BOUND, RHO_BOUND)
 
 
 def new_heads(
