@@ -24,14 +24,21 @@ def distil_command(
     scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
     out: Annotated[Path, typer.Option(help="Scenario file to write, with the fitted tastes in it.")],
     consumers: Annotated[
-        str, typer.Option(help="Who is asked: scenario (those of the scenario) or prompted (a language model, live).")
+        str,
+        typer.Option(
+            help="Who is asked: scenario (those of the scenario), prompted (a language model, live) or discussion "
+            "(its roles talk before they buy)."
+        ),
     ] = "scenario",
     model: Annotated[
-        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of prompted ones).")
+        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of the others).")
     ] = None,
     questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
     fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
-    orders: Annotated[int, typer.Option(min=1, help="Shelf orders averaged (prompted).")] = 4,
+    orders: Annotated[
+        int | None, typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 1 (discussion).")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Rounds (discussion); default 3.")] = None,
     units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of all questions.")] = 0,
     choice: Annotated[
@@ -74,7 +81,8 @@ def distil_command(
         fresh_shares=shares,
     )
     loaded = load_scenario(scenario)
-    asked, words = who(loaded, consumers, model, orders=orders, quantity="asked" if units else "one")
+    how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
+    asked, words = who(loaded, consumers, model, **{name: value for name, value in how.items() if value is not None})
     subject = audit_subject(loaded, asked)
     console = Console(highlight=False)
     with _watched(console) as watch:
@@ -93,25 +101,33 @@ def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tupl
 
     Args:
         scenario: The market.
-        kind: ``scenario`` or ``prompted``.
+        kind: ``scenario``, ``prompted`` or ``discussion``.
         model: Taste model or language model instead of the scenario's own.
-        how: Fields of `malles_env.scenarios.asked_entries.PromptedEntry`.
+        how: Fields of the kind's entry, see `malles_env.scenarios.asked_entries`.
 
     Raises:
-        InvalidInput: No such kind.
+        InvalidInput: No such kind, or a field that it does not have.
         MissingResource: The model is not there.
     """
-    if kind == "prompted":
-        from malles_env.scenarios.prompting import with_prompted
-
-        chosen = with_prompted(scenario, **how, **({} if model is None else {"model": model}))
-        name = getattr(chosen.consumers, "model", "")
-        return chosen.build_consumers(), f"the language model {name}, asked live"
     if kind == "scenario":
         reader = model or getattr(scenario.consumers, "model", None)
         words = f"the scenario's {scenario.consumers.kind} consumers" + (f", {reader}" if reader else "")
         return scenario.build_consumers(model), words
-    raise invalid("consumers", kind, "scenario or prompted")
+    chosen = _asked(scenario, kind, {**how, **({} if model is None else {"model": model})})
+    name = getattr(chosen.consumers, "model", "")
+    words = "in discussion" if kind == "discussion" else "asked live"
+    return chosen.build_consumers(), f"the language model {name}, {words}"
+
+
+def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
+    from malles_env.scenarios.discussing import with_discussion
+    from malles_env.scenarios.prompting import with_prompted
+
+    if kind == "prompted":
+        return with_prompted(scenario, **how)
+    if kind == "discussion":
+        return with_discussion(scenario, **how)
+    raise invalid("consumers", kind, "scenario, prompted or discussion")
 
 
 @contextmanager

@@ -19,13 +19,26 @@ from malles_env.scenarios.entries import (
 )
 
 
-class PromptedEntry(Entry):
-    """Consumers who are a language model, asked live; see `malles_env.consumers.prompted`.
+class AskedEntry(Entry):
+    """Consumers for whom a language model answers live; which one.
 
     Attributes:
+        kind: How it is asked.
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
         server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
+    """
+
+    kind: str
+    model: Name = "smollm2"
+    server: str = ""
+    cache: bool = True
+
+
+class PromptedEntry(AskedEntry):
+    """Consumers who are a language model, asked live; see `malles_env.consumers.prompted`.
+
+    Attributes:
         market: What the shelf holds, in words.
         orders, order, seed, loyalty, threshold, mean_field, quantity, unit_orders, text_limit: How to ask, as in
             `PromptSettings`.
@@ -38,9 +51,6 @@ class PromptedEntry(Entry):
     """
 
     kind: Literal["prompted"]
-    model: Name = "smollm2"
-    server: str = ""
-    cache: bool = True
     market: Name = "products"
     orders: Positive = 4
     order: Literal["cyclic", "shuffled"] = "cyclic"
@@ -63,4 +73,28 @@ class PromptedEntry(Entry):
     purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
 
 
-ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry, Field(discriminator="kind")]
+class DiscussionEntry(AskedEntry):
+    """Consumers whose role agents talk an offer over before they buy; see `malles_env.consumers.discussion`.
+
+    Attributes:
+        cast: Who talks: a bundled name, or the path of a ``.yaml`` file from where the program runs; empty: the cast
+            named like the scenario, else ``retail``.
+        sheets: Path of a ``.yaml`` file of product sheets, likewise; empty: the bundled ones, where there are some.
+        rounds: Rounds of each discussion; 0 lets the moderator decide at once.
+        orders: Shelf orders in which every discussion is held anew, at most the number of products.
+        temperature: Of what is said; 0 takes the likeliest words.
+        seed: Of shelf orders and of what is said.
+        transcript: File that keeps every discussion as a line of JSON; empty: none is kept.
+    """
+
+    kind: Literal["discussion"]
+    cast: str = ""
+    sheets: str = ""
+    rounds: Annotated[int, Field(strict=True, ge=0, le=20)] = 3
+    orders: Positive = 1
+    temperature: Annotated[float, Field(strict=True, ge=0.0)] = 0.0
+    seed: Count = 0
+    transcript: str = ""
+
+
+ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry | DiscussionEntry, Field(discriminator="kind")]

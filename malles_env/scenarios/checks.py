@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
-from malles_env.scenarios.asked_entries import PromptedEntry
+from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
 from malles_env.scenarios.entries import AlignedEntry, SegmentEntry
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
         yield from _prompted(scenario, scenario.consumers)
         if scenario.consumers.calibrate == "shares":
             yield from _calibration(scenario, scenario.consumers)
+    if isinstance(scenario.consumers, AskedEntry):
+        yield from _asked(scenario, scenario.consumers)
 
 
 def _unique(list_name: str, field: str, names: Sequence[str]) -> Iterator[InvalidInput]:
@@ -114,15 +117,31 @@ def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidI
     if np.any(np.asarray(consumers.rho) != 0.0) and consumers.mean_field != "numbers":
         allowed = f"0, as consumers.mean_field is {consumers.mean_field}: one channel at a time, or it counts twice"
         yield invalid("consumers.rho", consumers.rho, allowed)
-    if consumers.mean_field == "words" and scenario.mean_field.coupling == "equilibrium":
-        allowed = "lagged, as consumers.mean_field is words: whole percents in words have no fixed point to find"
-        yield invalid("mean_field.coupling", "equilibrium", allowed)
     ids = [product.product_id for product in scenario.products]
     for key in consumers.shift:
         if key not in ids:
             yield invalid("consumers.shift", key, f"one of the products {', '.join(ids)}")
     for s, segment in enumerate(scenario.segments):
         yield from _purchases(s, segment)
+
+
+def _asked(scenario: Scenario, consumers: AskedEntry) -> Iterator[InvalidInput]:
+    """Yield what does not fit when the mean field is told in words, or when roles talk."""
+    talked = isinstance(consumers, DiscussionEntry)
+    in_words = talked or (isinstance(consumers, PromptedEntry) and consumers.mean_field == "words")
+    if in_words and scenario.mean_field.coupling == "equilibrium":
+        why = "kind is discussion" if talked else "mean_field is words"
+        allowed = f"lagged, as consumers.{why}: whole percents in words have no fixed point to find"
+        yield invalid("mean_field.coupling", "equilibrium", allowed)
+    if not isinstance(consumers, DiscussionEntry):
+        return
+    if consumers.orders > len(scenario.products):
+        yield invalid("consumers.orders", consumers.orders, f"1 to {len(scenario.products)}, the number of products")
+    if consumers.cast and not is_yaml(consumers.cast) and consumers.cast not in list_casts():
+        allowed = f"{', '.join(list_casts())}, or the path of a .yaml file"
+        yield invalid("consumers.cast", consumers.cast, allowed)
+    if consumers.sheets and not is_yaml(consumers.sheets):
+        yield invalid("consumers.sheets", consumers.sheets, "the path of a .yaml file")
 
 
 def _calibration(scenario: Scenario, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:

@@ -6,11 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from malles_env.consumers.discussion.cast import Cast, list_casts, load_cast
 from malles_env.consumers.discussion.consumers import DiscussionConsumers
 from malles_env.consumers.discussion.sheets import ProductSheet, has_sheets, load_sections
 from malles_env.consumers.language.base import LanguageModel
+from malles_env.scenarios.asked_entries import DiscussionEntry
+from malles_env.scenarios.asking import language_model
+from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
+
+HOW = ("rounds", "orders", "temperature", "seed")
+"""Fields of an entry that `DiscussionConsumers` have under the same names."""
 
 
 def discussion_consumers(
@@ -39,6 +47,50 @@ def discussion_consumers(
     return DiscussionConsumers(
         model, chosen, scenario_sheets(scenario, sheets), _personas(scenario), about=about, **settings
     )
+
+
+def entered_consumers(
+    scenario: Scenario, entry: DiscussionEntry | None = None, model: LanguageModel | None = None
+) -> DiscussionConsumers:
+    """Return a scenario's consumers who talk as an entry of a scenario file says.
+
+    Args:
+        scenario: Gives products and personas.
+        entry: Model, cast, sheets and numbers; default the scenario's own entry, or the defaults.
+        model: Who is asked instead of the model named in the entry.
+
+    Raises:
+        InvalidInput: A cast, sheet or setting that is not allowed.
+        MissingResource: The model or a file is not there; the message says how to get it.
+    """
+    own = scenario.consumers
+    how = entry or (own if isinstance(own, DiscussionEntry) else DiscussionEntry(kind="discussion"))
+    return discussion_consumers(
+        scenario,
+        model or language_model(how),
+        cast=how.cast or None,
+        sheets=Path(how.sheets) if how.sheets else None,
+        transcript=Path(how.transcript) if how.transcript else None,
+        **{name: getattr(how, name) for name in HOW},
+    )
+
+
+def with_discussion(scenario: Scenario, **fields: object) -> Scenario:
+    """Return a copy of a scenario whose consumers talk before they buy.
+
+    Args:
+        scenario: Any scenario; where its consumers talk already, their entry stays in all that `fields` do not name.
+        fields: Of `DiscussionEntry`; those that are None count as not named.
+
+    Raises:
+        InvalidInput: A field that does not exist or does not fit.
+    """
+    own = scenario.consumers.model_dump() if isinstance(scenario.consumers, DiscussionEntry) else {"kind": "discussion"}
+    entry = own | {name: value for name, value in fields.items() if value is not None}
+    try:
+        return Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
+    except ValidationError as error:
+        raise explain(error, scenario.name, Scenario) from None
 
 
 def scenario_sheets(scenario: Scenario, file: Path | None = None) -> tuple[ProductSheet, ...]:

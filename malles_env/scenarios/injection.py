@@ -118,7 +118,7 @@ def _model(scenario: Scenario, model: str | LanguageModel) -> LanguageModel:
     if not isinstance(model, str):
         return model
     from malles_env.scenarios.asked_entries import PromptedEntry
-    from malles_env.scenarios.prompting import language_model
+    from malles_env.scenarios.asking import language_model
 
     own = scenario.consumers
     entry = own if isinstance(own, PromptedEntry) else PromptedEntry(kind="prompted")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from malles_env.errors import InvalidInput, invalid
 
-_TAGS = {"logit", "aligned", "prompted"}
+_TAGS = ("logit", "aligned", "prompted", "discussion")
 _ALLOWED = {
     "greater_than_equal": "at least {ge:g}",
     "greater_than": "more than {gt:g}",
@@ -67,7 +67,7 @@ def _line(finding: dict[str, Any], model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{place}: is missing; it must be given"
     if kind == "union_tag_not_found":
-        return f"{place}.kind: is missing; allowed: 'logit', 'aligned', 'prompted'"
+        return f"{place}.kind: is missing; allowed: {', '.join(map(repr, _TAGS))}"
     if kind == "extra_forbidden":
         return _unknown_field(place, finding, model)
     if kind == "union_tag_invalid":

@@ -10,6 +10,7 @@ import numpy as np
 
 from malles_env.market import Offer
 from malles_env.scenarios.asked_entries import PromptedEntry
+from malles_env.scenarios.asking import language_model
 from malles_env.scenarios.entries import SegmentEntry
 from malles_env.scenarios.reading import target_shares
 from malles_env.scenarios.schema import Scenario
@@ -58,18 +59,6 @@ def prompted_consumers(
 
     weights = scenario.population().weights
     return consumers.calibrated(fit_to_shares(consumers, usual_offer(scenario), weights, target))
-
-
-def language_model(entry: PromptedEntry) -> LanguageModel:
-    """Return the model an entry names.
-
-    Raises:
-        MissingResource: It is not there; the message says how to get it.
-    """
-    from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
-
-    model: LanguageModel = ServedModel(entry.model, entry.server) if entry.server else LocalModel.load(entry.model)
-    return CachedModel(model) if entry.cache else model
 
 
 def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:

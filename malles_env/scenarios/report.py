@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from malles_env.scenarios.asked_entries import PromptedEntry
+from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
 from malles_env.scenarios.entries import LogitEntry, SegmentEntry
 from malles_env.scenarios.schema import Scenario
 
@@ -138,9 +138,12 @@ def _tastes(scenario: Scenario) -> str:
     consumers = scenario.consumers
     if isinstance(consumers, LogitEntry):
         return f"given in the file, {consumers.tastes.price_transform} price"
-    if isinstance(consumers, PromptedEntry):
-        where = f" at {consumers.server}" if consumers.server else ""
-        return f"{consumers.model}{where} is asked in every period, in {consumers.orders} orders of the shelf"
+    if isinstance(consumers, AskedEntry):
+        who = f"{consumers.model} at {consumers.server}" if consumers.server else consumers.model
+        if isinstance(consumers, DiscussionEntry):
+            return f"{who} is asked in every period, for roles that talk for {consumers.rounds} rounds and a moderator"
+        if isinstance(consumers, PromptedEntry):
+            return f"{who} is asked in every period, in {consumers.orders} orders of the shelf"
     words = f"read by {consumers.model} from purchase histories in {consumers.market}"
     if consumers.calibrate == "none" or consumers.purchase_rate is None:
         return words

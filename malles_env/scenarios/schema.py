@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Catalog, Consumers, Demand, Market, Population, Product, Tastes
 from malles_env.market.arrays import FloatArray
-from malles_env.scenarios.asked_entries import ConsumersEntry, PromptedEntry
+from malles_env.scenarios.asked_entries import AskedEntry, ConsumersEntry
 from malles_env.scenarios.checks import problems
 from malles_env.scenarios.entries import (
     AlignedEntry,
@@ -48,8 +48,8 @@ class Scenario(Entry):
         products: Their order is the product axis J of every array.
         segments: Their order is the segment axis S.
         population_size: Consumers who visit the market in a period.
-        consumers: Who buys: ``logit`` (tastes in the file), ``aligned`` (tastes read by a language model) or
-            ``prompted`` (a language model asked live).
+        consumers: Who buys: ``logit`` (tastes in the file), ``aligned`` (tastes read by a language model),
+            ``prompted`` (a language model asked live) or ``discussion`` (its roles talk before they buy).
         mean_field: How consumers feel each other.
         policy: Taxes, price cap, entry and mergers.
         reference_price: How remembered prices matter to consumers; None: not at all.
@@ -156,10 +156,10 @@ class Scenario(Entry):
             MissingResource, LanguageModelError: The model is not there, or failed.
         """
         chosen = self if model is None else self.with_model(model)
-        if isinstance(chosen.consumers, PromptedEntry):
-            from malles_env.scenarios.prompting import prompted_consumers
+        if isinstance(chosen.consumers, AskedEntry):
+            from malles_env.scenarios.asking import asked_consumers
 
-            return prompted_consumers(chosen, chosen.consumers)
+            return asked_consumers(chosen, chosen.consumers)
         if isinstance(chosen.consumers, AlignedEntry):
             from malles_env.scenarios.reading import read_consumers
 

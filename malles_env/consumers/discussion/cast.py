@@ -161,11 +161,16 @@ def load_cast(source: str | Path | Cast) -> Cast:
     if isinstance(source, Cast):
         return source
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
+    if not is_yaml(path):
         if str(source) not in list_casts():
             raise invalid("cast", str(source), f"{', '.join(list_casts())}, or the path of a .yaml file")
         path = _HOME / f"{source}.yaml"
     return checked(Cast, read_yaml(path), path.name)
+
+
+def is_yaml(source: str | Path) -> bool:
+    """Return whether a name is the path of a YAML file."""
+    return Path(source).suffix in (".yaml", ".yml")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

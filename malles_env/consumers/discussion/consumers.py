@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,9 @@ class DiscussionConsumers:
             popularity=felt[lines] / felt.sum() if felt.sum() > 0 else felt[lines],
         )
         loyal = offer.loyalty[b, s, 1 + lines]
-        past = [(at, f"last purchase of {100 * loyal[at]:.0f}%") for at in np.argsort(-loyal, kind="stable")]
+        past = [
+            (at, f"the last purchase in {100 * loyal[at]:.0f}% of cases") for at in np.argsort(-loyal, kind="stable")
+        ]
         past = [(int(at), words) for at, words in past if loyal[at] >= LOYAL]
         return Table(shelf, self.personas[s], tuple(past)), lines
 
@@ -152,6 +156,14 @@ class DiscussionConsumers:
         if self.transcript is not None:
             about = {"model": self.model.name, "cast": self.cast.name, "rounds": self.rounds, "seed": self.seed}
             TranscriptFile(self.transcript, {**about, **self.about}).add(discussions)
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells these consumers from others that would answer differently: model, cast, sheets, buyers, numbers."""
+        told = [asdict(sheet) for sheet in self._cleaned], list(self.personas), self.cast.model_dump(mode="json")
+        numbers = [self.rounds, self.orders, self.temperature, self.seed]
+        text = json.dumps([self.model.identity, *told, numbers], sort_keys=True)
+        return f"discussion {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def with_rounds(self, rounds: int) -> DiscussionConsumers:
         """Return the same consumers who talk for another number of rounds."""

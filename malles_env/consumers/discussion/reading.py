@@ -89,16 +89,21 @@ def _probabilities(model: LanguageModel, prompts: Sequence[Prompt], labels: Sequ
     return np.asarray(found / total)
 
 
-def spoken(text: str, words: int) -> str:
-    """Return what was said as one line of at most `words` words, 12 characters each on average."""
+def spoken(text: str, words: int, finished: bool = True) -> str:
+    """Return what was said as one line of at most `words` words, 12 characters each on average.
+
+    The last word of an answer that was not `finished` may be half a word, so it goes.
+    """
     plain = "".join(
         " " if char.isspace() else char for char in text if unicodedata.category(char) != "Cc" or char.isspace()
     )
     parts = plain.split()
+    if not finished and 1 < len(parts) <= words:
+        del parts[-1]
     short = " ".join(parts[:words])
     limit = 12 * words
-    cut = len(parts) > words or len(short) > limit
-    return short[:limit].rstrip() + (" ..." if cut else "")
+    cut = len(parts) > words or len(short) > limit or not finished
+    return short[:limit].rstrip() + (" ..." if cut and short else "")
 
 
 def read_vote(model: LanguageModel, cast: Cast, phase: Phase, table: Table, reply: Reply) -> tuple[str, int, str]:

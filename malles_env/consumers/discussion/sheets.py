@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from malles_env.consumers.discussion.cast import Part, checked, read_yaml
+from malles_env.consumers.discussion.cast import Part, checked, is_yaml, read_yaml
 from malles_env.consumers.fence import cleaned
 from malles_env.errors import invalid
 
@@ -64,17 +64,19 @@ def load_sections(source: str | Path, product_ids: Sequence[str]) -> dict[str, d
 
     Args:
         source: Name of a scenario with bundled sheets, or the path of a ``.yaml`` file.
-        product_ids: The scenario's products. All of them need not have a sheet, but no other may.
+        product_ids: The scenario's products. All of them need not have a sheet; in a file of one's own no other may,
+            and bundled sheets of other products are left out, since a scenario may be a part of the bundled one.
 
     Raises:
         InvalidInput: A product that does not exist, or a field that is not allowed.
         MissingResource: No such file.
         CorruptFile: The file is not YAML.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        path = _HOME / f"{source}.yaml"
+    bundled = not is_yaml(source)
+    path = _HOME / f"{source}.yaml" if bundled else Path(source)
     found = checked(SheetFile, read_yaml(path), path.name)
+    if bundled:
+        return {name: found.products[name] for name in product_ids if name in found.products}
     for name in found.products:
         if name not in product_ids:
             raise invalid(f"{path.name}: products", name, f"one of the products {', '.join(product_ids)}")

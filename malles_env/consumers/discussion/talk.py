@@ -114,10 +114,9 @@ class Talk:
                 for found, (_, table) in zip(read_choices(self.model, asks), asks, strict=True)
             ]
         return [
-            Turn(
-                number, phase.name, role.name, phase.form, spoken(reply.text, phase.words), names, None, *_tokens(reply)
-            )
+            Turn(number, phase.name, role.name, phase.form, said, names, None, *_tokens(reply))
             for (_, role), reply, names in zip(seats, replies, named, strict=True)
+            for said in [spoken(reply.text, phase.words, reply.finished)]
         ]
 
     def _votes(self, number: int, phase: Phase, seats: Sequence[tuple[Table, Role]]) -> list[Turn]:

@@ -73,8 +73,14 @@ def test_every_wholesale_product_has_a_sheet_that_every_role_reads():
     assert set(sheets) == set(ids)
     wanted = {name for role in load_cast("wholesale").roles for name in role.sections}
     assert all(set(sections) == wanted for sections in sheets.values())
-    with pytest.raises(InvalidInput, match="aldermoor_silicone"):
-        load_sections("wholesale", ids[1:])
+    assert set(load_sections("wholesale", ids[1:])) == set(ids[1:])
+
+
+def test_a_sheet_of_ones_own_must_be_of_a_product_of_the_scenario(tmp_path):
+    (tmp_path / "mine.yaml").write_text("products: {tea: {origin: Ceylon}, milk: {origin: a farm}}")
+    assert load_sections(tmp_path / "mine.yaml", ["milk", "tea", "rum"])["tea"] == {"origin": "Ceylon"}
+    with pytest.raises(InvalidInput, match=r"mine\.yaml: products: got 'milk'; allowed: one of the products tea"):
+        load_sections(tmp_path / "mine.yaml", ["tea"])
 
 
 def test_sheets_are_cleaned():

@@ -1,0 +1,41 @@
+"""Language models that answer live for a scenario's consumers: which model, and the consumers it answers for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
+
+if TYPE_CHECKING:
+    from malles_env.consumers.language import LanguageModel
+    from malles_env.market import Consumers
+    from malles_env.scenarios.schema import Scenario
+
+
+def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
+    """Return consumers who ask the model that `entry` names, in the way it names.
+
+    Raises:
+        InvalidInput: Numbers, a cast or sheets that do not fit the scenario.
+        MissingResource: The model or a file is not there.
+        LanguageModelError: The model failed while it was asked for a calibration.
+    """
+    if isinstance(entry, DiscussionEntry):
+        from malles_env.scenarios.discussing import entered_consumers
+
+        return entered_consumers(scenario, entry)
+    from malles_env.scenarios.prompting import prompted_consumers
+
+    return prompted_consumers(scenario, entry if isinstance(entry, PromptedEntry) else None)
+
+
+def language_model(entry: AskedEntry) -> LanguageModel:
+    """Return the model an entry names.
+
+    Raises:
+        MissingResource: It is not there; the message says how to get it.
+    """
+    from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
+
+    model: LanguageModel = ServedModel(entry.model, entry.server) if entry.server else LocalModel.load(entry.model)
+    return CachedModel(model) if entry.cache else model
