@@ -320,7 +320,8 @@ def hold_out_households(occasions: Occasions, seed: int = 0) -> Occasions:
 
 def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: bool, seed: int) -> Any:
     """Post-train the embedded taste model; a killed run goes on where it was."""
-    from malles_env.alignment.workflow import HEADS, WHOLE_EMBEDDED, AlignJob, run_job
+    from malles_env.alignment.config import HEADS, WHOLE_EMBEDDED, AlignJob
+    from malles_env.alignment.workflow import run_job
 
     # A panel of a few thousand purchases is small: few steps, and the best validation decides.
     steps, head_steps = (4, 20) if brief else (60, 600)

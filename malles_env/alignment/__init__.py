@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "AlignConfig": "trainer",
+    "AlignConfig": "config",
     "Persona": "text",
     "ProductText": "text",
     "TasteModel": "model",

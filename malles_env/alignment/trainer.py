@@ -4,82 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
+from malles_env.alignment.config import AlignConfig
 from malles_env.alignment.dataset import TasteData, batches
 from malles_env.alignment.inputs import Reader, batch
 from malles_env.alignment.losses import choice_loss
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.objective import Weights, objective, score
+from malles_env.alignment.objective import objective, score
 from malles_env.alignment.runs import Curves, Progress, RunStore, progress_bar, using_threads
 from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
-
-
-@dataclass(frozen=True)
-class AlignConfig:
-    """Settings of a training run; all but `threads` and the intervals shape its result.
-
-    Attributes:
-        steps: Optimizer steps, at most; the learning rate falls to zero over them.
-        batch_size: Occasions per step.
-        chunk: Most occasions of one market kept together in a batch; 1 mixes all.
-        cold: Share of the occasions shown without sales and history of their category; they train the heads for cold
-            starts, the others those for known categories.
-        new: Train the heads for markets never trained on: all are treated as such.
-        learning_rate: Peak rate of the backbone (or its adapter).
-        head_learning_rate: Peak rate of the heads.
-        warmup: Steps of linear warm-up.
-        weight_decay: AdamW's weight decay, on matrices only.
-        clip: Largest gradient norm.
-        patience: Validations without improvement before stopping early.
-        validate_every: Steps between validations (and checkpoints).
-        seed: Seed of initial weights and data order.
-        threads: Torch threads.
-        device: ``"auto"`` takes a GPU when there is one; or a torch device.
-        weights: Weights of the objective's parts.
-    """
-
-    steps: int = 2000
-    batch_size: int = 512
-    chunk: int = 1
-    cold: float = 0.0
-    new: bool = False
-    learning_rate: float = 1e-3
-    head_learning_rate: float = 4e-3
-    warmup: int = 50
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    patience: int = 5
-    validate_every: int = 250
-    seed: int = 0
-    threads: int = 1
-    device: str = "auto"
-    weights: Weights = field(default_factory=Weights)
-
-    def __post_init__(self) -> None:
-        """Refuse counts below 1, rates that are not positive and shares outside [0, 1]."""
-        for name in ("steps", "batch_size", "chunk", "patience", "validate_every", "threads"):
-            if getattr(self, name) < 1:
-                raise invalid(name, getattr(self, name), "1 or more")
-        for name in ("learning_rate", "head_learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise invalid(name, getattr(self, name), "above 0")
-        if not 0 <= self.cold <= 1:
-            raise invalid("cold", self.cold, "a share from 0 to 1")
-
-    def shaping(self) -> dict[str, Any]:
-        """Return the settings a resumed run must share."""
-        return {name: value for name, value in asdict(self).items() if name not in ("threads", "device")}
 
 
 def pick_device(name: str) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,82 +14,22 @@ from malles_env.alignment.adapters import with_adapter
 from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
 from malles_env.alignment.card import DATA_LICENCE, LIMITS
 from malles_env.alignment.checkpoint import load_backbone_of
+from malles_env.alignment.config import AlignConfig, AlignJob
 from malles_env.alignment.dataset import TasteData, from_occasions
-from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Readings
 from malles_env.alignment.market_prices import fit_market_prices
 from malles_env.alignment.model import TasteModel, new_heads
 from malles_env.alignment.readings import make_readings
 from malles_env.alignment.rewording import reworded
 from malles_env.alignment.storage import tensors_hash
-from malles_env.alignment.trainer import AlignConfig, align, calibrate, pick_device
-from malles_env.errors import invalid
+from malles_env.alignment.subsets import few_markets, on_goods, sampled, thinned
+from malles_env.alignment.trainer import align, calibrate, pick_device
 
 if TYPE_CHECKING:
     from malles_env.alignment.runs import Progress
     from malles_env.data.occasions import Occasions
 
 ReadingProgress = Callable[[int, int], None]
-
-WHOLE_EMBEDDED = AlignConfig(
-    steps=300, batch_size=512, chunk=64, cold=0.4, learning_rate=2e-3, head_learning_rate=4e-3, validate_every=100
-)
-"""Backbone and heads together, the embedded model's first phase: few markets per batch, so few texts to read."""
-WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, validate_every=20)
-"""The same for a pre-trained backbone, whose adapter learns."""
-HEADS = AlignConfig(steps=5000, batch_size=512, head_learning_rate=3e-3, validate_every=500)
-"""Heads alone, on readings of the backbone at rest."""
-COLD = replace(HEADS, steps=600, cold=1.0, weight_decay=3.0, validate_every=200)
-"""The heads for cold starts, likewise."""
-
-
-@dataclass(frozen=True)
-class AlignJob:
-    """One training job.
-
-    Attributes:
-        backbone: ``"embedded"``, ``"smollm2"``, a path or a hub id.
-        out: Folder of the run; the finished model lies in ``out/model``.
-        start_from: Taste model whose backbone (and adapter) is taken as it is: only new heads are trained.
-        rank: Rank of the adapter on a pre-trained backbone; 0 leaves it as it is.
-        layers: Last layers that get an adapter.
-        members: Heads whose coefficients are averaged.
-        sizes: Widths of the heads.
-        households: Learn each household of the log by name, so that it is known when it comes again; off where a
-            model shall hold nothing about single ones.
-        outside: Share of the no-purchase visits kept, above 0 to 1; corrected for.
-        limit: Training occasions at most; None takes all.
-        validation_limit: Occasions for early stopping, at most.
-        whole: Settings of the phase that trains backbone (or adapter) and heads together.
-        heads: Settings of the phase that trains new heads on readings.
-        cold: Settings of the phase that trains the heads for cold starts.
-        command: The command line, for the card.
-        resume: Continue the run in `out`.
-    """
-
-    backbone: str
-    out: Path
-    start_from: str | None = None
-    rank: int = 8
-    layers: int = 10
-    members: int = 2
-    sizes: Sizes = field(default_factory=Sizes)
-    households: bool = True
-    outside: float = 0.5
-    limit: int | None = None
-    validation_limit: int = 12_000
-    whole: AlignConfig = WHOLE_EMBEDDED
-    heads: AlignConfig = HEADS
-    cold: AlignConfig = COLD
-    command: str = ""
-    resume: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse a share of visits outside (0, 1] and counts below 1."""
-        if not 0 < self.outside <= 1:
-            raise invalid("outside", self.outside, "a share above 0, at most 1")
-        if self.members < 1:
-            raise invalid("members", self.members, "1 or more")
 
 
 def run_job(
@@ -122,44 +62,6 @@ def run_job(
     return model, progress
 
 
-def thinned(data: TasteData, share: float, seed: int) -> TasteData:
-    """Return the data with a share of the no-purchase visits; the outside option's offset undoes it."""
-    if share >= 1:
-        return data
-    kept = (data.chosen > 0) | (np.random.default_rng([seed, 1]).random(len(data)) < share)
-    fewer = data.take(kept)
-    return replace(fewer, log_sampling=fewer.log_sampling + np.float32(np.log(share)))
-
-
-def sampled(data: TasteData, limit: int | None, seed: int) -> TasteData:
-    """Return a plain random draw of at most `limit` occasions, in their order."""
-    if limit is None or limit >= len(data):
-        return data
-    return data.take(np.sort(np.random.default_rng([seed, 2]).permutation(len(data))[:limit]))
-
-
-def on_goods(data: TasteData, other: TasteData) -> TasteData:
-    """Return `data` with its goods replaced by those of `other`, which must hold them all.
-
-    Raises:
-        InvalidInput: A product that `other` does not have.
-    """
-    ours, theirs = data.goods, other.goods
-    place = {name: at for at, name in enumerate(theirs.names)}
-    row = np.array([place.get(name, -1) for name in ours.names])
-    lost = np.unique(data.product[data.mask & (row[data.product] < 0)])
-    if len(lost):
-        raise invalid("validation", ours.names[lost[0]], "a product of the training occasions")
-    product = np.where(data.mask, row[data.product], 0)
-    return replace(
-        data,
-        goods=theirs,
-        product=product,
-        past=np.where(data.past >= 0, row[data.past], -1),
-        prefix=theirs.prefix[product[:, 0]],
-    )
-
-
 def _backbone(job: AlignJob, train: TasteData, reading: ReadingProgress | None) -> tuple[Backbone, Readings | None]:
     """Return the backbone to be trained, and readings of the one it starts as where it was trained before."""
     if job.start_from is not None:
@@ -189,13 +91,6 @@ def _train_whole(
     calibrate(model, train, first, seed=job.whole.seed)
     few = few_markets(validation, 10, 2000, job.whole.seed)
     return align(model, train, few, job.whole, job.out / "whole", resume=job.resume, show=show)
-
-
-def few_markets(data: TasteData, markets: int, limit: int, seed: int) -> TasteData:
-    """Return at most `limit` occasions of a few markets, so that a live backbone has few texts to read."""
-    rng = np.random.default_rng([seed, 4])
-    kept = rng.permutation(np.unique(data.prefix))[:markets]
-    return sampled(data.take(np.isin(data.prefix, kept)), limit, seed)
 
 
 def _train_heads(

@@ -56,7 +56,8 @@ def align_command(
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
-    from malles_env.alignment.workflow import COLD, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob, run_job
+    from malles_env.alignment.config import COLD, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
+    from malles_env.alignment.workflow import run_job
 
     common = {"seed": seed, "threads": threads, "validate_every": validate_every, "batch_size": batch_size}
     whole = WHOLE_EMBEDDED if backbone == "embedded" else WHOLE_ADAPTER

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from malles_env.alignment.config import AlignConfig
 from malles_env.alignment.dataset import SHARED_FIELDS, batches
 from malles_env.alignment.losses import choice_loss, consistency_loss
 from malles_env.alignment.objective import Weights, objective, score
 from malles_env.alignment.quantities import QUANTITIES, quantity_nll
 from malles_env.alignment.readings import make_readings
 from malles_env.alignment.rewording import reworded
-from malles_env.alignment.trainer import AlignConfig, align, calibrate, validate
+from malles_env.alignment.trainer import align, calibrate, validate
 from malles_env.errors import InvalidInput
 
 from .conftest import synthetic, tiny_model

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from malles_env.alignment.dataset import from_occasions
 from malles_env.alignment.facts import OPTION_FACTS, SHELF_FACTS, facts
 from malles_env.alignment.shelves import product_words
+from malles_env.alignment.subsets import few_markets, on_goods, sampled, thinned
 from malles_env.alignment.text import market_text, product_text
-from malles_env.alignment.workflow import few_markets, on_goods, sampled, thinned
 from malles_env.cli import app
 from malles_env.data.build import build_occasions
 from malles_env.data.occasions import Occasions

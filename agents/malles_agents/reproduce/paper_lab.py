@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_agents.reproduce.base import Options
+from malles_agents.reproduce.paper_keys import code_digest, digest
+from malles_agents.reproduce.paper_plan import Plan
+from malles_agents.reproduce.paper_scores import Verdict, judge
 from malles_env.alignment.backbones import Backbone, load_backbone
+from malles_env.alignment.config import AlignConfig
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
@@ -24,8 +27,8 @@ from malles_env.alignment.protocol import draw_occasions
 from malles_env.alignment.readings import make_readings
 from malles_env.alignment.rows.study import Judged, Study
 from malles_env.alignment.shelves import Goods
-from malles_env.alignment.trainer import AlignConfig, align, calibrate
-from malles_env.alignment.workflow import on_goods
+from malles_env.alignment.subsets import on_goods
+from malles_env.alignment.trainer import align, calibrate
 from malles_env.files import cache_dir
 
 if TYPE_CHECKING:
@@ -33,29 +36,6 @@ if TYPE_CHECKING:
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is run; the defaults end in minutes on two cores.
-
-    Attributes:
-        steps: Optimizer steps of a training run.
-        batch: Occasions per step.
-        train: Training occasions drawn, at most.
-        validation: Validation occasions drawn, at most.
-        test: Test purchases judged, at most.
-        asked: Test purchases put to a prompted model, which is hundreds of times slower.
-        sizes: Widths of the heads.
-    """
-
-    steps: int = 250
-    batch: int = 256
-    train: int = 60_000
-    validation: int = 600
-    test: int = 6_000
-    asked: int = 60
-    sizes: Sizes = field(default_factory=Sizes)
 
 
 @dataclass
@@ -115,7 +95,7 @@ class Lab:
             limit: Occasions, at most; None takes all.
             seed: Seed of the draw.
         """
-        key = _digest(allowed, limit, seed)
+        key = digest(allowed, limit, seed)
         if key not in self._drawn:
             self._drawn[key] = self._draw(allowed, limit, seed)
         return self._drawn[key]
@@ -129,6 +109,15 @@ class Lab:
             kept = np.sort(rng.permutation(kept)[:limit])
         data = on_goods(self.study.data(kept), self.one_each)
         return replace(data, log_sampling=data.log_sampling + np.float32(np.log(share)))
+
+    def pair(
+        self, limit: int | None, seed: int, *, held_out: bool | None = None, categories: tuple[str, ...] | None = None
+    ) -> tuple[TasteData, TasteData]:
+        """Return training occasions, at most `limit`, and the plan's validation occasions, of what `rows` finds."""
+        train, validation = (
+            self.rows(split, held_out=held_out, categories=categories) for split in ("train", "validation")
+        )
+        return self.draw(train, limit, seed), self.draw(validation, self.plan.validation, seed)
 
     def judged(self, allowed: BoolArray, *, limit: int | None = None, seed: int = 0) -> Judged:
         """Return test purchases, at most `limit` (by default the plan's number)."""
@@ -168,10 +157,10 @@ class Lab:
         model = self.untrained(train, seed, readings)
         model.heads = _heads_for(train, self.backbone.width, self.plan.sizes, seed)
         calibrate(model, train, readings or self.readings, seed=seed)
-        data = _digest(code_digest(), train, validation, self.plan.sizes, readings or self.readings)
+        data = digest(code_digest(), train, validation, self.plan.sizes, readings or self.readings)
         for share in (0.0, 1.0) if cold else (0.0,):
             config = self._config(seed, {**changes, "cold": share})
-            home = self.directory / "runs" / _digest(data, config.shaping(), cold)
+            home = self.directory / "runs" / digest(data, config.shaping(), cold)
             # Markets never trained on are answered by heads of their own, which read nothing.
             for new, out in ((False, home), (True, home / "new")):
                 align(
@@ -195,6 +184,10 @@ class Lab:
         """Return a model's predictions."""
         return predict(model, data, reader=readings or self.readings)
 
+    def verdict(self, models: Sequence[TasteModel], judged: Judged) -> Verdict:
+        """Return what one model per training run scores on test purchases."""
+        return judge([self.predicted(model, judged.data) for model in models], judged)
+
 
 def _heads_for(train: TasteData, width: int, sizes: Sizes, seed: int) -> HeadSet:
     """Return heads for the lines and markets of some training occasions, as `malles align` makes them."""
@@ -207,11 +200,6 @@ def lab_for(options: Options, lab: Lab | None) -> Lab:
     """Return the given lab or the Complete Journey's, with the steps that are asked for."""
     lab = lab or journey_lab()
     return lab if options.steps is None else replace(lab, plan=replace(lab.plan, steps=options.steps))
-
-
-def seeds(options: Options) -> list[int]:
-    """Return the seeds of an experiment's training runs."""
-    return [options.seed + k for k in range(options.sessions or 1)]
 
 
 @cache
@@ -227,34 +215,3 @@ def journey_lab() -> Lab:
     home = cache_dir() / "reproduce-paper"
     backbone = load_backbone("smollm2")
     return Lab(Study(prepare_complete_journey()), backbone, home, prompted=lambda: PromptedModel(backbone))
-
-
-@cache
-def code_digest() -> str:
-    """Return a hash of the code that trains, so that runs of older code are not taken for new ones."""
-    import malles_env.alignment
-
-    files = sorted(Path(malles_env.alignment.__path__[0]).glob("*.py"))
-    return _digest(*(path.read_bytes() for path in files))
-
-
-def _digest(*parts: Any) -> str:
-    """Return a hash of bytes, arrays, dataclasses and plain values."""
-    state = hashlib.blake2b(digest_size=12)
-
-    def add(part: Any) -> None:
-        if isinstance(part, bytes):
-            state.update(part)
-        elif isinstance(part, np.ndarray):
-            state.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
-        elif isinstance(part, Readings):
-            add(part.product.numpy())
-        elif isinstance(part, (TasteData, Goods)):
-            for f in fields(part):
-                add(getattr(part, f.name))
-        else:
-            state.update(repr(part).encode())
-
-    for part in parts:
-        add(part)
-    return state.hexdigest()
