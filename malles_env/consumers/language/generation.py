@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from malles_env.consumers.language.base import Reply, Sampling
+from malles_env.consumers.language.sharing import MINIMUM, common
 from malles_env.errors import InvalidInput, MissingResource, invalid
 
 BATCH = 8
@@ -32,13 +33,16 @@ class Writer:
         ends = ends if ends is not None else tokenizer.eos_token_id
         self.ends: list[int] = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [int(ends)]
 
-    def write(self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling) -> list[Reply]:
+    def write(
+        self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling, *, share: bool = False
+    ) -> list[Reply]:
         """Return an answer to each prompt.
 
         Args:
             spelled: Token ids of the prompts.
             texts: The prompts; an answer's draw depends on its own text and the seed.
             sampling: How to draw.
+            share: Read what the prompts of a batch begin with once.
 
         Raises:
             InvalidInput: A schema that cannot be obeyed token by token.
@@ -51,16 +55,20 @@ class Writer:
         replies: list[Reply] = []
         for start in range(0, len(spelled), BATCH):
             part = slice(start, start + BATCH)
-            replies += self._write(spelled[part], texts[part], sampling)
+            replies += self._write(spelled[part], texts[part], sampling, share)
         return replies
 
-    def _write(self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling) -> list[Reply]:
-        width = max(map(len, spelled))
+    def _write(
+        self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling, share: bool
+    ) -> list[Reply]:
+        width, size = max(map(len, spelled)), common(spelled) if share and len(spelled) > 1 else 0
+        size = size if size >= MINIMUM else 0
         ids = torch.full((len(spelled), width), self._padding())
         seen = torch.zeros_like(ids)
-        for row, prompt in enumerate(spelled):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            seen[row, width - len(prompt) :] = 1
+        for row, prompt in enumerate(spelled):  # what is shared stands left of the padding
+            start = width - len(prompt) + size
+            ids[row, :size], seen[row, :size] = torch.tensor(prompt[:size]), 1
+            ids[row, start:], seen[row, start:] = torch.tensor(prompt[size:]), 1
         steps = LogitsProcessorList(self._steps(texts, sampling, width))
         with torch.inference_mode():
             found = self.model.generate(
@@ -74,9 +82,17 @@ class Writer:
                 logits_processor=steps,
                 pad_token_id=self._padding(),
                 eos_token_id=self.ends or None,
+                past_key_values=self._read_once(ids[:1, :size], len(spelled)) if size else None,
             )
         written = found[:, width:].tolist()
         return [self._reply(len(prompt), row) for prompt, row in zip(spelled, written, strict=True)]
+
+    def _read_once(self, prefix: torch.Tensor, rows: int) -> DynamicCache:
+        """Return the keys and values of a prefix [1, size], for several rows."""
+        cache = DynamicCache(config=self.model.config)
+        self.model.base_model(prefix.to(self.model.device), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def _steps(self, texts: Sequence[str], sampling: Sampling, width: int) -> list[Any]:
         steps: list[Any] = []

@@ -113,7 +113,9 @@ class LocalModel:
         """
         started = time.perf_counter()
         texts = [self.wording.text(prompt) for prompt in prompts]
-        replies = self._writer.write(self.wording.ids(texts), texts, sampling)
+        spelled = self.wording.ids(texts)
+        share = len(texts) > 1 and self._in_window(spelled, sampling.max_tokens) and self.sharing
+        replies = self._writer.write(spelled, texts, sampling, share=share)
         self.usage.requests += len(prompts)
         self.usage.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
         self.usage.completion_tokens += sum(reply.completion_tokens for reply in replies)
@@ -131,8 +133,7 @@ class LocalModel:
         place = {row: at for at, row in enumerate(distinct)}
         key = dict(zip(map(tuple, spelled), keys, strict=True))
         rows = [list(row) for row in distinct]
-        window = getattr(self.model.config, "sliding_window", None)  # packs see the whole prompt
-        if self.sharing and (window is None or max(map(len, rows)) <= window):
+        if self.sharing and self._in_window(rows):
             logits = self._shared(families(rows, [key[row] for row in distinct]), ids, len(rows))
         else:
             logits = self._plain(rows, ids)
@@ -140,6 +141,11 @@ class LocalModel:
         self.usage.shared_tokens += sum(map(len, spelled)) - sum(map(len, rows))
         logs: FloatArray = logits.double().log_softmax(-1).cpu().numpy()
         return logs[[place[tuple(row)] for row in spelled]]
+
+    def _in_window(self, rows: Sequence[Sequence[int]], more: int = 0) -> bool:
+        """Return whether all of each prompt is seen from its end; packs see the whole prompt."""
+        window = getattr(self.model.config, "sliding_window", None)
+        return window is None or max(map(len, rows)) + more <= window
 
     def _shared(self, parts: Sequence[Family], ids: tuple[int, ...], size: int) -> torch.Tensor:
         logits = torch.empty(size, len(ids))

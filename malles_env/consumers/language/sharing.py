@@ -45,7 +45,7 @@ def families(spelled: Sequence[Sequence[int]], keys: Sequence[object]) -> list[F
         groups.setdefault(key, []).append(at)
     found, lone = [], []
     for members in groups.values():
-        size = _common([spelled[at] for at in members])
+        size = common([spelled[at] for at in members])
         if len(members) == 1 or size < MINIMUM:
             lone += members
         else:
@@ -56,7 +56,7 @@ def families(spelled: Sequence[Sequence[int]], keys: Sequence[object]) -> list[F
     return found
 
 
-def _common(rows: Sequence[Sequence[int]]) -> int:
+def common(rows: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all rows begin with, leaving one to each."""
     first, last = min(map(tuple, rows)), max(map(tuple, rows))  # in lexicographic order the extremes differ earliest
     size = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))

@@ -138,6 +138,15 @@ def test_draws_depend_on_prompt_and_seed_alone() -> None:
     assert all(0 < reply.completion_tokens <= 8 for reply in many)
 
 
+def test_answers_are_those_of_prompts_read_alone() -> None:
+    """Their common beginning is read once; lengths differ, so that padding stands between it and the rest."""
+    model, prompts = local(), questions()
+    for sampling in (Sampling(max_tokens=24), Sampling(max_tokens=24, temperature=1.0, seed=5)):
+        together = model.complete(prompts, sampling)
+        assert len({reply.prompt_tokens for reply in together}) > 1
+        assert together == [model.complete([prompt], sampling)[0] for prompt in prompts]
+
+
 def test_draws_follow_the_softmax_of_the_scores() -> None:
     """Shares of single drawn tokens against their probabilities; 120 seeds, four standard errors."""
     model, prompt, seeds = local(), questions(1)[0], 120
