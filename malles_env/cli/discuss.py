@@ -153,12 +153,12 @@ def _watched(consumers: DiscussionConsumers, console: Console) -> DiscussionCons
         heard.append((turn.role, _named(turn, cast), turn.said or "(silent)", _colour(cast, turn.role)))
         if turn.role != cast.roles[-1].name:
             return
+        if turn.form == "proposal":
+            told = "; ".join(discussion.shelf.get(code, cast.outside) for code in discussion.agreed)
+            heard.append(("most propose", ", ".join(discussion.agreed), told or "none of them", "bold"))
         console.print(Text(f"\nround {turn.round}: {turn.phase}", style="bold"))
         _print_lines(console, heard)
         heard.clear()
-        if turn.form == "proposal":
-            told = ", ".join(f"{code} {discussion.shelf.get(code, cast.outside)}" for code in discussion.agreed)
-            console.print(Text(f"  proposed by most: {told or 'none of them'}", style="italic"))
 
     return replace(consumers, watch=watch)
 

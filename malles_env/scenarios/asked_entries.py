@@ -27,12 +27,14 @@ class AskedEntry(Entry):
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
         server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
+        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
     """
 
     kind: str
     model: Name = "smollm2"
     server: str = ""
     cache: bool = True
+    top_logprobs: Positive = 20
 
 
 class PromptedEntry(AskedEntry):

@@ -37,5 +37,9 @@ def language_model(entry: AskedEntry) -> LanguageModel:
     """
     from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
 
-    model: LanguageModel = ServedModel(entry.model, entry.server) if entry.server else LocalModel.load(entry.model)
+    model: LanguageModel
+    if entry.server:
+        model = ServedModel(entry.model, entry.server, top_logprobs=entry.top_logprobs)
+    else:
+        model = LocalModel.load(entry.model)
     return CachedModel(model) if entry.cache else model

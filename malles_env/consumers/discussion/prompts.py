@@ -14,6 +14,8 @@ from malles_env.consumers.language.base import Prompt
 LEAD = "Answer:"
 PERSONA_LIMIT = 600
 """Characters of a buyer's description."""
+WORD_LIMIT = 8
+"""Characters of the reason of a vote, per word it may have."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ def ballot_schema(cast: Cast, phase: Phase, table: Table) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "reason": {"type": "string", "maxLength": 8 * phase.words},
+            "reason": {"type": "string", "maxLength": WORD_LIMIT * phase.words},
             "product": {"type": "string", "enum": table.answers()},
             "quantity": {"type": "integer", "enum": list(cast.quantities)},
         },

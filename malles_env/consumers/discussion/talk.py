@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from malles_env.consumers.discussion.cast import Cast, Phase, Role
-from malles_env.consumers.discussion.prompts import Table, ballot_schema, role_prompt, verdict_prompt
+from malles_env.consumers.discussion.prompts import WORD_LIMIT, Table, ballot_schema, role_prompt, verdict_prompt
 from malles_env.consumers.discussion.reading import read_choices, read_quantities, read_vote, spoken
 from malles_env.consumers.discussion.shelf import NOTHING
 from malles_env.consumers.discussion.transcript import Discussion, Turn, Verdict
@@ -126,7 +126,7 @@ class Talk:
             at = [n for n, own in enumerate(keys) if own == key]
             schema = ballot_schema(self.cast, phase, seats[at[0]][0])
             prompts = [role_prompt(self.cast, seats[n][1], phase, seats[n][0]) for n in at]
-            limit = 4 * phase.words + 60
+            limit = 2 * WORD_LIMIT * phase.words + 60  # numbers and rare signs take a token or more for each character
             for n, reply in zip(
                 at, self._complete(prompts, Sampling(limit, self.temperature, self.seed + number, schema)), strict=True
             ):

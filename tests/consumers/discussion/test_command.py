@@ -33,7 +33,7 @@ def test_turns_verdict_and_transcript_are_shown(folder, tmp_path):
         "wholesale", "--model", folder, "--rounds", 2, "--segment", "bathroom_studio", "--discount", 0.1, "--out", out
     )
     assert answer.exit_code == 0
-    for words in ("round 1: notes", "round 2: proposals", "proposed by most", "customer service", "order nothing"):
+    for words in ("round 1: notes", "round 2: proposals", "most propose", "customer service", "order nothing"):
         assert words in answer.output
     (line,) = read_transcript(out)
     assert line["scenario"] == "wholesale" and line["buyer"].startswith("Bathroom fitter")

@@ -166,6 +166,24 @@ def test_votes_that_break_the_schema_are_refused(text):
         read_vote(tiny(), consumers.cast, consumers.cast.phase(3), table, Reply(text, True, 1, 1))
 
 
+class Recorded(Faulty):
+    """A real model whose samplings are kept."""
+
+    def complete(self, prompts, sampling: Sampling):
+        self.sampling = sampling
+        return self.inner.complete(prompts, sampling)
+
+
+def test_the_longest_vote_that_a_schema_allows_is_not_cut():
+    model = Recorded()
+    consumers = only_segment(discussion_consumers(WHOLESALE, model, rounds=3), 0)
+    talk, tables = consumers._talk(), consumers.tables(first_offer(WHOLESALE, 1))
+    talk.play_round(3, consumers.cast.phase(3), tables)
+    longest = model.sampling.schema["properties"]["reason"]["maxLength"]
+    vote = json.dumps({"reason": ("15, " * longest)[:longest], "product": "A", "quantity": 20}, indent=1)
+    assert len(model.inner.wording.tokenizer.encode(vote)) <= model.sampling.max_tokens
+
+
 def test_a_transcript_survives_a_kill_and_tells_damage(tmp_path):
     from malles_env.consumers.discussion.transcript import Discussion
 
