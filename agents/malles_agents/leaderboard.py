@@ -83,7 +83,7 @@ def _beside(seller: str, opponents: list[str], table: dict[tuple[str, str], Matc
     ratios = [
         np.mean(table[seller, other].rivals) / np.mean(table["nash", other].rivals)
         for other in opponents
-        if ("nash", other) in table and table[seller, other].rivals
+        if ("nash", other) in table and np.any(table["nash", other].rivals)
     ]
     return float(np.mean(ratios)) if ratios else float("nan")
 

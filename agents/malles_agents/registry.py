@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from malles_agents.rules import RandomSeller, cost_plus, fixed_price
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from malles_env.consumers.language import LanguageModel
+
+DEFAULT_MODEL = "smollm2"
 
 
 class Seller(Protocol):
@@ -105,6 +111,24 @@ def _trained(spec: str, text: str | None, seat: Seat) -> Seller:
     return load_policy(algorithm, Path(text), seat)
 
 
+def _language(spec: str, text: str | None, seat: Seat) -> Seller:
+    """Return a language model as a seller: ``language``, ``language:MODEL`` or ``language:MODEL@URL``."""
+    from malles_agents.language_seller import LanguageSeller
+
+    name, at, url = (text or DEFAULT_MODEL).partition("@")
+    if not name or (at and not url.startswith(("http://", "https://"))):
+        raise invalid("seller", spec, "language:MODEL, or language:MODEL@URL with a URL that begins with http")
+    return LanguageSeller(seat, _language_model(name, url))
+
+
+@cache
+def _language_model(name: str, url: str) -> LanguageModel:
+    """Return a model with its answers kept on disk, loaded once per process."""
+    from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
+
+    return CachedModel(ServedModel(name, url) if url else LocalModel.load(name))
+
+
 BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "fixed": (_fixed, "fixed, fixed:PRICE: regular prices, or one price in money"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
@@ -123,6 +147,10 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "thompson": (_learner("Thompson"), "thompson, thompson:SEED: the same by Thompson sampling"),
     "q-learning": (_learner("QLearning"), "q-learning, q-learning:SEED: a table over the cheapest rival's price level"),
     "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),
+    "language": (
+        _language,
+        "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on a server",
+    ),
     **{name: (_trained, f"{name}:PATH: a policy trained with `malles train --algo {name}`") for name in ALGORITHMS},
 }
 
@@ -130,6 +158,16 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
 def seller_names() -> list[str]:
     """Return the names that `make_seller` knows."""
     return list(BUILDERS)
+
+
+def check_name(spec: str) -> None:
+    """Check that a seller's name is known, without building it.
+
+    Raises:
+        InvalidInput: It is not; the message lists what exists.
+    """
+    if spec.strip().partition(":")[0] not in BUILDERS:
+        raise invalid("seller", spec, ", ".join(seller_names()))
 
 
 def describe_sellers() -> str:
@@ -155,9 +193,8 @@ def make_seller(spec: str, scenario: Scenario | str, agent: str = "seller_0", **
         MissingResource: A policy file is not there.
         CorruptFile: A policy file cannot be read.
     """
+    check_name(spec)
     name, colon, argument = spec.strip().partition(":")
-    if name not in BUILDERS:
-        raise invalid("seller", spec, ", ".join(seller_names()))
     return BUILDERS[name][0](spec, argument if colon else None, Seat.of(scenario, agent, **seat_options))
 
 

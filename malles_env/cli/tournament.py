@@ -15,7 +15,11 @@ def tournament(
     ] = None,
     seller: Annotated[list[str] | None, typer.Option(help="A seller instead of the usual field; repeatable.")] = None,
     entry: Annotated[
-        list[Path] | None, typer.Option(help="A .py file with make_seller(seat) to add to the field.")
+        list[str] | None,
+        typer.Option(
+            help="A seller to add to the field: a .py file with make_seller(seat), or a name such as "
+            "language:MODEL or language:MODEL@URL; repeatable."
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(help="Held-out seeds of each match.")] = 4,
     cycles: Annotated[int, typer.Option(help="Periods of an episode.")] = 200,
@@ -32,12 +36,16 @@ def tournament(
 
     from malles_agents.console import make_console
     from malles_agents.leaderboard import as_markdown, write_leaderboard
+    from malles_agents.registry import check_name
     from malles_agents.tournament import KINDS, Tournament, load_entry, run_tournament
     from malles_env.scenarios import list_scenarios, load_scenario
 
-    for file in entry or []:
-        load_entry(file)  # a broken file should say so before anything is played
-    sellers = (*(seller or KINDS), *(str(file) for file in entry or []))
+    sellers = (*(seller or KINDS), *(entry or []))
+    for name in sellers:  # a broken file or a wrong name should say so before anything is played
+        if name.endswith(".py"):
+            load_entry(name)
+        else:
+            check_name(name)
     for name in scenario or []:
         load_scenario(name)
     what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed)

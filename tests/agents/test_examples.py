@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.consumers.language import tiny
+
 HOME = Path(__file__).parents[2] / "examples"
 BRIEF = {
     "step_by_hand.py": (["--periods", "3"], "seller_1: profit"),
@@ -16,7 +18,10 @@ BRIEF = {
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),
     "own_data.py": (["--panel", "made-up", "--brief", "--out", "FOLDER"], "of cost-plus"),
-    "language_sellers.py": (["--help"], "prompt prefixes"),  # a run needs a real model; see test_language_seller.py
+    "language_sellers.py": (
+        ["--model", "MODEL", "--periods", "2", "--seeds", "2", "--memory", "1", "--out", "FOLDER"],
+        "difference, seed by seed",
+    ),
     "enter_leaderboard.py": ([], ""),  # read by `malles tournament --entry`, see test_tournament.py
 }
 
@@ -34,7 +39,10 @@ LONG = ("own_data.py",)
 )
 def test_example_runs(name, tmp_path):
     arguments, expected = BRIEF[name]
-    command = [sys.executable, str(HOME / name), *(str(tmp_path) if a == "FOLDER" else a for a in arguments)]
+    places = {"FOLDER": tmp_path}
+    if "MODEL" in arguments:
+        places["MODEL"] = tiny.save(tmp_path / "model")  # random weights: what it asks is no matter
+    command = [sys.executable, str(HOME / name), *(str(places.get(a, a)) for a in arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout

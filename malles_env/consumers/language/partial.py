@@ -18,3 +18,7 @@ class PartlyAnswered(LanguageModelError):
     def __init__(self, message: str, answers: Mapping[int, Any]) -> None:
         super().__init__(message)
         self.answers = dict(answers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come whole out of a worker process, where an exception would be rebuilt from its message alone."""
+        return type(self), (str(self), self.answers)
