@@ -1,14 +1,20 @@
-"""Asking consumers that carry no coefficient arrays: the response to an offer, coupled or not."""
+"""Asking consumers that carry no coefficient arrays: the response to an offer, coupled or not, and its purchases."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from malles_env.market.arrays import FloatArray
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.population import Population
+from malles_env.market.state import Demand
+
+if TYPE_CHECKING:
+    from malles_env.market.settle import Terms
 
 
 def find_response(
@@ -43,6 +49,36 @@ def find_response(
         offer = replace(offer, mean_field=offer.mean_field + settings.relaxation * step * moving[:, None])
         response = consumers.respond(offer)
     return offer, response, residual, count
+
+
+def draw_purchases(
+    response: Response, population: Population, demand: Demand, terms: Terms, streams: np.ndarray, sums: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Draw what the consumers of a response buy, segment by segment for ``"exact"`` demand.
+
+    Args:
+        response: Of B markets.
+        population: Segments.
+        demand: How to draw.
+        terms: Of the market.
+        streams: Random stream of each market, ``(B, 4)``; they move on.
+        sums: Sums of the period ``(4, B)``, the share that buys nothing first.
+
+    Returns:
+        Buyers and units wanted, shape ``(B, J)`` each.
+    """
+    from malles_env.market.settle import draw_exact, draw_rows
+
+    inside, weights = response.probability[:, :, 1:], population.weights
+    buyers, wanted = (np.empty((len(inside), inside.shape[2])) for _ in range(2))
+    if demand == "exact":
+        sizes = whole_sizes(weights, population.size)
+        draw_exact(np.ascontiguousarray(response.probability), response.quantity, sizes, streams, buyers, wanted)
+    else:
+        extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
+        share = np.einsum("s,bsj->bj", weights, inside)
+        draw_rows(0, len(share), share, extra, sums, streams, terms, buyers, wanted)
+    return buyers, wanted
 
 
 def whole_sizes(weights: FloatArray, size: float) -> FloatArray:

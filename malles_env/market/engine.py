@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
-from malles_env.market.asking import find_response, whole_sizes
+from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.asking import draw_purchases, find_response
 from malles_env.market.catalog import Catalog
+from malles_env.market.checks import check_parts, checked_actions
+from malles_env.market.compiled import play_blocks, rules_of, terms_of
+from malles_env.market.episodes import give_back, loyalty_by_market, new_streams, put_loyalty, restart, unset_state
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
 from malles_env.market.reference import ReferencePrice
-from malles_env.market.state import BOOKS, DEMANDS, Demand, MarketState, Outcome
+from malles_env.market.state import BOOKS, Demand, Outcome
 from malles_env.market.tastes import Tastes
-
-MOST_LANES = 64
-"""Markets that the kernel walks together; more gained nothing, and their working arrays still fit the cache."""
-
-
-@cache
-def _compiled() -> Any:
-    """Return the compiled period; its first call in a process loads machine code, or compiles it once per machine."""
-    from malles_env.market.settle import play
-
-    return play
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Return the threads that all markets of this process share."""
-    return ThreadPoolExecutor(thread_name_prefix="market")
 
 
 class Market:
@@ -78,17 +59,7 @@ class Market:
         initial_mean_field: ArrayLike | None = None,
     ) -> None:
         """Check that the parts fit and build the first state."""
-        if num_markets < 1:
-            raise invalid("num_markets", num_markets, "a whole number of at least 1")
-        if demand not in DEMANDS:
-            raise invalid("demand", demand, ", ".join(DEMANDS))
-        shape = (population.num_segments, catalog.num_products)
-        for name, found in (
-            ("consumers", (consumers.num_segments, consumers.num_products)),
-            ("population.initial_loyalty", (shape[0], population.initial_loyalty.shape[1] - 1)),
-        ):
-            if found != shape:
-                raise invalid(f"{name} (segments, products)", found, f"{shape}, as in population and catalog")
+        check_parts(catalog, population, consumers, num_markets, demand)
         self.catalog, self.population, self.consumers = catalog, population, consumers
         self.num_markets, self.demand = num_markets, demand
         self.mean_field = mean_field or MeanField()
@@ -98,38 +69,23 @@ class Market:
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
         self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
-        self._lanes = min(num_markets, MOST_LANES)
         self.threads = 1
         self._prepare()
+        self.state = unset_state(catalog, population, num_markets, self.window)
+        self.state.streams[:] = new_streams(None, num_markets)
+        self._next_loyalty = self.state.loyalty.copy()
         self.reset()
 
     def _prepare(self) -> None:
         from malles_env.market.kernel import coefficients
-        from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
 
-        settings, catalog, population = self.mean_field, self.catalog, self.population
         tastes = getattr(self.consumers, "tastes", None)
         fast = isinstance(tastes, Tastes) and self.demand != "exact"
         self._coefficients = (
-            coefficients(tastes, population, catalog.regular_price) if fast and tastes is not None else None
+            coefficients(tastes, self.population, self.catalog.regular_price) if fast and tastes is not None else None
         )
-        self._rules = (
-            settings.coupling == "equilibrium",
-            settings.shares == "buyers",
-            settings.relaxation,
-            settings.tolerance,
-            settings.max_iterations,
-        )
-        mode = {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(self.demand, MULTINOMIAL)
-        self._terms = Terms(
-            catalog.unit_cost,
-            catalog.listing_fee,
-            catalog.seller_of,
-            population.size,
-            mode,
-            settings.shares == "buyers",
-            catalog.kept,
-        )
+        self._rules = rules_of(self.mean_field)
+        self._terms = terms_of(self.catalog, self.population, self.mean_field, self.demand)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -154,68 +110,23 @@ class Market:
 
         When no segment is loyal (all lambda are 0) the kernel does not track it and this stays the initial one.
         """
-        blocks = np.moveaxis(self.state.loyalty, 3, 1)
-        return np.ascontiguousarray(blocks.reshape(-1, *blocks.shape[2:])[: self.num_markets])
-
-    def _put_loyalty(self, blocks: FloatArray, markets: IntArray, values: FloatArray) -> None:
-        blocks[markets // self._lanes, :, :, markets % self._lanes] = values
+        return np.ascontiguousarray(loyalty_by_market(self.state.loyalty)[: self.num_markets])
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes.
 
         Args:
             seeds: One whole number (market b gets seed + b), one per market, or None: a market keeps its stream,
-                and takes one from the system's entropy if it has none yet.
+                which came from the system's entropy when it was made.
             markets: Which markets to reset, shape ``(B,)``; all by default.
 
         Raises:
             InvalidInput: Seeds that are negative or of the wrong number.
         """
-        from malles_env.market.sampling import seed_streams
-
-        batch = self.num_markets
-        first_time = not hasattr(self, "state")
-        if first_time:
-            self.state = self._first_state()
-        chosen = np.ones(batch, dtype=bool) if markets is None else np.asarray(markets, dtype=bool)
-        state = self.state
-        if seeds is not None or first_time:
-            state.streams[chosen] = seed_streams(self._seeds(seeds))[chosen]
-        state.stock[chosen] = self.catalog.stock
-        state.mean_field[chosen] = self.initial_mean_field
-        state.window[chosen] = self.initial_mean_field
-        state.period[chosen] = 0
-        state.reference[chosen] = self.catalog.regular_price
-        self._put_loyalty(state.loyalty, np.flatnonzero(chosen), self.population.initial_loyalty)
-
-    def _seeds(self, seeds: int | Sequence[int] | None) -> list[int]:
-        batch = self.num_markets
-        if seeds is None:
-            entropy = np.random.SeedSequence().generate_state(batch, np.uint64)
-            return [int(word) for word in entropy]
-        numbers = [int(seeds) + b for b in range(batch)] if isinstance(seeds, (int, np.integer)) else list(seeds)
-        if len(numbers) != batch:
-            raise invalid("seeds", numbers, f"{batch} whole numbers, one per market")
-        for number in numbers:
-            if int(number) < 0:
-                raise invalid("seed", number, "a whole number of at least 0")
-        return numbers
-
-    def _first_state(self) -> MarketState:
-        batch, products, lanes = self.num_markets, self.num_products, self._lanes
-        blocks = -(-batch // lanes)
-        loyalty = np.empty((blocks, self.num_segments, products + 1, lanes))
-        loyalty[:] = self.population.initial_loyalty[None, :, :, None]
-        self._next_loyalty = loyalty.copy()
-        return MarketState(
-            stock=np.empty((batch, products)),
-            mean_field=np.empty((batch, products)),
-            window=np.empty((batch, self.window, products)),
-            period=np.zeros(batch, dtype=np.int64),
-            streams=np.zeros((batch, 4), dtype=np.uint64),
-            loyalty=loyalty,
-            reference=np.empty((batch, products)),
-        )
+        chosen = np.ones(self.num_markets, dtype=bool) if markets is None else np.asarray(markets, dtype=bool)
+        if seeds is not None:
+            self.state.streams[chosen] = new_streams(seeds, self.num_markets)[chosen]
+        restart(self.state, chosen, self.catalog, self.population, self.initial_mean_field)
 
     # -- one period ----------------------------------------------------------------------------------------------
 
@@ -233,20 +144,7 @@ class Market:
             InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
                 products than its shelf holds.
         """
-        shape = (self.num_markets, self.num_products)
-        checked = as_floats("prices", prices, shape, low=1e-12).copy()  # the kernel is compiled for writable arrays
-        try:
-            shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape))
-        except ValueError:
-            raise invalid("listed", np.shape(listed), f"a shape that broadcasts to {shape}") from None
-        for n in range(self.num_sellers):
-            counts = shelf[:, self.catalog.seller_of == n].sum(axis=1)
-            if counts.max(initial=0) > self.catalog.shelf[n]:
-                raise invalid(
-                    f"listed products of {self.catalog.sellers[n]}", int(counts.max()),
-                    f"at most {int(self.catalog.shelf[n])}",
-                )  # fmt: skip
-        return self.advance(checked, shelf)
+        return self.advance(*checked_actions(self.catalog, prices, listed, self.num_markets))
 
     def advance(self, prices: FloatArray, listed: BoolArray) -> Outcome:
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
@@ -281,23 +179,16 @@ class Market:
 
     def _play(self, prices: FloatArray, felt: FloatArray, listed: BoolArray, *results: FloatArray) -> bool:
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
-        state, play, blocks = self.state, _compiled(), len(self.state.loyalty)
+        state = self.state
         given = (
             prices, felt, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
             state.window, state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
-        if self.threads == 1 or blocks == 1:
-            return play(0, blocks, *given)
-        cuts = np.linspace(0, blocks, min(self.threads, blocks) + 1).astype(int).tolist()
-        parts = [_pool().submit(play, low, high, *given) for low, high in itertools.pairwise(cuts)]
-        return max(part.result() for part in parts)
+        return play_blocks(self.threads, len(state.loyalty), given)
 
     @property
     def _tracks_loyalty(self) -> bool:
         return self._coefficients is None or self._coefficients.loyal
-
-    def _offer(self, prices: FloatArray, available: BoolArray, mean_field: FloatArray) -> Offer:
-        return Offer(prices, available, self.catalog.regular_price, mean_field, self.loyalty)
 
     def _ask(
         self, prices: FloatArray, felt: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray,
@@ -310,33 +201,20 @@ class Market:
         Returns:
             Whether any sale was lost, and the choice probabilities, shape ``(B, S, J + 1)``.
         """
-        from malles_env.market.settle import draw_exact, draw_rows, settle_rows
+        from malles_env.market.settle import settle_rows
 
         state = self.state
-        offer = self._offer(felt, listed & (state.stock > 0), state.mean_field.copy())
+        available, regular = listed & (state.stock > 0), self.catalog.regular_price
+        offer = Offer(felt, available, regular, state.mean_field.copy(), self.loyalty)
         offer, response, sums[2], sums[3] = find_response(
             self.consumers, offer, self.population.weights, self.mean_field
         )
-        weights, inside = self.population.weights, response.probability[:, :, 1:]
+        weights = self.population.weights
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
         sums[1] = response.surplus @ weights * self.population.size
-        self._put_loyalty(self._next_loyalty, np.arange(self.num_markets), response.loyalty)
-        buyers, wanted = np.empty_like(prices), np.empty_like(prices)
-        if self.demand == "exact":
-            sizes = whole_sizes(weights, self.population.size)
-            draw_exact(
-                np.ascontiguousarray(response.probability),
-                response.quantity,
-                sizes,
-                state.streams,
-                buyers,
-                wanted,
-            )
-        else:
-            extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
-            share = np.einsum("s,bsj->bj", weights, inside)
-            draw_rows(0, len(prices), share, extra, sums, state.streams, self._terms, buyers, wanted)
+        put_loyalty(self._next_loyalty, np.arange(self.num_markets), response.loyalty)
+        buyers, wanted = draw_purchases(response, self.population, self.demand, self._terms, state.streams, sums)
         short = settle_rows(
             0, len(prices), prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window,
             state.period, seen, books, seller_profit, self.mean_field.coupling == "equilibrium",
@@ -368,7 +246,4 @@ class Market:
             probability = answered[rows]
         unserved = books[LOST][rows] / np.maximum(books[DEMAND][rows], 1e-300)
         lost = probability[:, :, 1:] * unserved[:, None, :]
-        after = np.moveaxis(self._next_loyalty, 3, 1).reshape(-1, *before.shape[1:])[rows]
-        after[:, :, 1:] -= lost
-        after += lost.sum(axis=2, keepdims=True) * before
-        self._put_loyalty(self._next_loyalty, rows, after)
+        give_back(self._next_loyalty, rows, before, lost)

@@ -1,0 +1,62 @@
+"""What a market refuses: parts that do not fit each other, and actions that are not allowed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.errors import invalid
+from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.catalog import Catalog
+from malles_env.market.offer import Consumers
+from malles_env.market.population import Population
+from malles_env.market.state import DEMANDS, Demand
+
+
+def check_parts(
+    catalog: Catalog, population: Population, consumers: Consumers, num_markets: int, demand: Demand
+) -> None:
+    """Check what a market is made of; the arguments are those of `malles_env.market.Market`.
+
+    Raises:
+        InvalidInput: Shapes that do not match, or a setting out of range.
+    """
+    if num_markets < 1:
+        raise invalid("num_markets", num_markets, "a whole number of at least 1")
+    if demand not in DEMANDS:
+        raise invalid("demand", demand, ", ".join(DEMANDS))
+    shape = (population.num_segments, catalog.num_products)
+    for name, found in (
+        ("consumers", (consumers.num_segments, consumers.num_products)),
+        ("population.initial_loyalty", (shape[0], population.initial_loyalty.shape[1] - 1)),
+    ):
+        if found != shape:
+            raise invalid(f"{name} (segments, products)", found, f"{shape}, as in population and catalog")
+
+
+def checked_actions(
+    catalog: Catalog, prices: ArrayLike, listed: ArrayLike, num_markets: int
+) -> tuple[FloatArray, BoolArray]:
+    """Return prices and listings as fresh arrays of shape ``(B, J)``.
+
+    Args:
+        catalog: Gives J and the sellers' shelves.
+        prices: Money, broadcastable to ``(B, J)``.
+        listed: Which products are on the shelf, broadcastable to ``(B, J)``.
+        num_markets: B.
+
+    Raises:
+        InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
+            products than its shelf holds.
+    """
+    shape = (num_markets, catalog.num_products)
+    checked = as_floats("prices", prices, shape, low=1e-12).copy()  # the kernel is compiled for writable arrays
+    try:
+        shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape))
+    except ValueError:
+        raise invalid("listed", np.shape(listed), f"a shape that broadcasts to {shape}") from None
+    for n in range(catalog.num_sellers):
+        most = int(shelf[:, catalog.seller_of == n].sum(axis=1).max(initial=0))
+        if most > catalog.shelf[n]:
+            raise invalid(f"listed products of {catalog.sellers[n]}", most, f"at most {int(catalog.shelf[n])}")
+    return checked, shelf

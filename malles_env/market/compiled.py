@@ -1,0 +1,74 @@
+"""The compiled period: what the kernel is told once per market, and the threads that share its blocks."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malles_env.market.catalog import Catalog
+from malles_env.market.mean_field import MeanField
+from malles_env.market.population import Population
+from malles_env.market.state import Demand
+
+if TYPE_CHECKING:
+    from malles_env.market.settle import Terms
+
+
+def terms_of(catalog: Catalog, population: Population, settings: MeanField, demand: Demand) -> Terms:
+    """Return what settling a period needs to know of a market."""
+    from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
+
+    return Terms(
+        catalog.unit_cost,
+        catalog.listing_fee,
+        catalog.seller_of,
+        population.size,
+        {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(demand, MULTINOMIAL),
+        settings.shares == "buyers",
+        catalog.kept,
+    )
+
+
+def rules_of(settings: MeanField) -> tuple[bool, bool, float, float, int]:
+    """Return the mean field's settings as the kernel takes them."""
+    return (
+        settings.coupling == "equilibrium",
+        settings.shares == "buyers",
+        settings.relaxation,
+        settings.tolerance,
+        settings.max_iterations,
+    )
+
+
+def play_blocks(threads: int, blocks: int, given: tuple[Any, ...]) -> bool:
+    """Run the compiled period, on several threads if there are blocks for them; say whether any sale was lost.
+
+    Args:
+        threads: Most threads.
+        blocks: Blocks of markets.
+        given: The arguments of `malles_env.market.settle.play` after its range of blocks.
+    """
+    play = _compiled()
+    if threads == 1 or blocks == 1:
+        return bool(play(0, blocks, *given))
+    cuts = np.linspace(0, blocks, min(threads, blocks) + 1).astype(int).tolist()
+    parts = [_pool().submit(play, low, high, *given) for low, high in itertools.pairwise(cuts)]
+    return max(bool(part.result()) for part in parts)
+
+
+@cache
+def _compiled() -> Any:
+    """Return the compiled period; its first call in a process loads machine code, or compiles it once per machine."""
+    from malles_env.market.settle import play
+
+    return play
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads that all markets of this process share."""
+    return ThreadPoolExecutor(thread_name_prefix="market")
