@@ -165,7 +165,7 @@ def test_a_language_model_plays_the_tournament(tmp_path):
     assert answer.exit_code == 0, answer.output
     assert f"| language:{folder} |" in answer.output
     wrong = CliRunner().invoke(app, ["tournament", "--entry", "langage:smollm2", "--out", str(tmp_path / "t")])
-    assert wrong.exit_code != 0 and "langage" in str(wrong.exception or wrong.output)
+    assert wrong.exit_code == 2 and "langage:smollm2" in wrong.stderr and "language" in wrong.stderr
 
 
 @pytest.mark.slow
