@@ -10,22 +10,22 @@ import numpy as np
 
 from malles_agents.plots import COLOURS
 from malles_agents.reproduce.base import Options, Reproduction, Row
-from malles_agents.reproduce.paper_lab import Lab, lab_for, seeds
+from malles_agents.reproduce.paper_lab import Lab, lab_for
+from malles_agents.reproduce.paper_plan import seeds, settings
 from malles_agents.reproduce.paper_scores import (
     METRICS,
     Verdict,
     bars,
-    curve,
     gap,
     judge,
     line,
+    metric_curves,
     panels,
     plain,
     report,
     score,
     told,
 )
-from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate
 from malles_env.alignment.model import TasteModel
 from malles_env.alignment.rows.study import Judged
@@ -59,22 +59,16 @@ def tests(lab: Lab, seed: int) -> dict[str, Judged]:
     }
 
 
-def draws(lab: Lab, limit: int, seed: int) -> tuple[TasteData, TasteData]:
-    """Return training and validation occasions without held-out categories."""
-    train = lab.draw(lab.rows("train", held_out=False), limit, seed)
-    return train, lab.draw(lab.rows("validation", held_out=False), lab.plan.validation, seed)
-
-
 def verdicts(lab: Lab, models: list[TasteModel], judged: dict[str, Judged]) -> dict[str, Verdict]:
     """Return what models (one per training run) score on each set of test occasions."""
-    return {name: judge([lab.predicted(model, of.data) for model in models], of) for name, of in judged.items()}
+    return {name: lab.verdict(models, of) for name, of in judged.items()}
 
 
 def alignment(options: Options, lab: Lab | None = None) -> Reproduction:
     """Compare heads trained on purchases with the same heads at their start, and with the model asked in words."""
     lab = lab_for(options, lab)
     judged = tests(lab, options.seed)
-    train, validation = draws(lab, lab.plan.train, options.seed)
+    train, validation = lab.pair(lab.plan.train, options.seed, held_out=False)
     options.say(
         f"{len(train):,} training occasions, {len(judged['seen'].data):,} and {len(judged['warm'].data):,} test"
     )
@@ -103,19 +97,6 @@ def alignment(options: Options, lab: Lab | None = None) -> Reproduction:
             "tastes; all numbers of units are alike to them, so that their quantity error says little.",
         ],
     )
-
-
-def settings(lab: Lab, options: Options) -> dict[str, Any]:
-    """Return what a run was made with."""
-    plan = lab.plan
-    return {
-        "backbone": lab.backbone.name,
-        "steps": plan.steps,
-        "occasions per step": plan.batch,
-        "test purchases": plan.test,
-        "runs": options.sessions or 1,
-        "seed": options.seed,
-    }
 
 
 def _rows(found: dict[str, dict[str, Verdict]], place: str, metric: str) -> list[Row]:
@@ -153,7 +134,7 @@ def _asked(lab: Lab, trained: list[TasteModel], judged: Judged, options: Options
     few = Judged(judged.data.take(np.sort(drawn)), judged.buyer[np.sort(drawn)])
     options.say(f"asking the language model in words about {len(few.data)} purchases")
     prompted = judge([lab.prompted().predict(few.data, orders=1, units=False)], few)
-    aligned = judge([lab.predicted(model, few.data) for model in trained], few)
+    aligned = lab.verdict(trained, few)
     rows = []
     for metric in ("hit", "nll"):
         head = f"{len(few.data)} purchases from short shelves: {METRICS[metric]}"
@@ -184,7 +165,7 @@ def epochs(options: Options, lab: Lab | None = None) -> Reproduction:
     """Train for 0 to 8 passes through one and the same sample, and judge each."""
     lab = lab_for(options, lab)
     judged = tests(lab, options.seed)
-    train, validation = draws(lab, min(LEARNERS, lab.plan.train), options.seed)
+    train, validation = lab.pair(min(LEARNERS, lab.plan.train), options.seed, held_out=False)
     one = len(train) / lab.plan.batch
     found: dict[float, dict[str, Verdict]] = {}
     for k, passes in enumerate(PASSES):
@@ -233,13 +214,5 @@ def _growth(found: dict[float, dict[str, Verdict]]) -> str:
 
 
 def _draw_epochs(found: dict[float, dict[str, Verdict]], path: Path) -> Path:
-    def paint(axes: list[Any]) -> None:
-        for axis, (metric, words) in zip(axes, METRICS.items(), strict=True):
-            for k, place in enumerate(PLACES):
-                of = [score(found[p][place], metric) for p in PASSES]
-                curve(axis, [f"{p:g}" for p in PASSES], of, place, COLOURS[k])
-            axis.set_title(words)
-            axis.set_xlabel("epochs")
-        axes[0].legend(frameon=False, fontsize=8.5)
-
-    return panels(len(METRICS), path, paint)
+    curves = {place: [found[passes][place] for passes in PASSES] for place in PLACES}
+    return metric_curves(curves, [f"{passes:g}" for passes in PASSES], "epochs", path)

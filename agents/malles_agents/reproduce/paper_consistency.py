@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from malles_agents.reproduce.base import Options, Reproduction
-from malles_agents.reproduce.paper_alignment import settings
-from malles_agents.reproduce.paper_lab import Lab, lab_for, seeds
+from malles_agents.reproduce.paper_lab import Lab, lab_for
+from malles_agents.reproduce.paper_plan import seeds, settings
 from malles_agents.reproduce.paper_scores import (
     FloatArray,
     Verdict,
     bars,
     gap,
-    judge,
     line,
     panels,
     plain,
@@ -41,8 +40,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     """Train with the penalty on one rewording, and judge how far answers move under another one."""
     lab = some_markets(lab_for(options, lab), MARKETS)
     judged = lab.judged(lab.rows("test"), seed=options.seed)
-    train = lab.draw(lab.rows("train"), lab.plan.train, options.seed)
-    validation = lab.draw(lab.rows("validation"), lab.plan.validation, options.seed)
+    train, validation = lab.pair(lab.plan.train, options.seed)
     options.say(f"reading {len(lab.goods):,} products of {MARKETS} markets in three wordings")
     second, third = (lab.read(reworded(lab.goods, seed=options.seed + k)) for k in (0, 1))
     verdicts: dict[float, Verdict] = {}
@@ -53,7 +51,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
         for seed in whole:
             weights = Weights(consistency=strength)
             models.append(lab.fitted(train, validation, seed, reworded=second if strength else None, weights=weights))
-        verdicts[strength] = judge([lab.predicted(model, judged.data) for model in models], judged)
+        verdicts[strength] = lab.verdict(models, judged)
         moved[strength] = np.mean([_moved(lab, model, judged, third) for model in models], axis=0)
         options.watch(k + 1, len(STRENGTHS))
     who = judged.data.household

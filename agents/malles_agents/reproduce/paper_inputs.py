@@ -11,8 +11,9 @@ import numpy as np
 
 from malles_agents.plots import FAINT
 from malles_agents.reproduce.base import Options, Reproduction, Row
-from malles_agents.reproduce.paper_alignment import draws, settings, tests, verdicts
-from malles_agents.reproduce.paper_lab import Lab, lab_for, seeds
+from malles_agents.reproduce.paper_alignment import tests, verdicts
+from malles_agents.reproduce.paper_lab import Lab, lab_for
+from malles_agents.reproduce.paper_plan import seeds, settings
 from malles_agents.reproduce.paper_scores import METRICS, Verdict, bars, gap, line, panels, plain, report, score, told
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate
@@ -93,7 +94,7 @@ def augmentation(options: Options, lab: Lab | None = None) -> Reproduction:
     """Train with all derived inputs and without groups of them."""
     lab = lab_for(options, lab)
     judged = {name: of for name, of in tests(lab, options.seed).items() if name in PLACES}
-    train, validation = draws(lab, lab.plan.train, options.seed)
+    train, validation = lab.pair(lab.plan.train, options.seed, held_out=False)
     found: dict[str, dict[str, Verdict]] = {}
     for k, (name, mask) in enumerate(MASKS.items()):
         models = [lab.fitted(mask(train), mask(validation), seed) for seed in seeds(options)]

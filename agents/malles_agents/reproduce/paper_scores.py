@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot, sqrt
 from pathlib import Path
@@ -145,6 +145,20 @@ def curve(axis: Any, names: Sequence[str], found: Sequence[Estimate], label: str
         markersize=4, linewidth=1.4,
     )  # fmt: skip
     axis.set_xticks(at, names, fontsize=8.5)
+
+
+def metric_curves(found: Mapping[str, Sequence[Verdict]], ticks: Sequence[str], x_label: str, path: Path) -> Path:
+    """Draw a panel per metric with a curve per name through its verdicts, one per tick."""
+
+    def paint(axes: list[Any]) -> None:
+        for axis, (metric, words) in zip(axes, METRICS.items(), strict=True):
+            for k, (name, verdicts) in enumerate(found.items()):
+                curve(axis, ticks, [score(verdict, metric) for verdict in verdicts], name, COLOURS[k])
+            axis.set_title(words)
+            axis.set_xlabel(x_label)
+        axes[0].legend(frameon=False, fontsize=8.5)
+
+    return panels(len(METRICS), path, paint)
 
 
 def panels(count: int, path: Path, paint: Any, height: float = 3.2) -> Path:

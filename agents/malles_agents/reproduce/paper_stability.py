@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from malles_agents.plots import COLOURS
+from malles_agents.plots import COLOURS, FAINT
 from malles_agents.reproduce.base import Options, Reproduction
-from malles_agents.reproduce.paper_alignment import settings
 from malles_agents.reproduce.paper_lab import Lab, lab_for
-from malles_agents.reproduce.paper_scores import curve, line, panels, plain, report, told
+from malles_agents.reproduce.paper_plan import settings
+from malles_agents.reproduce.paper_scores import FloatArray, curve, line, panels, plain, report, told
 from malles_agents.reproduce.paper_window import window_runs, with_window
 from malles_env.alignment.evaluation import Estimate, clustered
 from malles_env.alignment.model import TasteModel
@@ -25,7 +25,6 @@ from malles_env.alignment.text import Persona
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.market import Catalog, Market, MeanField, Population, Product, Tastes
 
-FloatArray = NDArray[np.float64]
 MARKET_WINDOWS = (1, 2, 5, 10, 20)
 CONSUMERS = (50, 200, 1000)
 SHOPPERS, SHELF = 24, 10
@@ -108,8 +107,7 @@ def _answers(found: list[Prediction], judged: Judged) -> dict[str, FloatArray]:
 
 def _tastes(lab: Lab, options: Options) -> tuple[Tastes, FloatArray, str]:
     """Return tastes of real households before a real shelf, the shelf's regular prices, and the market's name."""
-    train = with_window(lab.draw(lab.rows("train"), lab.plan.train, options.seed), lab.study.occasions, 10)
-    check = with_window(lab.draw(lab.rows("validation"), lab.plan.validation, options.seed), lab.study.occasions, 10)
+    train, check = (with_window(d, lab.study.occasions, 10) for d in lab.pair(lab.plan.train, options.seed))
     model = lab.fitted(train, check, options.seed)
     table = lab.study.occasions.occasions.filter((pl.col("split") == "test") & (pl.col("chosen") > 0) & pl.col("buyer"))
     home = str(table["market"].value_counts().sort(["count", "market"], descending=[True, False])["market"][0])
@@ -230,7 +228,7 @@ def _draw(ratio: dict[int, dict[int, Estimate]], strong: dict[int, Estimate], pa
         for axis, title in zip(
             axes, ("spread of shares, learned rho", f"rho 1.5, {CONSUMERS[0]} consumers"), strict=True
         ):
-            axis.axhline(1.0, color="#9a9aa8", linewidth=1.0)
+            axis.axhline(1.0, color=FAINT, linewidth=1.0)
             axis.set_title(title)
             axis.set_xlabel("window (periods)")
         axes[0].legend(frameon=False, fontsize=8.5)

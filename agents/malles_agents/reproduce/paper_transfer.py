@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from malles_agents.plots import COLOURS
 from malles_agents.reproduce.base import Options, Reproduction, Row
-from malles_agents.reproduce.paper_alignment import settings
-from malles_agents.reproduce.paper_lab import Lab, lab_for, seeds
-from malles_agents.reproduce.paper_scores import Verdict, curve, gap, judge, line, panels, plain, report, score, told
+from malles_agents.reproduce.paper_lab import Lab, lab_for
+from malles_agents.reproduce.paper_plan import seeds, settings
+from malles_agents.reproduce.paper_scores import METRICS, Verdict, gap, line, metric_curves, plain, report, score, told
 from malles_env.alignment.dataset import SHARED_FIELDS, TasteData
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.rows.study import Judged
 
 SIZES: tuple[int | None, ...] = (0, 100, 300, 1000, None)
 """Occasions of the target category that are trained on; None takes all."""
@@ -104,7 +102,7 @@ def transfer(options: Options, lab: Lab | None = None) -> Reproduction:
         shared = _fit(lab, options, [every, *some.values()], every)
         models |= {("all", name): shared for name in names}
         for regime in REGIMES:
-            found[regime, size] = _pooled([_verdict(lab, models[regime, name], judged[name]) for name in names])
+            found[regime, size] = _pooled([lab.verdict(models[regime, name], judged[name]) for name in names])
     rows = [row for size in SIZES for row in _rows(found, size)]
     return report(
         "paper-transfer",
@@ -128,8 +126,7 @@ Pair = tuple[TasteData, TasteData]
 def _pair(lab: Lab, categories: tuple[str, ...] | None, limit: int | None, seed: int) -> Pair:
     """Return training and validation occasions of categories; None means all but the held-out ones."""
     held = False if categories is None else None
-    train = lab.draw(lab.rows("train", held_out=held, categories=categories), limit, seed)
-    return train, lab.draw(lab.rows("validation", held_out=held, categories=categories), lab.plan.validation, seed)
+    return lab.pair(limit, seed, held_out=held, categories=categories)
 
 
 def _few(pair: Pair, size: int | None, seed: int) -> Pair:
@@ -152,10 +149,6 @@ def _fit(lab: Lab, options: Options, pairs: list[Pair], like: Pair) -> list[Tast
     return [lab.fitted(train, validation, s, steps=steps, batch_size=batch) for s in seeds(options)]
 
 
-def _verdict(lab: Lab, models: list[TasteModel], judged: Judged) -> Verdict:
-    return judge([lab.predicted(model, judged.data) for model in models], judged)
-
-
 def _pooled(parts: list[Verdict]) -> Verdict:
     """Return the verdict on all targets' purchases."""
     miss = [part.values("quantity") for part in parts]
@@ -176,7 +169,7 @@ def _rows(found: Verdicts, size: int | None) -> list[Row]:
     head = f"{_label(size)} of its own occasions"
     rows = []
     for regime in REGIMES:
-        for metric, words in (("hit", "hit rate"), ("nll", "nats"), ("quantity", "quantity error")):
+        for metric, words in METRICS.items():
             said = PUBLISHED.get((regime, metric)) if size is None else None
             rows.append(line(f"{head}, {regime}: {words}", score(found[regime, size], metric), said))
     return rows + [
@@ -202,15 +195,5 @@ def _wins(found: Verdicts, size: int | None) -> bool:
 
 
 def _draw(found: Verdicts, path: Path) -> Path:
-    shown = {"hit": "hit rate", "nll": "nats", "quantity": "quantity error"}
-
-    def paint(axes: list[Any]) -> None:
-        for axis, (metric, words) in zip(axes, shown.items(), strict=True):
-            for k, regime in enumerate(REGIMES):
-                of = [score(found[regime, size], metric) for size in SIZES]
-                curve(axis, [_label(size) for size in SIZES], of, regime, COLOURS[k])
-            axis.set_title(words)
-            axis.set_xlabel("the category's own occasions")
-        axes[0].legend(frameon=False, fontsize=8.5)
-
-    return panels(3, path, paint)
+    curves = {regime: [found[regime, size] for size in SIZES] for regime in REGIMES}
+    return metric_curves(curves, [_label(size) for size in SIZES], "the category's own occasions", path)

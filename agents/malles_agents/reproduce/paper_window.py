@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from malles_agents.plots import COLOURS, FAINT
 from malles_agents.reproduce.base import Options, Reproduction
-from malles_agents.reproduce.paper_alignment import settings
-from malles_agents.reproduce.paper_lab import Lab, lab_for, seeds
+from malles_agents.reproduce.paper_lab import Lab, lab_for
+from malles_agents.reproduce.paper_plan import seeds, settings
 from malles_agents.reproduce.paper_scores import (
+    FloatArray,
     Verdict,
     curve,
     gap,
@@ -35,7 +35,6 @@ from malles_env.data.occasions import Occasions
 WINDOWS = (0, 1, 2, 5, 10, 20)
 """Periods; 0 is no mean field."""
 PUBLISHED = {0: 0.68, 5: 0.71, 10: 0.73}
-FloatArray = NDArray[np.float64]
 
 
 def windowed_shares(occasions: Occasions, window: int) -> FloatArray:
@@ -89,8 +88,7 @@ def window_runs(
         Predictions of each training run, by window; the mean coupling rho, by window; the test occasions.
     """
     judged = lab.judged(lab.rows("test"), seed=options.seed)
-    train = lab.draw(lab.rows("train"), lab.plan.train, options.seed)
-    validation = lab.draw(lab.rows("validation"), lab.plan.validation, options.seed)
+    train, validation = lab.pair(lab.plan.train, options.seed)
     whole = seeds(options)
     predictions: dict[int, list[Prediction]] = {}
     rho: dict[int, float] = {}
@@ -182,9 +180,8 @@ def _added(
     lab: Lab, options: Options, without: list[Prediction], judged: Judged
 ) -> dict[int, tuple[float, float, Estimate]]:
     """Return rho, its error and the change of test nats when a window's news is added to heads without one."""
-    train = with_window(lab.draw(lab.rows("train"), lab.plan.train, options.seed), lab.study.occasions, 0)
-    plain_check = lab.draw(lab.rows("validation"), lab.plan.validation, options.seed)
-    model = lab.fitted(train, with_window(plain_check, lab.study.occasions, 0), options.seed)
+    learn, watched = (with_window(d, lab.study.occasions, 0) for d in lab.pair(lab.plan.train, options.seed))
+    model = lab.fitted(learn, watched, options.seed)
     check = lab.draw(lab.rows("train") | lab.rows("validation"), 2 * lab.plan.test, options.seed + 1)
     base = lab.predicted(model, with_window(check, lab.study.occasions, 0))
     before = judge(without[:1], judged)
