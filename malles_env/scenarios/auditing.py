@@ -141,7 +141,10 @@ def audit_subject(scenario: Scenario, consumers: Consumers | None = None) -> Sub
 
 
 def reworded_products(products: Sequence[ProductEntry], seed: int) -> tuple[ProductEntry, ...]:
-    """Return the products in other words: brand, own label and unit of size, alike for all products of a seed."""
+    """Return the products in other words: brand, own label and unit of size, alike for all products of a seed.
+
+    The words are not those of `malles_env.alignment.rewording`, which a model may have been trained to read alike.
+    """
     rng = np.random.default_rng(seed)
     brand, label = (int(rng.integers(len(words))) for words in (BRAND_WORDS, OWN_LABEL_WORDS))
     unit = int(rng.integers(3))
