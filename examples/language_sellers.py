@@ -79,7 +79,7 @@ def draw(asked: dict[str, np.ndarray], nash: float, joint: float, path: Path) ->
     for value, name, colour in ((nash, "Nash", FAINT), (joint, "joint maximum", INK)):
         axis.axhline(value, color=colour, linestyle="--", linewidth=1.2, label=name)
     axis.set(xlabel="period", ylabel="mean price (money)")
-    axis.legend(frameon=False, fontsize=8.5, ncols=2)
+    axis.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     save_figure(figure, path)
 
 
@@ -102,7 +102,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 2 or args.periods < 2:
         parser.error("--seeds and --periods: 2 or more")
-    known = benchmarks_of(Seat.of(MARKET, AGENTS[0]))
+    seat = Seat.of(MARKET, AGENTS[0])
+    known, cheapest = benchmarks_of(seat), float(seat.price_low.min()) + 0.01
     nash, joint = known.nash.prices.mean(), known.monopoly.prices.mean()
     asked, late = {}, {}
     print(f"second half of {args.periods} periods, {args.seeds} seeds; price index: 0 Nash, 1 joint maximum")
@@ -111,6 +112,7 @@ def main() -> None:
         late[name] = asked[name][args.periods // 2 :].mean(axis=(0, 2))
         index = mean_se((late[name] - nash) / (joint - nash), 2)
         print(f"{name}: mean price {mean_se(late[name])} (Nash {nash:.3f}, joint maximum {joint:.3f}), index {index}")
+        print(f"  {(asked[name] < cheapest).mean():.0%} of all answers are the lowest price allowed")
     print(f"difference, seed by seed: {mean_se(late['long run'] - late['sell more'])}")
     args.out.mkdir(parents=True, exist_ok=True)
     draw(asked, nash, joint, args.out / "prices.png")

@@ -22,6 +22,8 @@ SELL_MORE = (
 )
 """Another, with which prices came out lower."""
 
+NOTHING = "none"
+"""What a seller says who empties its shelf; small models write an empty list whatever they mean."""
 WARM = 0.7
 """Least temperature of a question asked again: the likeliest answer would be the same."""
 _APART = 1_000_003
@@ -87,8 +89,9 @@ class LanguageSeller(RememberingSeller):
         """Return the JSON schema of an answer."""
         rows = zip(self.own_codes, self.low.tolist(), self.high.tolist(), strict=True)
         prices = {code: {"type": "integer", "minimum": low, "maximum": high} for code, low, high in rows}
-        code = {"type": "string", "enum": list(self.own_codes)}
-        shelf = {"type": "array", "items": code, "maxItems": min(self.seat.capacity, len(self.own_codes))}
+        code = {"type": "string", "enum": [*self.own_codes, NOTHING]}
+        most = min(self.seat.capacity, len(self.own_codes))
+        shelf = {"type": "array", "items": code, "minItems": 1, "maxItems": most}
         asked: dict[str, Any] = {"note": {"type": "string", "maxLength": self.note}} if self.note else {}
         asked |= {"prices": _object(prices)} | ({"shelf": shelf} if self.listings else {})
         return _object(asked)
@@ -136,7 +139,7 @@ class LanguageSeller(RememberingSeller):
 
     def _rules(self) -> str:
         note = "`note`: a short note to yourself for the next period. " if self.note else ""
-        shelf = " `shelf`: those of your products that you sell now." if self.listings else ""
+        shelf = f" `shelf`: those of your products that you sell now, or {NOTHING}." if self.listings else ""
         return (
             "You set prices for a seller in a market with other sellers, period by period. Answer in JSON. "
             f"{note}`prices`: a price for each of your products.{shelf}"
@@ -205,10 +208,10 @@ class LanguageSeller(RememberingSeller):
             raise LanguageModelError(
                 f"{name}: asked {prices}; needed: whole numbers from {self.low.tolist()} to {self.high.tolist()}"
             )
-        if not shelf <= set(self.own_codes) or len(shelf) > self.seat.capacity:
+        if shelf != {NOTHING} and not (shelf <= set(self.own_codes) and 1 <= len(shelf) <= self.seat.capacity):
             raise LanguageModelError(
                 f"{name}: put {sorted(map(str, shelf))} on its shelf; needed: at most {self.seat.capacity} of "
-                f"{', '.join(self.own_codes)}"
+                f"{', '.join(self.own_codes)}, or {NOTHING}"
             )
         seat = self.seat
         money = np.clip(np.array(prices) * self.step, seat.price_low, seat.price_high)

@@ -61,7 +61,7 @@ def test_it_plays_what_the_model_says_and_remembers():
 def test_a_product_may_stay_off_the_shelf():
     env = parallel_env("bertrand-duopoly", max_cycles=1, demand="expected")
     seen = env.reset(seed=0)[0]
-    action, _ = seller(lambda prompt: said(180, shelf=())).predict(seen["seller_0"])
+    action, _ = seller(lambda prompt: said(180, shelf=["none"])).predict(seen["seller_0"])
     infos = env.step({"seller_0": action, "seller_1": env.encode_action("seller_1", [1.5], [True])})[4]
     assert infos["seller_0"]["units"] == 0.0 < infos["seller_1"]["units"]
 
@@ -101,7 +101,8 @@ def test_a_batch_is_asked_market_by_market():
 @pytest.mark.parametrize(
     "answer",
     ["", "buy", "{}", said(900), said(10), said(float("nan")), said(170.5), said("170"), said(True), said(180)[:-5],
-     "[1, 2]", said(180, shelf=["P2"]), said(180, shelf=[["P1"]])],
+     "[1, 2]", said(180, shelf=["P2"]), said(180, shelf=[["P1"]]), said(180, shelf=[]),
+     said(180, shelf=["P1", "none"])],
 )  # fmt: skip
 def test_what_is_no_answer_is_an_error_and_no_action(answer):
     one = seller(lambda prompt: answer)
