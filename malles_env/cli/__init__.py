@@ -12,6 +12,7 @@ from malles_env.cli.align import align_command, consumers_app
 from malles_env.cli.audit import audit_command
 from malles_env.cli.backtest import backtest_command
 from malles_env.cli.cache import cache_app
+from malles_env.cli.calibrate import calibrate_command
 from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
@@ -58,6 +59,7 @@ app.command("distil")(distil_command)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)
+consumers_app.command("calibrate")(calibrate_command)
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")

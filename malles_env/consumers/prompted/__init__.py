@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from malles_env.consumers.prompted.calibration import Calibration, fit_choices, fit_units
+from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.consumers import PromptedConsumers
 from malles_env.consumers.prompted.fitting import fit_to_shares, measured_price_sensitivity
+from malles_env.consumers.prompted.likelihood import fit_choices, fit_units
+from malles_env.consumers.prompted.pooling import Pooled, fit_pooled
+from malles_env.consumers.prompted.scores import Score, scores
 from malles_env.consumers.prompted.settings import PromptSettings
+from malles_env.consumers.prompted.visits import Asked, Visits, ask_visits
 from malles_env.consumers.prompted.wording import Line, Persona, Wording, default_wording, read_wording
 
 __all__ = [
+    "Asked",
     "Calibration",
     "Line",
     "Persona",
+    "Pooled",
     "PromptSettings",
     "PromptedConsumers",
+    "Score",
+    "Visits",
     "Wording",
+    "ask_visits",
     "default_wording",
     "fit_choices",
+    "fit_pooled",
     "fit_to_shares",
     "fit_units",
     "measured_price_sensitivity",
     "read_wording",
+    "scores",
 ]

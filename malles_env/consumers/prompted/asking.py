@@ -112,13 +112,18 @@ class Batch:
 class Questions:
     """Collects the questions of an offer, asks them, and sorts the answers back to products."""
 
-    def __init__(self, shop: Shop, offer: Offer) -> None:
+    def __init__(self, shop: Shop, offer: Offer, units_of: Sequence[int] | None = None) -> None:
         """Write all questions down; nothing is asked yet.
+
+        Args:
+            shop: What does not change.
+            offer: What does.
+            units_of: Products whose units are asked, where the settings ask for units at all; None: all.
 
         Raises:
             InvalidInput: A shelf with more products than there are letters.
         """
-        self.shop, self.offer = shop, offer
+        self.shop, self.offer, self.units_of = shop, offer, units_of
         self.shape = (len(offer.prices), len(shop.personas), len(shop.products))
         self.batches: dict[tuple[str, ...], Batch] = {}
         self.rows: list[tuple[int, int]] = []
@@ -195,6 +200,8 @@ class Questions:
     def _units(self, b: int, s: int, shared: str, told: str, places: list[int]) -> None:
         wording, batch = self.shop.wording, self._batch(DIGITS)
         for at, j in enumerate(places):
+            if self.units_of is not None and j not in self.units_of:
+                continue
             own = f"{told}\n{wording.units.format(label=LETTERS[at])}"
             self.units.append((b, s, j, batch.add(Prompt(wording.system, f"{shared}\n", own, wording.units_answer))))
 

@@ -1,0 +1,148 @@
+"""`malles consumers calibrate`: fit a language model's answers to the visits of real households."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malles_env.cli.align import OccasionsOption, load_occasions
+from malles_env.errors import InvalidInput, invalid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from malles_env.scenarios.calibrating import Calibrated, Told
+
+
+def calibrate_command(
+    scenario: Annotated[str, typer.Argument(help="A scenario built from the log: its name, or path of a .yaml file.")],
+    out: Annotated[Path, typer.Option(help="Scenario file to write, with the fitted numbers in it.")],
+    model: Annotated[
+        str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    visits: Annotated[int, typer.Option(min=1, help="Visits to fit to, at most; training and validation weeks.")] = 400,
+    test_visits: Annotated[int, typer.Option(min=1, help="Visits to judge on, at most; test weeks.")] = 200,
+    orders: Annotated[int | None, typer.Option(min=1, help="Shelf orders averaged; 4 by default.")] = None,
+    loyalty: Annotated[
+        str | None, typer.Option(help="states (default), words or none: how past buying is told.")
+    ] = None,
+    mean_field: Annotated[
+        str | None, typer.Option(help="words (default), numbers (its pull is fitted) or none.")
+    ] = None,
+    quantity: Annotated[str | None, typer.Option(help="asked (default) or one: units per purchase.")] = None,
+    price_sensitivity: Annotated[
+        bool, typer.Option("--price-sensitivity", help="Ask, too, what prices mean to it: gives the surplus a unit.")
+    ] = False,
+    market: Annotated[str | None, typer.Option(help="Market of the log; default the scenario's.")] = None,
+    occasions: OccasionsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the visits drawn and of the folds.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of a local model.")] = 1,
+) -> None:
+    """Fit temperature and offsets per persona to real visits, and judge them on visits of later weeks.
+
+    Answers are kept in the answer cache: a killed run goes on where it was.
+    """
+    import torch
+
+    from malles_env.files import write_json
+    from malles_env.scenarios import load_scenario, save_scenario
+    from malles_env.scenarios.calibrating import as_json, calibrate, described
+
+    torch.set_num_threads(threads)
+    _check_places(out, json_file)
+    loaded, console = load_scenario(scenario), _console()
+    asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
+    how: dict[str, Any] = {"model": model, "server": server, **asked}
+    with _told(console) as told:
+        found = calibrate(
+            loaded,
+            load_occasions(occasions),
+            market=market,
+            visits=visits,
+            test_visits=test_visits,
+            seed=seed,
+            price_sensitivity=price_sensitivity,
+            told=told,
+            **{name: value for name, value in how.items() if value is not None},
+        )
+    command = " ".join(["malles", *sys.argv[1:]])
+    save_scenario(described(found, command), out)
+    show(console, found)
+    if json_file is not None:
+        write_json(json_file, {"scenario": loaded.name, "seed": seed, "command": command, **as_json(found)})
+        console.print(f"written: {json_file}", markup=False)
+    console.print(f"scenario: {out}", markup=False)
+
+
+def show(console: Console, found: Calibrated) -> None:
+    """Print what was fitted and how it did."""
+    from rich import box
+    from rich.table import Table
+
+    from malles_env.consumers.prompted.scores import MEASURES
+
+    first = next(iter(found.scores))
+    named = [name for name in MEASURES if name in found.scores[first].values]
+    for title, part in (("On visits of the test weeks", "values"), (f"Minus {first}, visit by visit", "gains")):
+        table = Table("", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in named:
+            table.add_column(name.replace("_", " "), justify="right")
+        for row, score in found.scores.items():
+            if values := getattr(score, part):
+                table.add_row(row, *(str(values[name]) for name in named))
+        console.print(table)
+    for line in _words(found):
+        console.print(line, markup=False)
+
+
+def _words(found: Calibrated) -> Iterator[str]:
+    """Yield what was asked and what was fitted."""
+    fit, test, best, pool = found.fit.visits, found.test.visits, found.pooled.chosen, found.pooled.pool
+    yield (
+        f"{len(fit)} visits fitted to ({(fit.chosen > 0).sum()} purchases), {len(test)} judged on "
+        f"({(test.chosen > 0).sum()}); ± clusters households; nats: lower is better"
+    )
+    drawn = "not told apart" if best.pull == float("inf") else f"drawn to the ones for all with strength {best.pull:g}"
+    yield (
+        f"chosen by folds of households: personas {drawn}, products {'with' if best.shift else 'without'} shifts; "
+        f"for all: temperature {pool.temperature[0]:.2f}, outside {pool.outside[0]:+.2f}"
+    )
+
+
+def _check_places(out: Path, json_file: Path | None) -> None:
+    """Refuse places that cannot be written before a model is asked for hours."""
+    if out.suffix not in (".yaml", ".yml"):
+        raise invalid("out", str(out), "a .yaml file")
+    for path in (out, json_file):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InvalidInput(f"{path}: is a folder; a file is written there")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"{path.parent}: cannot be made ({error.strerror})") from None
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextmanager
+def _told(console: Console) -> Iterator[Told]:
+    """Show which visits are asked about and how far it is; a bar in a terminal, nothing elsewhere."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("visits", total=None)
+        yield lambda words, done, of: bar.update(task, description=f"{words} visits", completed=done, total=of)
