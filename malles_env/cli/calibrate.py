@@ -92,11 +92,11 @@ def show(console: Console, found: Calibrated) -> None:
     named = [name for name in MEASURES if name in found.scores[first].values]
     for title, part in (("On visits of the test weeks", "values"), (f"Minus {first}, visit by visit", "gains")):
         table = Table("", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        shown = {row: getattr(score, part) for row, score in found.scores.items() if getattr(score, part)}
+        for row in shown:
+            table.add_column(row, justify="right")
         for name in named:
-            table.add_column(name.replace("_", " "), justify="right")
-        for row, score in found.scores.items():
-            if values := getattr(score, part):
-                table.add_row(row, *(str(values[name]) for name in named))
+            table.add_row(name.replace("_", " "), *(str(values[name]) for values in shown.values()))
         console.print(table)
     for line in _words(found):
         console.print(line, markup=False)

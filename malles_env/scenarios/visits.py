@@ -42,6 +42,9 @@ def find_visits(
     if limit < 1:
         raise invalid("visits", limit, "at least 1")
     whole = occasions.select(split=list(split), markets=[market])
+    nobody = InvalidInput(f"market {market!r}: got no visit of the {' or '.join(split)} weeks by earlier buyers")
+    if not len(whole):
+        raise nobody
     lines = product_lines(scenario, whole, market)
     about, dense = whole.occasions, whole.arrays()
     number = {row: j for j, row in enumerate(lines)}
@@ -53,7 +56,7 @@ def find_visits(
     usable &= about["buyer"].to_numpy() & (dense["history_total"] > 0) & (product >= 0).any(axis=1)
     rows = np.flatnonzero(usable)
     if not len(rows):
-        raise InvalidInput(f"market {market!r}: got no visit of the {' or '.join(split)} weeks by earlier buyers")
+        raise nobody
     if limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
     row, column = np.nonzero(product[rows] >= 0)

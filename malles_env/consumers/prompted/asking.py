@@ -198,12 +198,12 @@ class Questions:
         self.asked.append((row, batch, batch.add(prompt), places))
 
     def _units(self, b: int, s: int, shared: str, told: str, places: list[int]) -> None:
-        wording, batch = self.shop.wording, self._batch(DIGITS)
+        wording = self.shop.wording
         for at, j in enumerate(places):
-            if self.units_of is not None and j not in self.units_of:
-                continue
-            own = f"{told}\n{wording.units.format(label=LETTERS[at])}"
-            self.units.append((b, s, j, batch.add(Prompt(wording.system, f"{shared}\n", own, wording.units_answer))))
+            if self.units_of is None or j in self.units_of:
+                own = f"{told}\n{wording.units.format(label=LETTERS[at])}"
+                prompt = Prompt(wording.system, f"{shared}\n", own, wording.units_answer)
+                self.units.append((b, s, j, self._batch(DIGITS).add(prompt)))
 
     def _batch(self, labels: tuple[str, ...]) -> Batch:
         return self.batches.setdefault(labels, Batch(labels))
