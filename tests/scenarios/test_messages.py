@@ -41,7 +41,11 @@ def lines_for(text: str) -> list[str]:
         ("b1: 0.5", "b1: 0.9", "segments[0].loyalty: got 1.15; allowed: shares that add up to at most 1"),
         ("b1: 0.5", "b1: 1.5", "segments[0].loyalty.b1: got 1.5; allowed: at most 1"),
         ("b1: 0.5", "c9: 0.5", "segments[0].loyalty: got 'c9'; allowed: one of the products a1, a2, b1"),
-        ("kind: logit", "kind: magic", "consumers.kind: got 'magic'; allowed: 'logit', 'aligned', 'prompted', 'discussion'"),
+        (
+            "kind: logit",
+            "kind: magic",
+            "consumers.kind: got 'magic'; allowed: 'logit', 'aligned', 'prompted', 'discussion'",
+        ),
         ("  kind: logit\n", "", "consumers.kind: is missing; allowed: 'logit', 'aligned', 'prompted', 'discussion'"),
         (
             "rho: 0.5",
