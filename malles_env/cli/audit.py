@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malles_env.cli.long_asking import plain_console
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def audit_command(
     _check_places(out, json_file)
     settings = AuditSettings(states, seed, batch, tolerance, orders=orders, wordings=wordings)
     loaded = load_scenario(scenario)
-    console = _console()
+    console = plain_console()
     subject = audit_subject(loaded, rereadable(loaded, consumers))
     with _watched(console) as watch:
         report = audit(subject, settings, watch)
@@ -103,12 +104,6 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from malles_env.cli.long_asking import plain_console
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def backtest_command(
 
     torch.set_num_threads(threads)
     _make_places(out, json_file)
-    console = _console()
+    console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
     with _told(console) as told:
         found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told)
@@ -98,12 +99,6 @@ def _make_places(out: Path | None, json_file: Path | None) -> None:
                 raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
     if json_file is not None and json_file.is_dir():
         raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 @contextmanager

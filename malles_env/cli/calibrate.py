@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malles_env.cli.align import OccasionsOption, load_occasions
-from malles_env.errors import InvalidInput, invalid
+from malles_env.cli.long_asking import asking_bar, check_scenario_out, plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from malles_env.scenarios.calibrating import Calibrated, Told
+    from malles_env.scenarios.calibrating import Calibrated
 
 
 def calibrate_command(
@@ -56,11 +55,11 @@ def calibrate_command(
     from malles_env.scenarios.calibrating import as_json, calibrate, described
 
     torch.set_num_threads(threads)
-    _check_places(out, json_file)
-    loaded, console = load_scenario(scenario), _console()
+    check_scenario_out(out, json_file)
+    loaded, console = load_scenario(scenario), plain_console()
     asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
     how: dict[str, Any] = {"model": model, "server": server, **asked}
-    with _told(console) as told:
+    with asking_bar(console, "visits") as bar:
         found = calibrate(
             loaded,
             load_occasions(occasions),
@@ -69,7 +68,7 @@ def calibrate_command(
             test_visits=test_visits,
             seed=seed,
             price_sensitivity=price_sensitivity,
-            told=told,
+            told=lambda words, done, of: bar(f"{words} visits", done, of),
             **{name: value for name, value in how.items() if value is not None},
         )
     command = " ".join(["malles", *sys.argv[1:]])
@@ -114,35 +113,3 @@ def _words(found: Calibrated) -> Iterator[str]:
         f"chosen by folds of households: personas {drawn}, products {'with' if best.shift else 'without'} shifts; "
         f"for all: temperature {pool.temperature[0]:.2f}, outside {pool.outside[0]:+.2f}"
     )
-
-
-def _check_places(out: Path, json_file: Path | None) -> None:
-    """Refuse places that cannot be written before a model is asked for hours."""
-    if out.suffix not in (".yaml", ".yml"):
-        raise invalid("out", str(out), "a .yaml file")
-    for path in (out, json_file):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise InvalidInput(f"{path}: is a folder; a file is written there")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"{path.parent}: cannot be made ({error.strerror})") from None
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-@contextmanager
-def _told(console: Console) -> Iterator[Told]:
-    """Show which visits are asked about and how far it is; a bar in a terminal, nothing elsewhere."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("visits", total=None)
-        yield lambda words, done, of: bar.update(task, description=f"{words} visits", completed=done, total=of)

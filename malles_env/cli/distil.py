@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from malles_env.errors import InvalidInput, invalid
+from malles_env.cli.long_asking import asking_bar, check_scenario_out, plain_console
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from malles_env.alignment.audit.subject import Watch
     from malles_env.market import Consumers
     from malles_env.scenarios import Scenario
 
@@ -59,15 +55,14 @@ def distil_command(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
 ) -> None:
     """Put a conjoint experiment to consumers and write a scenario with tastes fitted to their answers."""
-    from rich.console import Console
-
     from malles_env.consumers.distil import DistilSettings, distil
-    from malles_env.consumers.distil.report import as_json, table, write_json
+    from malles_env.consumers.distil.report import as_json, table
+    from malles_env.files import write_json
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.scenarios.auditing import audit_subject
     from malles_env.scenarios.distilling import distilled_scenario
 
-    _check_out(out, json_file)
+    check_scenario_out(out, json_file)
     settings = DistilSettings(
         questions=questions,
         fresh=fresh,
@@ -84,8 +79,8 @@ def distil_command(
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
     asked, words = who(loaded, consumers, model, **{name: value for name, value in how.items() if value is not None})
     subject = audit_subject(loaded, asked)
-    console = Console(highlight=False)
-    with _watched(console) as watch:
+    console = plain_console()
+    with asking_bar(console, "questions") as watch:
         found = distil(subject, settings, answers=answers or out.with_suffix(".answers.jsonl"), watch=watch)
     command = " ".join(["malles", *sys.argv[1:]])
     save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)
@@ -130,32 +125,7 @@ def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
     raise invalid("consumers", kind, "scenario, prompted or discussion")
 
 
-@contextmanager
-def _watched(console: Console) -> Iterator[Watch]:
-    """Show which part of the experiment is asked and how far it is; a bar in a terminal, nothing elsewhere."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("questions", total=None)
-        yield lambda part, done, total: bar.update(task, description=part, completed=done, total=total)
-
-
 def _transform(name: str) -> Any:
     if name not in ("auto", "log", "linear"):
         raise invalid("price_transform", name, "auto, log or linear")
     return None if name == "auto" else name
-
-
-def _check_out(out: Path, json_file: Path | None) -> None:
-    """Refuse places that cannot be written before consumers are asked for hours."""
-    if out.suffix not in (".yaml", ".yml"):
-        raise invalid("out", str(out), "a .yaml file")
-    for path in (out, json_file):
-        if path is not None and path.is_dir():
-            raise InvalidInput(f"{path}: is a folder; a file is written there")
-        if path is not None:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InvalidInput(f"{path.parent}: cannot be made ({error.strerror})") from None

@@ -17,10 +17,9 @@ import numpy as np
 from malles_env.alignment.audit import Subject
 from malles_env.consumers.distil import DistilSettings, distil, fit, fresh_states
 from malles_env.consumers.distil.fidelity import AIM, total_variation
-from malles_env.consumers.distil.report import write_json
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
-from malles_env.files import replacing
+from malles_env.files import replacing, write_json
 from malles_env.market import Consumers, Offer, Response, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.market.choice import respond

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
@@ -149,26 +148,44 @@ def _shelf(occasions: Occasions, market: str) -> pl.DataFrame:
     return cells.join(whole, on="period").with_columns(found=pl.col("visits") / pl.col("all"))
 
 
-def matched_lines(scenario: Scenario, statistics: MarketStatistics) -> NDArray[np.int64]:
+def matched_lines(scenario: Scenario, statistics: MarketStatistics) -> IntArray:
     """Return the row of `statistics.lines` that each product of a scenario stands for [J].
 
-    Products are recognised by brand, label and size; several of a kind come in the order of their shares.
+    Several of a kind come in the order of their shares.
 
     Raises:
         InvalidInput: The log has no such line.
     """
+    where = f"the log's market {statistics.market!r} has no such line"
+    return match_products(scenario, enumerate(statistics.lines.iter_rows(named=True)), where, " up to the test weeks")
+
+
+def match_products(
+    scenario: Scenario, lines: Iterable[tuple[int, Mapping[str, Any]]], where: str, when: str = ""
+) -> IntArray:
+    """Return the row of the line that each product of a scenario stands for [J], by brand, label and size.
+
+    Args:
+        scenario: Its products are looked for.
+        lines: Rows and what they hold; of several of a kind the first is taken first.
+        where: What is wrong where there is none, in words; the product's brand and size follow.
+        when: Words behind those.
+
+    Raises:
+        InvalidInput: There is no such line.
+    """
     free: dict[tuple[Any, ...], list[int]] = {}
-    for row, line in enumerate(statistics.lines.iter_rows(named=True)):
+    for row, line in lines:
         size, unit = float(line.get("size_value") or 0.0), line.get("size_unit") or ""
-        key = (str(line["brand"]), bool(line.get("private_label")), size, unit)
+        key = (str(line.get("brand")), bool(line.get("private_label")), size, unit)
         free.setdefault(key, []).append(row)
     rows = []
     for product in scenario.products:
         key = (product.brand, product.private_label, product.size_value, product.size_unit)
         if not free.get(key):
             raise InvalidInput(
-                f"product {product.product_id}: the log's market {statistics.market!r} has no such line "
-                f"({product.brand}, {product.size_value:g} {product.size_unit}) up to the test weeks"
+                f"product {product.product_id}: {where} "
+                f"({product.brand}, {product.size_value:g} {product.size_unit}){when}"
             )
         rows.append(free[key].pop(0))
-    return np.array(rows)
+    return np.array(rows, dtype=np.int64)

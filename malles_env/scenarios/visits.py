@@ -8,6 +8,7 @@ import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.scenarios.panel import match_products
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.segments import Buyers, features
 
@@ -95,21 +96,9 @@ def product_lines(scenario: Scenario, occasions: Occasions, market: str) -> IntA
     """
     sold = occasions.purchases["product_id"].value_counts()
     count = dict(zip(sold["product_id"].to_list(), sold["count"].to_list(), strict=True))
-    free: dict[tuple[object, ...], list[int]] = {}
-    lines = list(enumerate(occasions.products.iter_rows(named=True)))
-    for row, line in sorted(lines, key=lambda pair: -count.get(pair[1]["product_id"], 0)):
-        size = float(line.get("size_value") or 0.0), line.get("size_unit") or ""
-        free.setdefault((str(line.get("brand")), bool(line.get("private_label")), *size), []).append(row)
-    rows = []
-    for product in scenario.products:
-        key = (product.brand, product.private_label, product.size_value, product.size_unit)
-        if not free.get(key):
-            raise InvalidInput(
-                f"product {product.product_id}: the log's market {market!r} has no such line "
-                f"({product.brand}, {product.size_value:g} {product.size_unit})"
-            )
-        rows.append(free[key].pop(0))
-    return np.array(rows, dtype=np.int64)
+    lines = enumerate(occasions.products.iter_rows(named=True))
+    often = sorted(lines, key=lambda pair: -count.get(pair[1]["product_id"], 0))
+    return match_products(scenario, often, f"the log's market {market!r} has no such line")
 
 
 def nearest_segment(scenario: Scenario, buyers: Buyers) -> IntArray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from malles_env.consumers.distil.experiment import Distilled, DistilSettings
 from malles_env.consumers.distil.fidelity import AIM, Fidelity
-from malles_env.files import write_json as write_json  # numbers are written from here
 from malles_env.market import Tastes
 
 if TYPE_CHECKING:

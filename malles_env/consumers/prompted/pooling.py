@@ -86,13 +86,17 @@ def fit_pooled(
     if folds < 2:
         raise invalid("folds", folds, "at least 2")
     fold = _folds(asked.visits.household, folds, seed)
+    strongest_first = tuple(sorted(pulls, reverse=True))
     tried = tuple(
-        Tried(pull, shift, _held_out(asked, fold, segments, pull, shift, rho))
+        Tried(pull, shift, nats)
         for shift in sorted(shifts)
-        for pull in sorted(pulls, reverse=True)
+        for pull, nats in zip(
+            strongest_first, _held_out(asked, fold, segments, strongest_first, shift, rho), strict=True
+        )
     )
     best = min(tried, key=lambda one: one.nats if np.isfinite(one.nats) else np.inf)
-    pool, personas = _fit(asked, segments, best.pull, best.shift, rho)
+    pool = _pool(asked, segments, best.shift, rho)
+    personas = _personas(asked, segments, pool, best.pull, rho)
     rows = asked.bought
     if len(rows):
         temperature, tilt = fit_units(asked.log_units[rows], asked.visits.quantity[rows], POOL_PRECISION / len(rows))
@@ -101,34 +105,40 @@ def fit_pooled(
     return Pooled(pool, personas, best, tried)
 
 
-def _fit(asked: Asked, segments: int, pull: float, shift: bool, rho: bool) -> tuple[Calibration, Calibration]:
+def _pool(asked: Asked, segments: int, shift: bool, rho: bool) -> Calibration:
+    """Return the fit of one temperature and outside offset, for each of the segments."""
     visits, count = asked.visits, max(len(asked.visits), 1)
-    felt = visits.felt if rho else None
-    pool = fit_choices(
+    return fit_choices(
         asked.log_choice,
         np.zeros(len(visits), dtype=np.int64),
         visits.chosen,
         segments=1,
         offset=visits.offset,
-        felt=felt,
+        felt=visits.felt if rho else None,
         shift=shift,
         ridge=POOL_PRECISION / count,
         shift_ridge=SHIFT_PRECISION / count,
     ).of_each(segments)
+
+
+def _personas(asked: Asked, segments: int, pool: Calibration, pull: float, rho: bool) -> Calibration:
+    """Return the fit of each persona, drawn towards the pool.
+
+    The shifts stay the pool's: they are facts of products, and few visits of one persona should not move them.
+    """
     if not np.isfinite(pull):
-        return pool, pool
-    # The shifts stay the pool's: they are facts of products, and few visits of one persona should not move them.
-    personas = fit_choices(
+        return pool
+    visits = asked.visits
+    return fit_choices(
         asked.log_choice,
         visits.segment,
         visits.chosen,
         segments=segments,
         offset=visits.offset,
-        felt=felt,
-        ridge=pull / count,
+        felt=visits.felt if rho else None,
+        ridge=pull / max(len(visits), 1),
         towards=pool,
     )
-    return pool, personas
 
 
 def _folds(household: IntArray, folds: int, seed: int) -> IntArray:
@@ -138,14 +148,18 @@ def _folds(household: IntArray, folds: int, seed: int) -> IntArray:
     return (order % max(min(folds, len(names)), 1))[place]
 
 
-def _held_out(asked: Asked, fold: IntArray, segments: int, pull: float, shift: bool, rho: bool) -> float:
+def _held_out(
+    asked: Asked, fold: IntArray, segments: int, pulls: tuple[float, ...], shift: bool, rho: bool
+) -> list[float]:
+    """Return the mean nats of visits in folds that no fit saw, for each pull; the pool of a fold is fitted once."""
     parts = np.unique(fold)
     if len(parts) < 2:
-        return float("nan")
-    nats: FloatArray = np.zeros(len(fold))
+        return [float("nan")] * len(pulls)
+    nats: FloatArray = np.zeros((len(pulls), len(fold)))
     for part in parts:
-        inside, outside = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-        _, fitted = _fit(asked.take(inside), segments, pull, shift, rho)
-        left = asked.take(outside)
-        nats[outside] = -log_probability(left, fitted)[np.arange(len(outside)), left.visits.chosen]
-    return float(nats.mean())
+        inside, outside = asked.take(np.flatnonzero(fold != part)), np.flatnonzero(fold == part)
+        left, pool = asked.take(outside), _pool(inside, segments, shift, rho)
+        for at, pull in enumerate(pulls):
+            fitted = _personas(inside, segments, pool, pull, rho)
+            nats[at, outside] = -log_probability(left, fitted)[np.arange(len(outside)), left.visits.chosen]
+    return [float(mean) for mean in nats.mean(axis=1)]
