@@ -50,7 +50,7 @@ class Usage:
     Attributes:
         requests: Questions put to the model.
         prompt_tokens: Tokens of their prompts.
-        shared_tokens: Those of them that were read once for several questions.
+        shared_tokens: Those of them that were not read anew: read once for several questions, or with an earlier one.
         completion_tokens: Tokens written.
         cached: Questions answered from the cache.
         retries: Requests repeated after a fault.

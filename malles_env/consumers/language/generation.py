@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from malles_env.consumers.language.base import Reply, Sampling
-from malles_env.consumers.language.sharing import MINIMUM, common
+from malles_env.consumers.language.sharing import MINIMUM, PrefixReader, common
 from malles_env.errors import InvalidInput, MissingResource, invalid
 
 BATCH = 8
@@ -22,14 +22,14 @@ class Writer:
     """Writes answers with `generate` of transformers.
 
     Args:
-        model: A causal model of transformers.
-        tokenizer: Its fast tokenizer.
+        reader: Of the model that writes; what it has read before is not read again.
+        tokenizer: The model's fast tokenizer.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, reader: PrefixReader, tokenizer: Any) -> None:
+        self.model, self.reader, self.tokenizer = reader.model, reader, tokenizer
         self._grammar_words: Any = None
-        ends = getattr(model.generation_config, "eos_token_id", None)
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
         ends = ends if ends is not None else tokenizer.eos_token_id
         self.ends: list[int] = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [int(ends)]
 
@@ -42,7 +42,7 @@ class Writer:
             spelled: Token ids of the prompts.
             texts: The prompts; an answer's draw depends on its own text and the seed.
             sampling: How to draw.
-            share: Read what the prompts of a batch begin with once.
+            share: Read what the prompts of a batch begin with once, and nothing that was read before.
 
         Raises:
             InvalidInput: A schema that cannot be obeyed token by token.
@@ -61,16 +61,13 @@ class Writer:
     def _write(
         self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling, share: bool
     ) -> list[Reply]:
-        width, size = max(map(len, spelled)), common(spelled) if share and len(spelled) > 1 else 0
-        size = size if size >= MINIMUM else 0
-        ids = torch.full((len(spelled), width), self._padding())
-        seen = torch.zeros_like(ids)
-        for row, prompt in enumerate(spelled):  # what is shared stands left of the padding
-            start = width - len(prompt) + size
-            ids[row, :size], seen[row, :size] = torch.tensor(prompt[:size]), 1
-            ids[row, start:], seen[row, start:] = torch.tensor(prompt[size:]), 1
-        steps = LogitsProcessorList(self._steps(texts, sampling, width))
+        kept, size = self.reader.kept, common(spelled) if share and len(spelled) > 1 else 0
         with torch.inference_mode():
+            if size >= MINIMUM and size > kept.common(spelled[0]):
+                self.reader.read(spelled[0][:size])
+            sizes = [kept.common(prompt[:-1]) if share else 0 for prompt in spelled]
+            ids, seen = self._side_by_side(spelled, sizes)
+            cache = kept.side_by_side(spelled, sizes) if share else None
             found = self.model.generate(
                 ids.to(self.model.device),
                 attention_mask=seen.to(self.model.device),
@@ -79,20 +76,27 @@ class Writer:
                 temperature=None,
                 top_p=None,
                 top_k=None,
-                logits_processor=steps,
+                logits_processor=LogitsProcessorList(self._steps(texts, sampling, ids.shape[1])),
                 pad_token_id=self._padding(),
                 eos_token_id=self.ends or None,
-                past_key_values=self._read_once(ids[:1, :size], len(spelled)) if size else None,
+                past_key_values=cache,
             )
-        written = found[:, width:].tolist()
+        self.reader.spared += sum(sizes)
+        if cache is not None:
+            for row, prompt in enumerate(spelled):
+                kept.keep(prompt, cache, seen[row].nonzero().flatten().to(self.model.device), row)
+        written = found[:, ids.shape[1] :].tolist()
         return [self._reply(len(prompt), row) for prompt, row in zip(spelled, written, strict=True)]
 
-    def _read_once(self, prefix: torch.Tensor, rows: int) -> DynamicCache:
-        """Return the keys and values of a prefix [1, size], for several rows."""
-        cache = DynamicCache(config=self.model.config)
-        self.model.base_model(prefix.to(self.model.device), past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(rows)
-        return cache
+    def _side_by_side(self, spelled: Sequence[list[int]], sizes: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and attention mask [n, T]: of each row the part read before, then the rest, both to the right."""
+        left, right = max(sizes), max(len(prompt) - size for prompt, size in zip(spelled, sizes, strict=True))
+        ids = torch.full((len(spelled), left + right), self._padding())
+        seen = torch.zeros_like(ids)
+        for row, (prompt, size) in enumerate(zip(spelled, sizes, strict=True)):
+            for part, end in ((prompt[:size], left), (prompt[size:], left + right)):
+                ids[row, end - len(part) : end], seen[row, end - len(part) : end] = torch.tensor(part), 1
+        return ids, seen
 
     def _steps(self, texts: Sequence[str], sampling: Sampling, width: int) -> list[Any]:
         steps: list[Any] = []

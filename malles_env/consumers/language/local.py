@@ -14,6 +14,7 @@ import torch
 
 from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
 from malles_env.consumers.language.generation import Writer
+from malles_env.consumers.language.kept import KeptReadings
 from malles_env.consumers.language.loading import load_causal, weights_digest
 from malles_env.consumers.language.sharing import Family, PrefixReader, families
 from malles_env.consumers.language.wording import Wording
@@ -40,6 +41,7 @@ class LocalModel:
         name: What a person calls it.
         weights: Identifies the weights; None hashes them.
         token_budget: Tokens of one forward pass at most.
+        reading_memory: Megabytes for readings of earlier prompts; one that begins alike reads only the rest. 0: none.
         sharing: None finds out whether prompts can be packed; False asks one by one.
     """
 
@@ -51,17 +53,20 @@ class LocalModel:
         name: str = "local",
         weights: str | None = None,
         token_budget: int = 2048,
+        reading_memory: int = 512,
         sharing: bool | None = None,
     ) -> None:
         if token_budget < 1:
             raise invalid("token_budget", token_budget, "1 or more")
+        if reading_memory < 0:
+            raise invalid("reading_memory", reading_memory, "0 megabytes or more")
         self.model, self.name = model.eval(), name
         self.wording = Wording(tokenizer)
         digest = weights if weights is not None else weights_digest(model)
         self.identity = hashlib.sha256(f"{digest}|{self.wording.digest}".encode()).hexdigest()
         self.usage = Usage()
-        self._reader = PrefixReader(model, token_budget)
-        self._writer = Writer(model, tokenizer)
+        self._reader = PrefixReader(model, KeptReadings(reading_memory * 1_000_000), token_budget)
+        self._writer = Writer(self._reader, tokenizer)
         self._sharing = sharing
 
     @classmethod
@@ -92,7 +97,7 @@ class LocalModel:
         """Return log probabilities of each label as the next word ``(N, L)``; see `LanguageModel`."""
         if not prompts or not labels:
             return np.zeros((len(prompts), len(labels)))
-        started = time.perf_counter()
+        started, spared = time.perf_counter(), self._reader.spared
         texts = [self.wording.text(prompt) for prompt in prompts]
         found = [self.wording.label_ids(text, labels) for text in texts]
         spelled = self.wording.ids([text + gap for text, (gap, _) in zip(texts, found, strict=True)])
@@ -102,6 +107,7 @@ class LocalModel:
             keys = [(prompts[n].system, prompts[n].shared) for n in at]
             logs[at] = self._ask([spelled[n] for n in at], keys, ids)
         self.usage.requests += len(prompts)
+        self.usage.shared_tokens += self._reader.spared - spared
         self.usage.seconds += time.perf_counter() - started
         return logs
 
@@ -111,13 +117,14 @@ class LocalModel:
         With a schema every token is chosen among those that keep the answer valid. The draw of an answer depends on
         its prompt and the seed alone, not on the other prompts.
         """
-        started = time.perf_counter()
+        started, spared = time.perf_counter(), self._reader.spared
         texts = [self.wording.text(prompt) for prompt in prompts]
         spelled = self.wording.ids(texts)
-        share = len(texts) > 1 and self._in_window(spelled, sampling.max_tokens) and self.sharing
+        share = bool(texts) and self._in_window(spelled, sampling.max_tokens) and self.sharing
         replies = self._writer.write(spelled, texts, sampling, share=share)
         self.usage.requests += len(prompts)
         self.usage.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
+        self.usage.shared_tokens += self._reader.spared - spared
         self.usage.completion_tokens += sum(reply.completion_tokens for reply in replies)
         self.usage.seconds += time.perf_counter() - started
         return replies

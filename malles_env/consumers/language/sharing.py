@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache
 
 from malles_env.consumers.language.cascade import NAME, Pack
+from malles_env.consumers.language.kept import KeptReadings
 
 MINIMUM = 16
 """Shorter common beginnings are not worth a pass of their own."""
@@ -68,25 +69,51 @@ class PrefixReader:
 
     Args:
         model: The model; its attention is replaced by one that also reads packs (see `cascade`).
+        kept: What was read before, and where what is read is kept: prefixes, and prompts that share nothing.
         token_budget: Tokens of one forward pass at most, apart from a single longer prompt.
     """
 
-    def __init__(self, model: Any, token_budget: int = 2048) -> None:
-        self.model = model
+    def __init__(self, model: Any, kept: KeptReadings, token_budget: int = 2048) -> None:
+        self.model, self.kept = model, kept
         self.token_budget = token_budget
+        self.spared = 0
+        """Tokens that had been read before, since the reader was made."""
         model.set_attn_implementation(NAME)
 
     def states(self, family: Family) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Yield places of prompts and the hidden states at their ends [n, width], pack by pack."""
-        cache = self._read_prefix(family.prefix)
-        order = sorted(range(len(family.rests)), key=lambda at: len(family.rests[at]))
+        fresh = list(range(len(family.rests)))
+        if not family.prefix:
+            begun = [at for at in fresh if self.kept.common(family.rests[at][:-1]) >= MINIMUM]
+            for at in begun:
+                yield [family.members[at]], self.read(family.rests[at])[1]
+            fresh = [at for at in fresh if at not in begun]
+        cache = self.read(family.prefix)[0] if family.prefix else None
+        order = sorted(fresh, key=lambda at: len(family.rests[at]))
         for part in _within(order, [len(rest) for rest in family.rests], self.token_budget):
-            pack = Pack([len(family.rests[at]) for at in part], len(family.prefix))
-            ids = [token for at in part for token in family.rests[at]]
-            states = self._body(ids, cache, position_ids=pack.positions(), pack=pack, use_cache=cache is not None)
-            if cache is not None:
-                cache.crop(-len(ids))
-            yield [family.members[at] for at in part], states[0, pack.ends.to(states.device)]
+            yield [family.members[at] for at in part], self._pack([family.rests[at] for at in part], cache)
+
+    def read(self, ids: list[int]) -> tuple[DynamicCache, torch.Tensor]:
+        """Return the cache of some tokens, and the hidden state at their end [1, width]."""
+        cache = self.kept.begin(ids[:-1])
+        size = cache.get_seq_length()
+        states = self._body(ids[size:], cache, use_cache=True)
+        self.spared += size
+        self.kept.keep(ids, cache, slice(None))
+        return cache, states[0, -1:]
+
+    def _pack(self, rests: list[list[int]], prefix: DynamicCache | None) -> torch.Tensor:
+        """Return the hidden states at the ends of prompts [n, width] that go on from a prefix, if there is one."""
+        size = 0 if prefix is None else prefix.get_seq_length()
+        pack, ids = Pack([len(rest) for rest in rests], size), [token for rest in rests for token in rest]
+        cache = DynamicCache() if prefix is None and self.kept.limit else prefix
+        states = self._body(ids, cache, position_ids=pack.positions(), pack=pack, use_cache=cache is not None)
+        if prefix is not None:
+            prefix.crop(-len(ids))
+        elif cache is not None:
+            for rest, end in zip(rests, (pack.ends + 1).tolist(), strict=True):
+                self.kept.keep(rest, cache, slice(end - len(rest), end))
+        return states[0, pack.ends.to(states.device)]
 
     def label_logits(self, states: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
         """Return the scores of some tokens [n, L], from these rows of the vocabulary head alone."""
@@ -97,13 +124,6 @@ class PrefixReader:
             scores = scores + head.bias[rows]
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return torch.tanh(scores / cap) * cap if cap else scores
-
-    def _read_prefix(self, prefix: list[int]) -> Any:
-        if not prefix:
-            return None
-        cache = DynamicCache()
-        self._body(prefix, cache, use_cache=True)
-        return cache
 
     def _body(self, ids: list[int], cache: Any, **settings: Any) -> torch.Tensor:
         device = self.model.device

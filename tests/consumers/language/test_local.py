@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, Gemma2Config, Qwen3Config
 
 from malles_env.alignment.backbones import smollm2_directory
 from malles_env.consumers.language import LanguageModel, Prompt, Sampling
+from malles_env.consumers.language.kept import KeptReadings
 from malles_env.consumers.language.local import LocalModel
 from malles_env.consumers.language.sharing import families
 from malles_env.consumers.language.wording import Wording
@@ -145,6 +146,48 @@ def test_answers_are_those_of_prompts_read_alone() -> None:
         together = model.complete(prompts, sampling)
         assert len({reply.prompt_tokens for reply in together}) > 1
         assert together == [model.complete([prompt], sampling)[0] for prompt in prompts]
+
+
+def going_on(said: str) -> list[Prompt]:
+    """Return questions of two roles; what was said stands at their ends."""
+    words = f"What was said: {said}"
+    return [Prompt(f"{RULES} You are {role}.", SHELF, words, "Answer:") for role in ("thrifty", "fine")]
+
+
+@pytest.mark.parametrize("reading_memory", [0, 512])
+def test_what_goes_on_from_an_earlier_question_is_read_alike(reading_memory: int) -> None:
+    """Labels and words, by turns, of prompts whose beginnings differ from one another and not from earlier ones."""
+    model, said = local(reading_memory=reading_memory), ""
+    for number, word in enumerate(("coffee", "tea", "coffee or tea")):
+        said += f" {word} is {number} times better."
+        prompts = going_on(said)
+        expected = naive(model, prompts, LABELS)
+        assert np.ptp(expected, axis=0).max() > 0.5
+        if number != 1:
+            np.testing.assert_allclose(model.label_log_probabilities(prompts, LABELS), expected, atol=1e-4)
+        fresh = local(reading_memory=0).complete(prompts, Sampling(max_tokens=12))
+        assert model.complete(prompts, Sampling(max_tokens=12)) == fresh
+        np.testing.assert_allclose(model.label_log_probabilities(prompts[:1], LABELS), expected[:1], atol=1e-4)
+    share = model.usage.shared_tokens / model.usage.prompt_tokens
+    assert share > 0.7 if reading_memory else share < 0.5
+
+
+def test_readings_of_old_are_forgotten_for_new_ones() -> None:
+    """One token of the tiny model is 3 layers of 2 heads of 12 numbers of 4 bytes, keys and values."""
+    reader = local()._reader
+    kept = KeptReadings(limit=3 * 2 * 12 * 4 * 2 * 100)
+    reader.kept = kept
+    first, second, third = ([10 + row, *range(20, 60)] for row in range(3))
+    for ids in (first, second):
+        reader.read(ids)
+    assert (kept.common(second), kept.common(first)) == (41, 41)  # first was used last
+    reader.read(third)
+    assert [kept.common(ids) for ids in (first, second, third)] == [41, 0, 41]
+    longer = [*third, *range(60, 70)]
+    reader.read(longer)  # takes the place of what it goes on from
+    assert [kept.common(ids) for ids in (first, third, longer)] == [41, 41, 51]
+    reader.read(list(range(200, 320)))  # larger than all there is room for
+    assert [kept.common(ids) for ids in (first, longer)] == [41, 51]
 
 
 def test_draws_follow_the_softmax_of_the_scores() -> None:
