@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from malles_env.errors import CorruptFile, MissingResource
+
 
 def cache_dir() -> Path:
     """Return the user cache, ``$MALLES_CACHE`` when set."""
@@ -59,6 +61,21 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = False, allow_nan: 
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MissingResource: There is no such file.
+        CorruptFile: It is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingResource(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
 
 
 @contextmanager

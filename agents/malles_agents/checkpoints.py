@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -33,21 +32,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """Write `value` as strict JSON (no NaN), whole or not at all."""
     return files.write_json(path, value, allow_nan=False)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        MissingResource: It is not there.
-        CorruptFile: It is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingResource(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: not a JSON file ({error}); delete it or write it again") from None
 
 
 def check_zip(path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from malles_agents.checkpoints import read_json, write_json
+from malles_agents.checkpoints import write_json
 from malles_env.errors import invalid
+from malles_env.files import read_json
 
 if TYPE_CHECKING:
     from malles_agents.registry import Seller

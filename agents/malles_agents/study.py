@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, trim_mean
 
-from malles_agents.checkpoints import read_json, write_json
+from malles_agents.checkpoints import write_json
 from malles_agents.train import HELD_OUT
 from malles_env.errors import invalid
+from malles_env.files import read_json
 from malles_env.scenarios import list_scenarios, load_scenario
 
 EPISODES = 64

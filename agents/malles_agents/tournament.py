@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.checkpoints import read_json, write_json
+from malles_agents.checkpoints import write_json
 from malles_agents.oracles import benchmarks_of
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seat import Seat
@@ -22,6 +22,7 @@ from malles_agents.study import dynamic_optimum
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.errors import InvalidInput, MissingResource, invalid
+from malles_env.files import read_json
 from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malles_agents.checkpoints import newest_good, read_json, write_json, write_whole
+from malles_agents.checkpoints import newest_good, write_json, write_whole
 from malles_agents.policies import algorithm_class, load_model
 from malles_agents.registry import default_rivals
 from malles_agents.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
 from malles_env.errors import InvalidInput, invalid
+from malles_env.files import read_json
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:

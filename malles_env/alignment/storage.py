@@ -43,12 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
         MissingResource: There is no such file.
         CorruptFile: The file is not a JSON object.
     """
-    if not path.is_file():
-        raise MissingResource(f"{path}: no such file")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
+    content = files.read_json(path)
     if not isinstance(content, dict):
         raise CorruptFile(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content

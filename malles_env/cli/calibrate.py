@@ -25,6 +25,9 @@ def calibrate_command(
         str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    top_logprobs: Annotated[
+        int | None, typer.Option(min=1, help="Tokens whose probability a server is asked for, 20 by default.")
+    ] = None,
     visits: Annotated[int, typer.Option(min=1, help="Visits to fit to, at most; training and validation weeks.")] = 400,
     test_visits: Annotated[int, typer.Option(min=1, help="Visits to judge on, at most; test weeks.")] = 200,
     orders: Annotated[int | None, typer.Option(min=1, help="Shelf orders averaged; 4 by default.")] = None,
@@ -58,7 +61,7 @@ def calibrate_command(
     check_scenario_out(out, json_file)
     loaded, console = load_scenario(scenario), plain_console()
     asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
-    how: dict[str, Any] = {"model": model, "server": server, **asked}
+    how: dict[str, Any] = {"model": model, "server": server, "top_logprobs": top_logprobs, **asked}
     with asking_bar(console, "visits") as bar:
         found = calibrate(
             loaded,

@@ -27,6 +27,9 @@ def discuss(
         str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    top_logprobs: Annotated[
+        int | None, typer.Option(min=1, help="Tokens whose probability a server is asked for, 20 by default.")
+    ] = None,
     cast: Annotated[
         str | None, typer.Option(help="retail, wholesale or a .yaml file; default the scenario's, else retail.")
     ] = None,
@@ -60,8 +63,9 @@ def discuss(
     at = _segment(loaded, segment)
     console = Console(highlight=False)
     files = {name: None if path is None else str(path) for name, path in (("sheets", sheets), ("transcript", out))}
-    named = {"model": model, "server": server, "cast": cast, "rounds": rounds, "temperature": temperature, "seed": seed}
-    told = with_discussion(loaded, **named, **files, orders=1)
+    asked = {"model": model, "server": server, "top_logprobs": top_logprobs}
+    named = {"cast": cast, "rounds": rounds, "temperature": temperature, "seed": seed}
+    told = with_discussion(loaded, **asked, **named, **files, orders=1)
     consumers = only_segment(entered_consumers(told), at)
     offer = _offer(loaded, at, discount)
     _open(console, loaded, consumers, offer, at)

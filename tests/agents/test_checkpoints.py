@@ -12,11 +12,11 @@ from malles_agents.checkpoints import (
     found_checkpoints,
     newest_good,
     prune,
-    read_json,
     write_json,
     write_whole,
 )
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import read_json
 
 
 def policy_file(path: Path) -> Path:

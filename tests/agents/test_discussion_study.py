@@ -51,6 +51,9 @@ def test_a_study_is_told_drawn_and_gone_on_with(purchases, tmp_path):
     assert run_study(model, cast, purchases[:1], plan, file, say=str) == records and model.usage.requests == 0
     found = summarise(records)
     assert [cell.arm for cell in found] == ["single", "summary", "rounds 1", "rounds 2"]
+    nats = {r["arm"]: r["nats"] for r in records}
+    assert found[0].difference.mean == 0.0
+    assert found[3].difference.mean == pytest.approx(nats["rounds 2"] - nats["single"])
     assert "| 4 | 0 | single | 1 |" in table(found, "the command")
     write_summary(found, "the command", {}, tmp_path)
     assert (tmp_path / "discussion.json").exists() and draw(found, tmp_path / "d.png").stat().st_size > 10_000

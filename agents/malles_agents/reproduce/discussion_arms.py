@@ -17,6 +17,7 @@ from malles_env.consumers.discussion.reading import read_choices, read_quantitie
 from malles_env.consumers.discussion.talk import Talk
 from malles_env.consumers.discussion.transcript import Turn
 from malles_env.consumers.language.base import LanguageModel, Prompt, Sampling
+from malles_env.consumers.language.local import LocalModel
 from malles_env.market.arrays import FloatArray
 
 WHOLE = 1_000_000
@@ -26,7 +27,7 @@ SUMMARY_WORDS = 60
 
 @dataclass
 class Meter:
-    """Counts what a way of deciding costs."""
+    """Counts what a way of deciding costs; tokens are those read and written, not those read before."""
 
     model: LanguageModel
     started: tuple[int, float, float] = (0, 0.0, 0.0)
@@ -46,7 +47,7 @@ class Meter:
 
     def _tokens(self) -> int:
         used = self.model.usage
-        return used.prompt_tokens + used.completion_tokens
+        return used.prompt_tokens - used.shared_tokens + used.completion_tokens
 
 
 def decide_all(
@@ -56,13 +57,16 @@ def decide_all(
 
     Discussions of different lengths are one discussion, decided after each round. The summaries are as many one-pass
     ones, over shelf orders of their own with averaged verdicts, as come nearest to the longest discussion's tokens.
+    A local model begins each way of deciding without what it read for the last one.
     """
     named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
     meter = Meter(model)
+    _forget(model)
     meter.start()
     table, bought = table_of(purchase, size, length)
     yield {**named, "arm": "single", **_judged(model, _alone(cast), table, bought, purchase), **meter.read()}
     spent: dict[str, float] = {"tokens": 0}
+    _forget(model)
     talk, turns = Talk(model, cast, rounds), dict.fromkeys(("tokens", "seconds", "cpu_seconds"), 0.0)
     for number in range(1, rounds + 1):
         meter.start()
@@ -73,7 +77,13 @@ def decide_all(
         spent = {name: turns[name] + value for name, value in meter.read().items()}
         yield {**named, "arm": f"rounds {number}", **found, **spent}
     if rounds:
+        _forget(model)
         yield {**named, "arm": "summary", **_summaries(model, cast, purchase, size, length, spent["tokens"])}
+
+
+def _forget(model: LanguageModel) -> None:
+    if isinstance(model, LocalModel):
+        model.forget()
 
 
 def _alone(cast: Cast) -> Cast:

@@ -26,6 +26,7 @@ class Cell:
         size, length, arm: Which cell.
         purchases: Purchases decided.
         hit, probability, nats: Of the product bought.
+        difference: Nats less those of the single agent before the same shelves; 0 for the single agent.
         quantity_error: Summed absolute error of the median units over summed units.
         cost: Means of tokens, seconds and CPU-seconds per decision.
     """
@@ -37,6 +38,7 @@ class Cell:
     hit: Estimate
     probability: Estimate
     nats: Estimate
+    difference: Estimate
     quantity_error: Estimate
     cost: dict[str, float]
 
@@ -44,17 +46,19 @@ class Cell:
 def summarise(records: Sequence[dict[str, Any]]) -> list[Cell]:
     """Return one cell per shelf size, sheet length and way of deciding."""
     keys = sorted({(r["length"], r["size"], _rank(r["arm"]), r["arm"]) for r in records})
-    return [
-        _cell(size, length, arm, [r for r in records if (r["length"], r["size"], r["arm"]) == (length, size, arm)])
-        for length, size, _, arm in keys
-    ]
+    cells = []
+    for length, size, _, arm in keys:
+        here = [r for r in records if (r["length"], r["size"]) == (length, size)]
+        alone = {r["occasion"]: r["nats"] for r in here if r["arm"] == "single"}
+        cells.append(_cell(size, length, arm, [r for r in here if r["arm"] == arm], alone))
+    return cells
 
 
 def _rank(arm: str) -> int:
     return {"single": 0, "summary": 1}.get(arm, 2)
 
 
-def _cell(size: int, length: int, arm: str, of: list[dict[str, Any]]) -> Cell:
+def _cell(size: int, length: int, arm: str, of: list[dict[str, Any]], alone: dict[int, float]) -> Cell:
     _, who = np.unique([r["household"] for r in of], return_inverse=True)
     column = {name: np.array([float(r[name]) for r in of]) for name in ("hit", "probability", "nats", "miss", "units")}
     hit, probability, nats = (clustered(column[name], who) for name in ("hit", "probability", "nats"))
@@ -66,6 +70,7 @@ def _cell(size: int, length: int, arm: str, of: list[dict[str, Any]]) -> Cell:
         hit=hit,
         probability=probability,
         nats=nats,
+        difference=clustered(column["nats"] - np.array([alone[r["occasion"]] for r in of]), who),
         quantity_error=clustered_ratio(column["miss"], column["units"], who),
         cost={name: float(np.mean([r[name] for r in of])) for name in COSTS},
     )
@@ -74,15 +79,17 @@ def _cell(size: int, length: int, arm: str, of: list[dict[str, Any]]) -> Cell:
 def table(found: Sequence[Cell], command: str) -> str:
     """Return the cells as a Markdown table with the command that made it below."""
     lines = [
-        "| shelf | sheet | decided by | purchases | hit rate | probability | nats (uniform) | quantity error | tokens "
-        "| CPU-seconds |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| shelf | sheet | decided by | purchases | hit rate | probability | nats (uniform) | nats less single's "
+        "| quantity error | tokens | CPU-seconds |",
+        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    lines += [
-        f"| {c.size} | {c.length} | {c.arm} | {c.purchases} | {c.hit} | {c.probability} | {c.nats} "
-        f"({np.log(c.size):.2f}) | {c.quantity_error} | {c.cost['tokens']:,.0f} | {c.cost['cpu_seconds']:.1f} |"
-        for c in found
-    ]
+    for c in found:
+        less = "" if c.arm == "single" else str(c.difference)
+        lines.append(
+            f"| {c.size} | {c.length} | {c.arm} | {c.purchases} | {c.hit} | {c.probability} | {c.nats} "
+            f"({np.log(c.size):.2f}) | {less} | {c.quantity_error} | {c.cost['tokens']:,.0f} "
+            f"| {c.cost['cpu_seconds']:.1f} |"
+        )
     return "\n".join([*lines, "", f"± one standard error, clustered by household. `{command}`"])
 
 

@@ -93,6 +93,7 @@ def main(
         "smollm2"
     ),
     server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    top_logprobs: Annotated[int, typer.Option(min=1, help="Tokens whose probability a server is asked for.")] = 20,
     purchases: Annotated[int, typer.Option(min=1, help="Purchases, one per household, at most.")] = 30,
     core_minutes: Annotated[float, typer.Option(help="CPU minutes after which no cell is begun.")] = 10.0,
     sizes: Annotated[str, typer.Option(help="Products on the shelf.")] = "8,16,32,64",
@@ -112,7 +113,7 @@ def main(
 
     wanted, padding = _numbers("sizes", sizes), _numbers("lengths", lengths)
     chosen = study_cast(load_cast(cast), characters, words)
-    asked = _model(model, server)
+    asked = _model(model, server, top_logprobs)
     drawn = draw_purchases(prepare_complete_journey(), purchases, max(wanted), seed)
     plan = cells(wanted, padding, rounds, far)
     records = run_study(asked, chosen, drawn, plan, out / "records.jsonl", core_seconds=60 * core_minutes)
@@ -123,10 +124,10 @@ def main(
     typer.echo(f"plot: {draw(found, out / 'discussion.png')}")
 
 
-def _model(name: str, server: str | None) -> LanguageModel:
+def _model(name: str, server: str | None, top_logprobs: int) -> LanguageModel:
     from malles_env.consumers.language import LocalModel, ServedModel
 
-    return LocalModel.load(name) if server is None else ServedModel(name, server)
+    return LocalModel.load(name) if server is None else ServedModel(name, server, top_logprobs=top_logprobs)
 
 
 def _numbers(field: str, text: str) -> tuple[int, ...]:

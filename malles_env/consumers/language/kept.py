@@ -26,6 +26,10 @@ class KeptReadings:
         self.limit = limit
         self._entries: list[tuple[np.ndarray, Layers]] = []  # least recently used first
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+
     def common(self, ids: Sequence[int]) -> int:
         """Return how many of these tokens, from the first, were read before."""
         return self._longest(np.asarray(ids))[0]

@@ -129,6 +129,10 @@ class LocalModel:
         self.usage.seconds += time.perf_counter() - started
         return replies
 
+    def forget(self) -> None:
+        """Give the memory of earlier readings free; the next question is read from its first word."""
+        self._reader.kept.clear()
+
     def reset_usage(self) -> Usage:
         """Return what was asked so far and start counting anew."""
         counted, self.usage = replace(self.usage), Usage()
