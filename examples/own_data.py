@@ -327,11 +327,9 @@ def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: b
     steps, head_steps = (4, 20) if brief else (60, 600)
     whole = replace(WHOLE_EMBEDDED, seed=seed, steps=steps, batch_size=128, validate_every=min(steps, 20))
     heads = replace(HEADS, seed=seed, steps=head_steps, batch_size=128, validate_every=min(head_steps, 25))
-    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, command="examples/own_data.py")
-    model, _ = run_job(job, occasions.select(split="train"), occasions.select(split="validation"))
-    model.card["data_licence"] = f"{origin.source}; {origin.licence}"
-    model.save(out / "model")
-    return model
+    told = {"command": "examples/own_data.py", "data_licence": f"{origin.source}; {origin.licence}"}
+    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, **told)
+    return run_job(job, occasions.select(split="train"), occasions.select(split="validation"))[0]
 
 
 def judge_consumers(model: Any, occasions: Occasions) -> dict[str, dict[str, Any]]:

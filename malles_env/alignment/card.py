@@ -9,7 +9,8 @@ from malles_env.alignment.storage import read_json, write_json, write_text
 
 SCORED = ("hit", "top3", "nll", "nll_all", "ece", "quantity_nll", "quantity_error", "quantity_bias")
 """Columns of the card's table of scores."""
-DATA_LICENCE = "research use; trained on The Complete Journey"
+COMPLETE_JOURNEY = "research use; trained on The Complete Journey"
+"""Licence of the training data of what ships."""
 
 LIMITS = (
     "Elasticities are observational (no instruments). Regular prices move rarely, so log price and discount are "

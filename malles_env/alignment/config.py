@@ -101,6 +101,7 @@ class AlignJob:
         heads: Settings of the phase that trains new heads on readings.
         cold: Settings of the phase that trains the heads for cold starts.
         command: The command line, for the card.
+        data_licence: What was trained on and what its owners allow, for the card.
         resume: Continue the run in `out`.
     """
 
@@ -119,6 +120,7 @@ class AlignJob:
     heads: AlignConfig = HEADS
     cold: AlignConfig = COLD
     command: str = ""
+    data_licence: str = "not stated"
     resume: bool = True
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from malles_env.alignment.adapters import with_adapter
 from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
-from malles_env.alignment.card import DATA_LICENCE, LIMITS
+from malles_env.alignment.card import LIMITS
 from malles_env.alignment.checkpoint import load_backbone_of
 from malles_env.alignment.config import AlignConfig, AlignJob
 from malles_env.alignment.dataset import TasteData, from_occasions
@@ -155,7 +155,7 @@ def _card(
         "backbone": job.backbone,
         "summary": f"Backbone {kind}, then {job.members} heads on its readings; listwise contrastive loss over shelf "
         "and outside option.",
-        "data_licence": DATA_LICENCE,
+        "data_licence": job.data_licence,
         "command": job.command,
         "training": {
             "training occasions": len(train),

@@ -76,6 +76,7 @@ def align_command(
         heads=replace(heads, weights=_changed(heads.weights, consistency=consistency)),
         cold=_changed(COLD, steps=cold_steps, device=device, **common),
         command=" ".join(["malles", *sys.argv[1:]]),
+        data_licence=data_licence(occasions),
         resume=resume,
     )
     train, validation = _parts(load_occasions(occasions), train_on)
@@ -106,6 +107,13 @@ def load_occasions(folder: Path | None) -> Occasions:
     from malles_env.data.prepare import prepare_complete_journey
 
     return prepare_complete_journey()
+
+
+def data_licence(folder: Path | None) -> str:
+    """Return what a card says of the data behind a model."""
+    from malles_env.alignment.card import COMPLETE_JOURNEY
+
+    return COMPLETE_JOURNEY if folder is None else f"that of its owner; trained on {folder}"
 
 
 def reading_progress() -> Callable[[int, int], None]:

@@ -16,6 +16,7 @@ from malles_env.cli.align import load_occasions
 if TYPE_CHECKING:
     from malles_env.alignment.rows.comparison import Comparison
     from malles_env.alignment.rows.registry import Factory, Predictor
+    from malles_env.data.occasions import Occasions
 
 
 def evaluate_command(
@@ -66,14 +67,16 @@ def evaluate_command(
     from malles_env.alignment.storage import write_json, write_text
 
     torch.set_num_threads(threads)
-    language = language_rows(model, model_seen, frozen) | prompted_rows(prompted, unaligned)
+    pairs = taste_pairs(model, model_seen, frozen)
+    language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
+    parts = _possible(parts, splits.strip() == "all", study.occasions, pairs)
     with _telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
     _show(found)
     content = as_json(found)
-    facts = {"model": model or "shipped", "occasions": str(study.occasions.meta.get("source", occasions or ""))}
+    facts = {"model": model or "shipped", "occasions": str(occasions or "The Complete Journey")}
     command = " ".join(["malles", *sys.argv[1:]])
     if json_file is not None:
         write_json(json_file, content | {"command": command, "facts": facts})
@@ -91,12 +94,14 @@ TASTE_ROWS = {"aligned_embedded": "embedded", "aligned": "smollm2"}
 """Taste models behind the rows; for splits that hold something out, their twins with ``-seen`` at the end."""
 
 
-def language_rows(model: str | None = None, seen: str | None = None, frozen: str | None = None) -> dict[str, Factory]:
-    """Return the taste models that can be asked, by row name; of the shipped ones those that are there.
+def taste_pairs(
+    model: str | None = None, seen: str | None = None, frozen: str | None = None
+) -> dict[str, tuple[str, str | None]]:
+    """Return the taste models that can be asked, each with its twin, by row name; of the shipped ones those there are.
 
     Args:
         model: Taste model of the row ``aligned``; None takes the shipped one.
-        seen: Its twin for splits that hold something out; None means ``<model>-seen``.
+        seen: Its twin for splits that hold something out; None means ``<model>-seen``, if there is one.
         frozen: Taste model of the row ``aligned_frozen``, its twin likewise; None leaves the row out.
 
     Raises:
@@ -104,15 +109,28 @@ def language_rows(model: str | None = None, seen: str | None = None, frozen: str
     """
     from malles_env.alignment.locate import locate, shipped_models
 
-    pairs = {row: (name, f"{name}-seen") for row, name in TASTE_ROWS.items()}
-    pairs = {row: pair for row, pair in pairs.items() if set(pair) <= set(shipped_models())}
+    shipped = {row: (name, f"{name}-seen") for row, name in TASTE_ROWS.items()}
+    pairs: dict[str, tuple[str, str | None]] = {
+        row: pair for row, pair in shipped.items() if set(pair) <= set(shipped_models())
+    }
     if model is not None:
-        pairs["aligned"] = (model, seen or f"{model}-seen")
+        pairs["aligned"] = (model, seen or _twin(model))
     if frozen is not None:
-        pairs["aligned_frozen"] = (frozen, f"{frozen}-seen")
-    for name in {name for pair in pairs.values() for name in pair}:
+        pairs["aligned_frozen"] = (frozen, _twin(frozen))
+    for name in {name for pair in pairs.values() for name in pair if name is not None}:
         locate(name)
-    return {row: _taste_factory(*pair) for row, pair in pairs.items()}
+    return pairs
+
+
+def _twin(name: str) -> str | None:
+    from malles_env.alignment.locate import locate
+    from malles_env.errors import MissingResource
+
+    try:
+        locate(f"{name}-seen")
+    except MissingResource:
+        return None
+    return f"{name}-seen"
 
 
 def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Factory]:
@@ -138,7 +156,7 @@ def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Fact
     return rows
 
 
-def _taste_factory(whole: str, seen: str) -> Factory:
+def _taste_factory(whole: str, seen: str | None) -> Factory:
     """Return a factory that loads the model a split needs, each once."""
 
     @cache
@@ -148,7 +166,7 @@ def _taste_factory(whole: str, seen: str) -> Factory:
 
         return TasteRow(TasteModel.load(name))
 
-    return lambda split: loaded(whole if split == "time" else seen)
+    return lambda split: loaded(whole if split == "time" or seen is None else seen)
 
 
 def _splits(names: str) -> list[str]:
@@ -162,6 +180,30 @@ def _splits(names: str) -> list[str]:
         if name not in SPLITS:
             raise invalid("splits", name, f"all, or a comma-separated list of {', '.join(SPLITS)}")
     return [name for name in SPLITS if name in wanted]
+
+
+def _possible(
+    parts: list[str], unnamed: bool, occasions: Occasions, pairs: dict[str, tuple[str, str | None]]
+) -> list[str]:
+    """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
+    from malles_env.alignment.protocol import split_rows
+    from malles_env.errors import invalid
+
+    bought, kept = occasions.occasions["chosen"].to_numpy() > 0, []
+    twinless = [whole for whole, twin in pairs.values() if twin is None]
+    for split in parts:
+        why = ""
+        if split != "time" and twinless:
+            why = f"{twinless[0]} has no twin trained with `malles align --train-on seen --out {twinless[0]}-seen`"
+        elif not (split_rows(occasions, split).test & bought).any():
+            why = "the occasions hold no purchase of it"
+        if not why:
+            kept.append(split)
+        elif unnamed:
+            typer.echo(f"left out: {split} ({why})", err=True)
+        else:
+            raise invalid("splits", split, f"another one: {why}")
+    return kept
 
 
 @contextmanager

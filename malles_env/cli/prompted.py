@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malles_env.cli.align import load_occasions
+from malles_env.cli.align import data_licence, load_occasions
 
 if TYPE_CHECKING:
     from malles_env.alignment.evaluation import Estimate
@@ -62,7 +62,16 @@ def prompted_command(
     splits = draw_splits(
         load_occasions(occasions), occasions_limit, markets=tuple(market or SHORT_SHELVES), test=max(test_limit, 1)
     )
-    job = PromptJob(backbone, out, prior, reference, config, command=_command_line(), resume=resume)
+    job = PromptJob(
+        backbone,
+        out,
+        prior,
+        reference,
+        config,
+        command=_command_line(),
+        data_licence=data_licence(occasions),
+        resume=resume,
+    )
     model, progress = run_prompted(job, splits)
     if test_limit:
         scores = judge_prompted(model, splits.test)

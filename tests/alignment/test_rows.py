@@ -291,5 +291,10 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(content) >= {"time", "households", "paired", "elasticities", "command"}
     assert content["time"]["uniform"]["hit"] == pytest.approx(1 / 6, abs=0.01)
     assert (tmp_path / "o.md").read_text().startswith("# ")
+    tiny_model().save(tmp_path / "own")
+    alone = CliRunner().invoke(app, [*common, "--model", str(tmp_path / "own")])
+    assert alone.exit_code == 0 and alone.output.count("has no twin trained with `malles align --train-on seen") == 3
+    named = CliRunner().invoke(app, [*common, "--model", str(tmp_path / "own"), "--splits", "households"])
+    assert isinstance(named.exception, InvalidInput) and "twin" in str(named.exception)
     wrong = CliRunner().invoke(app, [*common, "--splits", "past"])
     assert isinstance(wrong.exception, InvalidInput) and "splits" in str(wrong.exception)

@@ -112,6 +112,7 @@ def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: P
         hashes.append(json.loads((run / "model" / "config.json").read_text())["weights_hash"])
     assert hashes[0] == hashes[1]
     card = json.loads((run / "model" / "card.json").read_text())
+    assert card["data_licence"] == f"that of its owner; trained on {folder}"
     assert card["training"]["markets"] == 1 and card["training"]["training occasions"] == 200
     again = ["--occasions", str(folder), "--start-from", str(run), *small, "--consistency", "0.5"]
     result = CliRunner().invoke(app, ["align", *again, "--out", str(tmp_path / "again")])

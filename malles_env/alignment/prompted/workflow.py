@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.alignment.backbones import load_backbone
-from malles_env.alignment.card import DATA_LICENCE
 from malles_env.alignment.prompted.data import PromptData, prompt_data
 from malles_env.alignment.prompted.model import PromptedModel
 from malles_env.alignment.prompted.prompt import sample_texts
@@ -58,6 +57,7 @@ class PromptJob:
         config: Training settings.
         rank: Rank of the adapter of a pre-trained backbone.
         command: The command line, for the card.
+        data_licence: What was trained on and what its owners allow, for the card.
         resume: Continue the run in `out`.
     """
 
@@ -68,6 +68,7 @@ class PromptJob:
     config: PromptConfig = field(default_factory=PromptConfig)
     rank: int = 8
     command: str = ""
+    data_licence: str = "not stated"
     resume: bool = True
 
 
@@ -121,7 +122,7 @@ def run_prompted(job: PromptJob, splits: Splits, *, show: bool = True) -> tuple[
     model.card = {
         "name": f"prompted-{job.backbone}",
         "backbone": job.backbone,
-        "data_licence": DATA_LICENCE,
+        "data_licence": job.data_licence,
         "command": job.command,
         "training": {
             "occasions": len(splits.train),
