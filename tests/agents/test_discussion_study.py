@@ -59,6 +59,18 @@ def test_a_study_is_told_drawn_and_gone_on_with(purchases, tmp_path):
     assert (tmp_path / "discussion.json").exists() and draw(found, tmp_path / "d.png").stat().st_size > 10_000
 
 
+def test_side_by_side_is_one_by_one(purchases, tmp_path):
+    cast, plan = study_cast(load_cast("retail"), 300, 3), cells((4,), (0,), 1, 4)
+    each, both = (
+        run_study(tiny(), cast, purchases, plan, tmp_path / f"{n}.jsonl", together=n, say=str) for n in (1, 2)
+    )
+    assert len(purchases) == 2 and len(each) == len(both) == 6
+    for arm in ("single", "rounds 1"):  # of summaries there may be more or fewer, as the tokens are counted together
+        for name in ("occasion", "hit", "nats", "miss"):
+            found = [[r[name] for r in records if r["arm"] == arm] for records in (each, both)]
+            np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+
+
 def test_damaged_records_are_told(tmp_path):
     (tmp_path / "r.jsonl").write_text("nonsense\n[]\n")
     with pytest.raises(CorruptFile):

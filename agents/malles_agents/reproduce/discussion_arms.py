@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from malles_agents.reproduce.discussion_shelves import DETAILS, Purchase, table_of
+from malles_agents.reproduce.discussion_shelves import DETAILS, Purchase, shelf_order, table_of
 from malles_env.consumers.discussion.cast import Cast
 from malles_env.consumers.discussion.prompts import Table, verdict_prompt
 from malles_env.consumers.discussion.reading import read_choices, read_quantities, spoken
@@ -51,34 +51,76 @@ class Meter:
 
 
 def decide_all(
-    model: LanguageModel, cast: Cast, purchase: Purchase, size: int, length: int, rounds: int
+    model: LanguageModel, cast: Cast, purchases: Sequence[Purchase], size: int, length: int, rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield one record per way of deciding: ``single``, ``rounds 1`` to ``rounds R``, ``summary``.
+    """Yield one record per way of deciding and purchase: ``single``, ``rounds 1`` to ``rounds R``, ``summary``.
 
     Discussions of different lengths are one discussion, decided after each round. The summaries are as many one-pass
     ones, over shelf orders of their own with averaged verdicts, as come nearest to the longest discussion's tokens.
-    A local model begins each way of deciding without what it read for the last one.
+    A local model begins each way of deciding without what it read for the last one. Purchases are decided side by
+    side; each record tells the mean cost over them.
     """
-    named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
+    seats = Seats.of(purchases, size, length)
     meter = Meter(model)
+
+    def told(arm: str, scores: list[dict[str, Any]], cost: dict[str, float]) -> Iterator[dict[str, Any]]:
+        mean = {name: value / len(purchases) for name, value in cost.items()}
+        for purchase, own in zip(purchases, scores, strict=True):
+            named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
+            yield {**named, "arm": arm, **own, **mean}
+
     _forget(model)
     meter.start()
-    table, bought = table_of(purchase, size, length)
-    yield {**named, "arm": "single", **_judged(model, _alone(cast), table, bought, purchase), **meter.read()}
-    spent: dict[str, float] = {"tokens": 0}
+    yield from told("single", seats.scores(cast, *seats.judged(model, _alone(cast))), meter.read())
     _forget(model)
     talk, turns = Talk(model, cast, rounds), dict.fromkeys(("tokens", "seconds", "cpu_seconds"), 0.0)
+    spent = turns
     for number in range(1, rounds + 1):
         meter.start()
-        talk.play_round(number, cast.phase(number), [table])
+        talk.play_round(number, cast.phase(number), seats.tables)
         turns = {name: turns[name] + value for name, value in meter.read().items()}
         meter.start()
-        found = _judged(model, cast, table, bought, purchase)
+        found = seats.scores(cast, *seats.judged(model, cast))
         spent = {name: turns[name] + value for name, value in meter.read().items()}
-        yield {**named, "arm": f"rounds {number}", **found, **spent}
+        yield from told(f"rounds {number}", found, spent)
     if rounds:
         _forget(model)
-        yield {**named, "arm": "summary", **_summaries(model, cast, purchase, size, length, spent["tokens"])}
+        found, cost, copies = _summaries(model, cast, purchases, size, length, spent["tokens"])
+        yield from ({**record, "copies": copies} for record in told("summary", found, cost))
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Purchases as tables, in one order of each shelf.
+
+    Attributes:
+        purchases: The purchases.
+        tables: A table for each.
+        bought: The line of each that was bought.
+    """
+
+    purchases: Sequence[Purchase]
+    tables: tuple[Table, ...]
+    bought: tuple[int, ...]
+
+    @classmethod
+    def of(cls, purchases: Sequence[Purchase], size: int, length: int, turn: int = 0) -> Seats:
+        """Return tables with shelves of `size` products and sheets of `length`, in their order of this turn."""
+        tables, bought = zip(*(table_of(purchase, size, length, turn) for purchase in purchases), strict=True)
+        return cls(purchases, tables, bought)
+
+    def judged(self, model: LanguageModel, cast: Cast) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return the moderator's probabilities over each shelf, and over units of what was bought."""
+        chosen = read_choices(model, [(partial(verdict_prompt, cast, table), table) for table in self.tables])
+        asks = [(table, table.shelf.codes[line]) for table, line in zip(self.tables, self.bought, strict=True)]
+        return chosen, list(read_quantities(model, cast, asks))
+
+    def scores(self, cast: Cast, chosen: Sequence[FloatArray], units: Sequence[FloatArray]) -> list[dict[str, Any]]:
+        """Return how near each verdict came to the purchase."""
+        return [
+            _scores(probability, many, line, cast.quantities, purchase)
+            for probability, many, line, purchase in zip(chosen, units, self.bought, self.purchases, strict=True)
+        ]
 
 
 def _forget(model: LanguageModel) -> None:
@@ -92,14 +134,10 @@ def _alone(cast: Cast) -> Cast:
     return cast.model_copy(update={"moderator": moderator, "shelf_characters": WHOLE})
 
 
-def _judged(model: LanguageModel, cast: Cast, table: Table, bought: int, purchase: Purchase) -> dict[str, Any]:
-    (probability,) = read_choices(model, [(partial(verdict_prompt, cast, table), table)])
-    units = read_quantities(model, cast, [(table, table.shelf.codes[bought])])[0]
-    return _scores(probability, units, bought, cast, purchase)
-
-
-def _scores(probability: FloatArray, units: FloatArray, bought: int, cast: Cast, purchase: Purchase) -> dict[str, Any]:
-    median = cast.quantities[int(np.searchsorted(np.cumsum(units), 0.5))]
+def _scores(
+    probability: FloatArray, units: FloatArray, bought: int, quantities: Sequence[int], purchase: Purchase
+) -> dict[str, Any]:
+    median = quantities[int(np.searchsorted(np.cumsum(units), 0.5))]
     quantity = int(purchase.visit["quantity"])
     return {
         "hit": float(probability.argmax() == bought),
@@ -111,33 +149,37 @@ def _scores(probability: FloatArray, units: FloatArray, bought: int, cast: Cast,
 
 
 def _summaries(
-    model: LanguageModel, cast: Cast, purchase: Purchase, size: int, length: int, tokens: float
-) -> dict[str, Any]:
+    model: LanguageModel, cast: Cast, purchases: Sequence[Purchase], size: int, length: int, tokens: float
+) -> tuple[list[dict[str, Any]], dict[str, float], int]:
+    """Return scores, cost and number of summaries for each purchase."""
     meter = Meter(model)
-    found: list[tuple[FloatArray, FloatArray]] = []
+    found: list[tuple[list[FloatArray], list[FloatArray]]] = []
     meter.start()
     while True:
-        table, bought = table_of(purchase, size, length, turn=len(found))
-        _summarise(model, cast, table)
-        (probability,) = read_choices(model, [(partial(verdict_prompt, cast, table), table)])
-        units = read_quantities(model, cast, [(table, table.shelf.codes[bought])])[0]
-        back = np.random.default_rng([purchase.occasion, size, len(found)]).permutation(len(table.shelf))
-        found.append((probability[np.argsort(back)], units))
+        seats = Seats.of(purchases, size, length, turn=len(found))
+        _summarise(model, cast, seats.tables)
+        chosen, units = seats.judged(model, cast)
+        orders = [shelf_order(purchase, size, len(found)) for purchase in purchases]
+        found.append(([each[np.argsort(order)] for each, order in zip(chosen, orders, strict=True)], units))
         used = meter.read()
         if used["tokens"] * (1 + 0.5 / len(found)) >= tokens:  # one more would end further from it
             break
-    mean, units = (np.mean([pair[at] for pair in found], axis=0) for at in (0, 1))
-    return {**_scores(mean, units, 0, cast, purchase), **used, "copies": len(found)}
+    mean, units = (
+        [np.mean(parts, axis=0) for parts in zip(*copies, strict=True)] for copies in zip(*found, strict=True)
+    )
+    return Seats(purchases, seats.tables, (0,) * len(purchases)).scores(cast, mean, units), used, len(found)
 
 
-def _summarise(model: LanguageModel, cast: Cast, table: Table) -> None:
+def _summarise(model: LanguageModel, cast: Cast, tables: Sequence[Table]) -> None:
     """Put one summary of the full sheets where the discussion's notes would stand."""
-    asked = verdict_prompt(_alone(cast), table, lead="")
-    ask = f"Sum up in at most {SUMMARY_WORDS} words which products suit this buyer best, by their codes."
-    own = "\n".join(["", table.buyer_words(cast), ask])
-    (reply,) = model.complete([Prompt(asked.system, asked.shared, own)], Sampling(2 * SUMMARY_WORDS + 8))
-    said = spoken(reply.text, SUMMARY_WORDS)
-    table.discussion.turns.append(Turn(1, "summary", "summary", "note", said))
+    prompts = []
+    for table in tables:
+        asked = verdict_prompt(_alone(cast), table, lead="")
+        ask = f"Sum up in at most {SUMMARY_WORDS} words which products suit this buyer best, by their codes."
+        prompts.append(Prompt(asked.system, asked.shared, "\n".join(["", table.buyer_words(cast), ask])))
+    for table, reply in zip(tables, model.complete(prompts, Sampling(2 * SUMMARY_WORDS + 8)), strict=True):
+        said = spoken(reply.text, SUMMARY_WORDS)
+        table.discussion.turns.append(Turn(1, "summary", "summary", "note", said))
 
 
 def study_cast(cast: Cast, characters: int, words: int) -> Cast:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from malles_env.alignment.prompted.words import habit_words, known_words
 from malles_env.alignment.text import ProductText, product_text
@@ -87,6 +88,11 @@ def _purchase(occasions: Occasions, test: pl.DataFrame, visit: dict[str, Any], m
     return Purchase(int(visit["occasion_id"]), str(visit["household_id"]), visit, lines[:most])
 
 
+def shelf_order(purchase: Purchase, size: int, turn: int) -> NDArray[np.int64]:
+    """Return the lines of a purchase in the order of its shelf; line 0 was bought."""
+    return np.random.default_rng([purchase.occasion, size, turn]).permutation(min(size, len(purchase.lines)))
+
+
 def table_of(purchase: Purchase, size: int, length: int, turn: int = 0) -> tuple[Table, int]:
     """Return a purchase as a table to talk at, and the line that was bought.
 
@@ -96,7 +102,7 @@ def table_of(purchase: Purchase, size: int, length: int, turn: int = 0) -> tuple
         length: Characters of padding on each product sheet.
         turn: Shelf orders differ by turn.
     """
-    order = np.random.default_rng([purchase.occasion, size, turn]).permutation(min(size, len(purchase.lines)))
+    order = shelf_order(purchase, size, turn)
     lines = [purchase.lines[at] for at in order]
     bought = int(np.flatnonzero(order == 0)[0])
     past = [(at, line) for at, line in enumerate(lines) if line["bought"] and line["home"] == purchase.visit["market"]]
