@@ -61,7 +61,7 @@ def save_adapter(backbone: Backbone, directory: Path) -> dict[str, str]:
     from safetensors.torch import save_file
 
     model: Any = backbone.model
-    state = peft.get_peft_model_state_dict(model)
+    state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     config = model.peft_config["default"]
     config.base_model_name_or_path = backbone.name  # not where it lies on this machine
     config.save_pretrained(str(directory))
