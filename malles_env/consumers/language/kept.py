@@ -11,6 +11,8 @@ from transformers import DynamicCache
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values [heads, tokens, width] of each layer."""
+MOST = 256
+"""Readings kept at most: every prompt is compared with each."""
 
 
 class KeptReadings:
@@ -75,7 +77,7 @@ class KeptReadings:
         layers = [(keys[:, columns].clone(), values[:, columns].clone()) for keys, values in pairs]
         self._entries = [entry for entry in self._entries if _alike(entry[0], read) < len(entry[0])]
         self._entries.append((read, layers))
-        while sum(_size(layers) for _, layers in self._entries) > self.limit:
+        while len(self._entries) > MOST or sum(_size(layers) for _, layers in self._entries) > self.limit:
             del self._entries[0]
 
     def _longest(self, ids: np.ndarray) -> tuple[int, Layers | None]:

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, Gemma2Config, Qwen3Config
 
 from malles_env.alignment.backbones import smollm2_directory
 from malles_env.consumers.language import LanguageModel, Prompt, Sampling
-from malles_env.consumers.language.kept import KeptReadings
+from malles_env.consumers.language.kept import MOST, KeptReadings
 from malles_env.consumers.language.local import LocalModel
 from malles_env.consumers.language.sharing import families
 from malles_env.consumers.language.wording import Wording
@@ -188,6 +188,10 @@ def test_readings_of_old_are_forgotten_for_new_ones() -> None:
     assert [kept.common(ids) for ids in (first, third, longer)] == [41, 41, 51]
     reader.read(list(range(200, 320)))  # larger than all there is room for
     assert [kept.common(ids) for ids in (first, longer)] == [41, 51]
+    reader.kept = many = KeptReadings(limit=10**9)
+    for row in range(MOST + 1):
+        reader.read([row, 3])
+    assert [many.common([row, 3]) for row in (0, 1, MOST)] == [0, 2, 2]
 
 
 def test_draws_follow_the_softmax_of_the_scores() -> None:
