@@ -176,7 +176,7 @@ def main(
 ) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    local = LocalModel.load("smollm2", dtype="float32", reading_memory=0)  # every round is a new period
+    local = LocalModel.load("smollm2", dtype="float32")
     plain = LocalModel(local.model, local.wording.tokenizer, weights="same", sharing=False)
     asked = prompts()
     spelled = local.wording.ids([local.wording.text(prompt) for prompt in asked])

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from malles_env.market import Consumers
     from malles_env.scenarios.schema import Scenario
 
+DISCUSSION_MEMORY = 1000
+"""Megabytes in which a local model keeps what the roles of a discussion have read."""
+
 
 def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
     """Return consumers who ask the model that `entry` names, in the way it names.
@@ -41,5 +44,6 @@ def language_model(entry: AskedEntry) -> LanguageModel:
     if entry.server:
         model = ServedModel(entry.model, entry.server, top_logprobs=entry.top_logprobs)
     else:
-        model = LocalModel.load(entry.model)
+        kept = DISCUSSION_MEMORY if isinstance(entry, DiscussionEntry) else 0
+        model = LocalModel.load(entry.model, reading_memory=kept)
     return CachedModel(model) if entry.cache else model

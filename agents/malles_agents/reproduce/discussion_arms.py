@@ -16,8 +16,7 @@ from malles_env.consumers.discussion.prompts import Table, verdict_prompt
 from malles_env.consumers.discussion.reading import read_choices, read_quantities, spoken
 from malles_env.consumers.discussion.talk import Talk
 from malles_env.consumers.discussion.transcript import Turn
-from malles_env.consumers.language.base import LanguageModel, Prompt, Sampling
-from malles_env.consumers.language.local import LocalModel
+from malles_env.consumers.language.base import LanguageModel, Prompt, Sampling, forget
 from malles_env.market.arrays import FloatArray
 
 WHOLE = 1_000_000
@@ -69,10 +68,10 @@ def decide_all(
             named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
             yield {**named, "arm": arm, **own, **mean}
 
-    _forget(model)
+    forget(model)
     meter.start()
     yield from told("single", seats.scores(cast, *seats.judged(model, _alone(cast))), meter.read())
-    _forget(model)
+    forget(model)
     talk, turns = Talk(model, cast, rounds), dict.fromkeys(("tokens", "seconds", "cpu_seconds"), 0.0)
     spent = turns
     for number in range(1, rounds + 1):
@@ -84,7 +83,7 @@ def decide_all(
         spent = {name: turns[name] + value for name, value in meter.read().items()}
         yield from told(f"rounds {number}", found, spent)
     if rounds:
-        _forget(model)
+        forget(model)
         found, cost, copies = _summaries(model, cast, purchases, size, length, spent["tokens"])
         yield from ({**record, "copies": copies} for record in told("summary", found, cost))
 
@@ -121,11 +120,6 @@ class Seats:
             _scores(probability, many, line, cast.quantities, purchase)
             for probability, many, line, purchase in zip(chosen, units, self.bought, self.purchases, strict=True)
         ]
-
-
-def _forget(model: LanguageModel) -> None:
-    if isinstance(model, LocalModel):
-        model.forget()
 
 
 def _alone(cast: Cast) -> Cast:

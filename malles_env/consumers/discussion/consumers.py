@@ -18,7 +18,7 @@ from malles_env.consumers.discussion.sheets import ProductSheet
 from malles_env.consumers.discussion.shelf import NOTHING, Shelf, canonical_order
 from malles_env.consumers.discussion.talk import Talk, Watcher, _unwatched
 from malles_env.consumers.discussion.transcript import Discussion, TranscriptFile, Verdict
-from malles_env.consumers.language.base import LanguageModel
+from malles_env.consumers.language.base import LanguageModel, forget
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
@@ -104,6 +104,7 @@ class DiscussionConsumers:
             self._table(offer, b, s, k) for k in range(self.orders) for b in range(markets) for s in range(shape[1])
         ]
         held = [entry for entry in tables if entry is not None]
+        forget(self.model)  # equal offers then get equal answers, to the last digit
         verdicts = iter(self._talk().conclude([table for table, _ in held]))
         self._keep([table.discussion for table, _ in held])
         for at, entry in enumerate(tables):

@@ -126,3 +126,10 @@ class LanguageModel(Protocol):
             LanguageModelError: The model cannot be reached, or its answers break the schema.
         """
         ...
+
+
+def forget(model: LanguageModel) -> None:
+    """Let a model drop what it keeps of earlier questions, if it keeps anything (`LocalModel.forget`)."""
+    drop = getattr(model, "forget", None)
+    if drop is not None:
+        drop()

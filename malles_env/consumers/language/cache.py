@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling, Usage
+from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling, Usage, forget
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.files import cache_dir
@@ -215,6 +215,10 @@ class CachedModel:
 
         found = self._answers(prompts, asked, ask, lambda row: [float(value) for value in row])
         return np.array(found, dtype=np.float64).reshape(len(prompts), len(labels))
+
+    def forget(self) -> None:
+        """Let the model drop what it has read; answers stay in the cache."""
+        forget(self.model)
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Reply]:
         """Return answers in words, those known from the cache; see `LanguageModel`."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from malles_env.consumers.language.base import Reply, Sampling
 from malles_env.consumers.language.sharing import MINIMUM, PrefixReader, common
@@ -61,13 +61,9 @@ class Writer:
     def _write(
         self, spelled: Sequence[list[int]], texts: Sequence[str], sampling: Sampling, share: bool
     ) -> list[Reply]:
-        kept, size = self.reader.kept, common(spelled) if share and len(spelled) > 1 else 0
         with torch.inference_mode():
-            if size >= MINIMUM and size > kept.common(spelled[0]):
-                self.reader.read(spelled[0][:size])
-            sizes = [kept.common(prompt[:-1]) if share else 0 for prompt in spelled]
+            sizes, cache = self._begun(spelled) if share else ([0] * len(spelled), None)
             ids, seen = self._side_by_side(spelled, sizes)
-            cache = kept.side_by_side(spelled, sizes) if share else None
             found = self.model.generate(
                 ids.to(self.model.device),
                 attention_mask=seen.to(self.model.device),
@@ -81,12 +77,26 @@ class Writer:
                 eos_token_id=self.ends or None,
                 past_key_values=cache,
             )
-        self.reader.spared += sum(sizes)
         if cache is not None:
             for row, prompt in enumerate(spelled):
-                kept.keep(prompt, cache, seen[row].nonzero().flatten().to(self.model.device), row)
+                self.reader.kept.keep(prompt, cache, seen[row].nonzero().flatten().to(self.model.device), row)
         written = found[:, ids.shape[1] :].tolist()
         return [self._reply(len(prompt), row) for prompt, row in zip(spelled, written, strict=True)]
+
+    def _begun(self, spelled: Sequence[list[int]]) -> tuple[list[int], DynamicCache]:
+        """Return how many tokens of each prompt need no more reading, and the cache that holds them, row by row."""
+        kept, size, fresh = self.reader.kept, common(spelled) if len(spelled) > 1 else 0, 0
+        if size >= MINIMUM and size > kept.common(spelled[0]):
+            prefix, _ = self.reader.read(spelled[0][:size])
+            fresh = size
+        if fresh and not kept.limit:
+            prefix.batch_repeat_interleave(len(spelled))
+            sizes, cache = [size] * len(spelled), prefix
+        else:
+            sizes = [kept.common(prompt[:-1]) for prompt in spelled]
+            cache = kept.side_by_side(spelled, sizes)
+        self.reader.spared += sum(sizes) - fresh
+        return sizes, cache
 
     def _side_by_side(self, spelled: Sequence[list[int]], sizes: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ids and attention mask [n, T]: of each row the part read before, then the rest, both to the right."""

@@ -41,7 +41,8 @@ class LocalModel:
         name: What a person calls it.
         weights: Identifies the weights; None hashes them.
         token_budget: Tokens of one forward pass at most.
-        reading_memory: Megabytes for readings of earlier prompts; one that begins alike reads only the rest. 0: none.
+        reading_memory: Megabytes for readings of earlier prompts; one that begins alike reads only the rest. Until
+            `forget`, answers then differ in their last digits by what was asked before. 0 keeps none.
         sharing: None finds out whether prompts can be packed; False asks one by one.
     """
 
@@ -53,7 +54,7 @@ class LocalModel:
         name: str = "local",
         weights: str | None = None,
         token_budget: int = 2048,
-        reading_memory: int = 512,
+        reading_memory: int = 0,
         sharing: bool | None = None,
     ) -> None:
         if token_budget < 1:

@@ -49,9 +49,9 @@ def _parts() -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def tiny() -> LocalModel:
+def tiny(**settings: Any) -> LocalModel:
     """Return a small random model with counters at zero."""
-    return LocalModel(*_parts(), name="tiny", weights="tiny")
+    return LocalModel(*_parts(), name="tiny", weights="tiny", **settings)
 
 
 def short_cast(name: str = "wholesale") -> Cast:

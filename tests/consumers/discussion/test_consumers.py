@@ -114,6 +114,22 @@ def test_the_first_round_hears_nobody_and_the_moderator_hears_all(talked):
     assert verdict_prompt(cast, table).own.count("\n- ") == 9
 
 
+def test_what_a_model_keeps_changes_no_answer_and_spares_reading():
+    """Equal offers get equal answers, to the last digit, though the model kept what it read for the first."""
+    answers, spared = [], []
+    for memory in (0, 50):
+        model = tiny(reading_memory=memory)
+        consumers = only_segment(discussion_consumers(WHOLESALE, model, cast=short_cast(), rounds=2), 0)
+        offer = first_offer(WHOLESALE, 1)
+        first, again = consumers.respond(offer), consumers.respond(offer)
+        np.testing.assert_array_equal(first.probability, again.probability)
+        np.testing.assert_array_equal(first.quantity, again.quantity)
+        answers.append(first)
+        spared.append(model.usage.shared_tokens / model.usage.prompt_tokens)
+    np.testing.assert_allclose(answers[0].probability, answers[1].probability, atol=1e-5)
+    assert spared[1] > spared[0] + 0.2
+
+
 def test_several_shelf_orders_are_averaged():
     offer = first_offer(WHOLESALE, 2)
     one, two = two_segments(rounds=0), two_segments(rounds=0, orders=2)

@@ -175,8 +175,7 @@ def test_what_goes_on_from_an_earlier_question_is_read_alike(reading_memory: int
 def test_readings_of_old_are_forgotten_for_new_ones() -> None:
     """One token of the tiny model is 3 layers of 2 heads of 12 numbers of 4 bytes, keys and values."""
     reader = local()._reader
-    kept = KeptReadings(limit=3 * 2 * 12 * 4 * 2 * 100)
-    reader.kept = kept
+    reader.kept = kept = KeptReadings(limit=3 * 2 * 12 * 4 * 2 * 100)
     first, second, third = ([10 + row, *range(20, 60)] for row in range(3))
     for ids in (first, second):
         reader.read(ids)
