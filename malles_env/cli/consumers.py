@@ -228,9 +228,21 @@ def _show(found: Comparison) -> None:
         counts = found.counts[split]
         title = f"{split}: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers"
         for cells in (choice_cells(rows), quantity_cells(rows), paired_cells(found.paired[split])):
-            if len(cells) > 1:
-                console.print(_table(cells, title))
-            title = ""
+            for part in fitting(cells, console.width) if len(cells) > 1 else ():
+                console.print(_table(part, title))
+                title = ""
+
+
+def fitting(cells: list[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Yield a table, header first, in parts no wider than a terminal; each begins with the first column."""
+    sizes = [max(map(len, column)) + 3 for column in zip(*cells, strict=True)]
+    taken = [0]
+    for at in range(1, len(sizes)):
+        if len(taken) > 1 and sum(sizes[n] for n in [*taken, at]) > width:
+            yield [[row[n] for n in taken] for row in cells]
+            taken = [0]
+        taken.append(at)
+    yield [[row[n] for n in taken] for row in cells]
 
 
 def _table(cells: list[list[str]], title: str) -> Any:
@@ -239,7 +251,7 @@ def _table(cells: list[list[str]], title: str) -> Any:
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(cells[0]):
-        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for row in cells[1:]:
         table.add_row(*row)
     return table

@@ -272,6 +272,18 @@ def test_scores_go_into_the_card_and_leave_the_weights_alone(tmp_path: Path, mon
     assert TasteModel.load(tmp_path / "model").weights_hash == digest
 
 
+def test_a_wide_table_is_shown_in_parts() -> None:
+    """Nothing is cut: all columns come once, each part begins with the rows' names and fits."""
+    from malles_env.cli.consumers import fitting
+
+    cells = [["row", *(f"column {n}" for n in range(6))], ["aligned", *(f"0.574{n} ± 0.0038" for n in range(6))]]
+    parts = list(fitting(cells, 60))
+    assert [part[0][0] for part in parts] == ["row"] * 3
+    assert [name for part in parts for name in part[0][1:]] == cells[0][1:]
+    assert max(sum(map(len, part[1])) for part in parts) <= 60
+    assert list(fitting(cells, 400)) == [cells]
+
+
 def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows, splits and files as asked; an unknown split is told in one line."""
     import typer
