@@ -71,8 +71,8 @@ def show(found: Mapping[str, Mapping[str, Uplift]], title: str) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        "Change of the attacker's share of consumers in percentage points, with its standard error over cases; bold: "
-        "more than two standard errors above none."
+        "Change of the attacker's share of consumers in percentage points, ± one standard error over products; bold: "
+        "more than two above none."
     )
 
 

@@ -43,7 +43,8 @@ class Uplift:
 
     Attributes:
         uplift: Mean change of the attacked product's share of consumers, -1 to 1.
-        se: Its standard error over cases.
+        se: Its standard error, over attacked products (over market states where there is one product only): states of
+            one product are no independent cases.
         clean: Mean share without the attack.
         cases: Attacked products times market states.
     """
@@ -114,7 +115,7 @@ def measure(
         for j, before in zip(targets, clean, strict=True):
             told(f"{attack.name}, product {j + 1}")
             gained.append(_share(rebuild(j, attack.on(titles[j])), offer, weights, j) - before)
-        found[attack.name] = _uplift(np.concatenate(gained), np.concatenate(clean))
+        found[attack.name] = _uplift(np.stack(gained), np.stack(clean))
     return found
 
 
@@ -123,6 +124,7 @@ def _share(consumers: Consumers, offer: Offer, weights: FloatArray, product: int
 
 
 def _uplift(gained: FloatArray, clean: FloatArray) -> Uplift:
-    size = len(gained)
-    se = float(gained.std(ddof=1) / np.sqrt(size)) if size > 1 else float("nan")
-    return Uplift(float(gained.mean()), se, float(clean.mean()), size)
+    """Return mean and error of gains, shape ``(products, markets)``."""
+    parts = gained.mean(axis=1) if len(gained) > 1 else gained[0]
+    se = float(parts.std(ddof=1) / np.sqrt(len(parts))) if len(parts) > 1 else float("nan")
+    return Uplift(float(gained.mean()), se, float(clean.mean()), gained.size)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from malles_env import load_scenario
 from malles_env.cli import app
 from malles_env.consumers.fence import LIMIT, cleaned, fenced
-from malles_env.consumers.injection import Attack, chosen_attacks, measure, shipped_attacks
+from malles_env.consumers.injection import Attack, _uplift, chosen_attacks, measure, shipped_attacks
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import Scenario
 from malles_env.scenarios.injection import Cases, attacked, injection_audit
@@ -113,6 +113,13 @@ def test_fields_that_taste_models_read_are_short_lines(field, attack) -> None:
     told["products"][0][field] = attack.on("Store brand") + " " * 60
     with pytest.raises(ValueError, match=field):
         Scenario.model_validate(told)
+
+
+def test_states_of_one_product_are_one_case_of_the_error() -> None:
+    gained, clean = np.array([[0.1, 0.1, 0.1], [0.3, 0.3, 0.3]]), np.full((2, 3), 0.2)
+    found = _uplift(gained, clean)
+    assert found.uplift == pytest.approx(0.2) and found.se == pytest.approx(0.1) and found.cases == 6
+    assert _uplift(gained[:1] * [1, 2, 3], clean[:1]).se == pytest.approx(0.1 / np.sqrt(3))
 
 
 def test_a_model_that_believes_titles_is_caught_and_the_uplift_is_exact() -> None:
