@@ -1,16 +1,16 @@
-"""Ways to decide before the same shelf: alone, after one-pass summaries, or after a discussion of 1 to R rounds."""
+"""Ways to decide before the same shelf: by habit, alone, after one-pass summaries, or after 1 to R rounds of talk."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from malles_agents.reproduce.discussion_shelves import DETAILS, Purchase, shelf_order, table_of
+from malles_agents.reproduce.discussion_shelves import DETAILS, Purchase, habit, shelf_order, table_of
 from malles_env.consumers.discussion.cast import Cast
 from malles_env.consumers.discussion.prompts import Table, verdict_prompt
 from malles_env.consumers.discussion.reading import read_choices, read_quantities, spoken
@@ -22,6 +22,8 @@ from malles_env.market.arrays import FloatArray
 WHOLE = 1_000_000
 """Characters that cut nothing: a single agent reads all there is."""
 SUMMARY_WORDS = 60
+COSTS = ("tokens", "seconds", "cpu_seconds")
+HABIT, SINGLE, SUMMARY = "habit", "single", "summary"
 
 
 @dataclass
@@ -49,13 +51,26 @@ class Meter:
         return used.prompt_tokens - used.shared_tokens + used.completion_tokens
 
 
-def decide_all(
-    model: LanguageModel, cast: Cast, purchases: Sequence[Purchase], size: int, length: int, rounds: int
-) -> Iterator[dict[str, Any]]:
-    """Yield one record per way of deciding and purchase: ``single``, ``rounds 1`` to ``rounds R``, ``summary``.
+def ways(rounds: int, summary: bool) -> tuple[str, ...]:
+    """Return the names of the ways of deciding, in the order in which they are taken."""
+    talked = tuple(f"rounds {number}" for number in range(1, rounds + 1))
+    return (HABIT, SINGLE, *talked, *((SUMMARY,) if summary and rounds else ()))
 
-    Discussions of different lengths are one discussion, decided after each round. The summaries are as many one-pass
-    ones, over shelf orders of their own with averaged verdicts, as come nearest to the longest discussion's tokens.
+
+def decide_all(
+    model: LanguageModel,
+    cast: Cast,
+    purchases: Sequence[Purchase],
+    size: int,
+    length: int,
+    rounds: int,
+    wanted: Collection[str],
+) -> Iterator[dict[str, Any]]:
+    """Yield one record per purchase and wanted way of deciding.
+
+    ``habit`` reads nothing: it expects what the household took before. ``single`` is one agent that reads all.
+    ``rounds 1`` to ``rounds R`` are one discussion, decided after each round. ``summary`` stands for as many one-pass
+    summaries, over shelf orders of their own with averaged verdicts, as come nearest to the longest discussion's tokens.
     A local model begins each way of deciding without what it read for the last one. Purchases are decided side by
     side; each record tells the mean cost over them.
     """
@@ -68,11 +83,16 @@ def decide_all(
             named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
             yield {**named, "arm": arm, **own, **mean}
 
+    if HABIT in wanted:
+        yield from told(HABIT, seats.scores(cast, *seats.by_habit(cast)), dict.fromkeys(COSTS, 0.0))
+    if SINGLE in wanted:
+        forget(model)
+        meter.start()
+        yield from told(SINGLE, seats.scores(cast, *seats.judged(model, _alone(cast))), meter.read())
+    if set(wanted) <= {HABIT, SINGLE}:
+        return
     forget(model)
-    meter.start()
-    yield from told("single", seats.scores(cast, *seats.judged(model, _alone(cast))), meter.read())
-    forget(model)
-    talk, turns = Talk(model, cast, rounds), dict.fromkeys(("tokens", "seconds", "cpu_seconds"), 0.0)
+    talk, turns = Talk(model, cast, rounds), dict.fromkeys(COSTS, 0.0)
     spent = turns
     for number in range(1, rounds + 1):
         meter.start()
@@ -81,11 +101,12 @@ def decide_all(
         meter.start()
         found = seats.scores(cast, *seats.judged(model, cast))
         spent = {name: turns[name] + value for name, value in meter.read().items()}
-        yield from told(f"rounds {number}", found, spent)
-    if rounds:
+        if f"rounds {number}" in wanted:
+            yield from told(f"rounds {number}", found, spent)
+    if SUMMARY in wanted:
         forget(model)
         found, cost, copies = _summaries(model, cast, purchases, size, length, spent["tokens"])
-        yield from ({**record, "copies": copies} for record in told("summary", found, cost))
+        yield from ({**record, "copies": copies} for record in told(SUMMARY, found, cost))
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,12 @@ class Seats:
         chosen = read_choices(model, [(partial(verdict_prompt, cast, table), table) for table in self.tables])
         asks = [(table, table.shelf.codes[line]) for table, line in zip(self.tables, self.bought, strict=True)]
         return chosen, list(read_quantities(model, cast, asks))
+
+    def by_habit(self, cast: Cast) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return what past purchases alone let expect of each shelf, and one package of it."""
+        single = (np.array(cast.quantities) == 1).astype(float)
+        size = len(self.tables[0].shelf)
+        return [habit(purchase, size) for purchase in self.purchases], [single] * len(self.purchases)
 
     def scores(self, cast: Cast, chosen: Sequence[FloatArray], units: Sequence[FloatArray]) -> list[dict[str, Any]]:
         """Return how near each verdict came to the purchase."""

@@ -16,6 +16,7 @@ from malles_env.consumers.discussion.prompts import Table
 from malles_env.consumers.discussion.sheets import ProductSheet
 from malles_env.consumers.discussion.shelf import Shelf
 from malles_env.data.occasions import Occasions
+from malles_env.market.arrays import FloatArray
 
 SMALLEST = 8
 """Products that the own market of a drawn purchase has at least."""
@@ -91,6 +92,19 @@ def _purchase(occasions: Occasions, test: pl.DataFrame, visit: dict[str, Any], m
 def shelf_order(purchase: Purchase, size: int, turn: int) -> NDArray[np.int64]:
     """Return the lines of a purchase in the order of its shelf; line 0 was bought."""
     return np.random.default_rng([purchase.occasion, size, turn]).permutation(min(size, len(purchase.lines)))
+
+
+def habit(purchase: Purchase, size: int) -> FloatArray:
+    """Return the probability of each product on a shelf, in its order, from what the household took before.
+
+    Past purchases of a market's products are counted, and the products' shares of all purchases in it, together as
+    much as one purchase, are added: the posterior mean under a Dirichlet prior. Products of other markets have none.
+    """
+    lines = [purchase.lines[at] for at in shelf_order(purchase, size, 0)]
+    own = [float(line["home"] == purchase.visit["market"]) for line in lines]
+    shares = np.array(own) * [float(line["share"]) for line in lines]
+    found = np.array(own) * [float(line["bought"]) for line in lines] + shares / shares.sum()
+    return np.asarray(found / found.sum(), dtype=np.float64)
 
 
 def table_of(purchase: Purchase, size: int, length: int, turn: int = 0) -> tuple[Table, int]:

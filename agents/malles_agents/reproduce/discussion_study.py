@@ -7,6 +7,7 @@ rounds; hit rate, nats, quantity error, tokens and seconds. Records are kept one
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +16,15 @@ from typing import Annotated, Any
 
 import typer
 
-from malles_agents.reproduce.discussion_arms import cells, decide_all, study_cast
+from malles_agents.reproduce.discussion_arms import cells, decide_all, study_cast, ways
 from malles_agents.reproduce.discussion_report import draw, summarise, table, write_summary
 from malles_agents.reproduce.discussion_shelves import Purchase, draw_purchases
 from malles_env.consumers.discussion.cast import Cast, load_cast
 from malles_env.consumers.language.base import LanguageModel
 from malles_env.errors import CorruptFile, MallesError, invalid
 
+PATIENCE = 1200.0
+"""Seconds for an answer of a server: asked again, it would be counted without what had been read for it before."""
 READING_MEMORY = 2000
 """Megabytes: what all roles at all tables have read stays, until the next way of deciding."""
 
@@ -33,8 +36,10 @@ def run_study(
     plan: list[tuple[int, int, int]],
     file: Path,
     *,
+    summary: bool = True,
     together: int = 1,
-    core_seconds: float = float("inf"),
+    limit: float = float("inf"),
+    clock: Callable[[], float] = time.process_time,
     say: Callable[[str], object] = print,
 ) -> list[dict[str, Any]]:
     """Put purchases before all cells of a plan, some purchases after others, until the time is spent.
@@ -45,28 +50,42 @@ def run_study(
         purchases: In the order they are taken.
         plan: (shelf size, sheet length, rounds) of each cell.
         file: Records as JSON lines; those found there are not made again.
+        summary: Whether one-pass summaries at the tokens of the longest discussion are made too.
         together: Purchases decided side by side: a local model writes for several nearly as fast as for one.
-        core_seconds: CPU time after which no further cell is begun.
+        limit: Seconds of the clock after which no further cell is begun.
+        clock: What tells the time: that of this process, or of the wall where another process works.
         say: Told what was done.
 
     Returns:
         All records, old and new.
     """
     records = read_records(file)
-    done = {(r["occasion"], r["size"], r["length"]) for r in records}
-    started = time.process_time()
+    done = {(r["occasion"], r["size"], r["length"], r["arm"]) for r in records}
+    started = clock()
     for start in range(0, len(purchases), together):
         for size, length, rounds in plan:
-            part = [p for p in purchases[start : start + together] if (p.occasion, size, length) not in done]
-            if not part:
-                continue
-            if time.process_time() - started > core_seconds:
-                return records
-            new = list(decide_all(model, cast, part, size, length, rounds))
-            records += new
-            _append(file, new)
-            say(f"{len(records)} records: {start + len(part)} purchases, shelf of {size}, {length} characters a sheet")
+            for wanted, part in _missing(
+                purchases[start : start + together], size, length, ways(rounds, summary), done
+            ):
+                if clock() - started > limit:
+                    return records
+                new = list(decide_all(model, cast, part, size, length, rounds, wanted))
+                records += new
+                _append(file, new)
+                say(f"{len(records)} records: {start + len(part)} purchases, shelf of {size}, sheets of {length}")
     return records
+
+
+def _missing(
+    purchases: list[Purchase], size: int, length: int, arms: tuple[str, ...], done: set[tuple[int, int, int, str]]
+) -> list[tuple[tuple[str, ...], list[Purchase]]]:
+    """Return ways of deciding that are not on record yet, with the purchases that lack just these."""
+    found: dict[tuple[str, ...], list[Purchase]] = {}
+    for purchase in purchases:
+        lacks = tuple(arm for arm in arms if (purchase.occasion, size, length, arm) not in done)
+        if lacks:
+            found.setdefault(lacks, []).append(purchase)
+    return list(found.items())
 
 
 def read_records(file: Path) -> list[dict[str, Any]]:
@@ -102,10 +121,15 @@ def main(
     top_logprobs: Annotated[int, typer.Option(min=1, help="Tokens whose probability a server is asked for.")] = 20,
     purchases: Annotated[int, typer.Option(min=1, help="Purchases, one per household, at most.")] = 30,
     together: Annotated[int, typer.Option(min=1, help="Purchases decided side by side.")] = 8,
-    core_minutes: Annotated[float, typer.Option(help="CPU minutes after which no cell is begun.")] = 10.0,
+    core_minutes: Annotated[
+        float, typer.Option(help="CPU minutes (with --server: minutes) after which no cell is begun.")
+    ] = 10.0,
     sizes: Annotated[str, typer.Option(help="Products on the shelf.")] = "8,16,32,64",
     lengths: Annotated[str, typer.Option(help="Characters of padding on each product sheet.")] = "0,150",
-    rounds: Annotated[int, typer.Option(min=1, max=20, help="Most rounds, at the shelf of --far products.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=0, max=20, help="Most rounds, at the shelf of --far products; 0: none talks.")
+    ] = 5,
+    summary: Annotated[bool, typer.Option(help="Make one-pass summaries at equal tokens too.")] = True,
     far: Annotated[int, typer.Option(help="Shelf at which all rounds are talked; elsewhere three.")] = 16,
     cast: Annotated[str, typer.Option(help="retail, wholesale or a .yaml file.")] = "retail",
     characters: Annotated[int, typer.Option(min=100, help="Characters a role reads at most.")] = 1200,
@@ -123,24 +147,26 @@ def main(
     asked = _model(model, server, top_logprobs)
     drawn = draw_purchases(prepare_complete_journey(), purchases, max(wanted), seed)
     plan = cells(wanted, padding, rounds, far)
-    records = run_study(
-        asked, chosen, drawn, plan, out / "records.jsonl", together=together, core_seconds=60 * core_minutes
-    )
+    clock = time.process_time if server is None else time.monotonic
+    kept, limit = out / "records.jsonl", 60 * core_minutes
+    records = run_study(asked, chosen, drawn, plan, kept, summary=summary, together=together, limit=limit, clock=clock)
     found = summarise(records)
     command = " ".join(["python -m malles_agents.reproduce.discussion_study", *sys.argv[1:]])
-    typer.echo(table(found, command))
-    write_summary(found, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
+    told = table(found, command, "cpu_seconds" if server is None else "seconds")
+    typer.echo(told)
+    write_summary(found, told, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
     typer.echo(f"plot: {draw(found, out / 'discussion.png')}")
 
 
 def _model(name: str, server: str | None, top_logprobs: int) -> LanguageModel:
-    from malles_env.consumers.language import LocalModel, ServedModel
+    from malles_env.consumers.language import LocalModel, Patience, ServedModel
 
-    return (
-        LocalModel.load(name, reading_memory=READING_MEMORY)
-        if server is None
-        else ServedModel(name, server, top_logprobs=top_logprobs)
-    )
+    if server is None:
+        return LocalModel.load(name, reading_memory=READING_MEMORY)
+    patience = Patience(timeout=PATIENCE)
+    served = ServedModel(name, server, top_logprobs=top_logprobs, patience=patience, check_after=math.inf)
+    typer.echo(f"{name} at {server} is asked through {served.api}, identity {served.identity[:12]}")
+    return served
 
 
 def _numbers(field: str, text: str) -> tuple[int, ...]:

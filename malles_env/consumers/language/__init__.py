@@ -12,6 +12,7 @@ from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sam
 
 if TYPE_CHECKING:
     from malles_env.consumers.language.cache import AnswerCache, CachedModel
+    from malles_env.consumers.language.line import Patience
     from malles_env.consumers.language.local import LocalModel
     from malles_env.consumers.language.served import ServedModel
 
@@ -20,6 +21,7 @@ __all__ = [
     "CachedModel",
     "LanguageModel",
     "LocalModel",
+    "Patience",
     "Prompt",
     "Reply",
     "Sampling",
@@ -27,7 +29,13 @@ __all__ = [
     "Usage",
 ]
 
-_HOMES = {"AnswerCache": "cache", "CachedModel": "cache", "LocalModel": "local", "ServedModel": "served"}
+_HOMES = {
+    "AnswerCache": "cache",
+    "CachedModel": "cache",
+    "LocalModel": "local",
+    "Patience": "line",
+    "ServedModel": "served",
+}
 
 
 def __getattr__(name: str) -> Any:

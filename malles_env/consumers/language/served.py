@@ -24,8 +24,8 @@ Api = Literal["auto", "chat", "completions", "systemone", "decisions"]
 APIS = ("auto", "chat", "completions", "systemone", "decisions")
 _PROBE = Prompt("", "Name the days of the week, then the months of the year, then count to twenty.")
 _TRIAL = Prompt("", "Tea or coffee?")
-_PASSING = ("created",)
-"""What a server's entry of a model tells anew each time."""
+_PASSING = ("created", "permission")
+"""What a server's entry of a model tells anew each time; vLLM gives every look a permission of a new number."""
 T = TypeVar("T")
 _Request = tuple[str, dict[str, Any], Callable[[dict[str, Any]], T]]
 

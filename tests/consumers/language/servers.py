@@ -98,6 +98,16 @@ def transformers_server(folder: Path, hub_cache: Path) -> ServerProcess:
     return ServerProcess([command, "serve", str(folder), *settings], port, "/health", offline)
 
 
+def vllm_server(program: str, folder: Path) -> ServerProcess:
+    """Start vLLM on the CPU with a model folder under the name smollm2, offline."""
+    port = free_port()
+    settings = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "smollm2", "--dtype", "float32"]
+    small = ["--max-model-len", "2048", "--enforce-eager"]
+    offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    own_threads = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+    return ServerProcess([program, "serve", str(folder), *settings, *small], port, "/health", offline | own_threads)
+
+
 def smollm2_gguf() -> Path:
     """Return the packaged weights."""
     import importlib.util
