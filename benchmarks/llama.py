@@ -13,16 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-SCRIPT = """
-import sys, time
-from xllamacpp import CommonParams, Server
-p = CommonParams()
-p.model.path, p.hostnames, p.port, p.offline = sys.argv[1], ["127.0.0.1"], int(sys.argv[2]), True
-p.n_ctx, p.n_parallel, p.cpuparams.n_threads, p.cpuparams_batch.n_threads = 2048, 1, 1, 1
-server = Server(p)
-while True:
-    time.sleep(3600)
-"""
+SCRIPT = Path(__file__).parent.parent / "examples" / "gguf_server.py"
 
 
 class LlamaServer:
@@ -40,7 +31,9 @@ class LlamaServer:
             self.port = one.getsockname()[1]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(weights), str(self.port)], stdout=quiet, stderr=quiet
+            [sys.executable, str(SCRIPT), str(weights), "--port", str(self.port), "--context", "2048"],
+            stdout=quiet,
+            stderr=quiet,
         )
         self.state = psutil.Process(self.process.pid)
         self._wait()

@@ -70,7 +70,8 @@ def decide_all(
 
     ``habit`` reads nothing: it expects what the household took before. ``single`` is one agent that reads all.
     ``rounds 1`` to ``rounds R`` are one discussion, decided after each round. ``summary`` stands for as many one-pass
-    summaries, over shelf orders of their own with averaged verdicts, as come nearest to the longest discussion's tokens.
+    summaries, over shelf orders of their own with averaged verdicts, as come nearest to the tokens of the longest
+    discussion.
     A local model begins each way of deciding without what it read for the last one. Purchases are decided side by
     side; each record tells the mean cost over them.
     """

@@ -107,7 +107,7 @@ def table(found: Sequence[Cell], command: str, clock: str = "cpu_seconds") -> st
 
 
 def write_summary(found: Sequence[Cell], told: str, command: str, settings: dict[str, Any], out: Path) -> None:
-    """Write the table as ``discussion.md`` and the cells as ``discussion.json`` into a folder, each whole or not at all."""
+    """Write ``discussion.md``, the table, and ``discussion.json``, the cells, each whole or not at all."""
     rows = [{**vars(c), **{name: vars(v) for name, v in vars(c).items() if isinstance(v, Estimate)}} for c in found]
     texts = {
         "discussion.md": told,
@@ -162,7 +162,7 @@ def _curves(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequenc
     """Draw a curve per way of deciding over the places where it decided."""
     axis.set_xticks(range(len(places)), [name for name, _ in places], fontsize=8.5)
     for number, arm in enumerate(arms):
-        have = [(x, value(at[*key, arm])) for x, (_, key) in enumerate(places) if (*key, arm) in at]
+        have = [(x, value(at[(*key, arm)])) for x, (_, key) in enumerate(places) if (*key, arm) in at]
         if have:
             x, y = zip(*have, strict=True)
             axis.errorbar(

@@ -70,8 +70,8 @@ def label_logs(pairs: Sequence[tuple[str, float]], labels: Sequence[str]) -> lis
         share = unknown / (known + unknown) if known + unknown else 1.0
         raise LanguageModelError(
             f"the server told the {len(pairs)} likeliest tokens, without the labels {', '.join(missing)}, on which up "
-            f"to {share:.0%} of the labels' probability may lie; raise top_logprobs where the server allows it, give "
-            "label_token_ids (vLLM), or ask so that the labels are likelier answers"
+            f"to {share:.0%} of the labels' probability may lie; raise top_logprobs where the server allows it "
+            "(vLLM: --max-logprobs), give label_token_ids (vLLM), or ask so that the labels are likelier answers"
         )
     whole = [mass[label] or least for label in labels]
     return [math.log(chance / sum(whole)) for chance in whole]

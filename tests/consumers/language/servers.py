@@ -23,16 +23,7 @@ import numpy as np
 
 from malles_env.alignment.backbones import smollm2_directory
 
-LLAMA = """
-import sys, time
-from xllamacpp import CommonParams, Server
-p = CommonParams()
-p.model.path, p.hostnames, p.port, p.offline = sys.argv[1], ["127.0.0.1"], int(sys.argv[2]), True
-p.n_ctx, p.n_parallel, p.cpuparams.n_threads, p.cpuparams_batch.n_threads = 2048, 1, 1, 1
-server = Server(p)
-while True:
-    time.sleep(3600)
-"""
+LLAMA = Path(__file__).parents[3] / "examples" / "gguf_server.py"
 
 
 def free_port() -> int:
@@ -87,7 +78,9 @@ class ServerProcess:
 def llama_server(gguf: Path, port: int | None = None) -> ServerProcess:
     """Start llama.cpp's server."""
     port = port or free_port()
-    return ServerProcess([sys.executable, "-c", LLAMA, str(gguf), str(port)], port, "/health")
+    return ServerProcess(
+        [sys.executable, str(LLAMA), str(gguf), "--port", str(port), "--context", "2048"], port, "/health"
+    )
 
 
 def transformers_server(folder: Path, hub_cache: Path) -> ServerProcess:
