@@ -122,9 +122,10 @@ def draw(found: Sequence[Cell], path: Path) -> Path:
     """Draw the nats of the product bought against shelf size, sheet length and rounds, and what decisions cost."""
     at = {(c.size, c.length, c.arm): c for c in found}
     sizes, lengths = sorted({c.size for c in found}), sorted({c.length for c in found})
-    widest = max(sizes, key=lambda size: len({c.length for c in found if c.size == size}))
     talks = [c for c in found if _rank(c.arm) == 3]
     farthest = max(talks, key=lambda c: _rounds(c.arm), default=None)
+    talked = farthest.size if farthest else sizes[0]
+    widest = max(sizes, key=lambda size: (len({c.length for c in found if c.size == size}), size == talked))
     arms = [HABIT, SINGLE, SUMMARY, *_common_talk(talks)]
     by_size = [(str(size), (size, lengths[0])) for size in sizes]
     by_length = [(str(length), (widest, length)) for length in lengths]
@@ -139,7 +140,7 @@ def draw(found: Sequence[Cell], path: Path) -> Path:
         axes[1].set_xlabel(f"padding of a sheet, characters (shelf of {widest})")
         if farthest is not None:
             _against_rounds(axes[2], at, farthest)
-        _costs(axes[3], at, by_size, [arm for arm in arms if arm != HABIT])
+        _costs(axes[3], {key: cell for key, cell in at.items() if cell.arm != HABIT}, by_size, arms)
 
     return panels(4, path, paint, height=3.6)
 

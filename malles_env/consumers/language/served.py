@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
 from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported
 from malles_env.consumers.language.logprobs import check_labels, first_token, label_logs
 from malles_env.consumers.language.replies import read_reply
-from malles_env.consumers.language.wording import WORDING, messages, plain_text
+from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray
 
@@ -24,6 +25,9 @@ Api = Literal["auto", "chat", "completions", "systemone", "decisions"]
 APIS = ("auto", "chat", "completions", "systemone", "decisions")
 _PROBE = Prompt("", "Name the days of the week, then the months of the year, then count to twenty.")
 _TRIAL = Prompt("", "Tea or coffee?")
+_BEGUN = Prompt("", "Spell the alphabet.", "", "A, B, C, D, E,")
+_NEXT = " F"
+"""With its space: a new turn would begin without one."""
 _PASSING = ("created", "permission")
 """What a server's entry of a model tells anew each time; vLLM gives every look a permission of a new number."""
 T = TypeVar("T")
@@ -69,6 +73,7 @@ class ServedModel:
         self.name, self._usage = model, Usage()
         self._line = Line(base_url, key, concurrency, patience or Patience(), self._usage)
         self._api: Api = api
+        self._continues: bool | None = None
         self._top, self._ids, self._prices = top_logprobs, dict(label_token_ids or {}), prices
         self._check_after, self._checked = check_after, 0.0
         self._identity = self._seen = ""
@@ -98,6 +103,13 @@ class ServedModel:
             self._api = self._find_api()
         return self._api
 
+    @property
+    def continues(self) -> bool:
+        """Whether the server's chat goes on with an answer begun (llama.cpp, vLLM); found out on first use."""
+        if self._continues is None:
+            self._continues = self._find_continues()
+        return self._continues
+
     def label_log_probabilities(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> FloatArray:
         """Return log probabilities of each label as the next word ``(N, L)``; see `LanguageModel`."""
         if not prompts or not labels:
@@ -126,7 +138,11 @@ class ServedModel:
         if api == "completions":
             body |= {"prompt": plain_text(prompt), "logprobs": self._top}
             return "/completions", body, lambda found: label_logs(first_token(found), labels)
-        body |= {"messages": messages(prompt, lead_in_question=True), "logprobs": True, "top_logprobs": self._top}
+        begun = parted_lead(prompt)[1]
+        turns = (
+            _begun_turns(prompt) if begun and self.continues else {"messages": messages(prompt, lead_in_question=True)}
+        )
+        body |= {**turns, "logprobs": True, "top_logprobs": self._top}
         return "/chat/completions", body, lambda found: label_logs(first_token(found), labels)
 
     def _words_request(self, prompt: Prompt, sampling: Sampling) -> _Request[Reply]:
@@ -190,6 +206,20 @@ class ServedModel:
             return api
         return "chat"
 
+    def _find_continues(self) -> bool:
+        body = {"model": self.name, "max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 1}
+        body |= _begun_turns(_BEGUN)
+        failures = self._usage.failures
+        job = _job("/chat/completions", body, first_token, self._count_probe)
+        try:
+            ((likeliest, *_),) = self._line.ask([job])
+        except LanguageModelError as error:
+            if not isinstance(error.__cause__, Unsupported):
+                raise
+            self._usage.failures = failures
+            return False
+        return likeliest[0] == _NEXT
+
     def _make_sure(self) -> None:
         """Find out on first use, then now and again and after faults, whether the same model answers."""
         if self.identity and not self._line.faulty and time.monotonic() - self._checked <= self._check_after:
@@ -207,6 +237,14 @@ class ServedModel:
         if self._line.faulty:
             self._make_sure()
         return found
+
+
+def _begun_turns(prompt: Prompt) -> dict[str, Any]:
+    """Return the messages of a prompt whose answer is begun; vLLM goes on with it when told so, llama.cpp always."""
+    opening, begun = parted_lead(prompt)
+    asked = messages(dataclasses.replace(prompt, lead=opening), lead_in_question=True)
+    answer = {"role": "assistant", "content": begun}
+    return {"messages": [*asked, answer], "continue_final_message": True, "add_generation_prompt": False}
 
 
 def _job(

@@ -9,7 +9,7 @@ from typing import Any
 from malles_env.consumers.language.base import Prompt
 from malles_env.errors import invalid
 
-WORDING = 1
+WORDING = 2
 """Raised when prompts are rendered differently: cached answers of another wording do not count."""
 
 
@@ -19,12 +19,24 @@ def messages(prompt: Prompt, *, lead_in_question: bool = False) -> list[dict[str
     Args:
         prompt: The prompt.
         lead_in_question: Write the beginning of the answer at the question's end, for servers that cannot be given one.
+            Where it holds more than an opening such as ``"Answer:"``, say so.
     """
     told = f"{prompt.shared}{prompt.own}"
     if lead_in_question and prompt.lead:
-        told = f"{told}\n{prompt.lead}"
+        opening, begun = parted_lead(prompt)
+        asked = f"{opening}\nThe answer begins with {begun}; write only what comes next." if begun else opening
+        told = f"{told}\n{asked}"
     first = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return [*first, {"role": "user", "content": told}]
+
+
+def parted_lead(prompt: Prompt) -> tuple[str, str]:
+    """Return the opening of a lead, to its last colon, and what of the answer itself is written already behind it.
+
+    ``"Answer: B"`` is ``("Answer:", "B")``: the row of a shelf is chosen, and its place is asked.
+    """
+    opening, colon, begun = prompt.lead.rpartition(":")
+    return opening + colon, begun.strip()
 
 
 def plain_text(prompt: Prompt) -> str:
@@ -80,8 +92,9 @@ class Wording:
         """Return what to write after `text` so that labels are told apart by the next token, and these tokens.
 
         A label is the next word: ``" A"`` after ``"Answer:"``, ``"A"`` after a line break. Where the tokenizer splits
-        the space off (digits, often), the space is written first. Whatever is chosen, text and label spelled together
-        are the text's tokens and then the label's.
+        the space off (digits, often), the space is written first. Behind a letter or digit a label goes on with the
+        word: ``"3"`` after ``"Answer: B"``. Whatever is chosen, text and label spelled together are the text's tokens
+        and then the label's.
 
         Raises:
             InvalidInput: Two labels begin with the same token.
@@ -94,6 +107,8 @@ class Wording:
     def _find_labels(self, text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
         open_end = bool(text) and not text[-1].isspace()
         tries = [("", " "), (" ", ""), ("", "")] if open_end else [("", "")]
+        if open_end and text[-1].isalnum():
+            tries = [("", ""), ("", " "), (" ", "")]
         for gap, before in tries:
             start, *whole = self.ids([text + gap, *(text + gap + before + label for label in labels)])
             size = len(start)

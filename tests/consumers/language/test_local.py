@@ -109,6 +109,12 @@ def test_label_tokens_are_those_of_the_text_spelled_as_a_whole() -> None:
     assert gap == " "
 
 
+def test_a_label_goes_on_with_a_word_begun() -> None:
+    wording = Wording(tokenizer())
+    gap, (one, two) = wording.label_ids("Answer: C", ("1", "2"))
+    assert gap == "" and wording.ids(["Answer: C2"])[0][-1] == two != one
+
+
 def test_labels_that_begin_alike_are_refused() -> None:
     with pytest.raises(InvalidInput, match="different tokens"):
         local().label_log_probabilities(questions(1), ["coffee one", "coffee two"])

@@ -21,7 +21,7 @@ from malles_env.consumers.language.line import Patience, Unusable
 from malles_env.consumers.language.local import LocalModel
 from malles_env.consumers.language.logprobs import first_token, label_logs
 from malles_env.consumers.language.replies import read_reply
-from malles_env.consumers.language.wording import plain_text
+from malles_env.consumers.language.wording import messages, parted_lead, plain_text
 from malles_env.errors import InvalidInput, LanguageModelError
 from tests.consumers.language.servers import (
     ServerProcess,
@@ -139,6 +139,23 @@ def test_answers_outside_the_schema_are_noticed(text: str) -> None:
         read_reply({"choices": []}, None)
 
 
+@pytest.mark.parametrize(
+    ("lead", "parts"),
+    [
+        ("Answer:", ("Answer:", "")),
+        ("Answer: B", ("Answer:", "B")),
+        ("Answer: B3\nPackages:", ("Answer: B3\nPackages:", "")),
+        ("", ("", "")),
+    ],
+)
+def test_an_answer_begun_is_told_apart_from_its_opening(lead: str, parts: tuple[str, str]) -> None:
+    prompt = Prompt("", "Shelf.", " Which?", lead)
+    assert parted_lead(prompt) == parts
+    (turn,) = messages(prompt, lead_in_question=True)
+    begins = f"\nThe answer begins with {parts[1]}; write only what comes next." if parts[1] else ""
+    assert turn["content"] == "Shelf. Which?" + (f"\n{parts[0]}{begins}" if lead else "")
+
+
 def test_a_server_that_is_down_is_told_so_and_counted() -> None:
     model = ServedModel("any", f"http://127.0.0.1:{free_port()}/v1", patience=BRIEF)
     with pytest.raises(LanguageModelError, match=r"cannot be reached .* is it running"):
@@ -188,6 +205,17 @@ class TestLlama:
         usage = model.usage
         assert (usage.requests, usage.failures, usage.retries) == (2, 0, 0)
         assert usage.cost == usage.prompt_tokens + 2 * usage.completion_tokens > 0
+
+    def test_an_answer_begun_is_gone_on_with(self, llama: ServerProcess) -> None:
+        """The place in a row of the shelf is read behind the row, as it is from the weights in this process."""
+        served, local = self.model(llama, api="chat", top_logprobs=5000), LocalModel.load("smollm2")
+        assert served.continues
+        own = "\nBefore: C2 (five times). Last: C2.\nAnswer with a code."
+        shelf = "Codes on the shelf: " + ", ".join(f"{row}{place}" for row in "ABC" for place in "123") + "."
+        found = served.label_log_probabilities([Prompt("Shop.", shelf, own, "Answer: C")], "123")
+        begun = local.label_log_probabilities([Prompt("Shop.", shelf, f"{own}\nAnswer:", "C")], "123")
+        np.testing.assert_allclose(np.exp(found), np.exp(begun), atol=0.15)
+        assert found.argmax() == begun.argmax()
 
     def test_too_few_tokens_are_an_error(self, llama: ServerProcess) -> None:
         with pytest.raises(LanguageModelError, match="raise top_logprobs"):

@@ -72,6 +72,17 @@ def test_label_token_ids_give_what_the_weights_say(server: ServerProcess, folder
     np.testing.assert_allclose(found, local.label_log_probabilities(prompts, LABELS), atol=1e-3)
 
 
+def test_an_answer_begun_is_gone_on_with(server: ServerProcess, folder: Path) -> None:
+    model = asked(server, api="chat", top_logprobs=20)
+    assert model.continues
+    shelf = "Codes on the shelf: " + ", ".join(f"{row}{place}" for row in "ABC" for place in "123") + "."
+    own = "\nBefore: C2 (five times). Last: C2.\nAnswer with a code."
+    found = model.label_log_probabilities([Prompt("Shop.", shelf, own, "Answer: C")], "123")
+    asks = [Prompt("Shop.", shelf, f"{own}\nAnswer:", "C")]
+    local = LocalModel.load(str(folder)).label_log_probabilities(asks, "123")
+    np.testing.assert_allclose(found, local, atol=1e-3)
+
+
 def test_labels_among_too_few_tokens_are_an_error_that_names_the_ids(server: ServerProcess) -> None:
     model = asked(server)
     assert model.api == "chat"  # an ordinary model is none for `/v1/systemone`, and vLLM says 501
