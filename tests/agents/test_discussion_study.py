@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from malles_agents.reproduce.discussion_arms import cells, study_cast
-from malles_agents.reproduce.discussion_report import draw, summarise, table, write_summary
+from malles_agents.reproduce.discussion_report import draw, everywhere, summarise, table, write_summary
 from malles_agents.reproduce.discussion_shelves import draw_purchases, habit, shelf_order, table_of
 from malles_agents.reproduce.discussion_study import read_records, run_study
 from malles_env.consumers.discussion import load_cast
@@ -73,6 +73,8 @@ def test_ways_of_deciding_are_added_to_what_is_on_record(purchases, tmp_path):
     assert talked[:2] == alone and model.usage.requests > asked
     found = {cell.arm: cell for cell in summarise([r for r in talked if r["arm"] != "single"])}
     assert found["rounds 1"].difference is None and found["rounds 1"].purchases == 2
+    assert everywhere(talked) == talked
+    assert {r["occasion"] for r in everywhere([*talked, *({**r, "size": 8} for r in alone)])} == {purchases[0].occasion}
 
 
 def test_habit_expects_what_was_taken_before(purchases):

@@ -58,6 +58,15 @@ def summarise(records: Sequence[dict[str, Any]]) -> list[Cell]:
     return cells
 
 
+def everywhere(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of the purchases that are on record in every cell, so that cells can be compared at sight."""
+    by_purchase: dict[int, set[tuple[int, int, str]]] = {}
+    for record in records:
+        by_purchase.setdefault(record["occasion"], set()).add((record["size"], record["length"], record["arm"]))
+    every = set().union(*by_purchase.values())
+    return [record for record in records if by_purchase[record["occasion"]] == every]
+
+
 def _rank(arm: str) -> int:
     return {HABIT: 0, SINGLE: 1, SUMMARY: 2}.get(arm, 3)
 

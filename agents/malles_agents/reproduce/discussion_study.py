@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from malles_agents.reproduce.discussion_arms import cells, decide_all, study_cast, ways
-from malles_agents.reproduce.discussion_report import draw, summarise, table, write_summary
+from malles_agents.reproduce.discussion_report import draw, everywhere, summarise, table, write_summary
 from malles_agents.reproduce.discussion_shelves import Purchase, draw_purchases
 from malles_env.consumers.discussion.cast import Cast, load_cast
 from malles_env.consumers.language.base import LanguageModel
@@ -155,7 +155,8 @@ def main(
     told = table(found, command, "cpu_seconds" if server is None else "seconds")
     typer.echo(told)
     write_summary(found, told, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
-    typer.echo(f"plot: {draw(found, out / 'discussion.png')}")
+    if whole := everywhere(records):
+        typer.echo(f"plot, of purchases decided in every cell: {draw(summarise(whole), out / 'discussion.png')}")
 
 
 def _model(name: str, server: str | None, top_logprobs: int) -> LanguageModel:
