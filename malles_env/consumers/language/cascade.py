@@ -69,7 +69,7 @@ class Pack:
         own = (by_suffix @ own_key.mT).view(groups, n, queries, longest, longest)
         own = own.masked_fill_(self.hidden.to(own.device), -torch.inf)
         rows = groups, n * queries * longest
-        shared = by_suffix.view(*rows, width) @ key[0, :, :size].mT
+        shared = by_suffix.reshape(*rows, width) @ key[0, :, :size].mT
         scores = torch.cat([shared, own.view(*rows, longest)], dim=-1)
         if softcap is not None:
             scores = torch.tanh(scores / softcap) * softcap  # tanh keeps -inf at -softcap: mask anew

@@ -57,6 +57,14 @@ def test_shared_reading_equals_one_forward_per_prompt(chat: bool, token_budget: 
     assert 0 < model.usage.shared_tokens < model.usage.prompt_tokens
 
 
+def test_prompts_that_differ_in_their_last_token_alone_are_read_as_if_alone() -> None:
+    model = local()
+    prompts = [Prompt(RULES, SHELF, "Which one?", f"Answer: {row}") for row in "ABC"]
+    alone = np.concatenate([model.label_log_probabilities([prompt], ("1", "2", "3")) for prompt in prompts])
+    assert np.ptp(alone, axis=0).max() > 0.01
+    np.testing.assert_allclose(model.label_log_probabilities(prompts, ("1", "2", "3")), alone, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [Qwen3Config, Gemma2Config])
 def test_other_architectures_are_read_alike_whatever_their_attention(kind: type) -> None:
     words = tokenizer()
