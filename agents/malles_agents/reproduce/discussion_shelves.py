@@ -101,9 +101,10 @@ def habit(purchase: Purchase, size: int) -> FloatArray:
     much as one purchase, are added: the posterior mean under a Dirichlet prior. Products of other markets have none.
     """
     lines = [purchase.lines[at] for at in shelf_order(purchase, size, 0)]
-    own = [float(line["home"] == purchase.visit["market"]) for line in lines]
-    shares = np.array(own) * [float(line["share"]) for line in lines]
-    found = np.array(own) * [float(line["bought"]) for line in lines] + shares / shares.sum()
+    own = np.array([float(line["home"] == purchase.visit["market"]) for line in lines])
+    shares = own * [float(line["share"]) for line in lines]
+    shares = shares if shares.any() else own
+    found = own * [float(line["bought"]) for line in lines] + shares / shares.sum()
     return np.asarray(found / found.sum(), dtype=np.float64)
 
 
