@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.consumers.language import tiny
+from tests.consumers.language.servers import llama_server, smollm2_gguf
 
 HOME = Path(__file__).parents[2] / "examples"
 BRIEF = {
@@ -26,8 +27,20 @@ BRIEF = {
 }
 
 
+SERVING = "gguf_server.py"
+"""Runs until it is stopped."""
+
+
 def test_every_example_is_tested():
-    assert {path.name for path in HOME.glob("*.py")} == set(BRIEF)
+    assert {path.name for path in HOME.glob("*.py")} == {*BRIEF, SERVING}
+
+
+def test_a_gguf_file_is_served():
+    server = llama_server(smollm2_gguf())  # returns once it says that it is healthy
+    try:
+        assert server.process.args[1] == str(HOME / SERVING) and server.process.poll() is None
+    finally:
+        server.kill()
 
 
 LONG = ("own_data.py",)
