@@ -170,15 +170,12 @@ def _common_talk(talks: Sequence[Cell]) -> list[str]:
 
 def _curves(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequence[str], value: Any) -> None:
     """Draw a curve per way of deciding over the places where it decided."""
-    axis.set_xticks(range(len(places)), [name for name, _ in places], fontsize=8.5)
     for number, arm in enumerate(arms):
-        have = [(x, value(at[(*key, arm)])) for x, (_, key) in enumerate(places) if (*key, arm) in at]
+        have = [(x + 0.05 * number, name, at[(*key, arm)]) for x, (name, key) in enumerate(places) if (*key, arm) in at]
         if have:
-            x, y = zip(*have, strict=True)
-            axis.errorbar(
-                [each + 0.05 * number for each in x], [e.mean for e in y], [2 * e.se for e in y], fmt="-o", capsize=3,
-                color=COLOURS[number % len(COLOURS)], label=arm, markersize=4, linewidth=1.4,
-            )  # fmt: skip
+            x, names, cells = zip(*have, strict=True)
+            curve(axis, names, [value(cell) for cell in cells], arm, COLOURS[number % len(COLOURS)], x)
+    axis.set_xticks(range(len(places)), [name for name, _ in places], fontsize=8.5)
 
 
 def _nats(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequence[str]) -> None:

@@ -137,9 +137,16 @@ def bars(axis: Any, names: Sequence[str], found: Sequence[Estimate], *, colour: 
     axis.margins(x=0.08)
 
 
-def curve(axis: Any, names: Sequence[str], found: Sequence[Estimate], label: str, colour: str) -> None:
-    """Draw estimates with two standard errors, joined by a line."""
-    at = np.arange(len(names))
+def curve(
+    axis: Any,
+    names: Sequence[str],
+    found: Sequence[Estimate],
+    label: str,
+    colour: str,
+    at: Sequence[float] | None = None,
+) -> None:
+    """Draw estimates with two standard errors, joined by a line, at places of their own or one after the other."""
+    at = range(len(names)) if at is None else at
     axis.errorbar(
         at, [e.mean for e in found], [2 * e.se for e in found], fmt="-o", color=colour, capsize=3, label=label,
         markersize=4, linewidth=1.4,

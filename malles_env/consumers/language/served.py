@@ -195,30 +195,27 @@ class ServedModel:
     def _find_api(self) -> Api:
         typed: tuple[Api, ...] = ("systemone", "decisions")
         for api in typed:
-            failures = self._usage.failures
-            try:
-                self._line.ask([_job(*self._label_request(api, _TRIAL, ("A", "B")), self._count_probe)])
-            except LanguageModelError as error:
-                if not isinstance(error.__cause__, Unsupported):
-                    raise
-                self._usage.failures = failures
-                continue
-            return api
+            job = _job(*self._label_request(api, _TRIAL, ("A", "B")), self._count_probe)
+            if self._unless_refused(job) is not None:
+                return api
         return "chat"
 
     def _find_continues(self) -> bool:
         body = {"model": self.name, "max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 1}
         body |= _begun_turns(_BEGUN)
+        told = self._unless_refused(_job("/chat/completions", body, first_token, self._count_probe))
+        return told is not None and told[0][0] == _NEXT
+
+    def _unless_refused(self, job: Callable[[Talk], Awaitable[T]]) -> T | None:
+        """Return the answer to a probe, or None where the server refuses it for good, which is no failure."""
         failures = self._usage.failures
-        job = _job("/chat/completions", body, first_token, self._count_probe)
         try:
-            ((likeliest, *_),) = self._line.ask([job])
+            return self._line.ask([job])[0]
         except LanguageModelError as error:
             if not isinstance(error.__cause__, Unsupported):
                 raise
             self._usage.failures = failures
-            return False
-        return likeliest[0] == _NEXT
+            return None
 
     def _make_sure(self) -> None:
         """Find out on first use, then now and again and after faults, whether the same model answers."""
