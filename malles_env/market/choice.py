@@ -26,8 +26,16 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
     """Return utilities without the loyalty term, shape ``(B, S, J)``; minus infinity where not available."""
     feature = price_feature(offer.prices, offer.regular_price, tastes.price_transform)[:, None, :]
     depth = discount_depth(offer.prices, offer.regular_price)[:, None, :]
-    coupling = offer.mean_field[:, None, :] - 1.0 / tastes.num_products
+    centre = 1.0 / tastes.num_products if offer.centre is None else offer.centre[:, None, :]
+    coupling = offer.mean_field[:, None, :] - centre
     utility = tastes.alpha - tastes.beta * feature + tastes.gamma[:, None] * depth + tastes.rho[:, None] * coupling
+    if offer.display is not None:
+        utility = utility + tastes.display[:, None] * offer.display[:, None, :]
+    if offer.feature_ad is not None:
+        utility = utility + tastes.feature[:, None] * offer.feature_ad[:, None, :]
+    if offer.reference is not None:
+        below = (offer.reference - np.log(offer.prices))[:, None, :]
+        utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 
