@@ -1,6 +1,7 @@
 """The physics of a market period: choice, coupling, demand, stock and money. NumPy and Numba only."""
 
 from malles_env.market.catalog import Catalog, Product
+from malles_env.market.checks import TastesMode
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
@@ -25,4 +26,5 @@ __all__ = [
     "ReferencePrice",
     "Response",
     "Tastes",
+    "TastesMode",
 ]

@@ -115,9 +115,7 @@ def draw_purchases(
     else:
         extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
         share = np.einsum("s,bsj->bj", weights, inside)
-        draw_rows(
-            np.arange(len(share)), 0, len(share), share, extra, sums, traffic, streams, terms, buyers, wanted
-        )
+        draw_rows(np.arange(len(share)), 0, len(share), share, extra, sums, traffic, streams, terms, buyers, wanted)
     return buyers, wanted
 
 

@@ -45,7 +45,9 @@ def drawn_tastes(
     """Return the tastes a market plays: the consumers' own, their draws, or none where they must be asked.
 
     Args:
-        catalog, population, consumers: Of the market.
+        catalog: Of the market.
+        population: Of the market.
+        consumers: Who buys.
         mode: ``"mean"`` or ``"draws"``.
 
     Raises:

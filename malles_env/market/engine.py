@@ -130,6 +130,20 @@ class Market:
         """
         return loyalty_of(self.state)
 
+    @property
+    def log_reference(self) -> FloatArray:
+        """Log of reference over regular price now, shape ``(B, J)``; 0 where reference prices do not matter."""
+        if self._felt is None:
+            return self.state.log_reference
+        return np.asarray(np.log(self.state.reference / self.catalog.regular_price))
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """Which slow states matter to consumers and can be known: ``"long_share"``, ``"reference"``."""
+        compares = self._felt is not None or any(tastes.compares_prices for tastes in self._draws)
+        coupled = self.mean_field.centre == "long_run" and any(np.any(tastes.rho) for tastes in self._draws)
+        return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))
+
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes.
 
@@ -238,7 +252,7 @@ class Market:
             self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.window,
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
-        return play_blocks(self.threads, state.blocks.count, given)
+        return play_blocks(self.threads, state.blocks.number, given)
 
     @property
     def _tracks_loyalty(self) -> bool:

@@ -21,7 +21,7 @@ def unset_state(catalog: Catalog, population: Population, batch: int, window: in
     """Return the state of `batch` markets before their first `restart`; `window` is the mean field's, in periods."""
     shape = (batch, catalog.num_products)
     blocks = blocks_of(np.zeros(batch, dtype=np.int64))
-    loyalty = np.empty((blocks.count, population.num_segments, shape[1] + 1, blocks.lanes))
+    loyalty = np.empty((blocks.number, population.num_segments, shape[1] + 1, blocks.lanes))
     loyalty[:] = population.initial_loyalty[None, :, :, None]
     return MarketState(
         stock=np.empty(shape),
@@ -84,7 +84,7 @@ def redraw(state: MarketState, chosen: BoolArray, draws: int) -> None:
     state.draw = state.draw.copy()
     pick(state.streams, draws, chosen, state.draw)
     state.blocks = blocks_of(state.draw)
-    state.loyalty = np.zeros((state.blocks.count, *loyalty.shape[1:], state.blocks.lanes))
+    state.loyalty = np.zeros((state.blocks.number, *loyalty.shape[1:], state.blocks.lanes))
     put_loyalty(state, np.arange(len(loyalty)), loyalty)
 
 

@@ -2,9 +2,10 @@
 
 The batch is walked in blocks of markets, the innermost loop running over the markets of a block, so that one
 vector instruction serves several markets and the constant exp(alpha) is read once per block. Segments that share
-their sensitivities (a class) share the exponentials of the price, discount and mean-field terms:
+their sensitivities (a class) share the exponentials of the price, promotion and mean-field terms:
 exp(u_sj) = exp(alpha_sj) * g_kj, so a block needs K * J exponentials instead of S * J. All markets of a block share
-one draw of the tastes; which markets a block holds is told by `Blocks`. `choice.respond` states the same formulas in NumPy and is the reference. Results do not depend on the size of the batch.
+one draw of the tastes; `Blocks` holds which markets are in it. `choice.respond` states the same formulas in NumPy
+and is the reference. Results do not depend on the size of the batch.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 
@@ -37,7 +37,7 @@ class Offer:
     def take(self, markets: IntArray) -> Offer:
         """Return the shelves of some markets (whole numbers, repeats allowed)."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "regular_price"}
-        rows = {name: part if part is None else part[markets] for name, part in parts.items()}
+        rows: dict[str, Any] = {name: part if part is None else part[markets] for name, part in parts.items()}
         return replace(self, **rows)
 
 

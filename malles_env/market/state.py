@@ -69,7 +69,7 @@ class Blocks(NamedTuple):
     draw: IntArray
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many blocks."""
         return len(self.draw)
 
@@ -82,7 +82,7 @@ class Blocks(NamedTuple):
         """Return the block of each market and its place in there, shape ``(B,)`` each."""
         sizes = np.diff(self.first)
         block, lane = np.empty_like(self.order), np.empty_like(self.order)
-        block[self.order] = np.repeat(np.arange(self.count), sizes)
+        block[self.order] = np.repeat(np.arange(self.number), sizes)
         lane[self.order] = np.arange(len(self.order)) - np.repeat(self.first[:-1], sizes)
         return block, lane
 

@@ -144,6 +144,7 @@ def scenario_from(
     )
     return Scenario.model_validate(
         {
+            "format": 2,
             "name": choices.name,
             "title": choices.title,
             "description": provenance.description(len(sellers), len(products), origin),
