@@ -139,9 +139,9 @@ class Market:
 
     @property
     def memories(self) -> tuple[str, ...]:
-        """Which slow states matter to consumers and can be known: ``"long_share"``, ``"reference"``."""
+        """Which slow states there are that a seller can know: ``"long_share"``, ``"reference"``."""
         compares = self._felt is not None or any(tastes.compares_prices for tastes in self._draws)
-        coupled = self.mean_field.centre == "long_run" and any(np.any(tastes.rho) for tastes in self._draws)
+        coupled = self.mean_field.centre == "long_run" and bool(self._draws)
         return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
