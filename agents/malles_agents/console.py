@@ -73,7 +73,7 @@ def _line_by_line(console: Console, label: str, total: int, currency: str) -> Wa
     return watch
 
 
-def train_in_console(run: Run, out: Path, *, resume: bool) -> Trained:
+def train_in_console(run: Run, out: Path, *, resume: bool, trust: bool = False) -> Trained:
     """Train with a progress bar and say where the policy is."""
     from malles_agents.train import train
     from malles_env.scenarios import load_scenario
@@ -82,7 +82,7 @@ def train_in_console(run: Run, out: Path, *, resume: bool) -> Trained:
     currency = load_scenario(run.scenario).currency
     console.print(f"training {run.algo} on {run.scenario} as {run.learner}, {run.steps:,} steps, into {out}")
     with watched(console, run.algo, run.steps, currency) as watch:
-        trained = train(run, out, resume=resume, watch=watch, say=console.print)
+        trained = train(run, out, resume=resume, trust=trust, watch=watch, say=console.print)
     console.print(f"policy: {trained.policy}")
     console.print(f"curves: tensorboard --logdir {out / 'tensorboard'}")
     if run.learner != "all":
@@ -102,6 +102,7 @@ def evaluate_in_console(
     search: bool,
     model: str | None,
     json_file: Path | None,
+    trust: bool = False,
 ) -> None:
     """Compare sellers, print the table, write JSON if asked."""
     from malles_agents.evaluate import compare, summary
@@ -117,13 +118,14 @@ def evaluate_in_console(
     _check_seat(seat, len(loaded.seller_names))
     mode: ActionMode = "discrete" if any(spec.startswith("dqn:") for spec in specs) else "continuous"
     consumers = loaded.build_consumers(model)
-    others = default_rivals(loaded, seat, rivals, consumers=consumers, action_mode=mode)
+    options: dict[str, Any] = {"consumers": consumers, "action_mode": mode, "trust": trust}
+    others = default_rivals(loaded, seat, rivals, **options)
     groups: dict[str, list[Seller]] = {}
     for spec in specs:
         kind = spec.partition(":")[0] if spec.endswith(".zip") else spec
-        groups.setdefault(kind, []).append(make_seller(spec, loaded, seat, consumers=consumers, action_mode=mode))
+        groups.setdefault(kind, []).append(make_seller(spec, loaded, seat, **options))
     if search:
-        groups["best-stationary"] = [_searched(console, loaded, seat, rivals, consumers, mode)]
+        groups["best-stationary"] = [_searched(console, loaded, seat, rivals, consumers, mode, trust)]
     with console.status("playing") as status:
         played = compare(
             loaded, groups, seat, others, watch=lambda kind: status.update(f"playing {kind}"), episodes=episodes,
@@ -138,14 +140,14 @@ def evaluate_in_console(
 
 
 def _searched(
-    console: Console, scenario: Scenario, seat: str, rivals: str, consumers: Any, mode: ActionMode
+    console: Console, scenario: Scenario, seat: str, rivals: str, consumers: Any, mode: ActionMode, trust: bool
 ) -> StationarySeller:
     """Return the best stationary seller, found in continuous prices and played in `mode`."""
     from malles_agents.registry import default_rivals
     from malles_agents.search import search
     from malles_agents.seat import Seat
 
-    others = default_rivals(scenario, seat, rivals, consumers=consumers)
+    others = default_rivals(scenario, seat, rivals, consumers=consumers, trust=trust)
     with console.status("searching for the best stationary prices and assortment"):
         found = search(scenario, seat, others, consumers=consumers)
     return found.seller(Seat.of(scenario, seat, consumers=consumers, action_mode=mode))

@@ -13,6 +13,7 @@ from malles_agents.checkpoints import write_json
 from malles_agents.console import make_console, watched
 from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_env.errors import invalid
+from malles_env.files import check_replaceable
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Do everything and return what ``results.json`` holds."""
         began = time.monotonic()
+        for seed in range(self.seeds):
+            check_replaceable(self._folder(seed), "config.json")
         market = load_scenario(self.scenario)
         self.console.rule(market.title or market.name, align="left")
         consumers = self._read_tastes(market)
@@ -67,6 +70,9 @@ class Demo:
         trained = [self._train(seed, market, consumers) for seed in range(self.seeds)]
         played = self._evaluate(market, consumers, rivals, best, trained)
         return self._report(market, consumers, best, trained, played, began)
+
+    def _folder(self, seed: int) -> Path:
+        return self.out / f"ppo-{seed}"
 
     def _say(self, stage: int, text: str) -> None:
         self.console.print(f"[bold]{stage}/5[/bold] {text}")
@@ -105,7 +111,7 @@ class Demo:
 
         if seed == 0:
             self._say(3, f"train PPO, {self.seeds} seeds of {self.steps:,} periods")
-        out = self.out / f"ppo-{seed}"
+        out = self._folder(seed)
         shutil.rmtree(out, ignore_errors=True)
         named = self.model if market.consumers.kind == "aligned" else None
         run = Run(self.scenario, "ppo", self.steps, seed, SEAT, self.rivals, named)

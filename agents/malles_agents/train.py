@@ -90,6 +90,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    trust: bool = False,
     consumers: Any = None,
     watch: Callable[[int, float], object] | None = None,
     say: Callable[[str], object] = print,
@@ -99,7 +100,8 @@ def train(
     Args:
         run: What to train.
         out: Folder for ``config.json``, ``policy.zip``, ``curve.json``, ``checkpoints/`` and ``tensorboard/``.
-        resume: Go on from the newest checkpoint that can be read.
+        resume: Go on from the newest checkpoint that can be read; no code in it is run.
+        trust: Let rivals that are policy files be unpickled whole, which runs code stored in them.
         consumers: Built consumers, to avoid building them anew.
         watch: Called after each rollout with steps done and mean profit per episode (NaN before the first ends).
         say: Told in words what a person should know, such as checkpoints passed over.
@@ -119,7 +121,7 @@ def train(
     out = Path(out)
     _check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
-    env, arguments = _prepare(run, scenario, consumers or scenario.build_consumers(run.model))
+    env, arguments = _prepare(run, scenario, consumers or scenario.build_consumers(run.model), trust)
     write_json(out / "config.json", asdict(run))
     start = newest_good(out / "checkpoints", say) if resume else None
     model = _model(run, env, arguments, out, start)
@@ -154,7 +156,7 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
 
-def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict[str, Any]]:
+def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
     settings = load_settings(run.algo, scenario=scenario.name) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
@@ -163,7 +165,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict
         raise invalid("learner", run.learner, ", ".join(("all", *agents)))
     rivals = None
     if run.learner != "all":
-        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode)
+        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode, trust=trust)
     env: VecEnv = vec_env(
         scenario,
         num_markets=int(settings.pop("num_markets")),
@@ -200,9 +202,8 @@ def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path
         return algorithm_class(run.algo)(
             env=env, seed=run.seed, device="cpu", tensorboard_log=str(out / "tensorboard"), **arguments
         )
-    rate = arguments["learning_rate"]
-    model = load_model(run.algo, start, env, learning_rate=rate, tensorboard_log=str(out / "tensorboard"))
-    model._setup_lr_schedule()
+    arguments = {**arguments, "tensorboard_log": str(out / "tensorboard")}
+    model = load_model(run.algo, start, env, arguments, seed=run.seed)
     model.set_random_seed(run.seed + model.num_timesteps)
     return model
 

@@ -44,7 +44,7 @@ LLAMA_KEYS = (
 
 def save_model(model: TasteModel, directory: Path) -> str:
     """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
-    with new_directory(directory) as target:
+    with new_directory(directory, "card.json") as target:
         files = {"heads.safetensors": _save_module(model.heads, target / "heads.safetensors")}
         if model.backbone.owned:
             files["model.safetensors"] = _save_module(model.backbone.model, target / "model.safetensors")

@@ -24,6 +24,7 @@ from malles_env.alignment.rewording import reworded
 from malles_env.alignment.storage import tensors_hash
 from malles_env.alignment.subsets import few_markets, on_goods, sampled, thinned
 from malles_env.alignment.trainer import align, calibrate, pick_device
+from malles_env.files import check_replaceable
 
 if TYPE_CHECKING:
     from malles_env.alignment.runs import Progress
@@ -49,6 +50,7 @@ def run_job(
         show: Show the progress bars.
         reading: Told how far the backbone's readings are.
     """
+    check_replaceable(job.out / "model", "card.json")
     seed = job.heads.seed
     learn = sampled(thinned(from_occasions(train), job.outside, seed), job.limit, seed)
     check = sampled(from_occasions(validation), job.validation_limit, seed)

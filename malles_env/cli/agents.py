@@ -12,6 +12,14 @@ RivalsOption = Annotated[str, typer.Option(help="Kind of the other sellers, e.g.
 ModelOption = Annotated[
     str | None, typer.Option(help="Language model that reads the tastes instead of the scenario's own.")
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-policy",
+        help="Read policy files whole, as Stable-Baselines3 does: runs code stored in the file; only for files you "
+        "made. Not needed for what `malles train` writes.",
+    ),
+]
 
 
 def train(
@@ -26,6 +34,7 @@ def train(
     model: ModelOption = None,
     checkpoint_every: Annotated[int, typer.Option(help="Periods between checkpoints.")] = 100_000,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    trust_policy: TrustOption = False,
 ) -> None:
     """Train a Stable-Baselines3 seller."""
     from malles_agents.console import train_in_console
@@ -33,7 +42,7 @@ def train(
 
     folder = out or Path("runs") / f"{Path(scenario).stem}-{algo}-{seed}"
     run = Run(scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads)
-    train_in_console(run, folder, resume=resume)
+    train_in_console(run, folder, resume=resume, trust=trust_policy)
 
 
 def evaluate(
@@ -50,13 +59,14 @@ def evaluate(
     search: Annotated[bool, typer.Option("--search", help="Add the best stationary prices and assortment.")] = False,
     model: ModelOption = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file too.")] = None,
+    trust_policy: TrustOption = False,
 ) -> None:
     """Play sellers on held-out seeds: profit, share and surplus with standard errors."""
     from malles_agents.console import evaluate_in_console
 
     evaluate_in_console(
         scenario, [name.strip() for name in sellers.split(",") if name.strip()], policy or [], seat, rivals,
-        episodes=episodes, search=search, model=model, json_file=json_file,
+        episodes=episodes, search=search, model=model, json_file=json_file, trust=trust_policy,
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ Coefficients = Annotated[Any, BeforeValidator(_nested)]
 class Entry(BaseModel):
     """Base of all parts: frozen, and a field that does not exist is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class SellerEntry(Entry):

@@ -91,7 +91,8 @@ def with_prompted(scenario: Scenario, **fields: object) -> Scenario:
 
     Args:
         scenario: Any scenario.
-        fields: Of `PromptedEntry`; ``market`` defaults to the scenario's title.
+        fields: Of `PromptedEntry`; ``market`` defaults to the scenario's title. A server named here gets
+            ``$OPENAI_API_KEY``.
 
     Raises:
         InvalidInput: A field that does not exist or does not fit.
@@ -102,9 +103,12 @@ def with_prompted(scenario: Scenario, **fields: object) -> Scenario:
 
     entry = {"kind": "prompted", "market": scenario.title or scenario.name, **fields}
     try:
-        return Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
+        found = Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
+    assert isinstance(found.consumers, PromptedEntry)
+    found.consumers.name_by_user(*fields)
+    return found
 
 
 def _calibration(scenario: Scenario, entry: PromptedEntry) -> Calibration:

@@ -259,7 +259,8 @@ class Scenario(Entry):
         """
         from malles_env.scenarios.messages import explain
 
-        fields = {**self.model_dump(), "policy": {**self.policy.model_dump(), **changes}}
+        # the entry itself, not its dump: it remembers what the user named
+        fields = {**self.model_dump(), "consumers": self.consumers, "policy": {**self.policy.model_dump(), **changes}}
         try:
             return Scenario.model_validate(fields)
         except ValidationError as error:
