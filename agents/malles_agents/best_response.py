@@ -18,9 +18,9 @@ class BestResponse(RuleSeller):
     """Knows demand, looks one period ahead, and expects the rivals to repeat their last prices and listings.
 
     It maximises the expected profit of the coming period with the scenario's own consumers, at the mean field, stock,
-    long-run shares and reference prices it observes. What it does not see it takes from the scenario: each segment's last purchases are those of
-    the first period. Answers are remembered by what was observed (prices to 0.1% of their range, shares to 0.02), so
-    it stops computing where rivals stand still.
+    long-run shares and reference prices it observes. What it does not see it takes from the scenario: each segment's
+    last purchases are those of the first period. Answers are remembered by what was observed (prices to 0.1% of their
+    range, shares to 0.02), so it stops computing where rivals stand still.
 
     Args:
         seat: Whose products it prices; `seat.consumers` are the ones it knows.

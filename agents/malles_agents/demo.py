@@ -43,7 +43,7 @@ class Demo:
     """
 
     scenario: str = "soft-drinks"
-    model: str = "smollm2"
+    model: str = "embedded"
     seeds: int = 3
     steps: int = 500_000
     rivals: str = "cost-plus"

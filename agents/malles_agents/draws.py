@@ -43,8 +43,8 @@ class OverDraws:
 
         ``profit``: mean over draws and its standard error, draws being the sample; ``cvar10``: mean of the worst tenth of
         all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst draw;
-        ``regret``: mean over draws of what knowing the draw would have earned more, with its standard error;
-        ``of_best``: mean and least share of the best stationary profit.
+        ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more, and its
+        standard error; ``of_best``, ``least_of_best``: mean and least share of that action's profit over draws.
         """
         lost, share = self.best - self.profit, self.profit / self.best
         ordered = np.sort(self.episodes, axis=None)
@@ -52,8 +52,10 @@ class OverDraws:
             "profit": _mean_se(self.profit),
             "cvar10": float(ordered[: ceil(TAIL * ordered.size)].mean()),
             "worst": float(self.profit.min()),
-            "regret": _mean_se(lost),
-            "of_best": {"mean": float(share.mean()), "least": float(share.min())},
+            "regret": float(lost.mean()),
+            "regret_se": _mean_se(lost)["se"],
+            "of_best": float(share.mean()),
+            "least_of_best": float(share.min()),
         }
 
 

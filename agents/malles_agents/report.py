@@ -45,6 +45,36 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
     return table
 
 
+def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currency: str, note: str) -> Table:
+    """Return the table of sellers over draws of the tastes, best mean first.
+
+    Args:
+        results: Kind -> measures of `malles_agents.draws.OverDraws.summary`.
+        title: Above the table.
+        currency: Unit of profit.
+        note: Below the table.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    columns = (
+        f"profit per\nepisode ({currency})", "worst tenth\nof episodes", "worst\ndraw", "regret to\nknowing the draw",
+        "of best:\nmean", "of best:\nleast",
+    )  # fmt: skip
+    table.add_column("seller", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
+        row = results[kind]
+        table.add_row(
+            kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}", f"{row['worst']:,.0f}",
+            _cell({"mean": row["regret"], "se": row["regret_se"]}), f"{row['of_best']:.3f}",
+            f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
+        )  # fmt: skip
+    return table
+
+
 def _cell(value: Mapping[str, float], scale: float = 1.0) -> str:
     """Return mean and standard error with digits that fit the size of the mean."""
     mean, error = value["mean"] * scale, value["se"] * scale

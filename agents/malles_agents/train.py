@@ -45,6 +45,7 @@ class Run:
         checkpoint_every: Steps between checkpoints.
         threads: Of torch.
         settings: Changes to the algorithm's shipped settings.
+        tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws, hidden, per episode.
     """
 
     scenario: str
@@ -57,6 +58,7 @@ class Run:
     checkpoint_every: int = 100_000
     threads: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
+    tastes: str = "mean"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -66,6 +68,8 @@ class Run:
             raise invalid("seed", self.seed, f"a whole number from 0 to {MOST_SEEDS - 1}")
         if self.checkpoint_every < 1:
             raise invalid("checkpoint_every", self.checkpoint_every, "a whole number of at least 1")
+        if self.tastes not in ("mean", "draws"):
+            raise invalid("tastes", self.tastes, "'mean' or 'draws'")
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,10 @@ def train(
     out = Path(out)
     _check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
-    env, arguments = _prepare(run, scenario, consumers or scenario.build_consumers(run.model), trust)
-    write_json(out / "config.json", asdict(run))
+    built = consumers or scenario.build_consumers(run.model, draws=run.tastes == "draws")
+    env, arguments = _prepare(run, scenario, built, trust)
+    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
+    write_json(out / "config.json", told)
     start = newest_good(out / "checkpoints", say) if resume else None
     model = _model(run, env, arguments, out, start)
     env.seed(_first_seed(run.seed, model.num_timesteps))
@@ -135,6 +141,11 @@ def train(
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
     return Trained(model, policy, keeper.curve, out)
+
+
+def model_of(scenario: Scenario) -> str | None:
+    """Return the model that reads a scenario's tastes or answers for its consumers; None where they stand in the file."""
+    return getattr(scenario.consumers, "model", None)
 
 
 def _first_seed(seed: int, steps_done: int) -> int:
@@ -151,7 +162,10 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
     if not resume:
         raise InvalidInput(f"{out}: holds a run already; go on with --resume or choose another --out")
     old = read_json(path)
-    for name, value in asdict(run).items():
+    own = model_of(load_scenario(run.scenario))
+    for name, value in (asdict(run) | {"model": run.model or own}).items():
+        if name == "tastes" and name not in old:
+            continue  # a run from before there were draws
         if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
@@ -173,6 +187,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple
         rivals=rivals,
         consumers=consumers,
         action_mode=mode,
+        tastes=run.tastes,
     )
     if run.algo == "dqn":
         from malles_agents.single_choice import SingleChoice

@@ -23,7 +23,7 @@ def backtest_command(
     market: Annotated[
         str, typer.Argument(help="A market of the Complete Journey, or a scenario built from one (name or .yaml file).")
     ],
-    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "smollm2",
+    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
     max_lines: Annotated[
         int, typer.Option("--max-products", min=2, max=20, help="Most products of a market that is no scenario.")
     ] = 12,

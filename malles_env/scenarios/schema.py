@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -247,6 +249,26 @@ class Scenario(Entry):
         if isinstance(self.consumers, LogitEntry):
             raise invalid("model", model, "nothing, as the tastes stand in the scenario (kind: logit)")
         return self.model_copy(update={"consumers": self.consumers.model_copy(update={"model": model})})
+
+    def with_cost_share(self, share: float) -> Scenario:
+        """Return a copy whose unit costs are `share` of the average prices: where costs are assumed, vary them.
+
+        Raises:
+            InvalidInput: A share outside [0, 1).
+        """
+        if not 0.0 <= share < 1.0:
+            raise invalid("cost_share", share, "at least 0 and less than 1")
+        costs = (share * self.average_price()).tolist()
+        products = [
+            entry.model_copy(update={"unit_cost": cost}) for entry, cost in zip(self.products, costs, strict=True)
+        ]
+        return self.model_copy(update={"products": tuple(products)})
+
+    def digest(self) -> str:
+        """Return a hash of all that play depends on: everything but words about the scenario."""
+        words = {"title", "description", "sources", "licence", "made_by", "notes"}
+        told = json.dumps(self.model_dump(mode="json", exclude=words), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def with_policy(self, **changes: Any) -> Scenario:
         """Return a copy under other rules; fields of `PolicyEntry` not named stay.
