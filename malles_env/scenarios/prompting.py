@@ -97,17 +97,29 @@ def with_prompted(scenario: Scenario, **fields: object) -> Scenario:
     Raises:
         InvalidInput: A field that does not exist or does not fit.
     """
+    return prompted_again(scenario, {}, fields)
+
+
+def prompted_again(scenario: Scenario, kept: dict[str, object], named: dict[str, object]) -> Scenario:
+    """Return a copy of a scenario asked live.
+
+    Args:
+        scenario: Any scenario.
+        kept: Fields of `PromptedEntry` taken over from its own entry; whoever named them there is still who did.
+        named: Fields that the user names instead.
+    """
     from pydantic import ValidationError
 
     from malles_env.scenarios.messages import explain
 
-    entry = {"kind": "prompted", "market": scenario.title or scenario.name, **fields}
+    entry = {"kind": "prompted", "market": scenario.title or scenario.name, **kept, **named}
     try:
         found = Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
     assert isinstance(found.consumers, PromptedEntry)
-    found.consumers.name_by_user(*fields)
+    earlier = scenario.consumers._named if isinstance(scenario.consumers, PromptedEntry) else frozenset()
+    found.consumers.name_by_user(*named, *earlier.intersection(kept))
     return found
 
 

@@ -17,6 +17,7 @@ from malles_env.consumers.language.addresses import TRUSTED_SERVERS, checked_url
 from malles_env.errors import InvalidInput, LanguageModelError, invalid
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
 from malles_env.scenarios.asking import language_model
+from malles_env.scenarios.calibrating import _entered
 from malles_env.scenarios.discussing import with_discussion
 from malles_env.scenarios.prompting import with_prompted
 from tests.consumers.language.servers import Recorder, recording
@@ -69,8 +70,11 @@ def test_a_server_that_the_user_names_gets_the_key(server: Recorder, change) -> 
 
 
 def test_another_field_named_by_the_user_does_not_vouch_for_the_server(server: Recorder) -> None:
-    changed = with_discussion(filed(server.url), rounds=1, model="n")
-    assert language_model(changed.consumers).identity and KEY not in server.sent()  # type: ignore[arg-type]
+    talking, asked = filed(server.url), filed(server.url, "prompted")
+    for changed in (with_discussion(talking, rounds=1, model="n"), _entered(asked, {"orders": 2})):
+        assert language_model(changed.consumers).identity and KEY not in server.sent()  # type: ignore[arg-type]
+    named = _entered(with_prompted(asked, server=server.url, cache=False), {"orders": 2})
+    assert language_model(named.consumers).identity and KEY in server.sent()  # type: ignore[arg-type]
 
 
 def test_a_listed_server_gets_the_key(server: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
