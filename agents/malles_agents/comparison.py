@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from malles_agents.checkpoints import write_json
 from malles_agents.console import make_console
+from malles_agents.report import as_json, draws_table, results_table, title_of
 from malles_env.errors import invalid
 from malles_env.files import read_json
 
@@ -132,14 +133,7 @@ def _compared(
         "episodes": question.episodes,
     }  # fmt: skip
     play = _over_draws if tastes == "draws" else _in_mean_tastes
-    return {**context, **play(console, question, market, consumers, _head(market, model, question))}
-
-
-def _head(market: Scenario, model: str | None, question: Comparison) -> str:
-    """Return the title of a table: the market, who read the tastes, and costs where they were set."""
-    who = "tastes from the scenario file" if model is None else f"tastes: {model}"
-    costs = "" if question.cost_share is None else f"; unit costs {question.cost_share:.0%} of average prices"
-    return f"{market.title or market.name} ({who}{costs})"
+    return {**context, **play(console, question, market, consumers, title_of(market, model, question.cost_share))}
 
 
 def _built(
@@ -160,7 +154,6 @@ def _in_mean_tastes(
     console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str
 ) -> dict[str, Any]:
     from malles_agents.evaluate import compare, summary
-    from malles_agents.report import as_json, results_table
 
     groups, rivals = _built(question, market, consumers)
     if question.search:
@@ -181,7 +174,6 @@ def _over_draws(
     console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str
 ) -> dict[str, Any]:
     from malles_agents.draws import over_draws
-    from malles_agents.report import draws_table
 
     groups, rivals = _built(question, market, consumers)
     draws = tuple(getattr(consumers, "draws", ()))

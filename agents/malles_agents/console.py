@@ -6,21 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from malles_agents.checkpoints import write_json
-from malles_env.errors import invalid
-from malles_env.files import read_json
-
 if TYPE_CHECKING:
-    from malles_agents.registry import Seller
-    from malles_agents.rules import StationarySeller
     from malles_agents.train import Run, Trained
-    from malles_env.envs.actions import ActionMode
-    from malles_env.scenarios import Scenario
 
 Watch = Callable[[int, float], None]
 PARTS = 5

@@ -151,7 +151,7 @@ class Demo:
         began: float,
     ) -> dict[str, Any]:
         from malles_agents.evaluate import summary
-        from malles_agents.report import results_table
+        from malles_agents.report import results_table, title_of
 
         self._say(5, "results")
         table = {kind: summary(runs) for kind, runs in played.items()}
@@ -169,13 +169,12 @@ class Demo:
         }
         write_json(self.out / "results.json", results)
         write_json(self.out / "details.json", {"ratios": ratios, "measures": table, "stationary": _as_plain(best)})
+        head = title_of(market, self.model if market.consumers.kind == "aligned" else None)
         note = (
             f"{SEAT} against {self.rivals}; {EPISODES} held-out seeds; surplus per consumer and period;\n"
             "± one standard error (ppo: over its training seeds)"
         )
-        self.console.print(
-            results_table(table, title=market.title or market.name, currency=market.currency, best=top, note=note)
-        )
+        self.console.print(results_table(table, title=head, currency=market.currency, best=top, note=note))
         per_seed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         self.console.print(
             f"ppo earns {results['ratio']:.3f} of the best stationary prices and assortment (by seed: {per_seed})"

@@ -41,8 +41,8 @@ class OverDraws:
     def summary(self) -> dict[str, Any]:
         """Return the measures by name.
 
-        ``profit``: mean over draws and its standard error, draws being the sample; ``cvar10``: mean of the worst tenth of
-        all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst draw;
+        ``profit``: mean over draws and its standard error, draws being the sample; ``cvar10``: mean of the worst tenth
+        of all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst draw;
         ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more, and its
         standard error; ``of_best``, ``least_of_best``: mean and least share of that action's profit over draws.
         """

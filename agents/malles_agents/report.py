@@ -10,7 +10,16 @@ from malles_agents.policies import ALGORITHMS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from malles_env.scenarios import Scenario
+
 Summary = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def title_of(scenario: Scenario, model: str | None, cost_share: float | None = None) -> str:
+    """Return the head of a table: the market, who read the tastes, and costs where they were set."""
+    who = "tastes from the scenario file" if model is None else f"tastes: {model}"
+    costs = "" if cost_share is None else f"; unit costs {cost_share:.0%} of average prices"
+    return f"{scenario.title or scenario.name} ({who}{costs})"
 
 
 def results_table(results: Summary, *, title: str, currency: str, best: float | None = None, note: str = "") -> Table:

@@ -45,7 +45,7 @@ class Run:
         checkpoint_every: Steps between checkpoints.
         threads: Of torch.
         settings: Changes to the algorithm's shipped settings.
-        tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws, hidden, per episode.
+        tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws per episode, hidden.
     """
 
     scenario: str
@@ -144,7 +144,7 @@ def train(
 
 
 def model_of(scenario: Scenario) -> str | None:
-    """Return the model that reads a scenario's tastes or answers for its consumers; None where they stand in the file."""
+    """Return the model that reads a scenario's tastes or is asked; None where tastes stand in the file."""
     return getattr(scenario.consumers, "model", None)
 
 

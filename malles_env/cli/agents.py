@@ -61,8 +61,8 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Taste model: embedded, smollm2, a folder, or all: one table each. Default: the policies' own, else the "
-            "scenario's."
+            help="Taste model: embedded, smollm2, a folder, or all: one table each. "
+            "Default: the policies' own, else the scenario's."
         ),
     ] = None,
     tastes: Annotated[

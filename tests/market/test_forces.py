@@ -1,4 +1,4 @@
-"""Promotion, reference prices in logs, fading inertia, long-run shares, seasons: formulas, and what follows from them."""
+"""Promotion, reference prices in logs, fading inertia, long-run shares, seasons, and what follows from them."""
 
 from dataclasses import replace
 
