@@ -42,9 +42,9 @@ class OverDraws:
         """Return the measures by name.
 
         ``profit``: mean over draws and its standard error, draws being the sample; ``cvar10``: mean of the worst tenth
-        of all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst draw;
-        ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more, and its
-        standard error; ``of_best``, ``least_of_best``: mean and least share of that action's profit over draws.
+        of all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst
+        draw; ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more,
+        and its standard error; ``of_best``, ``least_of_best``: mean and least share of that action's profit.
         """
         lost, share = self.best - self.profit, self.profit / self.best
         ordered = np.sort(self.episodes, axis=None)

@@ -230,9 +230,15 @@ class PriceMemoryEntry(Entry):
 
 
 class InertiaEntry(Entry):
-    """Share of the loyal who forget their last purchase in a period."""
+    """Loyalty to the last purchase that fades.
+
+    Attributes:
+        fade: Share of the loyal who forget their last purchase in a period.
+        loyalty: Worth of the last purchase right after it, utils, for all segments; None keeps what the tastes have.
+    """
 
     fade: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+    loyalty: Annotated[float, Field(strict=True, ge=-50.0, le=50.0)] | None = None
 
 
 class SeasonsEntry(Entry):
@@ -266,6 +272,8 @@ class ForcesEntry(Entry):
         if self.reference_price is not None:
             memory = self.reference_price
             changed |= {"gain": np.array(memory.gain), "loss": np.array(memory.loss)}
+        if self.inertia is not None and self.inertia.loyalty is not None:
+            changed["lambda_"] = np.array(self.inertia.loyalty)
         return replace(tastes, **changed)
 
     def dynamics(self, memory: float) -> Dynamics:

@@ -81,7 +81,7 @@ def test_draws_are_refused_where_there_are_none():
     shown = runner.invoke(app, ["evaluate", "bertrand-duopoly", "--tastes", "draws"])
     assert shown.exit_code == 2
     assert "carry no draws" in shown.stderr
-    with pytest.raises(InvalidInput, match="cost_share: got 1.0; allowed: at least 0 and less than 1"):
+    with pytest.raises(InvalidInput, match=r"cost_share: got 1\.0; allowed: at least 0 and less than 1"):
         compare_in_console(Comparison("bertrand-duopoly", ["nash"], cost_share=1.0))
 
 
