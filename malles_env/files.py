@@ -97,7 +97,7 @@ def mend_lines(path: Path, start: bytes, ours: Callable[[bytes], bool]) -> None:
         *whole, last = data.split(b"\n")
         known = all(line.startswith(start) and ours(line) for line in whole)
         if not known or not (last.startswith(start) or start.startswith(last)) or (_is_json(last) and not ours(last)):
-            raise CorruptFile(f"{path}: holds something else than such lines and is left as it is; name another file")
+            raise CorruptFile(f"{path}: holds other lines than would be added; left as it is, name another file")
         if last:
             file.truncate(len(data) - len(last))
 
