@@ -16,7 +16,7 @@ from numba import njit
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
-from malles_env.market.lanes import exp_lane, log_lane
+from malles_env.market.lanes import exp_lane, log_lane, mean_lane
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes
@@ -45,7 +45,11 @@ class Coefficients(NamedTuple):
     weights: FloatArray
     """Shape ``(S,)``."""
     money: FloatArray
-    """Consumers in each segment times money per util, shape ``(S,)``."""
+    """Money per util of each segment, shape ``(S,)``."""
+    worth: FloatArray
+    """Money per util of each class at regular prices, shape ``(K, J)``."""
+    size: float
+    """Consumers in all."""
     regular_price: FloatArray
     """Shape ``(J,)``."""
     linear: bool
@@ -80,7 +84,9 @@ def coefficients(tastes: Tastes, population: Population, regular_price: FloatArr
         slopes=np.stack(slopes),
         bonus=np.expm1(tastes.lambda_),
         weights=np.ascontiguousarray(population.weights),
-        money=population.size * population.weights * tastes.money_per_util(regular_price),
+        money=tastes.money_per_util(regular_price),
+        worth=tastes.class_table(tastes.worth_at_regular(regular_price)),
+        size=population.size,
         regular_price=np.ascontiguousarray(regular_price),
         linear=linear,
         loyal=bool(np.any(tastes.lambda_ != 0.0)),
@@ -154,7 +160,7 @@ def respond_loyal(  # type: ignore[no-untyped-def]
             log_sum[w] += loyalty[block, s, j + 1, w] * log_lane(own)
     for w in range(lanes):
         outside[w] += weight * total[w]
-        surplus[w] += money * log_sum[w]
+        surplus[w] += money * weight * (log_sum[w] - (1.0 - total[w]))
     for j in range(products):
         level, level_extra = c.level[s, j], c.level_extra[s, j]
         for w in range(lanes):
@@ -165,8 +171,10 @@ def respond_loyal(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
-    """Answer of all segments to one block of offers."""
+def respond_once(  # type: ignore[no-untyped-def]
+    c, g, h, worth, loyalty, next_loyalty, block, share, extra, outside, surplus
+):  # fmt: skip
+    """Answer of all segments to one block of offers; `worth` comes from `fill_worth`."""
     classes, products = c.beta.shape
     lanes = loyalty.shape[3]
     num, num_extra, stay = (
@@ -197,17 +205,41 @@ def respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, s
                 for w in range(lanes):
                     factor[i, w] = weight / denominator[w]
                     outside[w] += factor[i, w]
-                    surplus[w] += money * log_lane(denominator[w])
+                    surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - factor[i, w]))
         if not c.loyal:
             add_products(c.level, c.members, start, stop, factor, num)
             if c.quantities:
                 add_products(c.level_extra, c.members, start, stop, factor, num_extra)
         for j in range(products):
             for w in range(lanes):
-                share[j, w] += num[j, w] * g[k, j, w]
+                bought = num[j, w] * g[k, j, w]
+                share[j, w] += bought
+                surplus[w] += bought * worth[0, k, j, w]
             if c.quantities:
                 for w in range(lanes):
-                    extra[j, w] += num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    bought = num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    extra[j, w] += bought
+                    surplus[w] += bought * worth[1, k, j, w]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_worth(c, feature, depth, turn, base, worth):  # type: ignore[no-untyped-def]
+    """Write what a buyer's first unit and each further one are worth above the price: `surplus.worth_of_purchase`."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        delta = c.slopes[2, k]
+        for j in range(products):
+            beyond = c.worth[k, j]
+            shift, scale = 1.0, -c.regular_price[j]
+            if c.linear:
+                shift, scale = 0.0, -1.0
+            for w in range(lanes):
+                x = base[k, j, w] + shift * feature[j, w]
+                worth[0, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+            if c.quantities:
+                for w in range(lanes):
+                    x = base[k, j, w] + shift * feature[j, w] + delta * depth[j, w]
+                    worth[1, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -254,7 +286,7 @@ def respond_block(  # type: ignore[no-untyped-def]
     base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
     g = np.zeros((classes, padded, lanes))
     feature, depth = np.empty((products, lanes)), np.empty((products, lanes))
-    open_, mean = np.empty((products, lanes)), np.empty((products, lanes))
+    open_, mean, turn = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
     share, extra = np.empty((products, lanes)), np.empty((products, lanes))
     outside, surplus, residual, count = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for w in range(lanes):
@@ -269,6 +301,7 @@ def respond_block(  # type: ignore[no-untyped-def]
             ratio = feature[j, w] / regular
             depth[j, w] = max(0.0, 1.0 - ratio)
             feature[j, w] = feature[j, w] - regular if c.linear else log_lane(ratio)
+            turn[j, w] = 1.0 if c.linear else ratio
     for k in range(classes):
         gamma, delta = c.slopes[0, k], c.slopes[2, k]
         for j in range(products):
@@ -278,6 +311,8 @@ def respond_block(  # type: ignore[no-untyped-def]
             if c.quantities and delta != 0.0:
                 for w in range(lanes):
                     h[k, j, w] = exp_lane(delta * depth[j, w])
+    worth = np.empty((2, classes, products, lanes))
+    fill_worth(c, feature, depth, turn, base, worth)
     residual[:] = 0.0
     count[:] = 0.0
     for iteration in range(max_iterations + 1):
@@ -287,7 +322,7 @@ def respond_block(  # type: ignore[no-untyped-def]
                 for w in range(lanes):
                     coupled = base[k, j, w] + rho * (mean[j, w] - 1.0 / products)
                     g[k, j, w] = open_[j, w] * exp_lane(coupled)
-        respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus)
+        respond_once(c, g, h, worth, loyalty, next_loyalty, block, share, extra, outside, surplus)
         if not equilibrium:
             break
         moving = False
@@ -314,4 +349,4 @@ def respond_block(  # type: ignore[no-untyped-def]
             out_share[b, j] = share[j, w]
             out_extra[b, j] = extra[j, w]
             seen[b, j] = mean[j, w]
-        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], surplus[w], residual[w], count[w]
+        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], c.size * surplus[w], residual[w], count[w]
