@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.market.arrays import FloatArray
+from malles_env.market.catalog import Catalog
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
@@ -49,6 +50,30 @@ def find_response(
         offer = replace(offer, mean_field=offer.mean_field + settings.relaxation * step * moving[:, None])
         response = consumers.respond(offer)
     return offer, response, residual, count
+
+
+def window_of(
+    settings: MeanField, consumers: Consumers, catalog: Catalog, population: Population, mean_field: FloatArray
+) -> int:
+    """Return the mean field's window in periods; only ``"auto"`` asks the consumers, once.
+
+    Its sampled purchases per period are the consumers expected to buy at regular prices with everything on the shelf,
+    first loyalty and first mean field. Shares of the population are sampled from all consumers.
+
+    Args:
+        settings: Window and shares.
+        consumers: Who would buy.
+        catalog: Gives regular prices.
+        population: Gives weights, size and loyalty.
+        mean_field: Shares consumers see first, shape ``(J,)``.
+    """
+    if settings.window != "auto" or settings.shares == "population":
+        return settings.periods(population.size)
+    regular = catalog.regular_price
+    shelf = np.ones((1, catalog.num_products), dtype=bool)
+    offer = Offer(regular[None], shelf, regular, mean_field[None], population.initial_loyalty[None])
+    outside = float(population.weights @ consumers.respond(offer).probability[0, :, 0])
+    return settings.periods(population.size * (1.0 - outside))
 
 
 def draw_purchases(
