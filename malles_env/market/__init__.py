@@ -1,6 +1,7 @@
 """The physics of a market period: choice, coupling, demand, stock and money. NumPy and Numba only."""
 
 from malles_env.market.catalog import Catalog, Product
+from malles_env.market.elasticity import Elasticities, elasticities
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
@@ -13,6 +14,7 @@ __all__ = [
     "Catalog",
     "Consumers",
     "Demand",
+    "Elasticities",
     "Market",
     "MarketState",
     "MeanField",
@@ -23,4 +25,5 @@ __all__ = [
     "ReferencePrice",
     "Response",
     "Tastes",
+    "elasticities",
 ]

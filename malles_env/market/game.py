@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,8 +48,7 @@ class Game:
     @property
     def tastes(self) -> Tastes | None:
         """The consumers' coefficients, or None where they must be asked."""
-        tastes = getattr(self.consumers, "tastes", None)
-        return tastes if isinstance(tastes, Tastes) else None
+        return tastes_of(self.consumers)
 
     @property
     def smooth_logit(self) -> bool:
@@ -79,31 +78,7 @@ class Game:
         offer = Offer(
             money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
         )
-        return self._settled(offer)
-
-    def _settled(self, offer: Offer) -> Response:
-        tastes, weights = self.tastes, self.population.weights
-        plain = tastes is not None and not np.any(tastes.rho)
-        for _ in range(MOST_PERIODS):
-            if tastes is not None and np.any(tastes.lambda_):
-                offer = _with(offer, loyalty=steady_loyalty(tastes, offer))
-            response = self.consumers.respond(offer)
-            if plain:
-                return response
-            bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
-            if self.mean_field.shares == "buyers":
-                total = bought.sum(axis=1, keepdims=True)
-                bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
-            moved = float(np.abs(bought - offer.mean_field).max())
-            felt = offer.mean_field + self.mean_field.relaxation * (bought - offer.mean_field)
-            loyalty = offer.loyalty
-            if tastes is None:
-                moved = max(moved, float(np.abs(response.loyalty - loyalty).max()))
-                loyalty = response.loyalty
-            if moved < self.mean_field.tolerance:
-                return response
-            offer = _with(offer, mean_field=felt, loyalty=loyalty)
-        return response
+        return settle_offer(self.consumers, self.population.weights, self.mean_field, offer)[1]
 
     def demand(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
         """Return units per consumer and period in the steady state, shape ``(B, J)``."""
@@ -132,9 +107,53 @@ class Game:
         return np.asarray(self.product_profit(prices, listed) @ (of[:, None] == np.arange(of.max() + 1)))
 
     def surplus(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
-        """Return consumer surplus (log-sum), money per period up to a constant, shape ``(B,)``."""
+        """Return consumer surplus, money per period up to a constant, shape ``(B,)``."""
         response = self.steady(prices, listed)
         return np.asarray(response.surplus @ self.population.weights) * self.population.size
+
+
+def tastes_of(consumers: Consumers) -> Tastes | None:
+    """Return the consumers' coefficients, or None where they must be asked."""
+    tastes = getattr(consumers, "tastes", None)
+    return tastes if isinstance(tastes, Tastes) else None
+
+
+def settle_offer(
+    consumers: Consumers, weights: FloatArray, settings: MeanField, offer: Offer
+) -> tuple[Offer, Response]:
+    """Repeat an offer until the last purchases and the mean field are what the purchases bring about.
+
+    Args:
+        consumers: Who answers.
+        weights: Segment weights, shape ``(S,)``.
+        settings: Of the mean field: shares, relaxation and tolerance.
+        offer: Shelves of B markets; its loyalty and mean field are the start.
+
+    Returns:
+        The offer with the settled mean field (and loyalty, where a segment is loyal), and the response to it.
+    """
+    tastes = tastes_of(consumers)
+    plain = tastes is not None and not np.any(tastes.rho)
+    for _ in range(MOST_PERIODS):
+        if tastes is not None and np.any(tastes.lambda_):
+            offer = replace(offer, loyalty=steady_loyalty(tastes, offer))
+        response = consumers.respond(offer)
+        if plain:
+            break
+        bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+        if settings.shares == "buyers":
+            total = bought.sum(axis=1, keepdims=True)
+            bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
+        moved = float(np.abs(bought - offer.mean_field).max())
+        felt = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
+        loyalty = offer.loyalty
+        if tastes is None:
+            moved = max(moved, float(np.abs(response.loyalty - loyalty).max()))
+            loyalty = response.loyalty
+        if moved < settings.tolerance:
+            break
+        offer = replace(offer, mean_field=felt, loyalty=loyalty)
+    return offer, response
 
 
 def steady_loyalty(tastes: Tastes, offer: Offer) -> FloatArray:
@@ -152,16 +171,6 @@ def steady_loyalty(tastes: Tastes, offer: Offer) -> FloatArray:
     total = flow.sum(axis=2, keepdims=True)
     settled = np.concatenate([np.zeros_like(total), flow / np.where(total > 0, total, 1.0)], axis=2)
     return np.where(total > 0, settled, offer.loyalty)
-
-
-def _with(offer: Offer, mean_field: FloatArray | None = None, loyalty: FloatArray | None = None) -> Offer:
-    return Offer(
-        offer.prices,
-        offer.available,
-        offer.regular_price,
-        offer.mean_field if mean_field is None else mean_field,
-        offer.loyalty if loyalty is None else loyalty,
-    )
 
 
 def exact_derivatives(game: Game, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
