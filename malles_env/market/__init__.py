@@ -3,6 +3,7 @@
 from malles_env.market.catalog import Catalog, Product
 from malles_env.market.checks import TastesMode
 from malles_env.market.dynamics import Dynamics
+from malles_env.market.elasticity import Elasticities, elasticities
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
@@ -16,6 +17,7 @@ __all__ = [
     "Consumers",
     "Demand",
     "Dynamics",
+    "Elasticities",
     "Market",
     "MarketState",
     "MeanField",
@@ -27,4 +29,5 @@ __all__ = [
     "Response",
     "Tastes",
     "TastesMode",
+    "elasticities",
 ]

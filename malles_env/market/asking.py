@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.catalog import Catalog
 from malles_env.market.choice import respond
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
@@ -85,6 +86,31 @@ class DrawnConsumers:
         back = np.argsort(np.concatenate(rows), kind="stable")
         parts = {f.name: np.concatenate([getattr(a, f.name) for a in answers])[back] for f in fields(Response)}
         return Response(**parts)
+
+
+def window_of(
+    settings: MeanField, consumers: Consumers, catalog: Catalog, population: Population, mean_field: FloatArray
+) -> int:
+    """Return the mean field's window in periods; only ``"auto"`` asks the consumers, once.
+
+    Its sampled purchases per period are the consumers expected to buy at regular prices with everything on the shelf,
+    first loyalty and first mean field. Shares of the population are sampled from all consumers.
+
+    Args:
+        settings: Window and shares.
+        consumers: Who would buy.
+        catalog: Gives regular prices.
+        population: Gives weights, size and loyalty.
+        mean_field: Shares consumers see first, shape ``(J,)``.
+    """
+    if settings.window != "auto" or settings.shares == "population":
+        return settings.periods(population.size)
+    regular = catalog.regular_price
+    shelf = np.ones((1, catalog.num_products), dtype=bool)
+    centre = settings.first_centre(mean_field)[None]
+    offer = Offer(regular[None], shelf, regular, mean_field[None], population.initial_loyalty[None], centre=centre)
+    outside = float(population.weights @ consumers.respond(offer).probability[0, :, 0])
+    return settings.periods(population.size * (1.0 - outside))
 
 
 def draw_purchases(

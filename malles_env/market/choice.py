@@ -9,6 +9,7 @@ import numpy as np
 
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
+from malles_env.market.surplus import consumer_surplus
 from malles_env.market.tastes import PriceTransform, Tastes
 
 
@@ -60,7 +61,7 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
         offer: Shelves of B markets.
 
     Returns:
-        The response; the surplus is the log-sum (Small and Rosen 1981) in money, see `Tastes.money_per_util`.
+        The response; its surplus is that of `surplus.consumer_surplus`.
     """
     utility = utilities(tastes, offer)
     shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
@@ -77,7 +78,7 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     probability = np.concatenate([outside * total, probability_j], axis=2)
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
-    surplus = log_sum * tastes.money_per_util(offer.regular_price)
+    surplus = consumer_surplus(tastes, offer.prices, offer.regular_price, probability, log_sum)
     return Response(probability, mean_quantity(tastes, offer), loyalty, surplus)
 
 

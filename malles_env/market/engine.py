@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
-from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response
+from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
 from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_flags, drawn_tastes
 from malles_env.market.compiled import play_blocks, rules_of, terms_of
@@ -81,7 +81,7 @@ class Market:
         uniform = 1.0 / catalog.num_products
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
-        self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
+        self.window = window_of(self.mean_field, consumers, catalog, population, self.initial_mean_field)
         self.threads = 1
         self._prepare()
         self.state = unset_state(catalog, population, num_markets, self.window)

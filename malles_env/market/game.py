@@ -55,8 +55,7 @@ class Game:
     @property
     def tastes(self) -> Tastes | None:
         """The consumers' coefficients, or None where they must be asked."""
-        tastes = getattr(self.consumers, "tastes", None)
-        return tastes if isinstance(tastes, Tastes) else None
+        return tastes_of(self.consumers)
 
     @property
     def smooth_logit(self) -> bool:
@@ -86,35 +85,8 @@ class Game:
         offer = Offer(
             money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
         )
-        return self._settled(offer)
-
-    def _settled(self, offer: Offer) -> Response:
-        tastes, weights = self.tastes, self.population.weights
-        settled = self.mean_field.centre == "long_run"
-        plain = tastes is not None and (settled or not np.any(tastes.rho))
-        for _ in range(MOST_PERIODS):
-            if settled:
-                offer = replace(offer, centre=offer.mean_field)
-            if tastes is not None and np.any(tastes.lambda_):
-                offer = replace(offer, loyalty=steady_loyalty(tastes, offer, self.dynamics.fade))
-            response = self.consumers.respond(offer)
-            if plain:
-                return response
-            bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
-            if self.mean_field.shares == "buyers":
-                total = bought.sum(axis=1, keepdims=True)
-                bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
-            moved = float(np.abs(bought - offer.mean_field).max())
-            felt = offer.mean_field + self.mean_field.relaxation * (bought - offer.mean_field)
-            loyalty = offer.loyalty
-            if tastes is None:
-                after = self.dynamics.faded(response.loyalty)
-                moved = max(moved, float(np.abs(after - loyalty).max()))
-                loyalty = after
-            if moved < self.mean_field.tolerance:
-                return response
-            offer = replace(offer, mean_field=felt, loyalty=loyalty)
-        return response
+        settled = settle_offer(self.consumers, self.population.weights, self.mean_field, offer, self.dynamics.fade)
+        return settled[1]
 
     def demand(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
         """Return units per consumer and period in the steady state, shape ``(B, J)``."""
@@ -143,9 +115,59 @@ class Game:
         return np.asarray(self.product_profit(prices, listed) @ (of[:, None] == np.arange(of.max() + 1)))
 
     def surplus(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
-        """Return consumer surplus (log-sum), money per period up to a constant, shape ``(B,)``."""
+        """Return consumer surplus, money per period up to a constant, shape ``(B,)``."""
         response = self.steady(prices, listed)
         return np.asarray(response.surplus @ self.population.weights) * self.population.size
+
+
+def tastes_of(consumers: Consumers) -> Tastes | None:
+    """Return the consumers' coefficients, or None where they must be asked."""
+    tastes = getattr(consumers, "tastes", None)
+    return tastes if isinstance(tastes, Tastes) else None
+
+
+def settle_offer(
+    consumers: Consumers, weights: FloatArray, settings: MeanField, offer: Offer, fade: float = 0.0
+) -> tuple[Offer, Response]:
+    """Repeat an offer until the last purchases and the mean field are what the purchases bring about.
+
+    Args:
+        consumers: Who answers.
+        weights: Segment weights, shape ``(S,)``.
+        settings: Of the mean field: shares, centre, relaxation and tolerance. A centre at long-run shares settles where
+            the mean field does, so that the coupling has no effect.
+        offer: Shelves of B markets; its loyalty and mean field are the start.
+        fade: Share of the loyal who forget in a period.
+
+    Returns:
+        The offer with the settled mean field (and loyalty, where a segment is loyal), and the response to it.
+    """
+    tastes = tastes_of(consumers)
+    offer, long_run = replace(offer, reference=None), settings.centre == "long_run"
+    plain = tastes is not None and (long_run or not np.any(tastes.rho))
+    for _ in range(MOST_PERIODS):
+        if long_run:
+            offer = replace(offer, centre=offer.mean_field)
+        if tastes is not None and np.any(tastes.lambda_):
+            offer = replace(offer, loyalty=steady_loyalty(tastes, offer, fade))
+        response = consumers.respond(offer)
+        if plain:
+            break
+        bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+        if settings.shares == "buyers":
+            total = bought.sum(axis=1, keepdims=True)
+            bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
+        moved = float(np.abs(bought - offer.mean_field).max())
+        felt = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
+        loyalty = offer.loyalty
+        if tastes is None:
+            after = Dynamics(fade=fade).faded(response.loyalty)
+            moved = max(moved, float(np.abs(after - loyalty).max()))
+            loyalty = after
+        if moved < settings.tolerance:
+            break
+        offer = replace(offer, mean_field=felt, loyalty=loyalty)
+    return offer, response
 
 
 def steady_loyalty(tastes: Tastes, offer: Offer, fade: float = 0.0) -> FloatArray:

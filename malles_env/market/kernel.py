@@ -18,7 +18,7 @@ from numba import njit
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
-from malles_env.market.lanes import exp_lane, log_lane
+from malles_env.market.lanes import exp_lane, log_lane, mean_lane
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, sensitivity_classes
@@ -49,7 +49,11 @@ class Coefficients(NamedTuple):
     weights: FloatArray
     """Shape ``(S,)``."""
     money: FloatArray
-    """Consumers in each segment times money per util, shape ``(D, S)``."""
+    """Money per util of each segment, shape ``(D, S)``."""
+    worth: FloatArray
+    """Money per util of each class at regular prices, shape ``(D, K, J)``."""
+    size: float
+    """Consumers in all."""
     regular_price: FloatArray
     """Shape ``(J,)``."""
     linear: bool
@@ -99,7 +103,9 @@ def coefficients(
         slopes=slopes,
         bonus=np.stack([np.expm1(t.lambda_) for t in draws]),
         weights=np.ascontiguousarray(population.weights),
-        money=np.stack([population.size * population.weights * t.money_per_util(regular_price) for t in draws]),
+        money=np.stack([t.money_per_util(regular_price) for t in draws]),
+        worth=np.stack([t.worth_at_regular(regular_price)[first] for t in draws]),
+        size=population.size,
         regular_price=np.ascontiguousarray(regular_price),
         linear=linear,
         loyal=any(bool(np.any(t.lambda_ != 0.0)) for t in draws),
@@ -177,7 +183,7 @@ def respond_loyal(  # type: ignore[no-untyped-def]
             log_sum[w] += loyalty[block, s, j + 1, w] * log_lane(own)
     for w in range(lanes):
         outside[w] += weight * total[w]
-        surplus[w] += money * log_sum[w]
+        surplus[w] += money * weight * (log_sum[w] - (1.0 - total[w]))
     for j in range(products):
         level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
         for w in range(lanes):
@@ -188,8 +194,10 @@ def respond_loyal(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def respond_once(c, d, g, h, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
-    """Answer of all segments to one block of offers."""
+def respond_once(  # type: ignore[no-untyped-def]
+    c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus
+):  # fmt: skip
+    """Answer of all segments to one block of offers; `worth` comes from `fill_worth`."""
     classes, products = c.by_product.shape[2:]
     num, num_extra, stay = (
         np.empty((products, lanes)),
@@ -219,42 +227,76 @@ def respond_once(c, d, g, h, loyalty, next_loyalty, block, lanes, share, extra, 
                 for w in range(lanes):
                     factor[i, w] = weight / denominator[w]
                     outside[w] += factor[i, w]
-                    surplus[w] += money * log_lane(denominator[w])
+                    surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - factor[i, w]))
         if not c.loyal:
             add_products(c.level, d, c.members, start, stop, factor, lanes, num)
             if c.quantities:
                 add_products(c.level_extra, d, c.members, start, stop, factor, lanes, num_extra)
         for j in range(products):
             for w in range(lanes):
-                share[j, w] += num[j, w] * g[k, j, w]
+                bought = num[j, w] * g[k, j, w]
+                share[j, w] += bought
+                surplus[w] += bought * worth[0, k, j, w]
             if c.quantities:
                 for w in range(lanes):
-                    extra[j, w] += num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    bought = num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    extra[j, w] += bought
+                    surplus[w] += bought * worth[1, k, j, w]
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def fill_base(c, d, feature, depth, log_reference, display, feature_ad, promoted, order, first, lanes, base, h):  # type: ignore[no-untyped-def]
-    """Write the terms of utility that the mean field does not move, and the factor of the extra units."""
-    classes, products = c.by_product.shape[2:]
+def fill_worth(c, d, feature, depth, turn, base, worth):  # type: ignore[no-untyped-def]
+    """Write what a buyer's first unit and each further one are worth above the price: `surplus.worth_of_purchase`."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        delta = c.slopes[d, DELTA, k]
+        for j in range(products):
+            beyond = c.worth[d, k, j]
+            shift, scale = 1.0, -c.regular_price[j]
+            if c.linear:
+                shift, scale = 0.0, -1.0
+            for w in range(lanes):
+                x = base[k, j, w] + shift * feature[j, w]
+                worth[0, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+            if c.quantities:
+                for w in range(lanes):
+                    x = base[k, j, w] + shift * feature[j, w] + delta * depth[j, w]
+                    worth[1, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_prices(c, d, feature, depth, base, h):  # type: ignore[no-untyped-def]
+    """Write what prices add to utility, and the factor that discounts put on the extra units."""
+    classes, products, lanes = base.shape
     for k in range(classes):
         gamma, delta = c.slopes[d, GAMMA, k], c.slopes[d, DELTA, k]
         for j in range(products):
             beta = c.by_product[d, BETA, k, j]
             for w in range(lanes):
                 base[k, j, w] = gamma * depth[j, w] - beta * feature[j, w]
+            if c.quantities and delta != 0.0:
+                for w in range(lanes):
+                    h[k, j, w] = exp_lane(delta * depth[j, w])
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def add_forces(  # type: ignore[no-untyped-def]
+    c, d, feature, log_reference, display, feature_ad, promoted, order, first, base
+):  # fmt: skip
+    """Add reference prices, display and advertising to the terms of utility that the mean field does not move."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
+        for j in range(products):
             if c.compares:
                 gain, loss = c.by_product[d, GAIN, k, j], c.by_product[d, LOSS, k, j]
                 for w in range(lanes):
                     below = log_reference[order[first + w], j] - feature[j, w]
                     base[k, j, w] += gain * max(below, 0.0) + loss * min(below, 0.0)
             if promoted:
-                shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
                 for w in range(lanes):
                     b = order[first + w]
                     base[k, j, w] += (shown if display[b, j] else 0.0) + (advertised if feature_ad[b, j] else 0.0)
-            if c.quantities and delta != 0.0:
-                for w in range(lanes):
-                    h[k, j, w] = exp_lane(delta * depth[j, w])
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -316,7 +358,8 @@ def respond_block(  # type: ignore[no-untyped-def]
     base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
     g = np.zeros((classes, padded, lanes))
     feature, depth = np.empty((products, lanes)), np.empty((products, lanes))
-    open_, mean, middle = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
+    open_, mean, turn = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
+    middle = np.empty((products, lanes))
     share, extra = np.empty((products, lanes)), np.empty((products, lanes))
     outside, surplus, residual, count = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for w in range(lanes):
@@ -332,7 +375,12 @@ def respond_block(  # type: ignore[no-untyped-def]
             ratio = feature[j, w] / regular
             depth[j, w] = max(0.0, 1.0 - ratio)
             feature[j, w] = feature[j, w] - regular if c.linear else log_lane(ratio)
-    fill_base(c, d, feature, depth, log_reference, display, feature_ad, promoted, order, first, lanes, base, h)
+            turn[j, w] = 1.0 if c.linear else ratio
+    fill_prices(c, d, feature, depth, base, h)
+    worth = np.empty((2, classes, products, lanes))
+    fill_worth(c, d, feature, depth, turn, base, worth)
+    if c.compares or promoted:
+        add_forces(c, d, feature, log_reference, display, feature_ad, promoted, order, first, base)
     residual[:] = 0.0
     count[:] = 0.0
     for iteration in range(max_iterations + 1):
@@ -342,7 +390,7 @@ def respond_block(  # type: ignore[no-untyped-def]
                 for w in range(lanes):
                     coupled = base[k, j, w] + rho * (mean[j, w] - middle[j, w])
                     g[k, j, w] = open_[j, w] * exp_lane(coupled)
-        respond_once(c, d, g, h, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus)
+        respond_once(c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus)
         if not equilibrium:
             break
         moving = False
@@ -369,4 +417,4 @@ def respond_block(  # type: ignore[no-untyped-def]
             out_share[b, j] = share[j, w]
             out_extra[b, j] = extra[j, w]
             seen[b, j] = mean[j, w]
-        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], surplus[w], residual[w], count[w]
+        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], c.size * surplus[w], residual[w], count[w]

@@ -27,7 +27,7 @@ class MeanField:
 
     Attributes:
         window: Periods W over which purchase shares are averaged (the paper found 5 to 10 best); ``"auto"`` takes
-            `auto_window` from the market's size.
+            `auto_window` of the buyers expected at the market's start.
         coupling: ``"lagged"``: consumers see the mean of the last W periods. ``"equilibrium"``: they see the
             shares of the present period, a fixed point m = Phi(m).
         shares: What a share is of: ``"buyers"`` (of those who buy; sums to 1) or ``"population"`` (of all
@@ -175,7 +175,8 @@ class Diagnosis:
         iterations: Iterations used.
         contraction: Largest observed ratio of the l1 distances of Phi(m), Phi(n) and of m, n over random pairs.
         bound: `contraction_bound`; below 1 a single equilibrium is guaranteed.
-        half_life: Periods until a small shock to the first equilibrium halves under the lagged coupling.
+        half_life: Periods until a small shock to the first equilibrium halves under the lagged coupling; the window
+            ``"auto"`` is taken as 1 here, that of a very large market.
         spread: Largest l1 distance between two ends.
     """
 

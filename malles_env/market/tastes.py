@@ -111,17 +111,32 @@ class Tastes:
         _, first = np.unique(self.sensitivity_class, return_index=True)
         return np.ascontiguousarray(values[first])
 
+    def utility_of_price(self, prices: FloatArray, regular_price: FloatArray) -> FloatArray:
+        """Return the utility that prices give above the regular ones, ``(B, S, J)``: -beta (f(p) - f(r)) + gamma d."""
+        above = np.log(prices / regular_price) if self.price_transform == "log" else prices - regular_price
+        depth = np.maximum(0.0, 1.0 - prices / regular_price)
+        return np.asarray(self.gamma[:, None] * depth[:, None, :] - self.beta * above[:, None, :])
+
+    def worth_at_regular(self, regular_price: FloatArray) -> FloatArray:
+        """Return the money one util of each product is worth at its regular price, shape ``(S, J)``.
+
+        1 / beta with linear prices, r / beta with log prices. A product whose price does not matter has no such rate
+        and gets 0.
+        """
+        money = 1.0 if self.price_transform == "linear" else regular_price
+        return np.where(self.beta > 0, money / np.where(self.beta > 0, self.beta, 1.0), 0.0)
+
     def money_per_util(self, regular_price: FloatArray) -> FloatArray:
         """Return the money a consumer of each segment gives up for one util, shape ``(S,)``.
 
-        With linear prices this is 1 / beta, exact when a segment's beta is the same for all products (Small and
-        Rosen 1981). With log prices the marginal utility of money spent on product j at its regular price is
-        beta_sj / r_j; the mean over products is used, a first-order approximation around regular prices. A segment
-        that does not respond to prices has no such rate and gets 0.
+        It is the mean over purchases, at regular prices with everything on the shelf, of the units bought times
+        `worth_at_regular`: with linear prices, the same beta for all products and one unit per buyer 1 / beta (Small
+        and Rosen 1981).
         """
-        rate = self.beta if self.price_transform == "linear" else self.beta / regular_price
-        mean = rate.mean(axis=1)
-        return np.where(mean > 0, 1.0 / np.where(mean > 0, mean, 1.0), 0.0)
+        utility = self.alpha - (self.beta * regular_price if self.price_transform == "linear" else 0.0)
+        share = np.exp(utility - utility.max(axis=1, keepdims=True))
+        worth = (1.0 + np.exp(self.kappa)) * self.worth_at_regular(regular_price)
+        return np.asarray((share * worth).sum(axis=1) / share.sum(axis=1))
 
     def comparing(self, strength: float) -> Tastes:
         """Return the same tastes with a symmetric reference price: gain and loss grow by `strength` times beta.

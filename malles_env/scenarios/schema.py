@@ -135,7 +135,7 @@ class Scenario(Entry):
         shelf: Counter[str] = Counter()
         for seller in self.sellers:
             shelf[owner[seller.name]] += owned[seller.name] if seller.capacity is None else seller.capacity
-        return Catalog(products, dict(shelf), self.policy.sales_tax)
+        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax)
 
     def population(self) -> Population:
         """Return the segments as arrays; personas are the segments' descriptions."""
