@@ -154,7 +154,7 @@ class Asked:
         told = [*map(asdict, self.personas), *map(asdict, self.products)]
         arrays = (self.bought, self.reference_share, self.regular_price, self.mean_quantity)
         numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
-        return hashlib.sha256(json.dumps([weights_hash, told, numbers]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([weights_hash, COEFFICIENTS, told, numbers]).encode()).hexdigest()
 
 
 def _cached_reading(model: str, weights_hash: str, asked: Asked, *, draws: bool = False) -> TasteReading:

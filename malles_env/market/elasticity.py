@@ -222,7 +222,9 @@ def _steady(tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanFie
     if not np.any(tastes.rho) or settings.centre == "long_run":
         return _sum_segments(tastes, weights, offer, by_utility, nothing)
     first = _sum_segments(tastes, weights, offer, by_utility, nothing)
-    by_felt = sum((w * r * j[:, 1:] for w, r, j in zip(weights, tastes.rho, by_utility, strict=True)), nothing)
+    by_felt: FloatArray = nothing
+    for weight, rho, jacobian in zip(weights, tastes.rho, by_utility, strict=True):
+        by_felt = by_felt + weight * rho * jacobian[:, 1:]
     by_price = first.d_chosen[:, 1:]
     if settings.shares == "buyers":
         bought = first.chosen[:, 1:]
