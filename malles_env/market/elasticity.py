@@ -234,7 +234,7 @@ def _steady(tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanFie
             np.where(total < NOBODY, 0.0, (x - share * x.sum(axis=1, keepdims=True)) / np.maximum(total, NOBODY))
             for x in (by_felt, by_price)
         )
-    d_felt = np.linalg.solve(np.eye(products) - by_felt, by_price)
+    d_felt = np.asarray(np.linalg.solve(np.eye(products) - by_felt, by_price), dtype=np.float64)
     return _sum_segments(tastes, weights, offer, by_utility, d_felt)
 
 
