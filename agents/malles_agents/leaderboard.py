@@ -118,8 +118,8 @@ def as_markdown(matches: Sequence[Match], command: str) -> str:
 
 
 def _scenario_table(rows: Sequence[Standing], against: str) -> list[str]:
-    titles = ("seller", f"profit / {against}", "profit gain", "late gain", "gap to best reply", "self-play", "worst opponent",
-              "rivals", "surplus")  # fmt: skip
+    titles = ("seller", f"profit / {against}", "profit gain", "late gain", "gap to best reply", "self-play",
+              "worst opponent", "rivals", "surplus")  # fmt: skip
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for row in rows:
         cells = (

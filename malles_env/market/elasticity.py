@@ -158,7 +158,7 @@ def _moving(tastes: Tastes, offer: Offer) -> list[FloatArray]:
     With the last purchases of `game.steady_loyalty`, e = sum_i E_i and L = exp(lambda) - 1 a steady state has
     P(j) = G_j / F and P(0) = e / F, where G_j = E_j (e + L E_j) and F = e + sum_j G_j.
     """
-    exp_u, one, total = _exponentials(tastes, offer)
+    exp_u, one, _ = _exponentials(tastes, offer)
     bonus, found = np.expm1(tastes.lambda_), []
     for s in range(tastes.num_segments):
         e, none = exp_u[:, s], one[:, s, None]
@@ -222,7 +222,7 @@ def _steady(tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanFie
             np.where(total < NOBODY, 0.0, (x - share * x.sum(axis=1, keepdims=True)) / np.maximum(total, NOBODY))
             for x in (by_felt, by_price)
         )
-    d_felt = np.linalg.solve(np.eye(products) - by_felt, by_price)
+    d_felt = np.asarray(np.linalg.solve(np.eye(products) - by_felt, by_price), dtype=np.float64)
     return _sum_segments(tastes, weights, offer, by_utility, d_felt)
 
 
@@ -234,15 +234,12 @@ def _by_differences(
     rises = np.concatenate([np.zeros((1, products)), step * np.eye(products), 2.0 * step * np.eye(products)])
     prices = offer.prices[:, None] * np.exp(rises)
 
-    def spread(values: FloatArray) -> FloatArray:
-        return np.repeat(values, len(rises), axis=0)
-
     asked = replace(
         offer,
         prices=prices.reshape(-1, products),
-        available=spread(offer.available),
-        mean_field=spread(offer.mean_field),
-        loyalty=spread(offer.loyalty),
+        available=offer.available.repeat(len(rises), axis=0),
+        mean_field=offer.mean_field.repeat(len(rises), axis=0),
+        loyalty=offer.loyalty.repeat(len(rises), axis=0),
     )
     answer = settle_offer(consumers, weights, settings, asked)[1] if hold == "steady" else consumers.respond(asked)
     taken = answer.probability[:, :, 1:] * answer.quantity

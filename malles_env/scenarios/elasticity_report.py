@@ -40,7 +40,7 @@ class PriceResponse:
 
     @property
     def matrix(self) -> FloatArray:
-        """d log units of row j / d log price of column k, shape ``(J, J)``."""
+        """Elasticity of the units of row j with respect to the price of column k, shape ``(J, J)``."""
         return self.found.matrix[0]
 
     @property

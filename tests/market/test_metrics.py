@@ -42,7 +42,9 @@ def test_taxes_are_no_loss_of_welfare(duopoly, policy):
     """At p = 1.6 the duopoly loses 33.3 against prices at cost, whoever gets the money."""
     taxed = Game.of(load_scenario("bertrand-duopoly").with_policy(**policy).market())
     assert metrics.deadweight_loss(taxed, [[1.6, 1.6]])[0] == pytest.approx(33.3, abs=0.05)
-    assert metrics.welfare(taxed, [[1.6, 1.6]])[0] == pytest.approx(metrics.welfare(duopoly, [[1.6, 1.6]])[0], rel=1e-12)
+    assert metrics.welfare(taxed, [[1.6, 1.6]])[0] == pytest.approx(
+        metrics.welfare(duopoly, [[1.6, 1.6]])[0], rel=1e-12
+    )
 
 
 def test_tax_revenue(duopoly):
