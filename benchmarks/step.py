@@ -150,7 +150,14 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
     rates = measure(jobs)
     floor, peer = np.median(rates[FLOOR]), np.median(rates[PEER])
     table = Table(title=f"Steps per CPU-second, one thread; S = {SEGMENTS}, J = {PRODUCTS}, N = {CONSUMERS:,}")
-    for heading in ("what", "median", "lowest", "highest", "of the floor", "of the peer"):
+    for heading in (
+        "what",
+        "median of rounds",
+        "lowest round",
+        "highest round",
+        "median / floor row",
+        "median / econgym row",
+    ):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=heading == "what")
     for name, found in rates.items():
         middle = np.median(found)

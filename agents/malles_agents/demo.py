@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from malles_agents.search import Stationary
     from malles_agents.train import Trained
 
-RULES = ("fixed", "cost-plus", "random", "best-response")
+RULES = ("regular-price", "cost-plus", "random", "best-response")
 SEAT = "seller_0"
 EPISODES = 64
 MOST_SEEDS = 100

@@ -136,7 +136,8 @@ def _language_model(name: str, url: str) -> LanguageModel:
 
 
 BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
-    "fixed": (_fixed, "fixed, fixed:PRICE: regular prices, or one price in money"),
+    "regular-price": (_known(fixed_price), "regular-price: the regular prices in every period"),
+    "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),

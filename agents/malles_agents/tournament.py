@@ -27,7 +27,7 @@ from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
 KINDS = (
-    "fixed", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
+    "regular-price", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
     "epsilon-greedy", "ucb", "thompson", "q-learning", "mnl-bandit",
 )  # fmt: skip
 FIRST_SEED = HELD_OUT + 500_000_000
@@ -99,8 +99,8 @@ class Match:
 
 
 def seller_name(spec: str) -> str:
-    """Return the name a seller goes by: the spec, or the stem of an entry file."""
-    return Path(spec).stem if spec.endswith(".py") else spec
+    """Return the name a seller goes by: the spec (of ``fixed``, what it plays), or the stem of an entry file."""
+    return Path(spec).stem if spec.endswith(".py") else {"fixed": "regular-price"}.get(spec, spec)
 
 
 def load_entry(path: str | Path) -> Callable[[Seat], Seller]:

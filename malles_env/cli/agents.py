@@ -49,8 +49,9 @@ def train(
 def evaluate(
     scenario: ScenarioArgument,
     sellers: Annotated[
-        str, typer.Option(help="Kinds separated by commas: fixed, cost-plus:0.5, random, best-response, ppo:PATH.")
-    ] = "fixed,cost-plus,random,best-response",
+        str,
+        typer.Option(help="Kinds separated by commas: regular-price, cost-plus:0.5, random, best-response, ppo:PATH."),
+    ] = "regular-price,cost-plus,random,best-response",
     policy: Annotated[
         list[Path] | None, typer.Option(help="A policy.zip to add; several are seeds of one kind.")
     ] = None,

@@ -50,14 +50,52 @@ def list_command() -> None:
 @scenario_app.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+    elasticities: Annotated[
+        bool,
+        typer.Option("--elasticities", help="Print how units answer to prices, and where lost buyers go, instead."),
+    ] = False,
+    hold: Annotated[
+        str, typer.Option(help="state: the first period's answer; steady: that to a lasting price change.")
+    ] = "state",
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the elasticities as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for the elasticities as a heat map, .png.")] = None,
 ) -> None:
-    """Print a scenario: sellers, products, segments, consumers, settings and sources."""
+    """Print a scenario: sellers, products, segments, consumers, settings and sources; or its price elasticities."""
     from rich.console import Console
 
     from malles_env.scenarios import load_scenario
     from malles_env.scenarios.report import full_view
 
-    Console().print(full_view(load_scenario(name)))
+    _check_response_options(elasticities, hold, json_file, plot)
+    scenario, console = load_scenario(name), Console()
+    if not elasticities:
+        console.print(full_view(scenario))
+        return
+    from malles_env.files import write_json
+    from malles_env.scenarios.elasticity_report import as_json, draw, price_response, tables
+
+    response = price_response(scenario, "steady" if hold == "steady" else "state")
+    for table in tables(response, console.width):
+        console.print(table)
+    if json_file is not None:
+        console.print(f"written: {write_json(json_file, as_json(response), allow_nan=False)}", markup=False)
+    if plot is not None:
+        console.print(f"plot: {draw(response, plot)}", markup=False)
+
+
+def _check_response_options(elasticities: bool, hold: str, json_file: Path | None, plot: Path | None) -> None:
+    """Refuse options that would do nothing, and files that cannot be written, before any consumer is asked."""
+    if hold not in ("state", "steady"):
+        raise InvalidInput(f"--hold: got {hold!r}; allowed: state or steady")
+    given = {"--json": json_file, "--plot": plot, "--hold": hold if hold != "state" else None}
+    for option, value in given.items():
+        if value is not None and not elasticities:
+            raise InvalidInput(f"{option}: got {str(value)!r}; allowed: nothing without --elasticities")
+    if plot is not None and plot.suffix != ".png":
+        raise InvalidInput(f"--plot: got {str(plot)!r}; allowed: a path that ends in .png")
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None and path.is_dir():
+            raise InvalidInput(f"{option}: got {str(path)!r}; allowed: a file, not a folder")
 
 
 @scenario_app.command("build")
