@@ -39,10 +39,10 @@ def backtest_command(
     from malles_env.scenarios.backtest import BacktestSettings, backtest
 
     torch.set_num_threads(threads)
-    _make_places(out, json_file)
+    make_places(out, json_file)
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
-    with _told(console) as told:
+    with telling(console) as told:
         found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told)
     show(console, found)
     _write(console, found, model, out, json_file)
@@ -85,7 +85,7 @@ def _write(console: Console, found: Backtest, model: str, out: Path | None, json
         console.print(f"written: {json_file}", markup=False)
 
 
-def _make_places(out: Path | None, json_file: Path | None) -> None:
+def make_places(out: Path | None, json_file: Path | None) -> None:
     """Make the folders to write into before anything is computed.
 
     Raises:
@@ -102,7 +102,7 @@ def _make_places(out: Path | None, json_file: Path | None) -> None:
 
 
 @contextmanager
-def _told(console: Console) -> Iterator[Callable[[str], None]]:
+def telling(console: Console) -> Iterator[Callable[[str], None]]:
     """Show what is being done and for how long; nothing outside a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -1,0 +1,237 @@
+"""Own-store prices against other stores' prices as instrument: are the prices that choices answer to mismeasured?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from malles_env.errors import invalid
+from malles_env.evaluation.validate.choice import fit_logit, logit_scores, shares
+from malles_env.evaluation.validate.estimates import Clusters, Estimate, Fit, FloatArray, codes, finite, grouped
+from malles_env.evaluation.validate.linear import absorbed, two_stage
+from malles_env.evaluation.validate.rows import PROMOTION, ChoiceRows
+
+LEAST_SPREAD = 1e-4
+"""Standard deviation of log prices across stores below which stores count as asking the same."""
+LEAST_VISITS = 100
+"""Purchases an estimate needs."""
+
+
+@dataclass(frozen=True)
+class PriceRow:
+    """A price coefficient d log odds / d log price, and the elasticity of choice given a purchase that it implies."""
+
+    name: str
+    coefficient: Estimate
+    elasticity: Estimate
+    visits: int
+
+
+@dataclass(frozen=True)
+class InstrumentCheck:
+    """What other stores' prices say of the own store's.
+
+    Attributes:
+        rows: Price coefficients, own store's first.
+        residual: Coefficient of the first stage's residual in the logit on the own store's price; far from 0, the price
+            is mismeasured or moves with local demand.
+        shelf_residual: The same in the logit on shelf prices.
+        first_stage: F statistics of the instrument: in the logit on the own store's price, on shelf prices, and in the
+            panel.
+        store_spread: Standard deviation of log prices across stores, within product and week.
+        stores: Number of stores.
+    """
+
+    rows: tuple[PriceRow, ...]
+    residual: Estimate
+    shelf_residual: Estimate
+    first_stage: dict[str, float]
+    store_spread: float
+    stores: int
+
+
+def instrument_check(rows: ChoiceRows) -> InstrumentCheck:
+    """Estimate the price response of a market by the own store's prices, by other stores', and with both.
+
+    Logits are of choice given a purchase, with a constant per product and the controls of `FACTS`; errors are the
+    larger of those clustered by household and by week, and count the first stage's. The control function (Petrin and
+    Train 2010) adds the residual of a regression of log price on other stores' log price, controls and a fixed effect
+    per product and store. The panel has cells of product, store and week.
+
+    Args:
+        rows: The market's purchases.
+
+    Raises:
+        InvalidInput: One store, stores that ask the same, too few purchases, or an estimate that is no number.
+    """
+    check_stores(rows)
+    strict = _measured(rows, rows.own)
+    shelf = _measured(rows, np.log(rows.price))
+    room = _room(shelf)
+    own, other, controlled = _logits("own store", strict)
+    plain, elsewhere, corrected = _logits("shelf", shelf)
+    bare = _logit("shelf price, promotions left free", shelf, shelf.own, promotion=False)
+    panel, panel_f = _panel(shelf)
+    number, every = strict_visits(strict), strict_visits(shelf)
+    listed = [
+        ("own store's price", own.estimate("own", 0), number),
+        ("other stores' price", other.estimate("other", 0), number),
+        ("control function", controlled.estimate("control function", 0), number),
+        ("shelf price", plain.estimate("shelf", 0), every),
+        ("other stores' price, whole shelf", elsewhere.estimate("other, whole shelf", 0), every),
+        ("control function, whole shelf", corrected.estimate("control function, whole shelf", 0), every),
+        ("shelf price, promotions left free", bare.estimate("promotions left free", 0), every),
+        *((name, estimate, every) for name, estimate in panel.items()),
+    ]
+    return InstrumentCheck(
+        tuple(PriceRow(name, found, found.scaled(room), visits) for name, found, visits in listed),
+        controlled.estimate("residual", -1),
+        corrected.estimate("residual, whole shelf", -1),
+        {"own store": _first_stage(strict)[1], "whole shelf": _first_stage(shelf)[1], "panel": panel_f},
+        rows.store_spread,
+        len(np.unique(rows.store)),
+    )
+
+
+def check_stores(rows: ChoiceRows) -> None:
+    """Raise unless there are several stores and their prices differ.
+
+    Raises:
+        InvalidInput: One store, or stores that ask the same.
+    """
+    others = "--checks events,regimes run without"
+    if (stores := len(np.unique(rows.store))) < 2:
+        raise invalid("store_id", f"{stores} store", f"at least 2 stores for the check of instruments; {others}")
+    if not rows.store_spread > LEAST_SPREAD:
+        raise invalid(
+            "unit_price",
+            f"a standard deviation of {rows.store_spread:.2g} across stores within weeks",
+            f"stores whose log prices differ by more than {LEAST_SPREAD:g}; {others}",
+        )
+
+
+def strict_visits(rows: ChoiceRows) -> int:
+    """Return the number of visits that have rows."""
+    return int(rows.chosen.sum())
+
+
+def _measured(rows: ChoiceRows, price: FloatArray) -> ChoiceRows:
+    """Return the rows where a log price and other stores' are known, the price in the place of `own`."""
+    known = replace(rows, own=price).settled(np.isfinite(price) & np.isfinite(rows.other))
+    if (found := strict_visits(known)) < LEAST_VISITS:
+        raise invalid(
+            "occasions",
+            f"{found} purchases with prices of the own and of other stores",
+            f"at least {LEAST_VISITS} for the check of instruments; --checks events,regimes run without",
+        )
+    return known
+
+
+def _logits(name: str, rows: ChoiceRows) -> tuple[Fit, Fit, Fit]:
+    """Return the logit on the price in `own`, on other stores' price, and on both with the residual last."""
+    plain = _logit(f"{name}: logit", rows, rows.own)
+    other = _logit(f"{name}: logit on other stores' price", rows, rows.other)
+    return plain, other, _control_function(f"{name}: control function", rows)
+
+
+def _features(rows: ChoiceRows, price: FloatArray, promotion: bool) -> FloatArray:
+    kept = [k for k in range(rows.facts.shape[1]) if promotion or k not in PROMOTION]
+    facts = rows.facts[:, kept]
+    moving = facts.std(0) > 0
+    return np.column_stack([price, facts[:, moving], rows.constants()])
+
+
+def _logit(name: str, rows: ChoiceRows, price: FloatArray, *, promotion: bool = True) -> Fit:
+    features = _features(rows, price, promotion)
+    return fit_logit(name, features, rows.visit, rows.chosen, rows.visits).fit(rows.clusters)
+
+
+def _control_function(name: str, rows: ChoiceRows) -> Fit:
+    first, price, instruments = _stage(rows)
+    features = _features(rows, rows.own, True)
+
+    def whole(values: FloatArray) -> FloatArray:
+        return np.column_stack([features, price - instruments @ values])
+
+    found = fit_logit(name, whole(first.values), rows.visit, rows.chosen, rows.visits)
+
+    def scores_at(values: FloatArray) -> FloatArray:
+        columns = whole(values)
+        probability = shares(columns @ found.values, rows.visit)
+        sums: FloatArray = logit_scores(columns, probability, rows.visit, rows.chosen, rows.visits).sum(0)
+        return sums
+
+    return found.after(first, scores_at)
+
+
+def _stage(rows: ChoiceRows) -> tuple[Fit, FloatArray, FloatArray]:
+    """Return the first stage by visit, and the price and instruments it absorbed the fixed effects from."""
+    facts = rows.facts[:, rows.facts.std(0) > 0]
+    group = codes(rows.product, rows.store[rows.visit])
+    left = absorbed(np.column_stack([rows.own, rows.other, facts]), [group], np.ones(len(group)))
+    # A control that is constant within product and store is absorbed whole.
+    moving = [1, *(2 + np.flatnonzero(left[:, 2:].std(0) > 1e-10))]
+    price, instruments = left[:, 0], left[:, moving]
+    fit = two_stage("first stage", price, instruments, instruments, np.ones(len(price)), {"row": rows.visit})
+    by_visit = np.zeros((rows.visits, len(fit.values)))
+    sums = grouped(fit.influence, rows.visit)
+    by_visit[: len(sums)] = sums
+    return Fit(fit.values, by_visit, rows.clusters), price, instruments
+
+
+def _first_stage(rows: ChoiceRows) -> tuple[Estimate, float]:
+    found = _stage(rows)[0].estimate("first stage", 0)
+    return found, finite("first-stage F", found.t**2 if found.se else float("inf"))
+
+
+def _room(rows: ChoiceRows) -> float:
+    """Return the share-weighted mean of 1 - P, which turns a coefficient into an elasticity given a purchase."""
+    fit = _logit("shelf: logit", rows, rows.own)
+    probability = shares(_features(rows, rows.own, True) @ fit.values, rows.visit)
+    return float((probability * (1 - probability)).sum() / probability.sum())
+
+
+def _panel(rows: ChoiceRows) -> tuple[dict[str, Estimate], float]:
+    """Return least squares, reduced form and two-stage least squares on cells of product, store and week, and F.
+
+    The outcome is the product's share of the visits whose shelf had it, over its mean share; weights are visits times
+    mean share. With fixed effects per store and week this is the conditional logit to first order, zeros included,
+    which logs of shares would lose: households' panels have many.
+    """
+    store, week = rows.store[rows.visit], rows.week[rows.visit]
+    cell = codes(rows.product, store, week)
+    number = np.bincount(cell).astype(np.float64)
+
+    def mean(values: FloatArray) -> FloatArray:
+        means: FloatArray = np.bincount(cell, values) / number
+        return means
+
+    first = np.zeros(len(number), dtype=np.int64)
+    first[cell] = np.arange(len(cell))
+    bought = rows.chosen.astype(np.float64)
+    share = (np.bincount(rows.product, bought) / np.maximum(np.bincount(rows.product), 1))[rows.product[first]]
+    weights = number * share
+    groups = [codes(rows.product[first], store[first]), codes(store[first], week[first])]
+    columns = [mean(bought) / share, mean(rows.own), mean(rows.other)]
+    controls = [mean(rows.facts[:, k]) for k in PROMOTION]
+    left = absorbed(np.column_stack([*columns, *controls]), groups, weights)
+    moving = 3 + np.flatnonzero(left[:, 3:].std(0) > 1e-10)
+    clusters: Clusters = {"week": codes(week[first]), "store": codes(store[first])}
+    return _panel_rows(left[:, 0], left[:, [1, *moving]], left[:, [2, *moving]], weights, clusters)
+
+
+def _panel_rows(
+    outcome: FloatArray, regressors: FloatArray, instruments: FloatArray, weights: FloatArray, clusters: Clusters
+) -> tuple[dict[str, Estimate], float]:
+    pairs: dict[str, tuple[FloatArray, FloatArray]] = {
+        "panel, least squares": (regressors, regressors),
+        "panel, reduced form": (instruments, instruments),
+        "panel, two-stage least squares": (regressors, instruments),
+    }
+    found = {}
+    for name, (given, by) in pairs.items():
+        found[name] = two_stage(name, outcome, given, by, weights, clusters).estimate(name, 0)
+    stage = two_stage("panel, first stage", regressors[:, 0], instruments, instruments, weights, clusters)
+    t = stage.estimate("panel, first stage", 0)
+    return found, finite("panel, first-stage F", t.t**2 if t.se else float("inf"))
