@@ -218,6 +218,9 @@ def newton(name: str, scored: Callable[[FloatArray], tuple[FloatArray, FloatArra
             raise _undetermined(name)
         values = values + step * min(1.0, 2.0 / max(size, 1e-300))
         if size < 1e-8:
+            scale = np.sqrt(np.diag(information))
+            if np.linalg.cond(information / np.outer(scale, scale)) > 1e12:
+                raise _undetermined(name)
             return Maximum(values, scored(values)[0], inverse)
     raise _undetermined(name)
 

@@ -10,7 +10,7 @@ from malles_env.errors import invalid
 from malles_env.evaluation.validate.choice import fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.estimates import Clusters, Estimate, Fit, FloatArray, codes, finite, grouped
 from malles_env.evaluation.validate.linear import absorbed, two_stage
-from malles_env.evaluation.validate.rows import PROMOTION, ChoiceRows
+from malles_env.evaluation.validate.rows import FACTS, PROMOTION, ChoiceRows
 
 LEAST_SPREAD = 1e-4
 """Standard deviation of log prices across stores below which stores count as asking the same."""
@@ -136,10 +136,8 @@ def _logits(name: str, rows: ChoiceRows) -> tuple[Fit, Fit, Fit]:
 
 
 def _features(rows: ChoiceRows, price: FloatArray, promotion: bool) -> FloatArray:
-    kept = [k for k in range(rows.facts.shape[1]) if promotion or k not in PROMOTION]
-    facts = rows.facts[:, kept]
-    moving = facts.std(0) > 0
-    return np.column_stack([price, facts[:, moving], rows.constants()])
+    kept = rows.moving(k for k in range(len(FACTS)) if promotion or k not in PROMOTION)
+    return np.column_stack([price, rows.facts[:, kept], rows.constants()])
 
 
 def _logit(name: str, rows: ChoiceRows, price: FloatArray, *, promotion: bool = True) -> Fit:
@@ -167,7 +165,7 @@ def _control_function(name: str, rows: ChoiceRows) -> Fit:
 
 def _stage(rows: ChoiceRows) -> tuple[Fit, FloatArray, FloatArray]:
     """Return the first stage by visit, and the price and instruments it absorbed the fixed effects from."""
-    facts = rows.facts[:, rows.facts.std(0) > 0]
+    facts = rows.facts[:, rows.moving(range(len(FACTS)))]
     group = codes(rows.product, rows.store[rows.visit])
     left = absorbed(np.column_stack([rows.own, rows.other, facts]), [group], np.ones(len(group)))
     # A control that is constant within product and store is absorbed whole.

@@ -64,25 +64,26 @@ def _coefficients(place: Any, check: InstrumentCheck, tastes: tuple[PriceRow, ..
     place.set_yticks(range(len(rows), 0, -1), labels=[row.name for row in rows])
     place.axvline(0.0, color=FAINT, linewidth=0.8)
     place.set_xlabel("log odds of choice per log price", fontsize=8)
-    place.set_title("Price coefficients (taste models in red)", loc="left", fontsize=9)
+    place.set_title("Price coefficients (taste models in orange)", loc="left", fontsize=9)
 
 
 def _events(place: Any, events: EventCheck, side: str) -> None:
-    shown = [study for study in events.studies if study.outcome != "purchases"]
+    shown = events.studies
     for at, study in enumerate(shown):
+        colour = "black" if study.outcome == "purchases" else COLOURS[max(0, at - 1)]
         series: Mapping[int, Estimate] = getattr(study, side)
         shift = (at - (len(shown) - 1) / 2) * 0.16
         for week, estimate in series.items():
-            _bar(place, estimate, week + shift, COLOURS[at], along="y")
-        label = f"{study.outcome} bought" if study.outcome == "units" else f"purchases, {study.outcome}"
-        place.plot([], [], "o", color=COLOURS[at], markersize=4, label=label)
+            _bar(place, estimate, week + shift, colour, along="y")
+        label = study.outcome if study.outcome in ("units", "purchases") else f"purchases, {study.outcome}"
+        place.plot([], [], "o", color=colour, markersize=4, label=label)
     place.axhline(0.0, color=FAINT, linewidth=0.8)
     place.axvline(-0.5, color=FAINT, linewidth=0.8, linestyle="--")
     place.set_xlabel(f"weeks from the {side} of a deal", fontsize=8)
     place.set_ylabel("log change", fontsize=8)
-    words = {"start": "before a deal, and in its weeks", "stop": "a deal's last weeks, and those after it"}
-    place.set_title(f"Sales {words[side]}", loc="left", fontsize=9)
-    place.legend(fontsize=7, frameon=False)
+    words = {"start": "before a deal and in its weeks", "stop": "in a deal's last weeks and after it"}
+    place.set_title(f"Sales {words[side]}", loc="left", fontsize=9, pad=18)
+    _legend(place)
 
 
 def _regimes(place: Any, check: RegimeCheck) -> None:
@@ -92,13 +93,21 @@ def _regimes(place: Any, check: RegimeCheck) -> None:
             if at == 0:
                 _bar(place, observed, depth, "black", along="y")
             _bar(place, predicted, depth + shift, COLOURS[at], along="y")
-        place.plot([], [], "o", color=COLOURS[at], markersize=4, label=f"predicted, {regime.name}")
+        place.plot([], [], "o", color=COLOURS[at], markersize=4, label=regime.name)
     place.plot([], [], "o", color="black", markersize=4, label="observed")
     place.set_ylim(bottom=0.0)
     place.set_xlabel("mean discount depth (10% to 20%, 20% to 30%, above)", fontsize=8)
     place.set_ylabel("share of choices", fontsize=8)
-    place.set_title("Products at deep discounts", loc="left", fontsize=9)
-    place.legend(fontsize=7, frameon=False)
+    place.set_title("Products at deep discounts", loc="left", fontsize=9, pad=18)
+    _legend(place)
+
+
+def _legend(place: Any) -> None:
+    """Put the legend between title and axes, where it hides nothing."""
+    place.legend(
+        fontsize=7, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 0.99), handletextpad=0.1,
+        columnspacing=1.0,
+    )  # fmt: skip
 
 
 def _bar(place: Any, estimate: Estimate, at: float, colour: str, *, along: str) -> None:

@@ -11,7 +11,7 @@ from malles_env.errors import invalid
 from malles_env.evaluation.validate.choice import fit_binary, fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.estimates import BoolArray, Estimate, Fit, FloatArray, IntArray, mean_of
 from malles_env.evaluation.validate.events import DEEP
-from malles_env.evaluation.validate.rows import ChoiceRows
+from malles_env.evaluation.validate.rows import FACTS, LEAST_CHOICES, ChoiceRows
 
 LEAST_DEEP = 50
 """Purchases at deep discounts that the check needs, and as many at shallow prices."""
@@ -106,9 +106,11 @@ def regime_check(rows: ChoiceRows) -> tuple[RegimeCheck, ChoiceRows]:
     judging = with_deals(rows.keep(np.isin(rows.product, names)))
     trained = int(shallow.chosen.sum())
     _check_numbers(trained, int((judging.chosen & (judging.depth >= DEEP)).sum()))
-    found = fit_logit("regimes.logit", _features(shallow, names), shallow.visit, shallow.chosen, rows.visits)
-    first = found.fit(rows.clusters)
-    features = _features(judging, names)
+    # What never differs at shallow prices, as advertising may, has no coefficient.
+    facts = shallow.moving(range(len(FACTS)))
+    known = _features(shallow, facts, names)
+    first = fit_logit("regimes.logit", known, shallow.visit, shallow.chosen, rows.visits).fit(rows.clusters)
+    features = _features(judging, facts, names)
     discount = np.where(judging.depth >= DEEP, np.log(judging.price / judging.regular), 0.0)
 
     def forecast(values: FloatArray) -> Forecast:
@@ -142,7 +144,7 @@ def judged(name: str, said: Forecast, first: First | None = None) -> Regime:
     bins = []
     for low, high in BINS:
         here = (depth >= low) & (depth < high)
-        if chosen[here].sum() >= LEAST_DEEP:
+        if chosen[here].sum() >= LEAST_CHOICES:
             means = _means(f"{name}, depth {low:.0%}", said.rows, visit[here], chosen[here], share[here])
             bins.append((float(depth[here].mean()), *means))
     observed_lift, predicted_lift = _lifts(name, said, first)
@@ -203,10 +205,10 @@ def _lifts(name: str, said: Forecast, first: First | None) -> tuple[Estimate, Es
     return found.after(fit, scores_at).estimate(label, 0), predicted
 
 
-def _features(rows: ChoiceRows, names: IntArray) -> FloatArray:
-    """Return log price, controls and a dummy per product of `names` but the first [N, K]."""
+def _features(rows: ChoiceRows, facts: list[int], names: IntArray) -> FloatArray:
+    """Return log price, some of the facts and a dummy per product of `names` but the first [N, K]."""
     dummies = np.eye(len(names))[np.searchsorted(names, rows.product)][:, 1:]
-    return np.column_stack([np.log(rows.price), rows.facts, dummies])
+    return np.column_stack([np.log(rows.price), rows.facts[:, facts], dummies])
 
 
 def _check_numbers(shallow: int, deep: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,12 @@ class ChoiceRows:
     def clusters(self) -> Clusters:
         """Groupings of the visits for errors of choices: by household and by week."""
         return {"household": self.household, "week": np.unique(self.week, return_inverse=True)[1]}
+
+    def moving(self, places: Iterable[int]) -> list[int]:
+        """Return those of some places of `facts` that differ between the alternatives of a visit."""
+        starts = np.flatnonzero(np.diff(self.visit, prepend=-1))
+        wide = np.maximum.reduceat(self.facts, starts) - np.minimum.reduceat(self.facts, starts)
+        return [k for k in places if (wide[:, k] > 0).any()]
 
     def keep(self, wanted: BoolArray) -> ChoiceRows:
         """Return some rows [N]; visits whose chosen row goes, or that keep one row only, lose all their rows.
