@@ -38,11 +38,12 @@ def test_own_prices_that_answer_to_demand_are_biased_and_the_control_function_is
     found = by_name(answering)
     assert away(found["own store's price"], BETA) > 4
     assert abs(away(found["control function"], BETA)) < 2.5
+    residual = answering.residuals["own store"]
     # Of the own price's part that seven other stores do not explain, this share is the store's own.
     chain, local = 0.12**2, 0.08**2
     share = local / (chain + local - chain**2 / (chain + local / 7))
-    assert answering.residual.value == pytest.approx(6.0 * share, abs=2.5 * answering.residual.se)
-    assert answering.residual.t > 4 and answering.first_stage["own store"] > 100
+    assert residual.value == pytest.approx(6.0 * share, abs=2.5 * residual.se)
+    assert residual.t > 4 and answering.first_stage["own store"] > 100
 
 
 def test_two_stage_least_squares_undoes_the_bias_of_least_squares(answering: InstrumentCheck) -> None:
@@ -57,13 +58,13 @@ def test_mismeasured_prices_flatten_the_response_and_other_stores_restore_it() -
     found = by_name(check)
     assert away(found["own store's price"], BETA) > 4
     assert abs(away(found["control function"], BETA)) < 2.5
-    assert check.residual.t > 4
+    assert check.residuals["own store"].t > 4
 
 
 def test_prices_that_answer_to_nothing_leave_no_residual() -> None:
     check = instrument_check(purchases(endogenous(2, shock=0.0), 2, 8000))
     assert abs(away(by_name(check)["own store's price"], BETA)) < 2.5
-    assert abs(check.residual.t) < 2.5
+    assert abs(check.residuals["own store"].t) < 2.5
 
 
 def test_elasticity_is_the_coefficient_times_the_share_that_can_still_be_won(answering: InstrumentCheck) -> None:
@@ -123,8 +124,17 @@ def test_one_store_or_stores_that_ask_the_same_are_refused() -> None:
         instrument_check(replace(rows, store=np.zeros_like(rows.store)))
     with pytest.raises(InvalidInput, match=r"unit_price: got 'a standard deviation of 0 across stores"):
         instrument_check(replace(rows, store_spread=0.0))
-    with pytest.raises(InvalidInput, match=r"occasions: got '0 purchases .*at least 100"):
+    with pytest.raises(
+        InvalidInput, match=r"occasions: got '0 purchases with prices of other stores'; allowed: at least 100"
+    ):
         instrument_check(replace(rows, other=np.full_like(rows.other, np.nan)))
+
+
+def test_own_prices_that_hardly_anybody_paid_are_left_out() -> None:
+    rows = purchases(endogenous(0), 0, 600)
+    check = instrument_check(replace(rows, own=np.full_like(rows.own, np.nan)))
+    assert check.known == 0 and list(check.residuals) == ["whole shelf"]
+    assert "own store's price" not in by_name(check) and "shelf price" in by_name(check)
 
 
 def test_an_estimate_that_is_no_number_is_named() -> None:

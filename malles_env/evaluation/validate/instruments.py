@@ -33,22 +33,30 @@ class InstrumentCheck:
     """What other stores' prices say of the own store's.
 
     Attributes:
-        rows: Price coefficients, own store's first.
-        residual: Coefficient of the first stage's residual in the logit on the own store's price; far from 0, the price
-            is mismeasured or moves with local demand.
-        shelf_residual: The same in the logit on shelf prices.
-        first_stage: F statistics of the instrument: in the logit on the own store's price, on shelf prices, and in the
-            panel.
+        rows: Price coefficients, the own store's first.
+        residuals: Coefficient of the first stage's residual in the logits of the control function, by price used: far
+            from 0, that price is mismeasured or moves with local demand.
+        first_stage: F statistics of the instrument, by price used and in the panel.
         store_spread: Standard deviation of log prices across stores, within product and week.
         stores: Number of stores.
+        known: Purchases for which prices paid by others in the own store are known; with less than `LEAST_VISITS` there
+            are no estimates on them.
     """
 
     rows: tuple[PriceRow, ...]
-    residual: Estimate
-    shelf_residual: Estimate
+    residuals: dict[str, Estimate]
     first_stage: dict[str, float]
     store_spread: float
     stores: int
+    known: int
+
+
+OWN, SHELF = "own store", "whole shelf"
+"""Prices used: those that others paid in the store of the visit, where known; those of the occasions' shelves."""
+_LABELS = {
+    OWN: ("own store's price", "other stores' price", "control function"),
+    SHELF: ("shelf price", "other stores' price, whole shelf", "control function, whole shelf"),
+}
 
 
 def instrument_check(rows: ChoiceRows) -> InstrumentCheck:
@@ -66,32 +74,32 @@ def instrument_check(rows: ChoiceRows) -> InstrumentCheck:
         InvalidInput: One store, stores that ask the same, too few purchases, or an estimate that is no number.
     """
     check_stores(rows)
-    strict = _measured(rows, rows.own)
-    shelf = _measured(rows, np.log(rows.price))
+    measured = {OWN: _measured(rows, rows.own), SHELF: _measured(rows, np.log(rows.price))}
+    shelf, known = measured[SHELF], _number(measured[OWN])
+    if (every := _number(shelf)) < LEAST_VISITS:
+        raise invalid(
+            "occasions",
+            f"{every} purchases with prices of other stores",
+            f"at least {LEAST_VISITS} for the check of instruments; {_OTHERS}",
+        )
+    listed: list[tuple[str, Estimate, int]] = []
+    residuals, first_stage = {}, {}
+    for name, part in measured.items():
+        if (number := _number(part)) >= LEAST_VISITS:
+            fits = _logits(name, part)
+            listed += [(label, f.estimate(label, 0), number) for label, f in zip(_LABELS[name], fits, strict=True)]
+            residuals[name] = fits[-1].estimate(f"residual, {name}", -1)
+            first_stage[name] = _f(f"first stage, {name}", _stage(part)[0])
+    bare = "shelf price, promotions left free"
+    listed.append((bare, _logit(bare, shelf, shelf.own, promotion=False).estimate(bare, 0), every))
+    panel, first_stage["panel"] = _panel(shelf)
+    listed += [(name, found, every) for name, found in panel.items()]
     room = _room(shelf)
-    own, other, controlled = _logits("own store", strict)
-    plain, elsewhere, corrected = _logits("shelf", shelf)
-    bare = _logit("shelf price, promotions left free", shelf, shelf.own, promotion=False)
-    panel, panel_f = _panel(shelf)
-    number, every = strict_visits(strict), strict_visits(shelf)
-    listed = [
-        ("own store's price", own.estimate("own", 0), number),
-        ("other stores' price", other.estimate("other", 0), number),
-        ("control function", controlled.estimate("control function", 0), number),
-        ("shelf price", plain.estimate("shelf", 0), every),
-        ("other stores' price, whole shelf", elsewhere.estimate("other, whole shelf", 0), every),
-        ("control function, whole shelf", corrected.estimate("control function, whole shelf", 0), every),
-        ("shelf price, promotions left free", bare.estimate("promotions left free", 0), every),
-        *((name, estimate, every) for name, estimate in panel.items()),
-    ]
-    return InstrumentCheck(
-        tuple(PriceRow(name, found, found.scaled(room), visits) for name, found, visits in listed),
-        controlled.estimate("residual", -1),
-        corrected.estimate("residual, whole shelf", -1),
-        {"own store": _first_stage(strict)[1], "whole shelf": _first_stage(shelf)[1], "panel": panel_f},
-        rows.store_spread,
-        len(np.unique(rows.store)),
-    )
+    found = tuple(PriceRow(name, estimate, estimate.scaled(room), number) for name, estimate, number in listed)
+    return InstrumentCheck(found, residuals, first_stage, rows.store_spread, len(np.unique(rows.store)), known)
+
+
+_OTHERS = "--checks events,regimes run without"
 
 
 def check_stores(rows: ChoiceRows) -> None:
@@ -100,32 +108,30 @@ def check_stores(rows: ChoiceRows) -> None:
     Raises:
         InvalidInput: One store, or stores that ask the same.
     """
-    others = "--checks events,regimes run without"
     if (stores := len(np.unique(rows.store))) < 2:
-        raise invalid("store_id", f"{stores} store", f"at least 2 stores for the check of instruments; {others}")
+        raise invalid("store_id", f"{stores} store", f"at least 2 stores for the check of instruments; {_OTHERS}")
     if not rows.store_spread > LEAST_SPREAD:
         raise invalid(
             "unit_price",
             f"a standard deviation of {rows.store_spread:.2g} across stores within weeks",
-            f"stores whose log prices differ by more than {LEAST_SPREAD:g}; {others}",
+            f"stores whose log prices differ by more than {LEAST_SPREAD:g}; {_OTHERS}",
         )
 
 
-def strict_visits(rows: ChoiceRows) -> int:
+def _number(rows: ChoiceRows) -> int:
     """Return the number of visits that have rows."""
     return int(rows.chosen.sum())
 
 
 def _measured(rows: ChoiceRows, price: FloatArray) -> ChoiceRows:
     """Return the rows where a log price and other stores' are known, the price in the place of `own`."""
-    known = replace(rows, own=price).settled(np.isfinite(price) & np.isfinite(rows.other))
-    if (found := strict_visits(known)) < LEAST_VISITS:
-        raise invalid(
-            "occasions",
-            f"{found} purchases with prices of the own and of other stores",
-            f"at least {LEAST_VISITS} for the check of instruments; --checks events,regimes run without",
-        )
-    return known
+    return replace(rows, own=price).settled(np.isfinite(price) & np.isfinite(rows.other))
+
+
+def _f(name: str, stage: Fit) -> float:
+    """Return the F statistic of the instrument, the first of a first stage's coefficients."""
+    found = stage.estimate(name, 0)
+    return finite(f"F of {name}", found.t**2 if found.se else float("inf"))
 
 
 def _logits(name: str, rows: ChoiceRows) -> tuple[Fit, Fit, Fit]:
@@ -178,11 +184,6 @@ def _stage(rows: ChoiceRows) -> tuple[Fit, FloatArray, FloatArray]:
     return Fit(fit.values, by_visit, rows.clusters), price, instruments
 
 
-def _first_stage(rows: ChoiceRows) -> tuple[Estimate, float]:
-    found = _stage(rows)[0].estimate("first stage", 0)
-    return found, finite("first-stage F", found.t**2 if found.se else float("inf"))
-
-
 def _room(rows: ChoiceRows) -> float:
     """Return the share-weighted mean of 1 - P, which turns a coefficient into an elasticity given a purchase."""
     fit = _logit("shelf: logit", rows, rows.own)
@@ -231,5 +232,4 @@ def _panel_rows(
     for name, (given, by) in pairs.items():
         found[name] = two_stage(name, outcome, given, by, weights, clusters).estimate(name, 0)
     stage = two_stage("panel, first stage", regressors[:, 0], instruments, instruments, weights, clusters)
-    t = stage.estimate("panel, first stage", 0)
-    return found, finite("panel, first-stage F", t.t**2 if t.se else float("inf"))
+    return found, _f("first stage, panel", stage)

@@ -8,11 +8,13 @@ from typing import Any
 
 from malles_env.evaluation.validate.estimates import Estimate, JointTest
 from malles_env.evaluation.validate.events import LEADS
-from malles_env.evaluation.validate.instruments import InstrumentCheck, PriceRow
+from malles_env.evaluation.validate.instruments import OWN, InstrumentCheck, PriceRow
 from malles_env.evaluation.validate.regimes import Regime
 from malles_env.evaluation.validate.runner import EventCheck, Report, Validation
 
 Cells = list[list[str]]
+WEAK = 10.0
+"""First-stage F below which an instrument counts as weak (Staiger and Stock 1997)."""
 DOUBT = 0.05
 """Leads whose joint test has a smaller p value are called found."""
 
@@ -31,12 +33,7 @@ def tables(found: Validation) -> Iterator[tuple[str, Cells]]:
 def remarks(found: Validation) -> Iterator[str]:
     """Yield what stands below the tables, a line each."""
     if (check := found.instruments) is not None:
-        f = ", ".join(f"{name} {value:,.0f}" for name, value in check.first_stage.items())
-        yield (
-            f"instruments: {check.stores} stores, whose log prices differ by {check.store_spread:.3f} within weeks; "
-            f"first-stage F: {f}; residual of the first stage {_long(check.residual)}, on the whole shelf "
-            f"{_long(check.shelf_residual)}: {_residual_words(check)}"
-        )
+        yield _instrument_remark(check)
     if (events := found.events) is not None:
         units = events.studies[0]
         yield (
@@ -58,10 +55,18 @@ def leads_words(test: JointTest) -> str:
     return f"no leads found ({numbers})"
 
 
-def _residual_words(check: InstrumentCheck) -> str:
-    if abs(check.residual.t) < 2 and abs(check.shelf_residual.t) < 2:
-        return "no sign of mismeasured prices"
-    return "own prices are mismeasured or move with local demand"
+def _instrument_remark(check: InstrumentCheck) -> str:
+    f = ", ".join(f"{name} {value:,.0f}" for name, value in check.first_stage.items())
+    weak = [name for name, value in check.first_stage.items() if value < WEAK]
+    f += f" (weak: {', '.join(weak)})" if weak else ""
+    residuals = ", ".join(f"{name} {_long(estimate)}" for name, estimate in check.residuals.items())
+    doubted = any(abs(estimate.t) >= 2 for estimate in check.residuals.values())
+    words = "prices are mismeasured or move with local demand" if doubted else "no sign of mismeasured prices"
+    few = "" if OWN in check.residuals else f"; own store's prices known for {check.known} purchases, too few to use"
+    return (
+        f"instruments: {check.stores} stores, whose log prices differ by {check.store_spread:.3f} within weeks; "
+        f"first-stage F: {f}; residual of the first stage: {residuals}: {words}{few}"
+    )
 
 
 def _price_cells(check: InstrumentCheck, tastes: tuple[PriceRow, ...]) -> Cells:
