@@ -48,7 +48,8 @@ def validate_command(
     everything = markets == ["all"]
     if plot is not None and plot.suffix == ".png" and (everything or len(markets) > 1):
         raise invalid("plot", str(plot), "a folder, for several markets")
-    make_places(None if plot is None else plot.parent if plot.suffix == ".png" else plot, json_file)
+    picture = plot if plot is not None and plot.suffix == ".png" else None
+    make_places(plot if picture is None else None, picture, json_file, docs_file)
     wanted = CHECKS if checks.strip() == "all" else tuple(name.strip() for name in checks.split(",") if name.strip())
     settings = ValidateSettings(wanted, limit, seed, min_purchases)
     models = _models(["smollm2"] if model is None else model)

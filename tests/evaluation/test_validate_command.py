@@ -70,7 +70,7 @@ def test_other_prices_leave_out_store_and_household(occasions: Path) -> None:
 
 def test_the_command_prints_and_writes_all_checks(occasions: Path, tmp_path: Path) -> None:
     code, printed = run(
-        MARKET, "--occasions", str(occasions), "--model", "embedded", "--limit", "60",
+        MARKET, "--occasions", str(occasions), "--model", "embedded", "--limit", "30",
         "--json", str(tmp_path / "v.json"), "--plot", str(tmp_path / "v.png"), "--docs", str(tmp_path / "v.md"),
     )  # fmt: skip
     assert code == 0, printed
@@ -78,7 +78,7 @@ def test_the_command_prints_and_writes_all_checks(occasions: Path, tmp_path: Pat
         assert words in printed
     content = json.loads((tmp_path / "v.json").read_text())
     found = content["markets"][MARKET]
-    assert found["tastes"][0]["coefficient"]["se"] >= 0 and found["tastes"][0]["visits"] == 60
+    assert found["tastes"][0]["coefficient"]["se"] >= 0 and found["tastes"][0]["visits"] == 30
     assert [study["outcome"] for study in found["events"]["studies"]] == ["units", "purchases", "embedded"]
     assert [regime["name"] for regime in found["regimes"]["regimes"]] == ["logit on shallow prices", "embedded"]
     number = found["instruments"]["rows"][0]["coefficient"]["value"]
@@ -112,6 +112,7 @@ def test_one_store_is_refused_for_instruments_and_runs_the_other_checks(tmp_path
         ((MARKET, "--model", "nowhere"), "taste model 'nowhere': no such model"),
         (("all", "--min-purchases", "99999999"), "min_purchases: got 99999999; allowed: at most"),
         (("all", "--plot", "x.png"), "plot: got 'x.png'; allowed: a folder"),
+        ((MARKET, "--docs", "/"), "/: is a folder; a file is written there"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(occasions: Path, words: tuple[str, ...], message: str) -> None:

@@ -41,9 +41,10 @@ def remarks(found: Validation) -> Iterator[str]:
             f"{leads_words(units.leads)}"
         )
     if (regimes := found.regimes) is not None:
+        unlike = "; it never saw a deal, taste models may have been trained on these" if regimes.regimes[1:] else ""
         yield (
             f"regimes: price coefficient of the logit on shallow prices {regimes.coefficient} "
-            f"({regimes.trained:,} purchases); it never saw a deal, the taste models were trained on some of these"
+            f"({regimes.trained:,} purchases){unlike}"
         )
 
 
@@ -62,7 +63,11 @@ def _instrument_remark(check: InstrumentCheck) -> str:
     residuals = ", ".join(f"{name} {_long(estimate)}" for name, estimate in check.residuals.items())
     doubted = any(abs(estimate.t) >= 2 for estimate in check.residuals.values())
     words = "prices are mismeasured or move with local demand" if doubted else "no sign of mismeasured prices"
-    few = "" if OWN in check.residuals else f"; own store's prices known for {check.known} purchases, too few to use"
+    few = (
+        ""
+        if OWN in check.residuals
+        else f"; own store's prices are known for {check.known} purchases of common products only, which are left out"
+    )
     return (
         f"instruments: {check.stores} stores, whose log prices differ by {check.store_spread:.3f} within weeks; "
         f"first-stage F: {f}; residual of the first stage: {residuals}: {words}{few}"
