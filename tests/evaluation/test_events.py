@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from malles_env.errors import InvalidInput
-from malles_env.evaluation.validate.events import Weeks, event_study, lag_study, product_weeks
+from malles_env.evaluation.validate.deals import Weeks, product_weeks
+from malles_env.evaluation.validate.events import event_study, lag_study
 
 from .worlds import World, deals, endogenous, purchases
 
@@ -71,6 +74,13 @@ def test_weeks_are_counted_from_the_deals_around_them() -> None:
 def test_too_few_deals_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"events.starts: got '0 starts of discounts of 10% or more'"):
         product_weeks(purchases(World(*(np.zeros((30, 1, 5)) for _ in range(3))), 0, 2000))
+    short = deals(0, weeks=9, products=30)
+    weeks = product_weeks(purchases(short, 0, 4000))
+    for study in (event_study, lag_study):
+        with pytest.raises(InvalidInput, match=r"events.*no product week of the kind"):
+            study(
+                "purchases", replace(weeks, known=np.zeros_like(weeks.known), prices=weeks.prices * np.nan), weeks.units
+            )
     few = endogenous(0, stores=1, weeks=6)
     with pytest.raises(InvalidInput, match=r"events.*at least 8 for event studies"):
         product_weeks(purchases(few, 0, 500))

@@ -18,7 +18,7 @@ from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
 from malles_env.data.synthetic import synthetic_transactions
-from malles_env.errors import InvalidInput
+from malles_env.errors import CorruptFile, InvalidInput
 from malles_env.evaluation.validate.rows import choice_rows
 from malles_env.evaluation.validate.runner import ValidateSettings, validate
 
@@ -66,6 +66,13 @@ def test_other_prices_leave_out_store_and_household(occasions: Path) -> None:
         for told, wanted in ((rows.own[at], True), (rows.other[at], False)):
             prices = [math.log(r[4]) for r in same if (r[1] == store) == wanted]
             assert told == pytest.approx(np.mean(prices) if prices else math.nan, nan_ok=True)
+
+
+def test_purchases_of_another_log_are_refused(occasions: Path) -> None:
+    loaded = Occasions.load(occasions)
+    shuffled = replace(loaded, purchases=loaded.purchases.with_columns(product_id=pl.lit("other")))
+    with pytest.raises(CorruptFile, match=r"purchases.parquet does not hold"):
+        choice_rows(shuffled, MARKET)
 
 
 def test_the_command_prints_and_writes_all_checks(occasions: Path, tmp_path: Path) -> None:

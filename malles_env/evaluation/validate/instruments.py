@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.evaluation.validate.choice import fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.estimates import Clusters, Estimate, Fit, FloatArray, codes, finite, grouped
+from malles_env.evaluation.validate.likelihood import fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.linear import absorbed, two_stage
 from malles_env.evaluation.validate.rows import FACTS, PROMOTION, ChoiceRows
 

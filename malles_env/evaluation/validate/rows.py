@@ -24,6 +24,8 @@ LEAST_SHARE = 0.01
 """Market share that an unpopular product counts with in loyalty, so that its logarithm is finite."""
 LEAST_CHOICES = 20
 """Purchases that a product needs to get a constant of its own."""
+_SAME_MOMENT = 8
+"""Rows behind a history that may be baskets of the same moment."""
 _CELL = ("product_id", "period")
 
 
@@ -139,9 +141,7 @@ def choice_rows(occasions: Occasions, market: str) -> ChoiceRows:
         "visit", "position"
     )
     bought = shelf.filter(pl.col("position") == pl.col("chosen"))
-    receipts = part.purchases[visits["history_end"].to_numpy()]
-    if not receipts["product_id"].equals(bought["product_id"]):
-        raise CorruptFile("occasions: purchases.parquet does not hold the purchases of the occasions; build them again")
+    receipts = part.purchases[_receipt(part.purchases, visits["history_end"].to_numpy(), bought["product_id"])]
     receipts = bought.select(*_CELL, "household_id", "store_id").with_columns(log=receipts["unit_price"].log())
     own, other = _paid_by_others(shelf, receipts)
     products = tuple(shelf["product_id"].unique().sort().to_list())
@@ -164,6 +164,22 @@ def choice_rows(occasions: Occasions, market: str) -> ChoiceRows:
         products=products,
         store_spread=_spread(receipts),
     )
+
+
+def _receipt(purchases: pl.DataFrame, end: IntArray, product: pl.Series) -> IntArray:
+    """Return the row of `purchases` that each visit's purchase is: the first of its product behind its history [V].
+
+    Raises:
+        CorruptFile: There is none close by.
+    """
+    names, found = purchases["product_id"].to_numpy(), np.full(len(end), -1)
+    # Two baskets of one household at one moment have the same history.
+    for ahead in range(_SAME_MOMENT):
+        row = np.minimum(end + ahead, len(names) - 1)
+        found = np.where((found < 0) & (names[row] == product.to_numpy()), row, found)
+    if (found < 0).any():
+        raise CorruptFile("occasions: purchases.parquet does not hold the purchases of the occasions; build them again")
+    return found
 
 
 def _paid_by_others(shelf: pl.DataFrame, receipts: pl.DataFrame) -> tuple[FloatArray, FloatArray]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.evaluation.validate.events import EventStudy, LagStudy, event_study, lag_study, product_weeks
+from malles_env.evaluation.validate.deals import product_weeks
+from malles_env.evaluation.validate.events import EventStudy, LagStudy, event_study, lag_study
 from malles_env.evaluation.validate.instruments import InstrumentCheck, PriceRow, instrument_check
 from malles_env.evaluation.validate.regimes import Regime, RegimeCheck, regime_check
 from malles_env.evaluation.validate.rows import ChoiceRows, choice_rows

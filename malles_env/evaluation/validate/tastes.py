@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from malles_env.evaluation.validate.deals import DEEP
 from malles_env.evaluation.validate.estimates import BoolArray, Estimate, FloatArray, IntArray, mean_of
-from malles_env.evaluation.validate.events import DEEP
 from malles_env.evaluation.validate.regimes import Forecast, Regime, judged
 from malles_env.evaluation.validate.rows import ChoiceRows
 

@@ -1,12 +1,17 @@
-"""The conditional logit of choice given a purchase, and a binary logit with an offset, by maximum likelihood."""
+"""Maximum likelihood: conditional logit of choice given a purchase, binary logit with an offset, Poisson regression."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.evaluation.validate.estimates import BoolArray, FloatArray, IntArray, Maximum, grouped, newton
+from malles_env.errors import InvalidInput
+from malles_env.evaluation.validate.estimates import BoolArray, Clusters, Fit, FloatArray, IntArray, grouped
+
+_STEP = 1e-5
+"""First-step coefficients are moved by this much to see what they do to the second step's scores."""
 
 
 def shares(scores: FloatArray, visit: IntArray) -> FloatArray:
@@ -114,3 +119,74 @@ def fit_counts(name: str, features: FloatArray, counts: FloatArray) -> Maximum:
     # From the least-squares fit of the logs Newton's steps stay short.
     start = np.linalg.lstsq(features, np.log(counts + 0.5), rcond=None)[0]
     return newton(name, scored, start.astype(np.float64))
+
+
+def newton(name: str, scored: Callable[[FloatArray], tuple[FloatArray, FloatArray]], start: FloatArray) -> Maximum:
+    """Maximise a concave log-likelihood by Newton's method with bounded steps.
+
+    Args:
+        name: What is fitted, for errors.
+        scored: Coefficients [K] -> scores by observation [N, K] and the information matrix [K, K].
+        start: Where to begin [K].
+
+    Raises:
+        InvalidInput: The data do not determine the coefficients.
+    """
+    values = start.copy()
+    for _ in range(100):
+        scores, information = scored(values)
+        try:
+            inverse: FloatArray = np.linalg.inv(information).astype(np.float64)
+        except np.linalg.LinAlgError:
+            raise _undetermined(name) from None
+        step = inverse @ scores.sum(0)
+        size = float(np.abs(step).max(initial=0.0))
+        if not np.isfinite(size):
+            raise _undetermined(name)
+        values = values + step * min(1.0, 2.0 / max(size, 1e-300))
+        if size < 1e-8:
+            scale = np.sqrt(np.diag(information))
+            if np.linalg.cond(information / np.outer(scale, scale)) > 1e12:
+                raise _undetermined(name)
+            return Maximum(values, scored(values)[0], inverse)
+    raise _undetermined(name)
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where a log-likelihood is highest.
+
+    Attributes:
+        values: Coefficients [K].
+        scores: Gradient by observation [N, K].
+        inverse: Inverse of the information matrix [K, K].
+    """
+
+    values: FloatArray
+    scores: FloatArray
+    inverse: FloatArray
+
+    def fit(self, clusters: Clusters) -> Fit:
+        """Return the coefficients with sandwich errors."""
+        return Fit(self.values, self.scores @ self.inverse, clusters)
+
+    def after(self, first: Fit, scores_at: Callable[[FloatArray], FloatArray]) -> Fit:
+        """Return the coefficients with errors that count a first step's errors too (Murphy and Topel 1985).
+
+        Args:
+            first: The first step, on the same observations.
+            scores_at: The first step's coefficients -> this step's summed scores [K], at this step's coefficients.
+        """
+        columns = []
+        for k in range(len(first.values)):
+            move = np.zeros(len(first.values))
+            move[k] = _STEP
+            columns.append((scores_at(first.values + move) - scores_at(first.values - move)) / (2 * _STEP))
+        scores = self.scores + first.influence @ np.stack(columns)
+        return Fit(self.values, scores @ self.inverse, first.clusters)
+
+
+def _undetermined(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name}: the data do not determine its coefficients (too little variation or too few purchases)"
+    )
