@@ -14,7 +14,7 @@ from torch import nn
 
 from malles_env.alignment.adapters import trainable
 from malles_env.alignment.backbones import Backbone
-from malles_env.alignment.coefficients import mean_units
+from malles_env.alignment.coefficients import extra_units, units_response
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
@@ -26,9 +26,6 @@ from malles_env.alignment.reader import LiveReader
 from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
 from malles_env.errors import InvalidInput, invalid
-
-USUAL_DEPTH = 0.25
-"""Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
 
 @dataclass
@@ -149,17 +146,14 @@ class TasteModel:
         known = scored.batch.inputs.past.popularity
         centre = 1.0 / known.shape[1] - known
         nothing = torch.zeros_like(known)
-        plain = mean_units(prefix, option, nothing)
-        deal = mean_units(prefix, option, nothing + USUAL_DEPTH)
-        delta = (torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / USUAL_DEPTH).mean(1)
         tensors = {
             "alpha": option.alpha + prefix.propensity[:, None] + rho[:, None] * centre,
             "beta": option.beta,
             "gamma": self.heads.discount_worth(prefix),
             "rho": rho,
             "lambda_": prefix.lambda_,
-            "kappa": torch.log((plain - 1).clamp(min=1e-6)),
-            "delta": delta,
+            "kappa": torch.log(extra_units(prefix, option, nothing)),
+            "delta": units_response(prefix, option, nothing).mean(1),
         }
         return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
 
