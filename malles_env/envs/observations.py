@@ -192,7 +192,7 @@ class Layout:
             stock,
             mean_field,
             period,
-            cycles,
+            float(cycles),
             self.seats.table,
             self.scales,
             kinds,

@@ -52,7 +52,7 @@ def checked_actions(
     shape = (num_markets, catalog.num_products)
     checked = as_floats("prices", prices, shape, low=1e-12).copy()  # the kernel is compiled for writable arrays
     try:
-        shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape))
+        shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape), order="C")
     except ValueError:
         raise invalid("listed", np.shape(listed), f"a shape that broadcasts to {shape}") from None
     for n in range(catalog.num_sellers):

@@ -69,7 +69,8 @@ def coefficients(tastes: Tastes, population: Population, regular_price: FloatArr
     if utility.max() > LARGEST_UTILITY:
         raise invalid("tastes.alpha", float(utility.max()), f"utility at the regular price <= {LARGEST_UTILITY}")
     padding = ((0, 0), (0, -utility.shape[1] % STEP))
-    level = np.exp(utility)
+    # fresh writable arrays in C order, whatever the caller has: another flag would compile the period once more
+    level = np.exp(np.ascontiguousarray(utility))
     slopes = [tastes.class_table(getattr(tastes, name)) for name in ("gamma", "rho", "delta")]
     return Coefficients(
         level=np.pad(level, padding),
@@ -79,9 +80,9 @@ def coefficients(tastes: Tastes, population: Population, regular_price: FloatArr
         beta=tastes.class_table(tastes.beta),
         slopes=np.stack(slopes),
         bonus=np.expm1(tastes.lambda_),
-        weights=np.ascontiguousarray(population.weights),
+        weights=np.array(population.weights),
         money=population.size * population.weights * tastes.money_per_util(regular_price),
-        regular_price=np.ascontiguousarray(regular_price),
+        regular_price=np.array(regular_price),
         linear=linear,
         loyal=bool(np.any(tastes.lambda_ != 0.0)),
         quantities=bool(np.any(np.isfinite(tastes.kappa))),
