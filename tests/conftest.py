@@ -1,6 +1,7 @@
 """Settings shared by all tests."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,7 +11,17 @@ settings.register_profile("quick", max_examples=40, deadline=None, suppress_heal
 settings.load_profile("quick")
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of this run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what tests write out of the user's cache; a cache given from outside is honoured."""
-    os.environ.setdefault("MALLES_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _cache_folder(shared_folder: Path) -> None:
+    """Keep what tests write out of the user's cache; a cache given from outside is honoured.
+
+    One folder for all workers: what a taste model reads in one of them the others find.
+    """
+    os.environ.setdefault("MALLES_CACHE", str(shared_folder / "cache"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ COMMAND = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*(malles .*|python -m .*)$")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
+@cache
+def root_command() -> Any:
+    """Return the command line as click has it, built once."""
+    return typer.main.get_command(app)
+
+
 def typed(page: Path) -> list[str]:
     """Return the commands of a page: lines of code blocks, and code in running text."""
     parts = re.split(r"^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -37,7 +44,7 @@ def problem(command: str) -> str:
     words = re.split(r" \| | > | && |;| #|[\"']", command)[0].split()
     if words[0] == "python":
         return "" if words[2] == "pip" or find_spec(words[2]) else f"no module {words[2]}"
-    place: Any = typer.main.get_command(app)
+    place = root_command()
     rest = words[1:]
     while hasattr(place, "commands") and rest and not rest[0].startswith("-"):
         if rest[0] not in place.commands:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, trim_mean
 
 from malles_agents.checkpoints import write_json
+from malles_agents.spread import spread
 from malles_agents.train import HELD_OUT
 from malles_env.errors import invalid
 from malles_env.files import read_json
@@ -105,23 +103,21 @@ def run_study(
     Args:
         study: What to do.
         out: Folder of the runs and scores; a second call goes on where the first was stopped.
-        workers: Processes; default all cores.
+        workers: Processes, default all cores; with one all is done in this process.
         watch: Called with parts done and all parts.
     """
-    jobs, done = list(study.jobs()), 0
-    whole = len(jobs) + len(study.scenarios)
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        waiting: list[Future[Any]] = [
-            pool.submit(yardstick, scenario, study.rivals, out) for scenario in study.scenarios
-        ]
-        waiting += [pool.submit(train_and_score, study, job, out) for job in jobs]
-        for part in as_completed(waiting):
-            part.result()
-            done += 1
-            if watch is not None:
-                watch(done, whole)
+    jobs = list(study.jobs())
+    parts: list[tuple[Any, ...]] = [(yardstick, scenario, study.rivals, out) for scenario in study.scenarios]
+    parts += [(train_and_score, study, job, out) for job in jobs]
+    for done, _ in enumerate(spread(_call, parts, workers), start=1):
+        if watch is not None:
+            watch(done, len(parts))
     scores = [train_and_score(study, job, out) for job in jobs]
     return scores, {scenario: yardstick(scenario, study.rivals, out) for scenario in study.scenarios}
+
+
+def _call(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
 
 
 def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:

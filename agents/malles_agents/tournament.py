@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from malles_agents.checkpoints import write_json
 from malles_agents.oracles import benchmarks_of
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seat import Seat
+from malles_agents.spread import spread
 from malles_agents.study import dynamic_optimum
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
@@ -194,7 +192,7 @@ def run_tournament(
     Args:
         tournament: What to play.
         out: Folder of ``tournament.json`` and one file per match; go on in it after a kill or with more sellers.
-        workers: Processes; default all cores.
+        workers: Processes, default all cores; with one the matches are played in this process.
         watch: Called with matches done and all matches.
 
     Raises:
@@ -206,14 +204,11 @@ def run_tournament(
     done = len(wanted) - len(todo)
     if watch is not None and wanted:
         watch(done, len(wanted))
-    if todo:
-        with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-            jobs = {pool.submit(play_match, tournament, *match): match for match in todo}
-            for job in as_completed(jobs):
-                write_json(_file(out, *jobs[job]), asdict(job.result()))
-                done += 1
-                if watch is not None:
-                    watch(done, len(wanted))
+    for (_, *match), result in spread(play_match, [(tournament, *match) for match in todo], workers):
+        write_json(_file(out, *match), asdict(result))
+        done += 1
+        if watch is not None:
+            watch(done, len(wanted))
     return [Match(**read_json(_file(out, *match))) for match in wanted]
 
 

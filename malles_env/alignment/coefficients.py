@@ -10,6 +10,8 @@ from malles_env.alignment.quantities import QUANTITIES, tilt
 
 MARKET_TERMS = ("log beta multiplier", "level", "rho", "display", "feature")
 """What a market adds to what the heads say; rho is all its own."""
+USUAL_DEPTH = 0.25
+"""Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,24 @@ def of_market(prefix: PrefixTastes, option: OptionTastes, own: torch.Tensor) -> 
         feature=prefix.feature + feature,
     )
     return changed, replace(option, beta=option.beta * log_beta.exp()[:, None])
+
+
+def extra_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tensor) -> torch.Tensor:
+    """Return expected units beyond the first at a discount depth [B, J], above 0 so that they have a logarithm."""
+    return (mean_units(prefix, option, discount) - 1).clamp(min=1e-6)
+
+
+def units_response(prefix: PrefixTastes, option: OptionTastes, nothing: torch.Tensor) -> torch.Tensor:
+    """Return how the log of `extra_units` answers to discount depth, from none to the usual one [B, J], at least 0.
+
+    Args:
+        prefix: What the household decides.
+        option: What household and product decide.
+        nothing: A discount depth of 0 for every option [B, J].
+    """
+    plain, deal = (extra_units(prefix, option, nothing + depth) for depth in (0.0, USUAL_DEPTH))
+    # Tilting never lowers the mean, but the ratio of two nearly equal means can round to just below 1.
+    return (torch.log(deal / plain) / USUAL_DEPTH).clamp(min=0)
 
 
 def averaged(parts: list[tuple[PrefixTastes, OptionTastes]]) -> tuple[PrefixTastes, OptionTastes]:

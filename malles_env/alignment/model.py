@@ -15,7 +15,7 @@ from torch import nn
 from malles_env.alignment.adapters import trainable
 from malles_env.alignment.asked import asked_shelf
 from malles_env.alignment.backbones import Backbone
-from malles_env.alignment.coefficients import mean_units
+from malles_env.alignment.coefficients import extra_units, units_response
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
@@ -26,9 +26,6 @@ from malles_env.alignment.reader import LiveReader
 from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
 from malles_env.errors import InvalidInput, invalid
-
-USUAL_DEPTH = 0.25
-"""Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
 
 @dataclass
@@ -184,9 +181,6 @@ def _tastes(scored: Scored, promoted: torch.Tensor) -> dict[str, NDArray[np.floa
     """Return the coefficients; `promoted` is what layers add to the worth of display and advertising [S, 2]."""
     prefix, option = scored.prefix, scored.option
     nothing = torch.zeros_like(option.alpha)
-    plain = mean_units(prefix, option, nothing)
-    deal = mean_units(prefix, option, nothing + USUAL_DEPTH)
-    rise = (torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / USUAL_DEPTH).mean(1)
     tensors = {
         "alpha": option.alpha + prefix.propensity[:, None],
         "beta": option.beta,
@@ -195,8 +189,8 @@ def _tastes(scored: Scored, promoted: torch.Tensor) -> dict[str, NDArray[np.floa
         "feature": prefix.feature + promoted[:, 1],
         "rho": prefix.rho,
         "lambda_": prefix.lambda_,
-        "kappa": torch.log((plain - 1).clamp(min=1e-6)),
-        "delta": rise.clamp(min=0.0),  # a flat answer may come out a rounding error below 0
+        "kappa": torch.log(extra_units(prefix, option, nothing)),
+        "delta": units_response(prefix, option, nothing).mean(1),
     }
     return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
 

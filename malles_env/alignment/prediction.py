@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from malles_env.alignment.coefficients import mean_units
+from malles_env.alignment.coefficients import mean_units, units_response
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.inputs import Reader
 from malles_env.alignment.model import TasteModel
@@ -92,7 +92,6 @@ def _part(model: TasteModel, data: TasteData, reader: Reader) -> tuple[FloatArra
 def _response(scored: Scored) -> torch.Tensor:
     """Return how the log of the mean extra units answers to discount depth, from no discount to a quarter [B]."""
     nothing = torch.zeros_like(scored.batch.live.discount)
-    plain, deal = (mean_units(scored.prefix, scored.option, nothing + depth) for depth in (0.0, 0.25))
-    rise = torch.log((deal - 1).clamp(min=1e-6) / (plain - 1).clamp(min=1e-6)) / 0.25
+    rise = units_response(scored.prefix, scored.option, nothing)
     mask = scored.batch.inputs.mask
     return (rise * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -150,7 +150,7 @@ class Actions:
         shape = (len(rows), self.seats.catalog.num_products)
         prices, listed, seats = np.empty(shape), np.empty(shape, dtype=np.bool_), self.seats
         bad = decode(
-            self._kind, self.levels, rows, self.low, self.high, seats.own, seats.catalog.shelf, seats.table,
+            self._kind, self.levels, rows, self.low, self.high, seats.own, seats.shelf, seats.table,
             prices, listed,
         )  # fmt: skip
         if bad >= 0:

@@ -169,7 +169,7 @@ class Arena:
         books = np.empty((self.num_markets, self.seats.count, len(MONEY_KEYS)))
         keep_books(
             outcome.revenue, outcome.cost, outcome.fees, outcome.units, outcome.share,
-            outcome.consumer_surplus, self.seats.catalog.seller_of, books,
+            outcome.consumer_surplus, self.seats.seller_of, books,
         )  # fmt: skip
         return books
 

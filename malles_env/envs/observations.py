@@ -213,7 +213,7 @@ class Layout:
             centre,
             log_reference,
             period,
-            cycles,
+            float(cycles),
             self.seats.table,
             self.scales,
             kinds,

@@ -25,6 +25,8 @@ class Seats:
         view: The same, own slots first, then those of the next sellers in a circle, shape ``(N, N * W)``.
         table: Lowest price, width of the price box, unit cost, regular price held in the box; money, ``(4,
             J)``.
+        shelf: Shelf capacity of each seller, shape ``(N,)``.
+        seller_of: Seller of each product, shape ``(J,)``.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -39,6 +41,8 @@ class Seats:
         low, high = catalog.price_low, catalog.price_high
         regular = np.clip(catalog.regular_price, low, high)
         self.table = np.ascontiguousarray([low, high - low, catalog.unit_cost, regular])
+        # writable copies: the catalog's arrays are read-only until pickled, and the kernels compile for each kind
+        self.shelf, self.seller_of = catalog.shelf.copy(), catalog.seller_of.copy()
 
     @property
     def count(self) -> int:

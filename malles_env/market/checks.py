@@ -79,7 +79,7 @@ def checked_flags(name: str, value: ArrayLike | None, shape: tuple[int, ...]) ->
     if value is None:
         return None
     try:
-        return np.array(np.broadcast_to(np.asarray(value, dtype=bool), shape))
+        return np.array(np.broadcast_to(np.asarray(value, dtype=bool), shape), order="C")
     except ValueError:
         raise invalid(name, np.shape(value), f"a shape that broadcasts to {shape}") from None
 

@@ -25,10 +25,10 @@ def terms_of(
     """Return what settling a period needs to know of a market."""
     from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
 
-    return Terms(
-        catalog.unit_cost,
-        catalog.listing_fee,
-        catalog.seller_of,
+    return Terms(  # writable copies: the catalog's arrays are read-only until pickled, and each kind is compiled anew
+        catalog.unit_cost.copy(),
+        catalog.listing_fee.copy(),
+        catalog.seller_of.copy(),
         population.size,
         {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(demand, MULTINOMIAL),
         settings.shares == "buyers",

@@ -81,17 +81,16 @@ def finite_stock_plan(
     if min(size, stock, periods) < 1:
         raise invalid("size, stock, periods", (size, stock, periods), "whole numbers of at least 1")
     most = min(size, stock)
-    law = binom.pmf(np.arange(most + 1), size, chance[:, None])  # (m, most + 1)
+    odds = binom.pmf(np.arange(most + 1), size, chance[:, None])  # (m, most + 1)
+    odds[:, -1] = 1.0 - odds[:, :-1].sum(axis=1)  # all larger demands sell what there is
+    units = np.arange(stock + 1)
+    sold = np.minimum(np.arange(most + 1)[:, None], units)  # (most + 1, n + 1)
+    margin = (grid[:, None] - unit_cost) * (odds @ sold)
     value, choice = np.zeros((periods + 1, stock + 1)), np.zeros((periods + 1, stock + 1), dtype=np.int64)
     for left in range(1, periods + 1):
-        for units in range(1, stock + 1):
-            sold = np.arange(min(units, most) + 1)
-            odds = law[:, : len(sold)].copy()
-            odds[:, -1] = 1.0 - odds[:, :-1].sum(axis=1)  # all larger demands sell what there is
-            gain = (grid[:, None] - unit_cost) * sold + value[left - 1, units - sold]
-            worth = (odds * gain).sum(axis=1)
-            choice[left, units] = int(worth.argmax())
-            value[left, units] = worth.max()
+        worth = margin + odds @ value[left - 1, units - sold]
+        choice[left, 1:] = worth[:, 1:].argmax(axis=0)
+        value[left, 1:] = worth[:, 1:].max(axis=0)
     return StockPlan(value, choice, grid)
 
 
@@ -163,12 +162,16 @@ def reference_plan(
     utility = (quality - grid[None, :] + strength * (grid[:, None] - grid[None, :]) - outside) / mu
     profit = (grid - cost) / (1.0 + np.exp(-utility))
     following = memory * grid[:, None] + (1.0 - memory) * grid[None, :]
-    value = np.zeros(points)
+    value, rows = np.zeros(points), np.arange(points)
     for _ in range(10_000):
         worth = profit + discount * np.interp(following, grid, value)
-        new = worth.max(axis=1)
-        done = np.abs(new - value).max() < 1e-10
-        value = new
+        best = worth.argmax(axis=1)
+        done = np.abs(worth[rows, best] - value).max() < 1e-10
+        value = worth[rows, best]
         if done:
             break
-    return ReferencePlan(grid, grid[worth.argmax(axis=1)], value)
+        # a sweep with the prices held costs one row of a search over prices (Puterman and Shin 1978)
+        earned, then = profit[rows, best], following[rows, best]
+        for _ in range(100):
+            value = earned + discount * np.interp(then, grid, value)
+    return ReferencePlan(grid, grid[best], value)

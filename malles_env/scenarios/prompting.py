@@ -76,13 +76,15 @@ def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:
 
 def usual_offer(scenario: Scenario) -> Offer:
     """Return the shelf at average prices, everything on it, as the first consumers of an episode see it (B = 1)."""
-    catalog, population = scenario.catalog(), scenario.population()
+    catalog, population, felt = scenario.catalog(), scenario.population(), scenario.first_mean_field()
     return Offer(
         scenario.average_price()[None],
         np.ones((1, catalog.num_products), dtype=bool),
         catalog.regular_price,
-        scenario.first_mean_field()[None],
+        felt[None],
         population.initial_loyalty[None],
+        reference=np.log(catalog.regular_price)[None],
+        centre=scenario.mean_field_settings().first_centre(felt)[None],
     )
 
 

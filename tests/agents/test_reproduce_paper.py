@@ -40,7 +40,7 @@ SETTINGS = BuildSettings(
     min_line_purchases=5,
     min_line_households=2,
 )
-PLAN = Plan(steps=30, batch=128, train=3000, validation=80, test=600, asked=4, sizes=Sizes(text=4, hidden=16))
+PLAN = Plan(steps=15, batch=64, train=3000, validation=40, test=600, asked=4, sizes=Sizes(text=4, hidden=8))
 
 
 def lab_of(occasions: Occasions, folder, **changes) -> Lab:
@@ -116,7 +116,7 @@ def test_aligned_beats_unaligned_and_a_model_asked_in_words(lab, tmp_path):
 
 
 def test_epochs_start_from_none_and_improve(lab, tmp_path):
-    found = epochs(Options(), replace(lab, plan=replace(lab.plan, train=1000)))
+    found = epochs(Options(), replace(lab, plan=replace(lab.plan, train=200)))
     whole(found, tmp_path)
     nats = [found.data["scores"][passes]["seen"]["nll"]["mean"] for passes in ("0", "1", "8")]
     assert nats[0] > nats[1] > nats[2]
@@ -210,7 +210,8 @@ def test_masked_inputs_leave_what_is_judged(lab, name):
 
 
 def test_the_attention_prior_is_studied(lab, tmp_path):
-    found = attention(Options(sessions=1, steps=2), replace(lab, directory=tmp_path))
+    few = replace(lab.plan, train=200, validation=8, test=24)
+    found = attention(Options(sessions=1, steps=2), replace(lab, directory=tmp_path, plan=few))
     assert {row.quantity.split(":")[0] for row in found.rows} == {"prior of 0 nats", "prior of 2 nats"}
     assert found.draw(tmp_path / "a.png").stat().st_size > 5_000
 

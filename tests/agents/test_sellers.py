@@ -163,10 +163,16 @@ def test_every_kind_plays_in_batches_alone_and_repeats_by_seed(kind):
     assert one.shape == (2,)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_at_home_in_a_retail_market(kind):
+@pytest.fixture(scope="module")
+def retail():
+    """One scenario and its consumers for every kind, so that the market's benchmarks are found once."""
     scenario = load_scenario("ice-cream")
-    consumers = scenario.build_consumers()
+    return scenario, scenario.build_consumers()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_at_home_in_a_retail_market(kind, retail):
+    scenario, consumers = retail
     rivals = {f"seller_{n}": make_seller(kind, scenario, f"seller_{n}", consumers=consumers) for n in range(1, 5)}
     seller = make_seller(kind, scenario, consumers=consumers)
     played = play(scenario, seller, rivals=rivals, episodes=2, max_cycles=5, consumers=consumers)

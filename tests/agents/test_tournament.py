@@ -70,6 +70,15 @@ def test_a_second_run_plays_only_what_is_missing(played):
         run_tournament(Tournament(SMALL.scenarios, SMALL.sellers, 3, 30), out)
 
 
+@pytest.mark.slow
+def test_other_processes_play_the_same(played):
+    """The quick twin plays in this process; that processes are used at all is tested with `spread`."""
+    out, matches = played
+    for others in ("nash", "monopoly"):
+        (out / "bertrand-duopoly" / f"undercut--{others}.json").unlink()
+    assert run_tournament(SMALL, out, workers=2) == matches
+
+
 def test_a_newcomer_enters_with_one_file_and_one_command(tmp_path):
     out = tmp_path / "t"
     answer = CliRunner().invoke(

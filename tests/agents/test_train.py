@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,9 +135,8 @@ def test_resume_after_kill(tmp_path):
     assert min(row["steps"] for row in resumed.curve) < done < max(row["steps"] for row in resumed.curve)
 
 
-def test_a_half_written_checkpoint_is_named_and_the_older_one_used(tmp_path):
-    out = tmp_path / "run"
-    train(quick(), out)
+def test_a_half_written_checkpoint_is_named_and_the_older_one_used(trained, tmp_path):
+    out = shutil.copytree(trained.out, tmp_path / "run")
     newest, older = found_checkpoints(out / "checkpoints")[:2]
     newest.write_bytes(newest.read_bytes()[:2000])
     said: list[str] = []
@@ -146,9 +146,8 @@ def test_a_half_written_checkpoint_is_named_and_the_older_one_used(tmp_path):
     assert steps[0] == int(older.stem.rpartition("_")[2]) + 16 * 13
 
 
-def test_only_corrupt_checkpoints_is_an_error(tmp_path):
-    out = tmp_path / "run"
-    train(quick(), out)
+def test_only_corrupt_checkpoints_is_an_error(trained, tmp_path):
+    out = shutil.copytree(trained.out, tmp_path / "run")
     for path in found_checkpoints(out / "checkpoints"):
         path.write_bytes(b"not a zip")
     with pytest.raises(CorruptFile, match="none of the"):

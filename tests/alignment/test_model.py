@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from malles_env.alignment.coefficients import mean_units
+from malles_env.alignment.coefficients import OptionTastes, PrefixTastes, extra_units, mean_units, units_response
 from malles_env.alignment.facts import OPTION_FACTS, facts
 from malles_env.alignment.model import TasteModel, new_heads
 from malles_env.alignment.objective import score
@@ -145,6 +145,17 @@ def test_a_discount_never_makes_a_buyer_take_fewer() -> None:
     odds = torch.randn(200, QUANTITIES, generator=torch.Generator().manual_seed(0)) * 3
     before, after = (tilt(odds, torch.full((200,), s)).softmax(-1).cumsum(-1) for s in (0.2, 0.7))
     assert (after <= before + 1e-6).all()
+
+
+def test_rounding_never_makes_the_response_negative() -> None:
+    """A response too weak for single precision: the plain ratio of the means falls below 1 here and there."""
+    generator = torch.Generator().manual_seed(0)
+    nothing, delta = torch.zeros(50, 40), torch.full((50,), 1e-7)
+    prefix = PrefixTastes(**{name: torch.zeros(50) for name in PrefixTastes.__dataclass_fields__} | {"delta": delta})
+    option = OptionTastes(nothing, nothing, torch.randn(50, 40, QUANTITIES, generator=generator) * 3)
+    plain, deal = (extra_units(prefix, option, nothing + depth) for depth in (0.0, 0.25))
+    assert (deal < plain).any()
+    assert (units_response(prefix, option, nothing) >= 0).all()
 
 
 def test_heads_as_they_start_are_a_plain_logit() -> None:

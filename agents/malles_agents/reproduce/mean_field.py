@@ -47,10 +47,16 @@ def count_equilibria(options: int, rho: float) -> int:
     return total
 
 
-def onset(options: int) -> float:
-    """Return the smallest rho with more than one stable equilibrium, by bisection on what the iteration finds."""
+def onset(options: int, width: float = 1e-3) -> float:
+    """Return the smallest rho with more than one stable equilibrium, by bisection on what the iteration finds.
+
+    Args:
+        options: L, equal options.
+        width: Where the bisection ends; the answer is off by half of it at most. The nearer to the onset, the more
+            slowly the iteration converges.
+    """
     low, high = 1.0, float(options) + 0.5
-    while high - low > 1e-3:
+    while high - low > width:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if _stable(options, middle) > 1 else (middle, high)
     return 0.5 * (low + high)
