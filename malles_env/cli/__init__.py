@@ -17,6 +17,7 @@ from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
 from malles_env.cli.distil import distil_command
+from malles_env.cli.forces import forces_command
 from malles_env.cli.injection import audit_app
 from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
@@ -62,6 +63,7 @@ consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)
 consumers_app.command("calibrate")(calibrate_command)
 consumers_app.command("validate")(validate_command)
+consumers_app.command("forces")(forces_command)
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")

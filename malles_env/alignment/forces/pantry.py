@@ -1,0 +1,164 @@
+"""Pantry: whether deals of the last weeks lower what is bought now, weeks held fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from malles_env.alignment.forces.choice import SAME
+from malles_env.alignment.forces.estimates import LAG_TEST, Finding, ForceEstimate, absent, judge
+from malles_env.alignment.forces.likelihood import (
+    BoolArray,
+    Choices,
+    FloatArray,
+    IntArray,
+    Model,
+    Shared,
+    best,
+    covariances,
+    errors,
+    fit,
+    gains,
+)
+from malles_env.alignment.forces.log import MarketLog
+from malles_env.alignment.rows.table import SHELF_AT
+
+WINDOW = 4
+"""Weeks whose deals the test looks back on; purchases in them decide nothing that the test is estimated beside."""
+LAGS = 8
+"""Weeks of deals that a stock is made of."""
+KEEPS = (0.3, 0.5, 0.7, 0.8, 0.9)
+"""Shares of a stock kept per week that the training rows choose from."""
+CONTROLS = ("log elsewhere", "store brands elsewhere", "deals elsewhere", "log options")
+_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """Visits of households that bought before the window, by week.
+
+    Attributes:
+        choices: A week a group, a visit a row; what is bought are units [V].
+        shared: What the visits differ in besides past deals, how cheap the shelf is now among it.
+        cheap: How cheap the household's products are now (column 0) and were 1..`LAGS` weeks ago [V, 1 + LAGS].
+        visit: Row of the visit in the log [V].
+    """
+
+    choices: Choices
+    shared: Shared
+    cheap: FloatArray
+    visit: IntArray
+
+    def stock(self, keep: float) -> FloatArray:
+        """Return what past deals put into the pantry, per unit of the present response to them [V]."""
+        return self.cheap[:, 1:] @ keep ** np.arange(LAGS)
+
+    def model(self, past: FloatArray, signed: bool) -> Model:
+        """Return the model with a force that lowers purchases by `past` [V]."""
+        return Model(self.shared, -past[:, None], signed=signed)
+
+    @cached_property
+    def everything(self) -> BoolArray:
+        """All rows [V]."""
+        return np.ones(len(self.visit), dtype=bool)
+
+
+def pantry(log: MarketLog) -> ForceEstimate:
+    """Return the dip after deals, and the pantry of the market's form that would make it.
+
+    Units of visits are regressed on how cheap the household's products are now and were in the last `WINDOW` weeks,
+    with an effect per week (the conditional likelihood of a Poisson regression). A household's products are weighed by
+    its purchases before that window: who bought on a deal last week must not seem exposed to it by having bought.
+    """
+    seen = _exposed(log)
+    if np.abs(seen.cheap).max() < SAME:
+        return absent("pantry", "prices never change")
+    effect, error, against = _lag_test(seen)
+    models = [seen.model(seen.stock(keep), signed=True) for keep in KEEPS]
+    fitted = _stock(log, seen, models) if effect["now"] > 0 else None
+    if fitted is None:
+        against.append("no pantry of the market's form fits")
+    else:
+        effect, error = effect | fitted[0], error | fitted[1]
+    purchases = (seen.choices.bought > 0).astype(np.float64)
+    plain = Model(seen.shared, models[0].own[:, :0])
+    judged = {}
+    for kind, splits in log.splits().items():
+        rows = [(train[seen.visit], test[seen.visit]) for train, test in splits]
+        judged[kind] = gains(plain, models, seen.choices, rows, purchases, True)
+    return judge(Finding("pantry", effect, error, judged, tuple(against)), log.market)
+
+
+def _lag_test(seen: Exposed) -> tuple[dict[str, float], dict[str, float], list[str]]:
+    """Return effects of present and past cheapness on log units, the borrowed part of a bump, and objections."""
+    model = seen.model(seen.cheap[:, 1 : 1 + WINDOW].mean(1), signed=False)
+    found = fit(model, seen.choices, seen.everything)
+    matrices = covariances(model, found, seen.choices, seen.cheap[:, :0], True)
+    now, lag = float(found.weights[-2]), -float(found.weights[-1])
+    now_error, lag_error = map(float, errors(matrices)[-2:])
+    # Each of the window's weeks sells less by a part of `lag`, in all by `lag`; the bump itself is `now`.
+    slope = np.array([lag / now**2, 1.0 / now])
+    dip_error = max(float(np.sqrt(slope @ matrix[-2:, -2:] @ slope)) for matrix in matrices)
+    effect = {"now": now, "lag": lag, "dip": -lag / now}
+    ratio = lag / lag_error
+    against = (
+        [] if ratio < LAG_TEST else [f"past deals lower present units with t = {ratio:.1f}, not below {LAG_TEST:g}"]
+    )
+    return effect, {"now": now_error, "lag": lag_error, "dip": dip_error}, against
+
+
+def _stock(log: MarketLog, seen: Exposed, models: list[Model]) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Return theta and keep of the market's pantry with their errors; None where none fits.
+
+    A deal that makes products cheaper by c sells about `now` c more of the mean, so the stock is `now` times
+    `Exposed.stock`; utility -theta I moves log units by -theta (1 - chance of buying) I.
+    """
+    at, found = best(models, seen.choices, seen.everything)
+    now, past = map(float, found.weights[-2:])
+    if past <= 0 or now <= 0:
+        return None
+    derivative = -past * (seen.stock(KEEPS[at] + _STEP) - seen.stock(KEEPS[at] - _STEP)) / (2 * _STEP)
+    matrices = covariances(models[at], found, seen.choices, derivative[:, None], True)
+    idle = np.exp(-log.data.log_sampling[seen.visit]) * (seen.choices.bought == 0)
+    staying = float(idle.sum() / (idle.sum() + (seen.choices.bought > 0).sum()))
+    slope = np.array([-past / now**2, 1.0 / now]) / staying
+    theta_error = max(float(np.sqrt(slope @ matrix[-3:-1, -3:-1] @ slope)) for matrix in matrices)
+    effect = {"theta": past / (now * staying), "keep": KEEPS[at]}
+    return effect, {"theta": theta_error, "keep": float(errors(matrices)[-1])}
+
+
+def _exposed(log: MarketLog) -> Exposed:
+    data = log.data
+    older = data.past_known & (data.past_ago > WINDOW)
+    match = (data.product[:, :, None] == data.past[:, None, :]) & older[:, None, :]
+    # What is past the last purchases shown one by one is older than the window wherever those fill their places.
+    total = data.history_total - (data.past_known & ~older).sum(1)
+    visit = np.flatnonzero((total > 0) & (log.week >= WINDOW))
+    visit = visit[np.argsort(log.week[visit], kind="stable")]
+    worth = (match.sum(2) + data.long_share)[data.mask]
+    cheap = _cheapness(log, worth.astype(np.float64))[visit]
+    rate = np.log((total + 0.5) / (np.maximum(data.weeks_seen - WINDOW, 0) + 5.0))
+    facts = log.rows.shelf[:, [SHELF_AT[name] for name in CONTROLS]]
+    columns = np.column_stack([rate, np.log1p(total), facts])[visit].astype(np.float64)
+    shared = Shared(np.column_stack([columns, cheap[:, 0]]), np.zeros(columns.shape[1] + 1))
+    offset = np.where(data.chosen > 0, 0.0, -data.log_sampling)[visit]
+    week, household = log.week[visit], data.household[visit]
+    units = data.quantity[visit].astype(np.float64)
+    return Exposed(Choices(week, units, offset, household, week), shared, cheap, visit)
+
+
+def _cheapness(log: MarketLog, worth: FloatArray) -> FloatArray:
+    """Return how far below their products' usual the prices are, weighed by `worth` [N]: now and before [B, 1 + LAGS].
+
+    A product's usual is its mean over stores and weeks; weeks before the first one count as usual.
+    """
+    usual = np.nanmean(log.prices, axis=(0, 2))[log.product]
+    columns = []
+    for back in range(1 + LAGS):
+        below = usual - log.at(log.prices, back)
+        weight = np.where(np.isfinite(below), worth, 0.0)
+        sums = [np.bincount(log.rows.row, weights=value) for value in (weight * np.nan_to_num(below), weight)]
+        columns.append(sums[0] / np.maximum(sums[1], 1e-12))
+    return np.stack(columns, axis=1)
