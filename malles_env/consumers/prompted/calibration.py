@@ -105,7 +105,7 @@ class Calibration:
     def money_per_util(self, regular_price: FloatArray) -> FloatArray:
         """Return the money a consumer of each segment gives up for one util, shape ``(S,)``.
 
-        As `Tastes.money_per_util` with log prices: ``1 / mean_j(beta_s / r_j)``. NaN where no sensitivity to prices
+        ``1 / mean_j(beta_s / r_j)``, for one unit at log prices. NaN where no sensitivity to prices
         was measured, or one that is not positive: utils have no price then.
         """
         rate = self.price_sensitivity * np.mean(1.0 / regular_price)
