@@ -136,3 +136,8 @@ def test_all_leaves_out_what_cannot_be_checked() -> None:
     loaded = log(1)
     with pytest.raises(InvalidInput, match=r"markets: none can be checked; .*1 store"):
         validate(loaded, settings=ValidateSettings(checks=("instruments",), least_purchases=100))
+    settings = ValidateSettings(checks=("instruments", "regimes"), least_purchases=100)
+    report = validate(loaded, settings=settings)
+    assert all(found.instruments is None and found.regimes is not None for found in report.found)
+    assert set(report.left_out) == {found.market for found in report.found}
+    assert all(why.startswith("instruments: store_id: got '1 store'") for why in report.left_out.values())
