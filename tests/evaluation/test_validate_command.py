@@ -1,4 +1,4 @@
-"""The whole command on a synthetic log: reading, checks, a shipped model beside them, files, and errors."""
+"""The whole command on a synthetic log: reading, checks, a taste model beside them, files, and errors."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from malles_env.data.synthetic import synthetic_transactions
 from malles_env.errors import CorruptFile, InvalidInput
 from malles_env.evaluation.validate.rows import choice_rows
 from malles_env.evaluation.validate.runner import ValidateSettings, validate
+from tests.alignment.conftest import tiny_model
 
 MARKET = "PANTRY | MARKET 0"
 SETTINGS = BuildSettings(
@@ -75,19 +76,22 @@ def test_purchases_of_another_log_are_refused(occasions: Path) -> None:
         choice_rows(shuffled, MARKET)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_all_checks(occasions: Path, tmp_path: Path) -> None:
+    model = str(tmp_path / "model")
+    tiny_model().save(tmp_path / "model")
     code, printed = run(
-        MARKET, "--occasions", str(occasions), "--model", "embedded", "--limit", "30",
+        MARKET, "--occasions", str(occasions), "--model", model, "--limit", "30",
         "--json", str(tmp_path / "v.json"), "--plot", str(tmp_path / "v.png"), "--docs", str(tmp_path / "v.md"),
     )  # fmt: skip
     assert code == 0, printed
-    for words in ("own store's price", "control function", "embedded", "borrowed", "first-stage F", "predicted lift"):
+    for words in ("own store's price", "control function", model, "borrowed", "first-stage F", "predicted lift"):
         assert words in printed
     content = json.loads((tmp_path / "v.json").read_text())
     found = content["markets"][MARKET]
     assert found["tastes"][0]["coefficient"]["se"] >= 0 and found["tastes"][0]["visits"] == 30
-    assert [study["outcome"] for study in found["events"]["studies"]] == ["units", "purchases", "embedded"]
-    assert [regime["name"] for regime in found["regimes"]["regimes"]] == ["logit on shallow prices", "embedded"]
+    assert [study["outcome"] for study in found["events"]["studies"]] == ["units", "purchases", model]
+    assert [regime["name"] for regime in found["regimes"]["regimes"]] == ["logit on shallow prices", model]
     number = found["instruments"]["rows"][0]["coefficient"]["value"]
     assert f"{number:.2f} ±" in (tmp_path / "v.md").read_text() and f"{number:.2f} ±" in printed
     assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
@@ -115,7 +119,7 @@ def test_one_store_is_refused_for_instruments_and_runs_the_other_checks(tmp_path
         (("NOWHERE",), "markets: got 'NOWHERE'; allowed:"),
         ((MARKET, "--checks", "tea"), "checks: got 'tea'; allowed: one or several of instruments, events, regimes"),
         ((MARKET, "--checks", ","), "checks: got 'none'"),
-        ((MARKET, "--model", "none", "--model", "embedded"), "none beside others"),
+        ((MARKET, "--model", "none", "--model", "other"), "none beside others"),
         ((MARKET, "--model", "nowhere"), "taste model 'nowhere': no such model"),
         (("all", "--min-purchases", "99999999"), "min_purchases: got 99999999; allowed: at most"),
         (("all", "--plot", "x.png"), "plot: got 'x.png'; allowed: a folder"),
@@ -132,3 +136,8 @@ def test_all_leaves_out_what_cannot_be_checked() -> None:
     loaded = log(1)
     with pytest.raises(InvalidInput, match=r"markets: none can be checked; .*1 store"):
         validate(loaded, settings=ValidateSettings(checks=("instruments",), least_purchases=100))
+    settings = ValidateSettings(checks=("instruments", "regimes"), least_purchases=100)
+    report = validate(loaded, settings=settings)
+    assert all(found.instruments is None and found.regimes is not None for found in report.found)
+    assert set(report.left_out) == {found.market for found in report.found}
+    assert all(why.startswith("instruments: store_id: got '1 store'") for why in report.left_out.values())

@@ -123,8 +123,9 @@ class _Design:
         dummies |= {("deal", k): weeks.deal & (np.clip(clock, low, high) == k) for k in deal_weeks}
         dummies |= {("after", k): (weeks.since == k) & ~weeks.deal for k in after}
         known = weeks.known
-        # A week that one deal alone reaches says nothing but that deal.
-        kept = {name: flag[known] for name, flag in dummies.items() if (flag & known).sum() > 1}
+        # A week that one deal alone reaches says nothing but that deal; one that sold nothing has no finite effect.
+        sold = {name: weeks.purchases[flag & known] for name, flag in dummies.items()}
+        kept = {name: flag[known] for name, flag in dummies.items() if len(sold[name]) > 1 and sold[name].any()}
         product, week = codes(weeks.product[known]), codes(weeks.week[known])
         # Weeks without a deal are compared at the same price; those of a deal are what it does, price and all.
         price = np.where(weeks.deal, 0.0, weeks.prices[:, LEADS])[known]

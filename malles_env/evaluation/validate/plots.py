@@ -14,6 +14,8 @@ from malles_env.evaluation.validate.regimes import RegimeCheck
 from malles_env.evaluation.validate.runner import EventCheck, Validation
 from malles_env.files import replacing
 
+LONGEST = 36
+"""Letters of a name in a plot, at most."""
 Drawing = Callable[[Any], None]
 
 
@@ -61,7 +63,7 @@ def _coefficients(place: Any, check: InstrumentCheck, tastes: tuple[PriceRow, ..
     for at, row in enumerate(rows):
         colour = COLOURS[0] if at < len(check.rows) else COLOURS[1]
         _bar(place, row.coefficient, len(rows) - at, colour, along="x")
-    place.set_yticks(range(len(rows), 0, -1), labels=[row.name for row in rows])
+    place.set_yticks(range(len(rows), 0, -1), labels=[_short(row.name) for row in rows])
     place.axvline(0.0, color=FAINT, linewidth=0.8)
     place.set_xlabel("log odds of choice per log price", fontsize=8)
     place.set_title("Price coefficients (taste models in orange)", loc="left", fontsize=9)
@@ -75,7 +77,7 @@ def _events(place: Any, events: EventCheck, side: str) -> None:
         shift = (at - (len(shown) - 1) / 2) * 0.16
         for week, estimate in series.items():
             _bar(place, estimate, week + shift, colour, along="y")
-        label = study.outcome if study.outcome in ("units", "purchases") else f"purchases, {study.outcome}"
+        label = study.outcome if study.outcome in ("units", "purchases") else f"purchases, {_short(study.outcome)}"
         place.plot([], [], "o", color=colour, markersize=4, label=label)
     place.axhline(0.0, color=FAINT, linewidth=0.8)
     place.axvline(-0.5, color=FAINT, linewidth=0.8, linestyle="--")
@@ -93,13 +95,18 @@ def _regimes(place: Any, check: RegimeCheck) -> None:
             if at == 0:
                 _bar(place, observed, depth, "black", along="y")
             _bar(place, predicted, depth + shift, COLOURS[at], along="y")
-        place.plot([], [], "o", color=COLOURS[at], markersize=4, label=regime.name)
+        place.plot([], [], "o", color=COLOURS[at], markersize=4, label=_short(regime.name))
     place.plot([], [], "o", color="black", markersize=4, label="observed")
     place.set_ylim(bottom=0.0)
     place.set_xlabel("mean discount depth (10% to 20%, 20% to 30%, above)", fontsize=8)
     place.set_ylabel("share of choices", fontsize=8)
     place.set_title("Products at deep discounts", loc="left", fontsize=9, pad=18)
     _legend(place)
+
+
+def _short(name: str) -> str:
+    """Return a name, of a model's long folder the end alone."""
+    return name if len(name) <= LONGEST else "..." + name[-LONGEST + 3 :]
 
 
 def _legend(place: Any) -> None:

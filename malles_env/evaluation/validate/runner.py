@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
 CHECKS = ("instruments", "events", "regimes")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class EventCheck:
 
 @dataclass(frozen=True)
 class Validation:
-    """What was found in one market; None stands for a check that was not asked for.
+    """What was found in one market; None stands for a check not asked for or refused.
 
     Attributes:
         market: Its name.
@@ -97,7 +98,7 @@ class Report:
     Attributes:
         settings: What was checked.
         found: One per market.
-        left_out: Market -> why it could not be checked; empty where markets were named.
+        left_out: Market -> which checks it refused and why; empty where markets were named.
     """
 
     settings: ValidateSettings
@@ -116,7 +117,8 @@ def validate(
 
     Args:
         occasions: Choice occasions of a log.
-        markets: Their names; None takes every market with enough purchases and leaves out those that a check refuses.
+        markets: Their names; None takes every market with enough purchases and leaves out the checks
+            that its data refuse.
         models: Taste models by name.
         settings: What is checked.
         told: Told what is being done.
@@ -128,16 +130,47 @@ def validate(
     names = large_markets(occasions, settings.least_purchases) if markets is None else list(dict.fromkeys(markets))
     found, left_out = [], {}
     for market in names:
-        result = _tried(occasions, market, models, settings, told)
-        if isinstance(result, Validation):
+        attempt = _Attempts(market, settings.checks, markets is None, told)
+        result = _market(occasions, market, models, settings, attempt)
+        if attempt.refused:
+            left_out[market] = "; ".join(attempt.refused)
+        if len(attempt.refused) < len(settings.checks):
             found.append(result)
-        elif markets is not None:
-            raise InvalidInput(f"{market}: {result}")
-        else:
-            left_out[market] = str(result)
     if not found:
         raise InvalidInput("markets: none can be checked; " + "; ".join(f"{k}: {v}" for k, v in left_out.items()))
     return Report(settings, tuple(found), left_out)
+
+
+@dataclass
+class _Attempts:
+    """Runs the checks of a market that were asked for.
+
+    Attributes:
+        market: Its name.
+        checks: The checks asked for.
+        lenient: Whether a check that the data refuse is noted instead of raised.
+        told: Told what is being done.
+        refused: What was noted.
+    """
+
+    market: str
+    checks: tuple[str, ...]
+    lenient: bool
+    told: Callable[[str], None]
+    refused: list[str] = field(default_factory=list)
+
+    def __call__(self, check: str, compute: Callable[[], Result]) -> Result | None:
+        """Return what a check finds; None where it was not asked for or is refused."""
+        if check not in self.checks:
+            return None
+        self.told(f"{self.market}: {check}")
+        try:
+            return compute()
+        except InvalidInput as error:
+            if not self.lenient:
+                raise InvalidInput(f"{self.market}: {error}") from None
+            self.refused.append(f"{check}: {error}")
+            return None
 
 
 def large_markets(occasions: Occasions, least: int) -> list[str]:
@@ -155,36 +188,16 @@ def large_markets(occasions: Occasions, least: int) -> list[str]:
     return names
 
 
-def _tried(
-    occasions: Occasions, market: str, models: Mapping[str, Predict], settings: ValidateSettings,
-    told: Callable[[str], None],
-) -> Validation | InvalidInput:  # fmt: skip
-    try:
-        return _market(occasions, market, models, settings, told)
-    except InvalidInput as error:
-        return error
-
-
 def _market(
-    occasions: Occasions, market: str, models: Mapping[str, Predict], settings: ValidateSettings,
-    told: Callable[[str], None],
+    occasions: Occasions, market: str, models: Mapping[str, Predict], settings: ValidateSettings, attempt: _Attempts
 ) -> Validation:  # fmt: skip
-    told(f"{market}: reading")
     rows = choice_rows(occasions, market)
     data = taste_data(occasions, market) if models else None
     asked = [Said(n, f, data, rows, settings.limit, settings.seed) for n, f in models.items()] if data else []
-    instruments = events = regimes = None
-    tastes: tuple[PriceRow, ...] = ()
-    if "instruments" in settings.checks:
-        told(f"{market}: instruments")
-        instruments = instrument_check(rows)
-        tastes = tuple(PriceRow(said.name, *said.price_row()) for said in asked)
-    if "events" in settings.checks:
-        told(f"{market}: events")
-        events = event_check(rows, asked)
-    if "regimes" in settings.checks:
-        told(f"{market}: regimes")
-        regimes = _regimes(rows, asked)
+    instruments = attempt("instruments", lambda: instrument_check(rows))
+    tastes = tuple(PriceRow(said.name, *said.price_row()) for said in asked) if instruments else ()
+    events = attempt("events", lambda: event_check(rows, asked))
+    regimes = attempt("regimes", lambda: _regimes(rows, asked))
     return Validation(market, rows.visits, instruments, tastes, events, regimes)
 
 
