@@ -160,7 +160,12 @@ def main(
             typer.echo(f"{name}: left out, as it cannot be imported from {folder or 'the installed packages'}")
     rates = measure(runs, ROUNDS)
     base = float(np.median(rates["ours"]))
-    table = Table("two tabular Q-learners, 15 prices", "periods per CPU-second", "lowest to highest", "ours / theirs")
+    table = Table(
+        "two tabular Q-learners, 15 prices",
+        "periods per CPU-second, median",
+        "lowest to highest round",
+        "ours / this row",
+    )
     for name, found in rates.items():
         rate = float(np.median(found))
         table.add_row(name, f"{rate:,.0f}", f"{min(found):,.0f} to {max(found):,.0f}", f"{base / rate:,.0f}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from malles_env.consumers import LogitConsumers
 from malles_env.market import Catalog, Demand, Market, Population, Product, Tastes
-from malles_env.scenarios import Scenario
+from malles_env.scenarios import Scenario, load_scenario
 
 SEGMENTS, PRODUCTS, SELLERS, CONSUMERS, CLASSES = 64, 16, 4, 100_000, 8
 
@@ -33,6 +33,18 @@ def batched_market(num_markets: int, demand: Demand, *, loyal: bool = False, qua
     population = Population.uniform(PRODUCTS, size=CONSUMERS, weights=weights)
     consumers = LogitConsumers(tastes(loyal=loyal, quantities=quantities))
     return Market(Catalog(products), population, consumers, num_markets=num_markets, demand=demand)
+
+
+def forced_market(num_markets: int) -> Market:
+    """Return a batch of the soft-drinks market with expected demand, every force switched on, and draws of tastes."""
+    forces = {
+        "promotion": {"display": 0.4, "feature": 0.3},
+        "reference_price": {"gain": 1.1, "loss": 0.5},
+        "inertia": {"fade": 0.1},
+        "seasons": {"sd": 0.1, "persistence": 0.5},
+    }
+    fields = load_scenario("soft-drinks").model_dump() | {"forces": forces}
+    return Scenario.model_validate(fields).market(num_markets, "expected", tastes="draws")
 
 
 def scenario() -> Scenario:

@@ -188,7 +188,14 @@ def main(
         rates = measure(rows, floor_seconds(local.model, spelled), rounds)
     size = f"{len(asked)} households, {np.mean([len(ids) for ids in spelled]):.0f} tokens each"
     table = Table(title=f"Decisions per CPU-second, one thread, SmolLM2-135M; {size}", title_justify="left")
-    for heading in ("what", "median", "lowest", "highest", "prefix is", "of the floor"):
+    for heading in (
+        "what",
+        "median of rounds",
+        "lowest round",
+        "highest round",
+        "prefix sharing / this row",
+        "this row / floor row",
+    ):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=heading == "what")
     middle = {name: float(np.median(found)) for name, found in rates.items()}
     for name, found in rates.items():

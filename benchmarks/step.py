@@ -27,13 +27,14 @@ from rich.progress import track
 from rich.table import Table
 
 import malles_env
-from benchmarks.markets import CONSUMERS, PRODUCTS, SEGMENTS, SELLERS, batched_market, scenario
+from benchmarks.markets import CONSUMERS, PRODUCTS, SEGMENTS, SELLERS, batched_market, forced_market, scenario
 
 BATCH = 1024
 ROUNDS = 9
 SECONDS_PER_ROUND = 0.4
 FLOOR = "floor: the bare exponentials, single precision"
 THREADED = "1024 markets, sampled demand, 2 threads (wall clock)"
+FORCED = "soft-drinks, all forces, 1,024 markets, draws"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
 
@@ -61,6 +62,21 @@ def batched_steps(threads: int = 1, **options: object) -> tuple[Run, int]:
 
     def run() -> None:
         market.advance(prices, listed)
+
+    return run, BATCH
+
+
+def forced_steps() -> tuple[Run, int]:
+    """Return a function that plays one period of soft drinks with every force and hidden draws in `BATCH` markets."""
+    market = forced_market(BATCH)
+    market.reset(0)
+    rng, shape = np.random.default_rng(0), (BATCH, market.num_products)
+    prices = rng.uniform(market.catalog.price_low, market.catalog.price_high, shape)
+    listed = np.ones(shape, dtype=bool)
+    display, feature_ad = rng.random((2, *shape)) < 0.2
+
+    def run() -> None:
+        market.advance(prices, listed, display, feature_ad)
 
     return run, BATCH
 
@@ -126,6 +142,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
         f"{BATCH} markets, expected, loyalty and quantities": batched_steps(
             demand="expected", loyal=True, quantities=True
         ),
+        FORCED: forced_steps(),
         THREADED: batched_steps(demand="multinomial", threads=2),
         FLOOR: floor_steps(np.float32),
         "the same exponentials in double precision": floor_steps(np.float64),
@@ -133,7 +150,14 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
     rates = measure(jobs)
     floor, peer = np.median(rates[FLOOR]), np.median(rates[PEER])
     table = Table(title=f"Steps per CPU-second, one thread; S = {SEGMENTS}, J = {PRODUCTS}, N = {CONSUMERS:,}")
-    for heading in ("what", "median", "lowest", "highest", "of the floor", "of the peer"):
+    for heading in (
+        "what",
+        "median of rounds",
+        "lowest round",
+        "highest round",
+        "median / floor row",
+        "median / econgym row",
+    ):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=heading == "what")
     for name, found in rates.items():
         middle = np.median(found)
@@ -152,6 +176,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
             "batched_sampled_two_threads_wall": medians[THREADED],
             "batched_sampled_quantities": medians[names[5]],
             "batched_expected_loyalty": medians[names[6]],
+            "batched_forces_draws": medians[FORCED],
             "floor_market_steps_per_s": float(floor),
             "floor_double_precision": medians[names[-1]],
             "spread": {name: [float(found.min()), float(found.max())] for name, found in rates.items()},

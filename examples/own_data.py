@@ -376,7 +376,7 @@ def train_seller(path: Path, out: Path, *, steps: int, episodes: int, seed: int)
 
     scenario = load_scenario(str(path))
     trained = train(Run(str(path), "ppo", steps=steps, seed=seed), out)
-    kinds = [f"ppo:{trained.policy}", "cost-plus", "best-response", "fixed"]
+    kinds = [f"ppo:{trained.policy}", "cost-plus", "best-response", "regular-price"]
     played = compare(scenario, {kind: [make_seller(kind, scenario)] for kind in kinds}, episodes=episodes)
     print(f"\n{scenario.sellers[0].title} against cost-plus rivals, {episodes} held-out seeds, ± one standard error:")
     base = summary(played["cost-plus"])["profit"]["mean"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_SECRETS = re.compile(r"(?<=://)[^\s'\"]*@|(?<=\?)[^\s'\"]*=[^\s'\"]*")
+"""Where URLs hold secrets: before an @, and behind a question mark."""
+
 
 class MallesError(Exception):
     """Base class of every error this package raises on purpose."""
@@ -31,13 +36,13 @@ def invalid(field: str, value: object, allowed: str) -> InvalidInput:
 
     Args:
         field: Dotted name of the argument or file entry, e.g. ``products[2].unit_cost``.
-        value: What was found there; shortened when long.
+        value: What was found there; shortened when long, and without user names, passwords and queries of URLs.
         allowed: What may stand there, in words.
 
     Returns:
         The error, to be raised by the caller.
     """
-    shown = repr(value)
+    shown = _SECRETS.sub("***", repr(value))
     if len(shown) > 120:
         shown = shown[:117] + "..."
     return InvalidInput(f"{field}: got {shown}; allowed: {allowed}")

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 
 
 def cache_dir() -> Path:
@@ -78,9 +78,65 @@ def read_json(path: Path) -> Any:
         raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
 
 
+def mend_lines(path: Path, start: bytes, ours: Callable[[bytes], bool]) -> None:
+    """Cut off what a kill left of the last line of a file of JSON lines; leave any other file as it is.
+
+    Args:
+        path: The file; nothing happens where there is none, or no plain one.
+        start: What each line begins with.
+        ours: Whether a whole line, which begins so, is one of those the file is for.
+
+    Raises:
+        CorruptFile: The file holds something else; not a byte of it is changed.
+        OSError: It cannot be read or written.
+    """
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        data = file.read()
+        *whole, last = data.split(b"\n")
+        known = all(line.startswith(start) and ours(line) for line in whole)
+        if not known or not (last.startswith(start) or start.startswith(last)) or (_is_json(last) and not ours(last)):
+            raise CorruptFile(f"{path}: holds other lines than would be added; left as it is, name another file")
+        if last:
+            file.truncate(len(data) - len(last))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_replaceable(folder: Path, mark: str) -> None:
+    """Refuse to replace a folder that is not one of ours.
+
+    Args:
+        folder: What would be replaced; it may be missing or empty.
+        mark: File that every folder of this kind holds.
+
+    Raises:
+        InvalidInput: Something else stands there.
+    """
+    if folder.is_file() or (folder.is_dir() and not (folder / mark).is_file() and any(folder.iterdir())):
+        raise InvalidInput(f"{folder}: holds something else (no {mark}) and would be replaced; name another folder")
+
+
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that becomes `path` when the block ends well; an older one is replaced."""
+def new_directory(path: Path, mark: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that becomes `path` when the block ends well; an older one is replaced.
+
+    Args:
+        path: Where the folder shall stand.
+        mark: File by which an older folder is known as one that may be replaced; None where only this package writes.
+
+    Raises:
+        InvalidInput: Another folder stands there.
+    """
+    if mark is not None:
+        check_replaceable(path, mark)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _beside(path), _beside(path, ".old")
     temporary.mkdir()

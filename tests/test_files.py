@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from malles_env.errors import InvalidInput
 from malles_env.files import new_directory, write_json
 
 
@@ -59,3 +60,18 @@ def test_the_module_brings_no_heavy_imports() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "malles_env.files" in loaded
     assert not {"torch", "transformers", "polars", "matplotlib"} & {name.split(".")[0] for name in loaded}
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    mine, ours, empty = (tmp_path / name for name in ("mine", "ours", "empty"))
+    for folder in (mine, ours, empty):
+        folder.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    (ours / "card.json").write_text("{}")
+    for folder in (ours, empty, tmp_path / "new"):
+        with new_directory(folder, "card.json") as fresh:
+            (fresh / "card.json").write_text("new")
+        assert (folder / "card.json").read_text() == "new"
+    with pytest.raises(InvalidInput, match="mine"), new_directory(mine, "card.json"):
+        pass
+    assert (mine / "thesis.tex").read_text() == "years of work"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from malles_agents.rules import RuleSeller, best_sellers
@@ -15,10 +17,10 @@ MOST_REMEMBERED = 20_000
 class BestResponse(RuleSeller):
     """Knows demand, looks one period ahead, and expects the rivals to repeat their last prices and listings.
 
-    It maximises the expected profit of the coming period with the scenario's own consumers, at the mean field and
-    stock it observes. What it does not see it takes from the scenario: each segment's last purchases are those of
-    the first period. Answers are remembered by what was observed (prices to 0.1% of their range, shares to 0.02), so
-    it stops computing where rivals stand still.
+    It maximises the expected profit of the coming period with the scenario's own consumers, at the mean field, stock,
+    long-run shares and reference prices it observes. What it does not see it takes from the scenario: each segment's
+    last purchases are those of the first period. Answers are remembered by what was observed (prices to 0.1% of their
+    range, shares to 0.02), so it stops computing where rivals stand still.
 
     Args:
         seat: Whose products it prices; `seat.consumers` are the ones it knows.
@@ -38,7 +40,11 @@ class BestResponse(RuleSeller):
         seen = self.seat.read(observation)
         rivals = np.where(seen.listed, seen.prices, self.market.catalog.regular_price)
         rivals[:, self.seat.products] = 0.0
-        table = np.concatenate([self._rounded(rivals), seen.listed, _coarse(seen.mean_field), seen.stock], axis=1)
+        memories = [_coarse(seen.long_share), self._rounded(seen.reference)]
+        table = np.concatenate(
+            [self._rounded(rivals), seen.listed, _coarse(seen.mean_field), seen.stock, *map(np.nan_to_num, memories)],
+            axis=1,
+        )
         table[:, rivals.shape[1] + self.seat.products] = 0.0
         keys = [row.tobytes() for row in np.ascontiguousarray(table)]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
@@ -56,9 +62,8 @@ class BestResponse(RuleSeller):
         """Compute and remember the best responses to `rows` of `table`."""
         if len(self._known) > MOST_REMEMBERED:
             self._known.clear()
-        products = self.market.num_products
-        prices, listed, mean_field, stock = np.split(table[rows], [products, 2 * products, 3 * products], axis=1)
-        game = _Period(self, prices, listed.astype(bool), mean_field, stock)
+        prices, listed, *state = np.split(table[rows], 6, axis=1)
+        game = _Period(self, prices, listed.astype(bool), state)
         first = self._last is None
         start = (self.seat.regular_price, best_sellers(self.seat, self.seat.regular_price))
         from_prices, from_listed = self._last or start
@@ -77,10 +82,11 @@ class _Period:
     """Expected profit of one period for many candidate actions against the situations in which they are taken."""
 
     def __init__(
-        self, seller: BestResponse, prices: FloatArray, listed: BoolArray, mean_field: FloatArray, stock: FloatArray
+        self, seller: BestResponse, prices: FloatArray, listed: BoolArray, state: Sequence[FloatArray]
     ) -> None:
         self.market, self.seat = seller.market, seller.seat
-        self.prices, self.listed, self.mean_field, self.stock = prices, listed, mean_field, stock
+        self.prices, self.listed = prices, listed
+        self.mean_field, self.stock, self.long_share, self.reference = state
         self.prices[:, self.seat.products] = self.market.catalog.regular_price[self.seat.products]
 
     def value(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
@@ -95,7 +101,13 @@ class _Period:
         all_prices[:count, own], all_listed[:count, own] = prices, listed
         market = self.market
         market.reset()
-        market.state.mean_field[:], market.state.stock[:] = self.mean_field[filled], self.stock[filled]
+        state, memories = market.state, market.memories
+        state.mean_field[:], state.stock[:] = self.mean_field[filled], self.stock[filled]
+        if "long_share" in memories:
+            state.centre[:] = self.long_share[filled]
+        if "reference" in memories:
+            state.reference[:] = self.reference[filled]
+            state.log_reference[:] = np.log(self.reference[filled] / market.catalog.regular_price)
         return market.advance(all_prices, all_listed).seller_profit[:count, self.seat.index]
 
 

@@ -13,6 +13,7 @@ from malles_agents.checkpoints import write_json
 from malles_agents.console import make_console, watched
 from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_env.errors import invalid
+from malles_env.files import check_replaceable
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from malles_agents.search import Stationary
     from malles_agents.train import Trained
 
-RULES = ("fixed", "cost-plus", "random", "best-response")
+RULES = ("regular-price", "cost-plus", "random", "best-response")
 SEAT = "seller_0"
 EPISODES = 64
 MOST_SEEDS = 100
@@ -42,7 +43,7 @@ class Demo:
     """
 
     scenario: str = "soft-drinks"
-    model: str = "smollm2"
+    model: str = "embedded"
     seeds: int = 3
     steps: int = 500_000
     rivals: str = "cost-plus"
@@ -59,6 +60,8 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Do everything and return what ``results.json`` holds."""
         began = time.monotonic()
+        for seed in range(self.seeds):
+            check_replaceable(self._folder(seed), "config.json")
         market = load_scenario(self.scenario)
         self.console.rule(market.title or market.name, align="left")
         consumers = self._read_tastes(market)
@@ -67,6 +70,9 @@ class Demo:
         trained = [self._train(seed, market, consumers) for seed in range(self.seeds)]
         played = self._evaluate(market, consumers, rivals, best, trained)
         return self._report(market, consumers, best, trained, played, began)
+
+    def _folder(self, seed: int) -> Path:
+        return self.out / f"ppo-{seed}"
 
     def _say(self, stage: int, text: str) -> None:
         self.console.print(f"[bold]{stage}/5[/bold] {text}")
@@ -105,7 +111,7 @@ class Demo:
 
         if seed == 0:
             self._say(3, f"train PPO, {self.seeds} seeds of {self.steps:,} periods")
-        out = self.out / f"ppo-{seed}"
+        out = self._folder(seed)
         shutil.rmtree(out, ignore_errors=True)
         named = self.model if market.consumers.kind == "aligned" else None
         run = Run(self.scenario, "ppo", self.steps, seed, SEAT, self.rivals, named)
@@ -145,7 +151,7 @@ class Demo:
         began: float,
     ) -> dict[str, Any]:
         from malles_agents.evaluate import summary
-        from malles_agents.report import results_table
+        from malles_agents.report import results_table, title_of
 
         self._say(5, "results")
         table = {kind: summary(runs) for kind, runs in played.items()}
@@ -163,13 +169,12 @@ class Demo:
         }
         write_json(self.out / "results.json", results)
         write_json(self.out / "details.json", {"ratios": ratios, "measures": table, "stationary": _as_plain(best)})
+        head = title_of(market, self.model if market.consumers.kind == "aligned" else None)
         note = (
             f"{SEAT} against {self.rivals}; {EPISODES} held-out seeds; surplus per consumer and period;\n"
             "± one standard error (ppo: over its training seeds)"
         )
-        self.console.print(
-            results_table(table, title=market.title or market.name, currency=market.currency, best=top, note=note)
-        )
+        self.console.print(results_table(table, title=head, currency=market.currency, best=top, note=note))
         per_seed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         self.console.print(
             f"ppo earns {results['ratio']:.3f} of the best stationary prices and assortment (by seed: {per_seed})"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from malles_agents.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.seat import Seat
 from malles_agents.train import HELD_OUT
@@ -55,7 +56,7 @@ def play(
     """Let a seller play whole episodes with sampled demand, all at once.
 
     Training draws its markets' seeds below `malles_agents.train.HELD_OUT`, evaluation from there on: the two never
-    meet.
+    meet. Sellers that draw at random have the same draws in every call, so that only the seller makes a difference.
 
     Args:
         scenario: The market.
@@ -79,7 +80,8 @@ def play(
         action_mode=action_mode, max_cycles=max_cycles,
     )  # fmt: skip
     env.seed(HELD_OUT + seed)
-    return _roll(env, seller, seat)
+    with same_draws([seller, *rivals.values()]):
+        return _roll(env, seller, seat)
 
 
 def _roll(env: Any, seller: Seller, seat: Seat) -> Played:

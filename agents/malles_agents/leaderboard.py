@@ -23,7 +23,8 @@ class Standing:
 
     Attributes:
         seller: Name.
-        profit: Profit over Nash profit of the same seat, mean over opponents.
+        profit: Profit over Nash profit of the same seat, mean over opponents. Where the exact dynamic optimum is
+            known, here and in the next measures that stands for the Nash profit.
         gain: Profit gain (profit - Nash) / mean over seats of (monopoly - Nash); NaN where the reach from Nash to
             monopoly is below 5% of Nash profit.
         late: The same over the last quarter of the episode.
@@ -109,14 +110,16 @@ def as_markdown(matches: Sequence[Match], command: str) -> str:
     lines = ["| seller | mean rank |", "|---|---|"]
     lines += [f"| {name} | {rank:.1f} |" for name, rank in overall(matches)]
     for scenario in dict.fromkeys(match.scenario for match in matches):
-        lines += ["", f"**{Path(scenario).stem}**", "", *_scenario_table(standings(matches, scenario))]
+        known = any(match.nash == match.monopoly for match in matches if match.scenario == scenario)
+        against = "dynamic optimum" if known else "Nash"
+        lines += ["", f"**{Path(scenario).stem}**", "", *_scenario_table(standings(matches, scenario), against)]
     lines += ["", f"Made by `{command}`; ± standard error over held-out seeds."]
     return "\n".join(lines)
 
 
-def _scenario_table(rows: Sequence[Standing]) -> list[str]:
-    titles = ("seller", "profit / Nash", "profit gain", "late gain", "gap to best reply", "self-play", "worst opponent",
-              "rivals", "surplus")  # fmt: skip
+def _scenario_table(rows: Sequence[Standing], against: str) -> list[str]:
+    titles = ("seller", f"profit / {against}", "profit gain", "late gain", "gap to best reply", "self-play",
+              "worst opponent", "rivals", "surplus")  # fmt: skip
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for row in rows:
         cells = (

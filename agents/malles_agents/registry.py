@@ -104,21 +104,27 @@ def _learner(name: str) -> Callable[[str, str | None, Seat], Seller]:
     return build
 
 
-def _trained(spec: str, text: str | None, seat: Seat) -> Seller:
+def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Seller:
     algorithm = spec.partition(":")[0]
     if not text:
         raise invalid("seller", spec, f"{algorithm}:PATH of a policy.zip written by `malles train`")
-    return load_policy(algorithm, Path(text), seat)
+    return load_policy(algorithm, Path(text), seat, trust=trust)
 
 
 def _language(spec: str, text: str | None, seat: Seat) -> Seller:
     """Return a language model as a seller: ``language``, ``language:MODEL`` or ``language:MODEL@URL``."""
     from malles_agents.language_seller import LanguageSeller
 
+    return LanguageSeller(seat, _language_model(*_model_and_url(spec, text)))
+
+
+def _model_and_url(spec: str, text: str | None) -> tuple[str, str]:
+    from malles_env.consumers.language.addresses import checked_url
+
     name, at, url = (text or DEFAULT_MODEL).partition("@")
-    if not name or (at and not url.startswith(("http://", "https://"))):
+    if not name or (at and not url):
         raise invalid("seller", spec, "language:MODEL, or language:MODEL@URL with a URL that begins with http")
-    return LanguageSeller(seat, _language_model(name, url))
+    return name, checked_url(url, "seller") if at else ""
 
 
 @cache
@@ -130,7 +136,8 @@ def _language_model(name: str, url: str) -> LanguageModel:
 
 
 BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
-    "fixed": (_fixed, "fixed, fixed:PRICE: regular prices, or one price in money"),
+    "regular-price": (_known(fixed_price), "regular-price: the regular prices in every period"),
+    "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
@@ -164,10 +171,13 @@ def check_name(spec: str) -> None:
     """Check that a seller's name is known, without building it.
 
     Raises:
-        InvalidInput: It is not; the message lists what exists.
+        InvalidInput: It is not; the message lists what exists. Or it names a server by a URL that holds a secret.
     """
-    if spec.strip().partition(":")[0] not in BUILDERS:
+    name, _, argument = spec.strip().partition(":")
+    if name not in BUILDERS:
         raise invalid("seller", spec, ", ".join(seller_names()))
+    if name == "language":
+        _model_and_url(spec, argument or None)
 
 
 def describe_sellers() -> str:
@@ -175,7 +185,9 @@ def describe_sellers() -> str:
     return "\n".join(text for _, text in BUILDERS.values())
 
 
-def make_seller(spec: str, scenario: Scenario | str, agent: str = "seller_0", **seat_options: Any) -> Seller:
+def make_seller(
+    spec: str, scenario: Scenario | str, agent: str = "seller_0", *, trust: bool = False, **seat_options: Any
+) -> Seller:
     """Build a seller from its name.
 
     Args:
@@ -183,6 +195,7 @@ def make_seller(spec: str, scenario: Scenario | str, agent: str = "seller_0", **
             ``"ppo:runs/x/policy.zip"``.
         scenario: The market it will act in.
         agent: The seat it will hold, e.g. ``"seller_1"``.
+        trust: Let a policy file be unpickled whole, which runs code stored in it: only for files you made.
         seat_options: Passed on to `Seat.of` (``action_mode``, ``consumers``).
 
     Returns:
@@ -195,7 +208,10 @@ def make_seller(spec: str, scenario: Scenario | str, agent: str = "seller_0", **
     """
     check_name(spec)
     name, colon, argument = spec.strip().partition(":")
-    return BUILDERS[name][0](spec, argument if colon else None, Seat.of(scenario, agent, **seat_options))
+    text, seat = argument if colon else None, Seat.of(scenario, agent, **seat_options)
+    if name in ALGORITHMS:
+        return _trained(spec, text, seat, trust)
+    return BUILDERS[name][0](spec, text, seat)
 
 
 def default_rivals(scenario: Scenario, learner: str, spec: str = "cost-plus", **options: Any) -> dict[str, Seller]:

@@ -10,7 +10,16 @@ from malles_agents.policies import ALGORITHMS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from malles_env.scenarios import Scenario
+
 Summary = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def title_of(scenario: Scenario, model: str | None, cost_share: float | None = None) -> str:
+    """Return the head of a table: the market, who read the tastes, and costs where they were set."""
+    who = "tastes from the scenario file" if model is None else f"tastes: {model}"
+    costs = "" if cost_share is None else f"; unit costs {cost_share:.0%} of average prices"
+    return f"{scenario.title or scenario.name} ({who}{costs})"
 
 
 def results_table(results: Summary, *, title: str, currency: str, best: float | None = None, note: str = "") -> Table:
@@ -42,6 +51,36 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
             cells.append(f"{measures['profit']['mean'] / best:.3f}")
         cells += [_cell(measures["share"], 100.0), _cell(measures["surplus"])]
         table.add_row(*cells, style="bold" if kind in ALGORITHMS else None)
+    return table
+
+
+def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currency: str, note: str) -> Table:
+    """Return the table of sellers over draws of the tastes, best mean first.
+
+    Args:
+        results: Kind -> measures of `malles_agents.draws.OverDraws.summary`.
+        title: Above the table.
+        currency: Unit of profit.
+        note: Below the table.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    columns = (
+        f"profit per\nepisode ({currency})", "worst tenth\nof episodes", "worst\ndraw", "regret to\nknowing the draw",
+        "of best:\nmean", "of best:\nleast",
+    )  # fmt: skip
+    table.add_column("seller", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
+        row = results[kind]
+        table.add_row(
+            kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}", f"{row['worst']:,.0f}",
+            _cell({"mean": row["regret"], "se": row["regret_se"]}), f"{row['of_best']:.3f}",
+            f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
+        )  # fmt: skip
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from malles_agents.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.rules import StationarySeller, best_sellers
 from malles_agents.seat import Seat
@@ -47,8 +48,8 @@ class Stationary:
 class EpisodeValue:
     """Profit per episode of stationary actions, many at once: one market of a vector env per candidate.
 
-    Rivals act inside the env on what they see, so those that react are met as they are. With rivals that draw at
-    random every call replays the same draws of demand but not of the rivals.
+    Rivals act inside the env on what they see, so those that react are met as they are. Rivals that draw at random
+    draw the same for every candidate and in every call: the same action always has the same value.
 
     Args:
         scenario: The market.
@@ -80,6 +81,7 @@ class EpisodeValue:
             max_cycles=max_cycles,
         )
         self.batch, self.scale = num_markets, scenario.reward_scale
+        self.rivals = tuple(rivals.values())
 
     def __call__(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
         """Return the profit per episode in money of each candidate, shape ``(n,)``."""
@@ -90,12 +92,13 @@ class EpisodeValue:
         count = len(prices)
         fill = np.minimum(np.arange(self.batch), count - 1)
         action = self.seat.encode(prices[fill], listed[fill])
-        self.env.seed(0)
-        self.env.reset()
         total = np.zeros(self.batch)
-        for _ in range(self.env.max_cycles):
-            _, reward, _, _ = self.env.step(action)
-            total += reward
+        with same_draws(self.rivals, shared=True):
+            self.env.seed(0)
+            self.env.reset()
+            for _ in range(self.env.max_cycles):
+                _, reward, _, _ = self.env.step(action)
+                total += reward
         return total[:count] * self.scale
 
 
@@ -127,7 +130,7 @@ def search(
         consumers: Built consumers, to avoid building them anew.
 
     Returns:
-        The best action found; deterministic by `seed` for deterministic rivals.
+        The best action found; deterministic by `seed`.
     """
     loaded = load_scenario(scenario)
     rivals = default_rivals(loaded, agent, consumers=consumers) if rivals is None else rivals

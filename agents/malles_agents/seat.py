@@ -29,6 +29,8 @@ class Seen:
         mean_field: Shares consumers will feel, shape ``(B, J)``.
         stock: Units on hand, infinite where unlimited or not visible, shape ``(B, J)``.
         sales: Units sold last, NaN where not visible, shape ``(B, J)``.
+        long_share: Long-run shares, NaN where the market has none, shape ``(B, J)``.
+        reference: Reference prices, money, NaN where the market has none, shape ``(B, J)``.
     """
 
     prices: FloatArray
@@ -36,6 +38,8 @@ class Seen:
     mean_field: FloatArray
     stock: FloatArray
     sales: FloatArray
+    long_share: FloatArray
+    reference: FloatArray
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Seat:
 
     @cached_property
     def _layout(self) -> Layout:
-        return Layout(self._seats, self.scenario.population_size)
+        memories = self.scenario.market(consumers=self.consumers).memories
+        return Layout(self._seats, self.scenario.population_size, memories=memories)
 
     @cached_property
     def consumers(self) -> Consumers:
@@ -159,4 +164,7 @@ class Seat:
         """Return what flat observations ``(B, D)`` say."""
         said = self._layout.read(observation, self.index)
         stock = np.where(np.isnan(said["stock"]), np.inf, said["stock"])
-        return Seen(said["price"], said["listed"] > 0, said["mean_field"], stock, said["sales"])
+        return Seen(
+            said["price"], said["listed"] > 0, said["mean_field"], stock, said["sales"], said["long_share"],
+            said["reference"],
+        )  # fmt: skip

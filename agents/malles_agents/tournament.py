@@ -25,7 +25,7 @@ from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
 KINDS = (
-    "fixed", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
+    "regular-price", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
     "epsilon-greedy", "ucb", "thompson", "q-learning", "mnl-bandit",
 )  # fmt: skip
 FIRST_SEED = HELD_OUT + 500_000_000
@@ -42,6 +42,7 @@ class Tournament:
         episodes: Held-out seeds of each match.
         cycles: Periods of an episode; a scenario with limited stock keeps its own.
         seed: First seed, counted from a range that training and `evaluate` never use.
+        trust: Let policy files be unpickled whole, which runs code stored in them: only for files you made.
     """
 
     scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
@@ -49,6 +50,7 @@ class Tournament:
     episodes: int = 4
     cycles: int = 200
     seed: int = 0
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -95,8 +97,8 @@ class Match:
 
 
 def seller_name(spec: str) -> str:
-    """Return the name a seller goes by: the spec, or the stem of an entry file."""
-    return Path(spec).stem if spec.endswith(".py") else spec
+    """Return the name a seller goes by: the spec (of ``fixed``, what it plays), or the stem of an entry file."""
+    return Path(spec).stem if spec.endswith(".py") else {"fixed": "regular-price"}.get(spec, spec)
 
 
 def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
@@ -124,10 +126,10 @@ def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
     return entry
 
 
-def _seller(spec: str, scenario: Scenario, agent: str, consumers: Consumers) -> Seller:
+def _seller(spec: str, scenario: Scenario, agent: str, consumers: Consumers, trust: bool) -> Seller:
     if spec.endswith(".py"):
         return load_entry(spec)(Seat.of(scenario, agent, consumers=consumers))
-    return make_seller(spec, scenario, agent, consumers=consumers)
+    return make_seller(spec, scenario, agent, consumers=consumers, trust=trust)
 
 
 _CONSUMERS: dict[str, Consumers] = {}
@@ -138,17 +140,18 @@ def play_match(tournament: Tournament, scenario: str, first: str, others: str) -
     market = load_scenario(scenario)
     if scenario not in _CONSUMERS:
         _CONSUMERS[scenario] = market.build_consumers()
-    consumers = _CONSUMERS[scenario]
+    consumers, trust = _CONSUMERS[scenario], tournament.trust
     seat = Seat.of(market, "seller_0", consumers=consumers)
     catalog = seat.catalog
-    rivals = {f"seller_{n}": _seller(others, market, f"seller_{n}", consumers) for n in range(1, catalog.num_sellers)}
+    agents = [f"seller_{n}" for n in range(1, catalog.num_sellers)]
+    rivals = {agent: _seller(others, market, agent, consumers, trust) for agent in agents}
     limited = bool(np.isfinite(catalog.stock).any())
     env = vec_env(
         market, num_markets=tournament.episodes, learner="seller_0", rivals=rivals, consumers=consumers,
         max_cycles=market.max_cycles if limited else tournament.cycles,
     )  # fmt: skip
     env.seed(FIRST_SEED + tournament.seed)
-    profit, surplus = _roll(env, _seller(first, market, "seller_0", consumers))
+    profit, surplus = _roll(env, _seller(first, market, "seller_0", consumers, trust))
     late = max(int(len(profit) * LATE), 1)
     found, optimum = benchmarks_of(seat), dynamic_optimum(scenario)
     nash, monopoly = float(found.nash.profit[0]), float(found.monopoly.profit[0])

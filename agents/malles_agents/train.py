@@ -45,6 +45,7 @@ class Run:
         checkpoint_every: Steps between checkpoints.
         threads: Of torch.
         settings: Changes to the algorithm's shipped settings.
+        tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws per episode, hidden.
     """
 
     scenario: str
@@ -57,6 +58,7 @@ class Run:
     checkpoint_every: int = 100_000
     threads: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
+    tastes: str = "mean"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -66,6 +68,8 @@ class Run:
             raise invalid("seed", self.seed, f"a whole number from 0 to {MOST_SEEDS - 1}")
         if self.checkpoint_every < 1:
             raise invalid("checkpoint_every", self.checkpoint_every, "a whole number of at least 1")
+        if self.tastes not in ("mean", "draws"):
+            raise invalid("tastes", self.tastes, "'mean' or 'draws'")
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    trust: bool = False,
     consumers: Any = None,
     watch: Callable[[int, float], object] | None = None,
     say: Callable[[str], object] = print,
@@ -99,7 +104,8 @@ def train(
     Args:
         run: What to train.
         out: Folder for ``config.json``, ``policy.zip``, ``curve.json``, ``checkpoints/`` and ``tensorboard/``.
-        resume: Go on from the newest checkpoint that can be read.
+        resume: Go on from the newest checkpoint that can be read; no code in it is run.
+        trust: Let rivals that are policy files be unpickled whole, which runs code stored in them.
         consumers: Built consumers, to avoid building them anew.
         watch: Called after each rollout with steps done and mean profit per episode (NaN before the first ends).
         say: Told in words what a person should know, such as checkpoints passed over.
@@ -119,8 +125,10 @@ def train(
     out = Path(out)
     _check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
-    env, arguments = _prepare(run, scenario, consumers or scenario.build_consumers(run.model))
-    write_json(out / "config.json", asdict(run))
+    built = consumers or scenario.build_consumers(run.model, draws=run.tastes == "draws")
+    env, arguments = _prepare(run, scenario, built, trust)
+    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
+    write_json(out / "config.json", told)
     start = newest_good(out / "checkpoints", say) if resume else None
     model = _model(run, env, arguments, out, start)
     env.seed(_first_seed(run.seed, model.num_timesteps))
@@ -133,6 +141,11 @@ def train(
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
     return Trained(model, policy, keeper.curve, out)
+
+
+def model_of(scenario: Scenario) -> str | None:
+    """Return the model that reads a scenario's tastes or is asked; None where tastes stand in the file."""
+    return getattr(scenario.consumers, "model", None)
 
 
 def _first_seed(seed: int, steps_done: int) -> int:
@@ -149,12 +162,15 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
     if not resume:
         raise InvalidInput(f"{out}: holds a run already; go on with --resume or choose another --out")
     old = read_json(path)
-    for name, value in asdict(run).items():
+    own = model_of(load_scenario(run.scenario))
+    for name, value in (asdict(run) | {"model": run.model or own}).items():
+        if name == "tastes" and name not in old:
+            continue  # a run from before there were draws
         if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
 
-def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict[str, Any]]:
+def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
     settings = load_settings(run.algo, scenario=scenario.name) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
@@ -163,7 +179,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict
         raise invalid("learner", run.learner, ", ".join(("all", *agents)))
     rivals = None
     if run.learner != "all":
-        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode)
+        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode, trust=trust)
     env: VecEnv = vec_env(
         scenario,
         num_markets=int(settings.pop("num_markets")),
@@ -171,6 +187,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any) -> tuple[VecEnv, dict
         rivals=rivals,
         consumers=consumers,
         action_mode=mode,
+        tastes=run.tastes,
     )
     if run.algo == "dqn":
         from malles_agents.single_choice import SingleChoice
@@ -200,9 +217,8 @@ def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path
         return algorithm_class(run.algo)(
             env=env, seed=run.seed, device="cpu", tensorboard_log=str(out / "tensorboard"), **arguments
         )
-    rate = arguments["learning_rate"]
-    model = load_model(run.algo, start, env, learning_rate=rate, tensorboard_log=str(out / "tensorboard"))
-    model._setup_lr_schedule()
+    arguments = {**arguments, "tensorboard_log": str(out / "tensorboard")}
+    model = load_model(run.algo, start, env, arguments, seed=run.seed)
     model.set_random_seed(run.seed + model.num_timesteps)
     return model
 

@@ -15,9 +15,14 @@ COMPLETE_JOURNEY = "research use; trained on The Complete Journey"
 LIMITS = (
     "Elasticities are observational (no instruments). Regular prices move rarely, so log price and discount are "
     "nearly collinear; the prior named in the settings decides what the data leave open.",
-    "gamma includes the display and advertising that usually come with a discount in the data.",
-    "rho is bounded to (-1.9, 1.9), where a single segment has one mean-field equilibrium; it also carries seasons and "
-    "unrecorded promotions, so it is no evidence of social influence.",
+    "beta and gamma are net of display and advertising, which have utilities of their own: a price cut alone brings "
+    "neither. Earlier prices of the same line were controlled for where each market's terms were fitted.",
+    "rho is one number per market, fitted with the heads frozen and shrunk towards 0 (standard deviation 0.5): how the "
+    "purchase share of the last periods, beyond the long-run one, moves utility. It also carries seasons and "
+    "unrecorded promotions, so it is no evidence of social influence. It stays below 1.9, where a single segment has "
+    "one mean-field equilibrium; training fails where it ends there. In a market that was never trained on it is 0.",
+    "The draws tell what the sample of households leaves open in each market's own terms; they take the heads as "
+    "given, and price endogeneity is not in them.",
     "Demographics and free notes were never trained on.",
 )
 

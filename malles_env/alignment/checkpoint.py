@@ -30,6 +30,8 @@ from malles_env.alignment.text import TEXT_VERSION
 from malles_env.errors import CorruptFile
 from malles_env.files import new_directory
 
+FORMAT = 2
+"""Of the folder. In 1 heads saw the windowed share and had a rho each; since 2 rho is a market's own."""
 LLAMA_KEYS = (
     "vocab_size",
     "hidden_size",
@@ -44,7 +46,7 @@ LLAMA_KEYS = (
 
 def save_model(model: TasteModel, directory: Path) -> str:
     """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
-    with new_directory(directory) as target:
+    with new_directory(directory, "card.json") as target:
         files = {"heads.safetensors": _save_module(model.heads, target / "heads.safetensors")}
         if model.backbone.owned:
             files["model.safetensors"] = _save_module(model.backbone.model, target / "model.safetensors")
@@ -63,14 +65,15 @@ def save_model(model: TasteModel, directory: Path) -> str:
 def load_model(name: str | Path) -> TasteModel:
     """Load a model by shipped name or directory; see `TasteModel.load`."""
     directory = locate(name)
-    config = read_json(directory / "config.json")
-    _verify(directory, config)
+    config = read_model_config(directory)
+    if config["format"] != FORMAT:
+        raise CorruptFile(
+            f"{directory / 'config.json'}: format {config['format']}, this package reads {FORMAT}; convert it with "
+            f"`malles align --start-from {directory} --continue-heads --head-steps 0 --out RUN` (more steps train it "
+            "on), or train it anew with `malles align`"
+        )
     backbone = _load_backbone(directory, config)
-    described = dict(config["heads"])
-    members, lines = int(described.pop("members")), tuple(described.pop("lines"))
-    markets, households = described.pop("markets"), tuple(described.pop("households", ()))
-    known = None if markets is None else tuple(markets)
-    heads = HeadSet(backbone.width, members, Sizes(**described), lines, known, households)
+    heads = untrained_heads(backbone, config["heads"])
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
     card = read_json(directory / "card.json")
@@ -85,9 +88,27 @@ def load_backbone_of(name: str | Path) -> Backbone:
         CorruptFile: A file of it is damaged.
     """
     directory = locate(name)
+    return _load_backbone(directory, read_model_config(directory))
+
+
+def read_model_config(directory: Path) -> dict[str, Any]:
+    """Return the configuration of a saved model of any format, once every file is what it vouches for.
+
+    Raises:
+        CorruptFile: A file is damaged; the message names it.
+    """
     config = read_json(directory / "config.json")
     _verify(directory, config)
-    return _load_backbone(directory, config)
+    return config
+
+
+def untrained_heads(backbone: Backbone, described: dict[str, Any]) -> HeadSet:
+    """Return heads of the shape that a configuration's entry `heads` describes."""
+    described = dict(described)
+    members, lines = int(described.pop("members")), tuple(described.pop("lines"))
+    markets, households = described.pop("markets"), tuple(described.pop("households", ()))
+    known, draws = None if markets is None else tuple(markets), int(described.pop("draws", 0))
+    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws)
 
 
 def _save_module(module: nn.Module, path: Path) -> str:
@@ -105,7 +126,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
         config: Any = backbone.model.config
         described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
     return {
-        "format": 1,
+        "format": FORMAT,
         "text_version": TEXT_VERSION,
         "backbone": described,
         "heads": {
@@ -113,6 +134,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
             "lines": list(model.heads.lines),
             "markets": None if model.heads.markets is None else list(model.heads.markets),
             "households": list(model.heads.households),
+            "draws": len(model.heads.market_draws),
             **asdict(model.heads.warm.sizes),
         },
         "files": files,
@@ -122,7 +144,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
 
 def _verify(directory: Path, config: dict[str, Any]) -> None:
     """Raise `CorruptFile` naming the first file that is not what the configuration vouches for."""
-    for key in ("files", "backbone", "heads", "text_version"):
+    for key in ("format", "files", "backbone", "heads", "text_version"):
         if key not in config:
             raise CorruptFile(f"{directory / 'config.json'}: entry {key!r} is missing")
     if config["text_version"] != TEXT_VERSION:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
 from malles_env.alignment.quantities import QUANTITIES, tilt
 
+MARKET_TERMS = ("log beta multiplier", "level", "rho", "display", "feature")
+"""What a market adds to what the heads say; rho is all its own."""
 USUAL_DEPTH = 0.25
 """Discount depth at which the response of the units is read, as the market's formula is straight in the log."""
 
@@ -85,6 +87,25 @@ def mean_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tenso
     odds = tilt(option.units, prefix.delta[:, None] * discount)
     units = torch.arange(1, QUANTITIES + 1, dtype=odds.dtype, device=odds.device)
     return (odds.softmax(-1) * units).sum(-1)
+
+
+def of_market(prefix: PrefixTastes, option: OptionTastes, own: torch.Tensor) -> tuple[PrefixTastes, OptionTastes]:
+    """Return the tastes with the market's own terms, see `market_prices`.
+
+    Args:
+        prefix: Household tastes [B].
+        option: Option tastes [B, J].
+        own: `MARKET_TERMS` of each occasion's market [B, terms].
+    """
+    log_beta, level, rho, display, feature = own.unbind(-1)
+    changed = replace(
+        prefix,
+        propensity=prefix.propensity + level,
+        rho=prefix.rho + rho,
+        display=prefix.display + display,
+        feature=prefix.feature + feature,
+    )
+    return changed, replace(option, beta=option.beta * log_beta.exp()[:, None])
 
 
 def extra_units(prefix: PrefixTastes, option: OptionTastes, discount: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ class AlignConfig:
     """Settings of a training run; all but `threads` and the intervals shape its result.
 
     Attributes:
-        steps: Optimizer steps, at most; the learning rate falls to zero over them.
+        steps: Optimizer steps, at most; the learning rate falls to zero over them. 0 leaves the weights as they are.
         batch_size: Occasions per step.
         chunk: Most occasions of one market kept together in a batch; 1 mixes all.
         cold: Share of the occasions shown without sales and history of their category; they train the heads for cold
@@ -54,7 +54,9 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         """Refuse counts below 1, rates that are not positive and shares outside [0, 1]."""
-        for name in ("steps", "batch_size", "chunk", "patience", "validate_every", "threads"):
+        if self.steps < 0:
+            raise invalid("steps", self.steps, "0 or more")
+        for name in ("batch_size", "chunk", "patience", "validate_every", "threads"):
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "1 or more")
         for name in ("learning_rate", "head_learning_rate", "clip"):
@@ -76,6 +78,8 @@ WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, 
 """The same for a pre-trained backbone, whose adapter learns."""
 HEADS = AlignConfig(steps=5000, batch_size=512, head_learning_rate=3e-3, validate_every=500)
 """Heads alone, on readings of the backbone at rest."""
+CONTINUED = replace(HEADS, steps=1000, head_learning_rate=1e-3, validate_every=250)
+"""Heads of a model trained before, once more."""
 COLD = replace(HEADS, steps=600, cold=1.0, weight_decay=3.0, validate_every=200)
 """The heads for cold starts, likewise."""
 
@@ -88,6 +92,8 @@ class AlignJob:
         backbone: ``"embedded"``, ``"smollm2"``, a path or a hub id.
         out: Folder of the run; the finished model lies in ``out/model``.
         start_from: Taste model whose backbone (and adapter) is taken as it is: only new heads are trained.
+        continue_heads: Start from that model's heads too: those that know a history are trained on, `heads.steps` in
+            markets trained on and half as many in new ones; those for cold starts stay.
         rank: Rank of the adapter on a pre-trained backbone; 0 leaves it as it is.
         layers: Last layers that get an adapter.
         members: Heads whose coefficients are averaged.
@@ -100,6 +106,7 @@ class AlignJob:
         whole: Settings of the phase that trains backbone (or adapter) and heads together.
         heads: Settings of the phase that trains new heads on readings.
         cold: Settings of the phase that trains the heads for cold starts.
+        draws: Draws of the markets' own terms; seeded with `heads.seed`.
         command: The command line, for the card.
         data_licence: What was trained on and what its owners allow, for the card.
         resume: Continue the run in `out`.
@@ -108,6 +115,7 @@ class AlignJob:
     backbone: str
     out: Path
     start_from: str | None = None
+    continue_heads: bool = False
     rank: int = 8
     layers: int = 10
     members: int = 2
@@ -119,13 +127,18 @@ class AlignJob:
     whole: AlignConfig = WHOLE_EMBEDDED
     heads: AlignConfig = HEADS
     cold: AlignConfig = COLD
+    draws: int = 16
     command: str = ""
     data_licence: str = "not stated"
     resume: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a share of visits outside (0, 1] and counts below 1."""
+        """Refuse a share of visits outside (0, 1], counts below their minimum and heads to continue from nowhere."""
         if not 0 < self.outside <= 1:
             raise invalid("outside", self.outside, "a share above 0, at most 1")
         if self.members < 1:
             raise invalid("members", self.members, "1 or more")
+        if self.draws < 0:
+            raise invalid("draws", self.draws, "0 or more")
+        if self.continue_heads and self.start_from is None:
+            raise invalid("continue_heads", True, "together with start_from")

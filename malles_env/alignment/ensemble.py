@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from malles_env.alignment.coefficients import OptionTastes, PrefixTastes, averaged
+from malles_env.alignment.coefficients import MARKET_TERMS, OptionTastes, PrefixTastes, averaged, of_market
 from malles_env.alignment.heads import Inputs, Sizes, TasteHeads
 from malles_env.alignment.inputs import Codes
 from malles_env.alignment.shelves import Goods
@@ -59,30 +59,10 @@ class Ensemble(nn.Module):
         """Return the mean tastes."""
         return averaged(self.each(inputs))
 
-    def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
-        """Return gamma plus the worth of the promotion that usually comes with a discount [B]."""
-        return self._first.discount_worth(prefix)
-
-    def set_support(self, display: float, feature: float) -> None:
-        """Tell how much more often a product is displayed and advertised per unit of discount depth."""
-        for member in self.members:
-            member.support.copy_(torch.tensor([display, feature]))  # type: ignore[union-attr, operator]
-
     def calibrate(self, inputs: Inputs) -> None:
         """Put readings and facts on one scale, for all members alike."""
         for member in self.members:
             member.calibrate(inputs)  # type: ignore[operator]
-
-    @property
-    def support(self) -> torch.Tensor:
-        """Display and advertising that come with a unit of discount depth [2]."""
-        return self._first.support
-
-    @property
-    def _first(self) -> TasteHeads:
-        first = self.members[0]
-        assert isinstance(first, TasteHeads)
-        return first
 
 
 class HeadSet(nn.Module):
@@ -99,12 +79,15 @@ class HeadSet(nn.Module):
         lines: Names of the lines known one by one, in markets trained on with histories.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         households: Names of the households known one by one, in the same markets as the lines.
+        draws: D.
 
     Attributes:
-        market_price: Log multiplier of beta and level, of each market trained on; row 0 is any other [1 + markets, 2].
+        market_terms: `MARKET_TERMS` of each market trained on; row 0 is any other, all 0 [1 + markets, terms].
+        market_draws: D draws of them from what the households leave open [D, 1 + markets, terms].
     """
 
-    market_price: torch.Tensor
+    market_terms: torch.Tensor
+    market_draws: torch.Tensor
 
     def __init__(
         self,
@@ -114,6 +97,7 @@ class HeadSet(nn.Module):
         lines: tuple[str, ...] = (),
         markets: tuple[str, ...] | None = None,
         households: tuple[str, ...] = (),
+        draws: int = 0,
     ) -> None:
         """Make all four."""
         super().__init__()
@@ -122,11 +106,19 @@ class HeadSet(nn.Module):
         self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
         self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
-        self.register_buffer("market_price", torch.zeros(len(markets or ()) + 1, 2))
+        shape = (len(markets or ()) + 1, len(MARKET_TERMS))
+        self.register_buffer("market_terms", torch.zeros(shape))
+        self.register_buffer("market_draws", torch.zeros(draws, *shape))
         self._known: dict[bool, tuple[Goods, tuple[str, ...], Codes]] = {}
 
-    def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
-        """Return every member's tastes, each occasion's by the heads that are meant for it."""
+    def each(self, inputs: Inputs, terms: torch.Tensor | None = None) -> list[tuple[PrefixTastes, OptionTastes]]:
+        """Return every member's tastes, each occasion's by the heads that are meant for it.
+
+        Args:
+            inputs: What the heads read.
+            terms: In place of `market_terms`, e.g. one of the draws.
+        """
+        own = self.market_terms if terms is None else terms
         found: list[tuple[PrefixTastes, OptionTastes]] | None = None
         for known, told, heads in (
             (True, True, self.warm),
@@ -139,37 +131,20 @@ class HeadSet(nn.Module):
                 continue
             tastes = heads.each(inputs if told else _without_readings(inputs))
             if known and told:
-                tastes = [self._of_market(*pair, inputs.market_at) for pair in tastes]
+                tastes = [of_market(*pair, own[inputs.market_at]) for pair in tastes]
             found = tastes if found is None else [_either(here, *pair) for pair in zip(tastes, found, strict=True)]
         assert found is not None  # a batch holds at least one occasion
         return found
 
-    def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
-        """Return the mean tastes."""
-        return averaged(self.each(inputs))
-
-    def _of_market(
-        self, prefix: PrefixTastes, option: OptionTastes, market_at: torch.Tensor
-    ) -> tuple[PrefixTastes, OptionTastes]:
-        """Return the tastes with the market's own price sensitivity and level, see `market_prices`."""
-        own = self.market_price[market_at]
-        level, beta = prefix.propensity + own[:, 1], option.beta * own[:, :1].exp()
-        return replace(prefix, propensity=level), replace(option, beta=beta)
+    def forward(self, inputs: Inputs, terms: torch.Tensor | None = None) -> tuple[PrefixTastes, OptionTastes]:
+        """Return the mean tastes; `terms` as for `each`."""
+        return averaged(self.each(inputs, terms))
 
     def calibrate(self, warm: Inputs, cold: Inputs) -> None:
         """Put readings and facts on one scale, from the same occasions with and without their category's past."""
         for known, inputs in (("warm", warm), ("cold", cold)):
             getattr(self, known).calibrate(inputs)
             getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
-
-    def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
-        """Return gamma plus the worth of the promotion that usually comes with a discount [B]."""
-        return self.warm.discount_worth(prefix)
-
-    def set_support(self, display: float, feature: float) -> None:
-        """Tell how much more often a product is displayed and advertised per unit of discount depth."""
-        for kind in (self.warm, self.cold, self.new_warm, self.new_cold):
-            kind.set_support(display, feature)
 
     def codes(self, goods: Goods, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
         """Return what the heads know of goods and households; `new` treats all markets as never trained on.

@@ -46,7 +46,7 @@ class Elasticity:
         choice: Of the choice probability given a purchase.
         units: Of units per shopping week, incidence and quantity included.
         beta: Mean sensitivity to log price.
-        gamma: Mean worth of discount depth.
+        gamma: Mean worth of discount depth, net of display and advertising.
         occasions: Occasions it was measured on.
     """
 
@@ -165,7 +165,10 @@ def calibration_error(inside: FloatArray, place: NDArray[np.int64], cluster: NDA
 
 
 def elasticities(prediction: Prediction, data: TasteData, markets: tuple[str, ...]) -> list[Elasticity]:
-    """Return finite-difference own-price elasticities per market; empty for a model without prices."""
+    """Return finite-difference own-price elasticities per market; empty for a model without prices.
+
+    Prices move alone: displays and leaflets stay as they were observed.
+    """
     if prediction.beta is None or prediction.gamma is None or prediction.units is None:
         return []
     choice, units = _responses(prediction, data)

@@ -7,7 +7,8 @@ Training utility of option j on a shelf, ``r`` the regular price and ``d = max(0
     u_0 = log of the rate at which no-purchase visits were sampled (0 at use)
 
 alpha is a linear form in the facts (a plain conditional logit) plus what the readings, the history and the rest of
-the assortment add. With these additions at zero and the sensitivities constant, it *is* conditional logit.
+the assortment add. With these additions at zero and the sensitivities constant, it *is* conditional logit. rho is a
+market's own number (`market_prices`): heads know none, so it is 0 in a market that was never trained on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from malles_env.alignment.history import HistoryEncoder, Past
 from malles_env.alignment.layers import Curve, Named, Outputs, Standardize, inverse_softplus
 from malles_env.alignment.quantities import QUANTITIES
 
-RHO_BOUND = 1.9
-"""abs(rho) stays below 2, where a single segment has one mean-field equilibrium."""
 UNTOLD = 0.3
 """Share of the training occasions without readings, so that facts and purchases alone suffice in a new market."""
 COLD_UNTOLD = 0.5
@@ -34,20 +33,19 @@ LINE_UNKNOWN, HOUSEHOLD_UNKNOWN = 0.15, 0.3
 """Shares of lines and of households treated as never seen in training."""
 HOUSEHOLD = 16
 """Width of a household's vector."""
-SEEN_LIVE = ("display", "feature ad", "share deviation", "log trend")
-"""Live facts that the inner layers see too: promotions mean more to some than to others, and what has been selling
-better than usual of late may be in season, new, or on its way out. They see no price, so that demand obeys its law."""
+SEEN_LIVE = ("display", "feature ad")
+"""Live facts that the inner layers see too, since promotions mean more to some than to others. They see no price, so
+that demand obeys its law, and no windowed share, so that rho alone says how others' purchases count."""
 _PREFIX_START = {
     "propensity": 0.0,
     "beta": 1.8,
     "gamma": 0.5,
     "display": 0.4,
     "feature": 0.3,
-    "rho": 0.5,
     "lambda_": 0.3,
     "delta": 0.4,
 }
-_GAIN = {"beta": 4.0, "gamma": 2.0, "rho": 2.0, "lambda_": 2.0, "delta": 2.0}
+_GAIN = {"beta": 4.0, "gamma": 2.0, "lambda_": 2.0, "delta": 2.0}
 """Outputs the loss is flat in move faster, so that personas and markets come to differ in them."""
 _POSITIVE = ("beta", "gamma", "delta")
 PREFIX_OUTPUTS = tuple(_PREFIX_START)
@@ -80,7 +78,7 @@ class Inputs:
         line_at: Code of the line, 0 where it is not known [B, J].
         household_at: Code of the household, 0 where it is not known [B].
         option: Facts of the options [B, J, F].
-        live: What of the period the inner layers see, `SEEN_LIVE` [B, J, 4].
+        live: What of the period the inner layers see, `SEEN_LIVE` [B, J, 2].
         shelf: Facts of the household [B, G].
         quantity: Facts for units [B, J, K].
         past: The purchase history.
@@ -112,10 +110,6 @@ class Inputs:
 class TasteHeads(nn.Module):
     """Read-outs of a household before a shelf.
 
-    `support` tells how much display and advertising usually come with a discount (flags per unit of depth, measured
-    in training data). A market's sellers set prices only, so a discount there brings its usual support:
-    `discount_worth` adds it to gamma.
-
     Args:
         width: Size of the backbone's hidden states.
         sizes: Widths of the layers.
@@ -123,8 +117,6 @@ class TasteHeads(nn.Module):
         households: Households known one by one, 0 for none: what their purchases in a market do not tell.
         cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
     """
-
-    support: torch.Tensor
 
     def __init__(
         self, width: int, sizes: Sizes | None = None, lines: int = 0, households: int = 0, *, cold: bool = False
@@ -161,7 +153,6 @@ class TasteHeads(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.shelf_linear.weight)
         nn.init.zeros_(self.units_out.weight)
-        self.register_buffer("support", torch.zeros(2))
 
     def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
         """Read the tastes of B households before their shelves."""
@@ -218,16 +209,10 @@ class TasteHeads(nn.Module):
     def _prefix(self, pooled: torch.Tensor, whole: torch.Tensor, shelf: torch.Tensor) -> PrefixTastes:
         """Return the household's tastes; beta is still without the products' part and the softplus."""
         raw = self.prefix_out(self.prefix_in(torch.cat([pooled, whole], dim=-1)))
-        propensity, beta, gamma, display, feature, rho, lambda_, delta = raw.unbind(-1)
-        bounded = RHO_BOUND * torch.tanh(rho / RHO_BOUND)
+        propensity, beta, gamma, display, feature, lambda_, delta = raw.unbind(-1)
         propensity = propensity + self.shelf_linear(shelf).squeeze(-1)
-        positive = functional.softplus
-        return PrefixTastes(propensity, beta, positive(gamma), display, feature, bounded, lambda_, positive(delta))
-
-    def discount_worth(self, prefix: PrefixTastes) -> torch.Tensor:
-        """Return gamma plus the worth of the display and advertising that usually come with a discount [B]."""
-        shown, advertised = self.support
-        return prefix.gamma + prefix.display.clamp(min=0.0) * shown + prefix.feature.clamp(min=0.0) * advertised
+        positive, rho = functional.softplus, torch.zeros_like(beta)
+        return PrefixTastes(propensity, beta, positive(gamma), display, feature, rho, lambda_, positive(delta))
 
     def calibrate(self, inputs: Inputs) -> None:
         """Store mean and spread of the readings and facts of some occasions, so that every dimension counts alike."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from malles_env.alignment.adapters import trainable
+from malles_env.alignment.asked import asked_shelf
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.coefficients import extra_units, units_response
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.heads import Sizes
 from malles_env.alignment.inputs import Reader
-from malles_env.alignment.mean_field_slope import mean_field_slope
 from malles_env.alignment.objective import Scored, score
-from malles_env.alignment.personas import as_occasions
+from malles_env.alignment.promotion_worth import promotion_worth
 from malles_env.alignment.reader import LiveReader
 from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
@@ -106,20 +106,47 @@ class TasteModel:
             mean_quantity: Units per purchase in the market's past [J], 1 or more; None means not known.
 
         Returns:
-            Coefficients such that the market's utility (mean field centred at 1/J) equals the training
-            utility at the long-run mean field and moves with it as the training utility does on average over
-            products (see `mean_field_slope`); each discount with its usual promotion and none without.
+            Coefficients with which the market's utility is the training utility: alpha at the long-run shares, price
+            and discount net of display and advertising, and rho the market's own number, 0 where never trained on.
 
         Raises:
             InvalidInput: A wrong shape, a negative count, a share outside [0, 1], a price not above 0.
         """
-        counts, shares = _checked(personas, products, bought, reference_share)
-        price = _positive("regular_price", regular_price, 0.0, len(products), 1.0)
-        quantity = _positive("mean_quantity", mean_quantity, 1.0 - 1e-9, len(products), np.nan)
-        data = as_occasions(personas, products, counts, shares, price, quantity)
-        return self.read_shelves(data)
+        return self.read_shelves(asked_shelf(personas, products, bought, reference_share, regular_price, mean_quantity))
 
-    @torch.no_grad()
+    def read_draws(
+        self,
+        personas: Sequence[Persona],
+        products: Sequence[ProductText],
+        bought: ArrayLike,
+        reference_share: ArrayLike,
+        *,
+        regular_price: ArrayLike | None = None,
+        mean_quantity: ArrayLike | None = None,
+    ) -> TasteReading:
+        """Read D tastes that the households of the training data leave possible; arguments as for `read`.
+
+        The heads are as in `read`; what differs is the market's own terms (`malles_env.alignment.market_prices`):
+        sensitivity to the price, level, rho, display and advertising. In a market never trained on all D are alike.
+
+        Returns:
+            Coefficients as `read` gives them, each array with a leading axis of D draws.
+
+        Raises:
+            InvalidInput: As for `read`, or a model without draws.
+        """
+        data = asked_shelf(personas, products, bought, reference_share, regular_price, mean_quantity)
+        return self.draw_shelves(data)
+
+    def draw_shelves(self, data: TasteData, reader: Reader | None = None) -> TasteReading:
+        """Read the drawn tastes of households before one and the same shelf; see `read_draws`, `read_shelves`."""
+        draws = self.heads.market_draws
+        if not len(draws):
+            raise invalid("model.heads.market_draws", 0, "a model whose market terms were drawn by `malles align`")
+        parts = self._read(data, reader, list(draws))
+        names = [part.name for part in fields(TasteReading)]
+        return TasteReading(**{name: np.stack([getattr(part, name) for part in parts]) for name in names})
+
     def read_shelves(self, data: TasteData, reader: Reader | None = None) -> TasteReading:
         """Read the tastes of households before one and the same shelf.
 
@@ -130,32 +157,42 @@ class TasteModel:
         Raises:
             InvalidInput: The shelves differ.
         """
+        (reading,) = self._read(data, reader, [self.heads.market_terms])
+        return reading
+
+    @torch.no_grad()
+    def _read(self, data: TasteData, reader: Reader | None, terms: Sequence[torch.Tensor]) -> list[TasteReading]:
+        """Return a reading with each of some terms of the markets."""
         if not data.mask.all():
             raise InvalidInput("data.mask: got padded shelves; allowed: the same products for every household")
         self.trained_modules().eval()
-        readings = (reader or self.reader).of(data.goods, np.unique(np.append(data.product, data.past[data.past >= 0])))
-        parts = []
-        for rows in np.split(np.arange(len(data)), range(512, len(data), 512)):
-            some = data.take(rows)
-            slope = mean_field_slope(some, self.heads, readings)
-            parts.append(self._tastes(score(some, self.heads, readings), slope))
-        return TasteReading(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        known = np.unique(np.append(data.product, data.past[data.past >= 0]))
+        readings = (reader or self.reader).of(data.goods, known)
+        found = []
+        worth = promotion_worth(data, self.heads, readings)
+        cuts = np.split(np.arange(len(data)), range(512, len(data), 512))
+        for own in terms:
+            parts = [_tastes(score(data.take(rows), self.heads, readings, terms=own), worth[rows]) for rows in cuts]
+            found.append(TasteReading(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}))
+        return found
 
-    def _tastes(self, scored: Scored, rho: torch.Tensor) -> dict[str, NDArray[np.float64]]:
-        prefix, option = scored.prefix, scored.option
-        known = scored.batch.inputs.past.popularity
-        centre = 1.0 / known.shape[1] - known
-        nothing = torch.zeros_like(known)
-        tensors = {
-            "alpha": option.alpha + prefix.propensity[:, None] + rho[:, None] * centre,
-            "beta": option.beta,
-            "gamma": self.heads.discount_worth(prefix),
-            "rho": rho,
-            "lambda_": prefix.lambda_,
-            "kappa": torch.log(extra_units(prefix, option, nothing)),
-            "delta": units_response(prefix, option, nothing).mean(1),
-        }
-        return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
+
+def _tastes(scored: Scored, promoted: torch.Tensor) -> dict[str, NDArray[np.float64]]:
+    """Return the coefficients; `promoted` is what layers add to the worth of display and advertising [S, 2]."""
+    prefix, option = scored.prefix, scored.option
+    nothing = torch.zeros_like(option.alpha)
+    tensors = {
+        "alpha": option.alpha + prefix.propensity[:, None],
+        "beta": option.beta,
+        "gamma": prefix.gamma,
+        "display": prefix.display + promoted[:, 0],
+        "feature": prefix.feature + promoted[:, 1],
+        "rho": prefix.rho,
+        "lambda_": prefix.lambda_,
+        "kappa": torch.log(extra_units(prefix, option, nothing)),
+        "delta": units_response(prefix, option, nothing).mean(1),
+    }
+    return {name: tensor.detach().double().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def new_heads(
@@ -182,32 +219,3 @@ def new_heads(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HeadSet(width, members, sizes, lines, markets, households).eval()
-
-
-def _checked(
-    personas: Sequence[Persona],
-    products: Sequence[ProductText],
-    bought: ArrayLike,
-    reference_share: ArrayLike,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    if not personas:
-        raise invalid("personas", list(personas), "at least one")
-    if not products:
-        raise invalid("products", list(products), "at least one")
-    counts = np.asarray(bought)
-    shape = (len(personas), len(products))
-    if counts.shape != shape or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
-        raise invalid("bought", counts, f"integers of 0 or more, shape {shape} (personas, products)")
-    shares = np.asarray(reference_share, dtype=np.float64)
-    if shares.shape != shape[1:] or not ((shares >= 0) & (shares <= 1)).all():
-        raise invalid("reference_share", shares, f"numbers in [0, 1], shape {shape[1:]} (products)")
-    return counts.astype(np.int64), shares
-
-
-def _positive(name: str, values: ArrayLike | None, low: float, size: int, unknown: float) -> NDArray[np.float64]:
-    if values is None:
-        return np.full(size, unknown)
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (size,) or not (numbers > low).all():
-        raise invalid(name, numbers, f"numbers above {max(low, 0):.0f}, shape ({size},) (products)")
-    return numbers

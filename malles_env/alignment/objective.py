@@ -54,7 +54,9 @@ class Scored:
     batch: Batch
 
 
-def score(data: TasteData, heads: HeadSet, reader: Reader, *, new: bool = False) -> Scored:
+def score(
+    data: TasteData, heads: HeadSet, reader: Reader, *, new: bool = False, terms: torch.Tensor | None = None
+) -> Scored:
     """Return utilities and tastes of a batch of occasions, averaged over the ensemble.
 
     Args:
@@ -62,9 +64,10 @@ def score(data: TasteData, heads: HeadSet, reader: Reader, *, new: bool = False)
         heads: The heads.
         reader: Gives the readings.
         new: Treat all markets as never trained on.
+        terms: Terms of the markets in place of the heads' own, e.g. a draw of them [1 + markets, terms].
     """
     given = batch(data, reader, heads.codes(data.goods, data.households, new=new))
-    prefix, option = heads(given.inputs)
+    prefix, option = heads(given.inputs, terms)
     return _scored(prefix, option, given)
 
 

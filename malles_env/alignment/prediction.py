@@ -28,7 +28,7 @@ class Prediction:
         quantity: Log probabilities of 1..Q units of the chosen option, the last class standing for all larger ones
             [B, Q]; rows without a purchase hold anything. None for a model without quantities.
         beta: Sensitivity to log(p/r) [B, J]; None for a model without prices.
-        gamma: Worth of discount depth [B], its usual promotion included.
+        gamma: Worth of discount depth [B], net of display and advertising.
         delta: Response of the log of the mean extra units to discount depth [B].
     """
 
@@ -85,8 +85,7 @@ def _part(model: TasteModel, data: TasteData, reader: Reader) -> tuple[FloatArra
     place = torch.as_tensor(np.maximum(data.chosen - 1, 0), device=scored.utilities.device)
     quantity = chosen_units(scored, torch.arange(len(data)), place).log_softmax(-1)
     units = mean_units(scored.prefix, scored.option, scored.batch.live.discount)
-    worth = model.heads.discount_worth(scored.prefix)
-    tensors = (scored.utilities, units, quantity, scored.option.beta, worth, _response(scored))
+    tensors = (scored.utilities, units, quantity, scored.option.beta, scored.prefix.gamma, _response(scored))
     return tuple(tensor.double().cpu().numpy() for tensor in tensors)
 
 

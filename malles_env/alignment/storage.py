@@ -70,8 +70,17 @@ def load_into(module: torch.nn.Module, path: Path) -> None:
     Raises:
         CorruptFile: The file holds other tensors than the module.
     """
+    load_tensors_into(module, read_tensors(path), path)
+
+
+def load_tensors_into(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load tensors into a module; names and shapes must agree, or the error names the file at `path`.
+
+    Raises:
+        CorruptFile: There are other tensors than the module's.
+    """
     try:
-        module.load_state_dict(read_tensors(path))
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise CorruptFile(f"{path}: does not fit this model ({detail})") from error

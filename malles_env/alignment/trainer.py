@@ -68,7 +68,6 @@ def align(
     store = RunStore(out / "checkpoints")
     if not resume and store.latest() is not None:
         raise invalid("out_dir", str(out), "a folder without a run, or --resume")
-    model.heads.set_support(*train.support())
     modules = model.trained_modules(heads_only=reader is not None).to(pick_device(config.device))
     optimizer = _optimizer(modules, config)
     settings = {**config.shaping(), "train": len(train), "validation": len(validation)}

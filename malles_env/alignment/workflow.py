@@ -15,7 +15,9 @@ from malles_env.alignment.backbones import Backbone, load_backbone, new_embedded
 from malles_env.alignment.card import LIMITS
 from malles_env.alignment.checkpoint import load_backbone_of
 from malles_env.alignment.config import AlignConfig, AlignJob
+from malles_env.alignment.continued import heads_to_continue
 from malles_env.alignment.dataset import TasteData, from_occasions
+from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.inputs import Readings
 from malles_env.alignment.market_prices import fit_market_prices
 from malles_env.alignment.model import TasteModel, new_heads
@@ -24,6 +26,7 @@ from malles_env.alignment.rewording import reworded
 from malles_env.alignment.storage import tensors_hash
 from malles_env.alignment.subsets import few_markets, on_goods, sampled, thinned
 from malles_env.alignment.trainer import align, calibrate, pick_device
+from malles_env.files import check_replaceable
 
 if TYPE_CHECKING:
     from malles_env.alignment.runs import Progress
@@ -49,6 +52,7 @@ def run_job(
         show: Show the progress bars.
         reading: Told how far the backbone's readings are.
     """
+    check_replaceable(job.out / "model", "card.json")
     seed = job.heads.seed
     learn = sampled(thinned(from_occasions(train), job.outside, seed), job.limit, seed)
     check = sampled(from_occasions(validation), job.validation_limit, seed)
@@ -57,7 +61,7 @@ def run_job(
     model = TasteModel.untrained(backbone, sizes=job.sizes, seed=seed)
     whole = _train_whole(model, learn, check, job, show, first)
     progress = _train_heads(model, learn, check, job, show, reading)
-    model.card = _card(job, learn, check, whole, progress)
+    model.card = _card(job, model, learn, check, whole, progress)
     model.save(job.out / "model")
     return model, progress
 
@@ -101,26 +105,16 @@ def _train_heads(
     show: bool,
     reading: ReadingProgress | None,
 ) -> Progress:
-    """Train new heads on the readings of the backbone at rest; resumable like the first phase."""
+    """Train heads on the readings of the frozen backbone; resumable like the first phase."""
     model.backbone.model.eval()
     reader = backbone_readings(model.backbone, train.goods, job.out, reading)
     second = None
     if job.heads.weights.consistency > 0:
         other = reworded(train.goods, seed=job.heads.seed)
         second = backbone_readings(model.backbone, other, job.out, reading)
-    names = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
-    markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))
-    people = tuple(train.households[at] for at in np.unique(train.household)) if job.households else ()
-    model.heads = new_heads(
-        model.backbone.width,
-        members=job.members,
-        sizes=job.sizes,
-        lines=names,
-        markets=markets,
-        households=people,
-        seed=job.heads.seed,
-    )
-    calibrate(model, train, reader, seed=job.heads.seed)
+    model.heads = _heads_at_start(model, train, job)
+    if not job.continue_heads:
+        calibrate(model, train, reader, seed=job.heads.seed)
 
     def trained(config: AlignConfig, out: Path) -> Progress:
         return align(
@@ -128,11 +122,29 @@ def _train_heads(
         )
 
     progress = trained(job.heads, job.out / "heads")
-    trained(job.cold, job.out / "cold")
-    for name, config in (("heads", job.heads), ("cold", job.cold)):
-        trained(replace(config, new=True), job.out / f"new-{name}")
-    fit_market_prices(model, train, reader)
+    if job.continue_heads:
+        trained(replace(job.heads, new=True, steps=job.heads.steps // 2), job.out / "new-heads")
+    else:
+        trained(job.cold, job.out / "cold")
+        for name, config in (("heads", job.heads), ("cold", job.cold)):
+            trained(replace(config, new=True), job.out / f"new-{name}")
+    fit_market_prices(model, train, reader, draws=job.draws, seed=job.heads.seed)
     return progress
+
+
+def _heads_at_start(model: TasteModel, train: TasteData, job: AlignJob) -> HeadSet:
+    """Return new heads that know what the training occasions name, or those of the model to continue."""
+    if job.continue_heads and job.start_from is not None:
+        return heads_to_continue(job.start_from, model.backbone)
+    return new_heads(
+        model.backbone.width,
+        members=job.members,
+        sizes=job.sizes,
+        lines=tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])})),
+        markets=tuple(train.goods.prefixes[at] for at in np.unique(train.prefix)),
+        households=tuple(train.households[at] for at in np.unique(train.household)) if job.households else (),
+        seed=job.heads.seed,
+    )
 
 
 def backbone_readings(backbone: Backbone, goods: Any, out: Path, progress: ReadingProgress | None = None) -> Readings:
@@ -145,16 +157,22 @@ def backbone_readings(backbone: Backbone, goods: Any, out: Path, progress: Readi
 
 
 def _card(
-    job: AlignJob, train: TasteData, validation: TasteData, whole: Progress | None, heads: Progress
+    job: AlignJob,
+    model: TasteModel,
+    train: TasteData,
+    validation: TasteData,
+    whole: Progress | None,
+    heads: Progress,
 ) -> dict[str, Any]:
     kinds = {True: "trained whole", False: f"with a LoRA adapter of rank {job.rank} on its last {job.layers} layers"}
     rest = "left as it is" if job.start_from is None else f"taken from {job.start_from}"
     kind = kinds[job.backbone == "embedded"] if whole else rest
+    of = f" of {job.start_from}, trained on," if job.continue_heads else ""
     return {
         "name": job.backbone,
         "backbone": job.backbone,
-        "summary": f"Backbone {kind}, then {job.members} heads on its readings; listwise contrastive loss over shelf "
-        "and outside option.",
+        "summary": f"Backbone {kind}, then {len(model.heads.warm.members)} heads{of} on its readings; listwise "
+        "contrastive loss over shelf and outside option.",
         "data_licence": job.data_licence,
         "command": job.command,
         "training": {
@@ -163,8 +181,10 @@ def _card(
             "markets": len(train.markets),
             "periods": f"train {train.period.min()}-{train.period.max()}, early stopping on "
             f"{validation.period.min()}-{validation.period.max()}",
-            "backbone and heads": _phase(whole) if whole else "backbone at rest",
+            "backbone and heads": _phase(whole) if whole else "backbone frozen",
             "heads": _phase(heads),
+            "market terms": "multiplier of beta, level, rho, display and advertising of each market, "
+            f"{job.draws} draws from resampled households",
             "settings of the whole": job.whole.shaping() if whole else "none",
             "settings of the heads": job.heads.shaping(),
         },

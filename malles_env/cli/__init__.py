@@ -23,6 +23,7 @@ from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
 from malles_env.cli.study import study
 from malles_env.cli.tournament import tournament
+from malles_env.cli.validate import validate_command
 from malles_env.errors import MallesError
 
 
@@ -60,6 +61,7 @@ consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)
 consumers_app.command("calibrate")(calibrate_command)
+consumers_app.command("validate")(validate_command)
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 app.add_typer(scenario_app, name="scenario")

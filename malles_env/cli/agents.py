@@ -12,6 +12,14 @@ RivalsOption = Annotated[str, typer.Option(help="Kind of the other sellers, e.g.
 ModelOption = Annotated[
     str | None, typer.Option(help="Language model that reads the tastes instead of the scenario's own.")
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-policy",
+        help="Read policy files whole, as Stable-Baselines3 does: runs code stored in the file; only for files you "
+        "made. Not needed for what `malles train` writes.",
+    ),
+]
 
 
 def train(
@@ -26,21 +34,24 @@ def train(
     model: ModelOption = None,
     checkpoint_every: Annotated[int, typer.Option(help="Periods between checkpoints.")] = 100_000,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    tastes: Annotated[str, typer.Option(help="mean, or draws: each market has hidden tastes of its own.")] = "mean",
+    trust_policy: TrustOption = False,
 ) -> None:
     """Train a Stable-Baselines3 seller."""
     from malles_agents.console import train_in_console
     from malles_agents.train import Run
 
     folder = out or Path("runs") / f"{Path(scenario).stem}-{algo}-{seed}"
-    run = Run(scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads)
-    train_in_console(run, folder, resume=resume)
+    run = Run(scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes)
+    train_in_console(run, folder, resume=resume, trust=trust_policy)
 
 
 def evaluate(
     scenario: ScenarioArgument,
     sellers: Annotated[
-        str, typer.Option(help="Kinds separated by commas: fixed, cost-plus:0.5, random, best-response, ppo:PATH.")
-    ] = "fixed,cost-plus,random,best-response",
+        str,
+        typer.Option(help="Kinds separated by commas: regular-price, cost-plus:0.5, random, best-response, ppo:PATH."),
+    ] = "regular-price,cost-plus,random,best-response",
     policy: Annotated[
         list[Path] | None, typer.Option(help="A policy.zip to add; several are seeds of one kind.")
     ] = None,
@@ -48,20 +59,37 @@ def evaluate(
     rivals: RivalsOption = "cost-plus",
     episodes: Annotated[int, typer.Option("--episodes", "--seeds", help="Held-out seeds, one episode each.")] = 64,
     search: Annotated[bool, typer.Option("--search", help="Add the best stationary prices and assortment.")] = False,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Taste model: embedded, smollm2, a folder, or all: one table each. "
+            "Default: the policies' own, else the scenario's."
+        ),
+    ] = None,
+    tastes: Annotated[
+        str | None,
+        typer.Option(
+            help="mean, or draws: over plausible tastes, with tail, worst draw and regret. Default: as trained."
+        ),
+    ] = None,
+    cost_share: Annotated[
+        float | None, typer.Option(help="Unit costs as a share of average prices, instead of the scenario's.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file too.")] = None,
+    trust_policy: TrustOption = False,
 ) -> None:
     """Play sellers on held-out seeds: profit, share and surplus with standard errors."""
-    from malles_agents.console import evaluate_in_console
+    from malles_agents.comparison import Comparison, compare_in_console
 
-    evaluate_in_console(
-        scenario, [name.strip() for name in sellers.split(",") if name.strip()], policy or [], seat, rivals,
-        episodes=episodes, search=search, model=model, json_file=json_file,
-    )  # fmt: skip
+    kinds = [name.strip() for name in sellers.split(",") if name.strip()]
+    question = Comparison(
+        scenario, kinds, policy or [], seat, rivals, episodes, search, model, tastes, cost_share, trust_policy
+    )
+    compare_in_console(question, json_file)
 
 
 def demo(
-    model: Annotated[str, typer.Option(help="Language model that reads the tastes: smollm2 or embedded.")] = "smollm2",
+    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
     scenario: Annotated[str, typer.Option(help="A scenario whose tastes a language model reads.")] = "soft-drinks",
     seeds: Annotated[int, typer.Option(help="PPO runs, each with its own seed.")] = 3,
     steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 500_000,

@@ -38,6 +38,9 @@ def align_command(
     start_from: Annotated[
         str | None, typer.Option(help="Take the backbone (and adapter) of this taste model as it is.")
     ] = None,
+    continue_heads: Annotated[
+        bool, typer.Option("--continue-heads", help="Train on the heads of that model too, instead of new ones.")
+    ] = False,
     rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter of a pre-trained backbone; 0: none.")] = 8,
     layers: Annotated[int, typer.Option(help="Last layers that get an adapter.")] = 10,
     members: Annotated[int, typer.Option(help="Heads whose coefficients are averaged.")] = 2,
@@ -56,16 +59,17 @@ def align_command(
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
-    from malles_env.alignment.config import COLD, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
+    from malles_env.alignment.config import COLD, CONTINUED, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
     from malles_env.alignment.workflow import run_job
 
     common = {"seed": seed, "threads": threads, "validate_every": validate_every, "batch_size": batch_size}
     whole = WHOLE_EMBEDDED if backbone == "embedded" else WHOLE_ADAPTER
-    heads = _changed(HEADS, steps=head_steps, device=device, **common)
+    heads = _changed(CONTINUED if continue_heads else HEADS, steps=head_steps, device=device, **common)
     job = AlignJob(
         backbone=backbone,
         out=out,
         start_from=start_from,
+        continue_heads=continue_heads,
         rank=rank,
         layers=layers,
         members=members,

@@ -23,7 +23,7 @@ def backtest_command(
     market: Annotated[
         str, typer.Argument(help="A market of the Complete Journey, or a scenario built from one (name or .yaml file).")
     ],
-    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "smollm2",
+    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
     max_lines: Annotated[
         int, typer.Option("--max-products", min=2, max=20, help="Most products of a market that is no scenario.")
     ] = 12,
@@ -39,10 +39,10 @@ def backtest_command(
     from malles_env.scenarios.backtest import BacktestSettings, backtest
 
     torch.set_num_threads(threads)
-    _make_places(out, json_file)
+    make_places(out, json_file)
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
-    with _told(console) as told:
+    with telling(console) as told:
         found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told)
     show(console, found)
     _write(console, found, model, out, json_file)
@@ -85,24 +85,30 @@ def _write(console: Console, found: Backtest, model: str, out: Path | None, json
         console.print(f"written: {json_file}", markup=False)
 
 
-def _make_places(out: Path | None, json_file: Path | None) -> None:
+def make_places(out: Path | None, *files: Path | None) -> None:
     """Make the folders to write into before anything is computed.
 
+    Args:
+        out: A folder.
+        files: Files.
+
     Raises:
-        InvalidInput: They cannot be made, or the file is a folder.
+        InvalidInput: They cannot be made, or a file is a folder.
     """
-    for folder in (out, None if json_file is None else json_file.parent):
+    wanted = [file for file in files if file is not None]
+    for folder in (out, *(file.parent for file in wanted)):
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
-    if json_file is not None and json_file.is_dir():
-        raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
+    for file in wanted:
+        if file.is_dir():
+            raise InvalidInput(f"{file}: is a folder; a file is written there")
 
 
 @contextmanager
-def _told(console: Console) -> Iterator[Callable[[str], None]]:
+def telling(console: Console) -> Iterator[Callable[[str], None]]:
     """Show what is being done and for how long; nothing outside a terminal."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -229,7 +229,7 @@ def _show(found: Comparison) -> None:
         title = f"{split}: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers"
         for cells in (choice_cells(rows), quantity_cells(rows), paired_cells(found.paired[split])):
             for part in fitting(cells, console.width) if len(cells) > 1 else ():
-                console.print(_table(part, title))
+                console.print(cell_table(part, title))
                 title = ""
 
 
@@ -245,7 +245,8 @@ def fitting(cells: list[list[str]], width: int) -> Iterator[list[list[str]]]:
     yield [[row[n] for n in taken] for row in cells]
 
 
-def _table(cells: list[list[str]], title: str) -> Any:
+def cell_table(cells: list[list[str]], title: str) -> Any:
+    """Return cells, header first, as a table to print."""
     from rich import box
     from rich.table import Table
 

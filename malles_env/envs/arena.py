@@ -13,7 +13,7 @@ from malles_env.envs.kernels import keep_books
 from malles_env.envs.observations import Layout, Monitoring
 from malles_env.envs.seats import Seats
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome
+from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 from malles_env.market.arrays import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Arena:
         consumers: Who buys instead of the scenario's own.
         monitoring: See `Layout`.
         price_levels: Prices of the discrete grid.
+        tastes: ``"mean"`` or ``"draws"``, see `Market`.
 
     Attributes:
         market: The market engine.
@@ -82,13 +83,16 @@ class Arena:
         consumers: Consumers | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
     ) -> None:
         self.scenario = find_scenario(scenario)
-        self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers)
+        # Whatever else can build a market need not know of draws.
+        drawn: dict[str, Any] = {} if tastes == "mean" else {"tastes": tastes}
+        self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers, **drawn)
         catalog = self.market.catalog
         self.seats = Seats(catalog)
         self.actions = Actions(self.seats, action_mode, price_levels)
-        self.layout = Layout(self.seats, self.market.population.size, monitoring)
+        self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories)
         self.reward_scale = float(self.scenario.reward_scale)
         self.outcome: Outcome | None = None
         self._start(None)
@@ -141,7 +145,7 @@ class Arena:
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
-        """Return fresh observations ``(B, N, D)``, or the global view ``(B, 1, 6 J + 1)`` with `state`."""
+        """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
         now = self.market.state
         return self.layout.encode(
             self._prices,
@@ -149,6 +153,8 @@ class Arena:
             self._units,
             now.stock,
             now.mean_field,
+            now.centre,
+            self.market.log_reference,
             now.period,
             cycles,
             state=state,

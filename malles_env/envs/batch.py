@@ -14,7 +14,7 @@ from malles_env.envs.arena import Arena, check_cycles
 from malles_env.envs.observations import Monitoring
 from malles_env.envs.rivals import Policy, Rivals
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Consumers, Demand, Outcome
+from malles_env.market import Consumers, Demand, Outcome, TastesMode
 from malles_env.market.arrays import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Batch:
         max_cycles: Periods of an episode; default the scenario's.
         as_dict: Whether rivals see dict observations.
         autoreset: Whether a market starts anew in the step that ends its episode.
-        action_mode, demand, consumers, monitoring, price_levels: See `Arena`.
+        action_mode, demand, consumers, monitoring, price_levels, tastes: See `Arena`.
 
     Raises:
         InvalidInput: An argument out of range.
@@ -70,12 +70,13 @@ class Batch:
         consumers: Consumers | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
         as_dict: bool = False,
         autoreset: bool = True,
     ) -> None:
         self.arena = arena = Arena(
             scenario, num_markets=num_markets, action_mode=action_mode, demand=demand, consumers=consumers,
-            monitoring=monitoring, price_levels=price_levels,
+            monitoring=monitoring, price_levels=price_levels, tastes=tastes,
         )  # fmt: skip
         self.max_cycles = check_cycles(max_cycles, arena.scenario)
         self.autoreset = autoreset

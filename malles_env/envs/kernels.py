@@ -9,7 +9,8 @@ from numba import njit
 
 CONTINUOUS, DISCRETE, MONEY = range(3)
 LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money
-PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, TIME, CONSTANT = range(8)  # what an observed number tells
+# What an observed number holds.
+PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, TIME, CONSTANT = range(10)
 NOTHING = -1  # marks a padded product slot
 REVENUE, EXPENSE, FEES, PROFIT, UNITS, SHARE, SURPLUS = range(7)  # columns of a ledger
 
@@ -109,6 +110,8 @@ def encode(
     units: Any,
     stock: Any,
     mean_field: Any,
+    centre: Any,
+    log_reference: Any,
     period: Any,
     cycles: float,
     table: Any,
@@ -125,6 +128,8 @@ def encode(
         units: Last sold, shape ``(B, J)``.
         stock: On hand, shape ``(B, J)``.
         mean_field: Shares that consumers will see, shape ``(B, J)``.
+        centre: Their long-run shares, shape ``(B, J)``.
+        log_reference: Log of reference over regular price, shape ``(B, J)``.
         period: Periods played, shape ``(B,)``.
         cycles: Periods of an episode.
         table: Product constants, shape ``(4, J)``.
@@ -144,6 +149,8 @@ def encode(
             facts[STOCK, j] = stock[b, j] / scales[1, j] if 0.0 < scales[1, j] < np.inf else 1.0
             facts[SALES, j] = units[b, j] / (units[b, j] + scales[2, j])
             facts[MEAN_FIELD, j] = min(mean_field[b, j], 1.0)
+            facts[LONG_SHARE, j] = min(centre[b, j], 1.0)
+            facts[REFERENCE, j] = min(max(log_reference[b, j], -1.0), 1.0)
             facts[TIME, j] = min(period[b] / cycles, 1.0)
         for n in range(seats):
             for i in range(size):

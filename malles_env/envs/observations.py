@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +51,11 @@ FIELDS = {
     "stock": (k.STOCK, 0.0, "share of the starting stock left"),
     "sales": (k.SALES, 0.0, "units / (units + consumers / J)"),
     "mean_field": (k.MEAN_FIELD, 0.0, "purchase share that consumers will see"),
+    "long_share": (k.LONG_SHARE, 0.0, "long-run purchase share, at which the mean field has no effect"),
+    "reference": (k.REFERENCE, -1.0, "log(reference price / regular price), held to [-1, 1]"),
 }
+ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
+"""Fields of every market; the others stand only where they move."""
 
 
 class Layout:
@@ -58,27 +63,33 @@ class Layout:
 
     Blocks, in order (W slots per seat, N seats; slots without a product hold 0):
 
-    ``own_price, own_listed, own_cost, own_stock, own_sales`` (W each) of the last period (costs are constant;
-    stock only if the catalog limits any), ``rivals_price, rivals_listed`` ((N - 1) W each; with monitoring
-    ``full`` also ``rivals_cost, rivals_stock, rivals_sales``; with ``own`` none), ``mean_field`` (N W, own
-    slots first; W with ``own``), ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next
-    seller first.
+    ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference`` (W each) of the last period (costs are
+    constant; stock only if the catalog limits any, reference prices only where they matter), ``rivals_price,
+    rivals_listed, rivals_reference`` ((N - 1) W each; with monitoring ``full`` also ``rivals_cost, rivals_stock,
+    rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters,
+    ``long_share`` likewise, ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
 
     Args:
         seats: Who owns what.
         size: Number of consumers.
         monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or
             ``"own"``.
+        memories: Which of ``"reference"`` and ``"long_share"`` move in this market.
 
     Raises:
         InvalidInput: Another `monitoring`.
     """
 
-    def __init__(self, seats: Seats, size: float, monitoring: Monitoring = "prices") -> None:
+    def __init__(
+        self, seats: Seats, size: float, monitoring: Monitoring = "prices", memories: Sequence[str] = ()
+    ) -> None:
         if monitoring not in MONITORING:
             raise invalid("monitoring", monitoring, ", ".join(MONITORING))
         self.seats, self.monitoring = seats, monitoring
         catalog = seats.catalog
+        limited = bool(np.isfinite(catalog.stock).any())
+        there = {*ALWAYS, *memories, *(("stock",) if limited else ())}
+        self.fields = tuple(name for name in FIELDS if name in there)
         typical = np.full(catalog.num_products, size / catalog.num_products)
         self.scales = np.ascontiguousarray([catalog.price_high, catalog.stock, typical])
         blocks: list[Block] = []
@@ -95,25 +106,25 @@ class Layout:
 
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
         seats, slots = self.seats, self.seats.slots
-        limited = bool(np.isfinite(seats.catalog.stock).any())
-        known = [name for name in FIELDS if name != "mean_field" and (name != "stock" or limited)]
+        known = [name for name in self.fields if name not in ("mean_field", "long_share")]
         parts = [(f"own_{name}", *FIELDS[name], seats.view[:, :slots]) for name in known]
         if self.monitoring != "own" and seats.count > 1:
-            public = known if self.monitoring == "full" else ["price", "listed"]
+            public = [name for name in known if self.monitoring == "full" or name in ("price", "listed", "reference")]
             parts += [(f"rivals_{name}", *FIELDS[name], seats.view[:, slots:]) for name in public]
         felt = seats.view[:, :slots] if self.monitoring == "own" else seats.view
         first = np.zeros((seats.count, 1), dtype=np.int64)
         return [
             *parts,
-            ("mean_field", *FIELDS["mean_field"], felt),
+            *((name, *FIELDS[name], felt) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
             ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
         ]
 
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
         products = np.arange(self.seats.catalog.num_products)
-        kinds = [np.full(len(products), FIELDS[name][0]) for name in FIELDS]
-        where = [products] * len(FIELDS)
+        shown = [name for name in FIELDS if name in self.fields or name == "stock"]
+        kinds = [np.full(len(products), FIELDS[name][0]) for name in shown]
+        where = [products] * len(shown)
         return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
 
     @property
@@ -155,8 +166,12 @@ class Layout:
 
     @property
     def state_space(self) -> spaces.Box:
-        """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time."""
-        low = np.where(self._state_kinds == k.PRICE, -1.0, 0.0).astype(np.float32)
+        """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time.
+
+        Long-run shares and reference prices of all J stand before the time where they matter.
+        """
+        below = (self._state_kinds == k.PRICE) | (self._state_kinds == k.REFERENCE)
+        low = np.where(below, -1.0, 0.0).astype(np.float32)
         return spaces.Box(low, np.float32(1.0), dtype=np.float32)
 
     def encode(
@@ -166,12 +181,14 @@ class Layout:
         units: np.ndarray,
         stock: np.ndarray,
         mean_field: np.ndarray,
+        centre: np.ndarray,
+        log_reference: np.ndarray,
         period: np.ndarray,
         cycles: float,
         *,
         state: bool = False,
     ) -> np.ndarray:
-        """Return observations of all seats ``(B, N, D)``, or with `state` the global view ``(B, 1, 6 J + 1)``.
+        """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
 
         Args:
             prices: Last asked, money, ``(B, J)``.
@@ -179,6 +196,8 @@ class Layout:
             units: Last sold, ``(B, J)``.
             stock: On hand, ``(B, J)``.
             mean_field: Shares consumers will see, ``(B, J)``.
+            centre: Their long-run shares, ``(B, J)``.
+            log_reference: Log of reference over regular price, ``(B, J)``.
             period: Periods played, ``(B,)``.
             cycles: Periods of an episode.
             state: Whether to describe the whole market instead of what each seat sees.
@@ -191,6 +210,8 @@ class Layout:
             units,
             stock,
             mean_field,
+            centre,
+            log_reference,
             period,
             float(cycles),
             self.seats.table,
@@ -210,11 +231,11 @@ class Layout:
 
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
-            ``stock`` (units), ``mean_field`` (share), each ``(..., J)`` with NaN (False) where not visible,
-            and ``time`` of shape ``(...)``.
+            ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), each ``(..., J)``
+            with NaN (False) where not visible, and ``time`` of shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
-        shown = {name: self._gather(flat, name, seat) for name in ("price", "listed", "sales", "stock", "mean_field")}
+        shown = {name: self._gather(flat, name, seat) for name in FIELDS if name != "cost"}
         low, span = self.seats.table[0], self.seats.table[1]
         full = self.seats.catalog.stock
         sales = shown["sales"]
@@ -224,6 +245,8 @@ class Layout:
             "sales": sales * self.scales[2] / np.maximum(1.0 - sales, 1e-7),
             "stock": np.where(np.isfinite(full), shown["stock"] * np.where(np.isfinite(full), full, 0.0), np.inf),
             "mean_field": shown["mean_field"],
+            "long_share": shown["long_share"],
+            "reference": self.seats.catalog.regular_price * np.exp(shown["reference"]),
             "time": flat[..., self["time"].start],
         }
 

@@ -15,7 +15,7 @@ from malles_env.envs.arena import Arena, as_info, check_cycles, need_all
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Catalog, Consumers, Demand, Market, Outcome
+from malles_env.market import Catalog, Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
@@ -58,15 +58,18 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | own_cost | W | 0 | 1 | unit cost / highest price |
     | own_stock | W | 0 | 1 | share of the starting stock left (only if the catalog limits stock) |
     | own_sales | W | 0 | 1 | units / (units + consumers / J) |
+    | own_reference | W | -1 | 1 | log(reference / regular price); only where reference prices matter |
     | rivals_price | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_listed | (N - 1) W | 0 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_reference | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_cost, _stock, _sales | (N - 1) W each | 0 | 1 | only with ``monitoring="full"`` |
     | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
+    | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
     | time | 1 | 0 | 1 | periods played / max_cycles |
     | seat | N | 0 | 1 | one-hot number of the seller |
 
-    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products, and
-    time.
+    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares
+    and reference prices where they matter), and time.
 
     ## Rewards
 
@@ -96,6 +99,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | `render_mode` | None | `"human"`, `"rgb_array"`, `"ansi"` |
     | `monitoring` | `"prices"` | what is public: `"full"`, `"prices"`, `"own"` |
     | `price_levels` | 15 | m, prices of the discrete grid |
+    | `tastes` | `"mean"` | or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
 
     >>> from malles_env import parallel_env
     >>> env = parallel_env("bertrand-duopoly", max_cycles=2, demand="expected")
@@ -135,10 +139,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         render_mode: str | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
     ) -> None:
         self.arena = Arena(
             scenario, action_mode=action_mode, demand=demand, consumers=consumers, monitoring=monitoring,
-            price_levels=price_levels,
+            price_levels=price_levels, tastes=tastes,
         )  # fmt: skip
         self.scenario = self.arena.scenario
         self.max_cycles = check_cycles(max_cycles, self.scenario)

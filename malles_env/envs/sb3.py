@@ -17,7 +17,7 @@ from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
 from malles_env.envs.rivals import Policy
 from malles_env.errors import invalid
-from malles_env.market import Consumers, Demand, Market, Outcome
+from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
@@ -53,7 +53,7 @@ class PricingVecEnv(VecEnv):
         max_cycles: Periods of an episode; default the scenario's.
         action_mode: ``"continuous"`` or ``"discrete"`` (SB3 takes no dict actions).
         observation_mode: ``"flat"`` or ``"dict"``.
-        demand, consumers, monitoring, price_levels: See `PricingParallelEnv`.
+        demand, consumers, monitoring, price_levels, tastes: See `PricingParallelEnv`.
         seed: Of the first reset; by default from the system's entropy.
         info: ``"episode"`` or ``"step"``.
         render_mode: None or ``"rgb_array"``, which draws market 0.
@@ -80,6 +80,7 @@ class PricingVecEnv(VecEnv):
         consumers: Consumers | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
         seed: int | None = None,
         info: InfoMode = "episode",
         render_mode: str | None = None,
@@ -92,7 +93,7 @@ class PricingVecEnv(VecEnv):
             raise invalid("render_mode", render_mode, "None, rgb_array")
         self.batch = Batch(
             scenario, num_markets, learner=learner, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
-            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels,
+            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
             as_dict=observation_mode == "dict",
         )  # fmt: skip
         arena, self.info, self.render_mode = self.batch.arena, info, render_mode

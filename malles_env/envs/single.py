@@ -16,7 +16,7 @@ from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.envs.rivals import Policy
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome
+from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
@@ -95,13 +95,14 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         render_mode: str | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
     ) -> None:
         if seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
         self.batch = Batch(
             scenario, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode, demand=demand,
-            consumers=consumers, monitoring=monitoring, price_levels=price_levels, as_dict=observation_mode == "dict",
-            autoreset=False,
+            consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
+            as_dict=observation_mode == "dict", autoreset=False,
         )  # fmt: skip
         arena = self.batch.arena
         self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)

@@ -17,7 +17,7 @@ from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
 from malles_env.envs.rivals import Policy
 from malles_env.errors import invalid
-from malles_env.market import Consumers, Demand, Market, Outcome
+from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
@@ -66,6 +66,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         render_mode: str | None = None,
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
+        tastes: TastesMode = "mean",
     ) -> None:
         if seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
@@ -73,7 +74,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
             raise invalid("render_mode", render_mode, "None, rgb_array")
         self.batch = Batch(
             scenario, num_envs, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
-            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels,
+            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
             as_dict=observation_mode == "dict",
         )  # fmt: skip
         arena = self.batch.arena

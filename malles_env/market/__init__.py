@@ -1,6 +1,9 @@
 """The physics of a market period: choice, coupling, demand, stock and money. NumPy and Numba only."""
 
 from malles_env.market.catalog import Catalog, Product
+from malles_env.market.checks import TastesMode
+from malles_env.market.dynamics import Dynamics
+from malles_env.market.elasticity import Elasticities, elasticities
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
@@ -13,6 +16,8 @@ __all__ = [
     "Catalog",
     "Consumers",
     "Demand",
+    "Dynamics",
+    "Elasticities",
     "Market",
     "MarketState",
     "MeanField",
@@ -23,4 +28,6 @@ __all__ = [
     "ReferencePrice",
     "Response",
     "Tastes",
+    "TastesMode",
+    "elasticities",
 ]

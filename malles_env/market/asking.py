@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
+from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.catalog import Catalog
+from malles_env.market.choice import respond
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.state import Demand
+from malles_env.market.tastes import Tastes
 
 if TYPE_CHECKING:
     from malles_env.market.settle import Terms
@@ -51,9 +55,68 @@ def find_response(
     return offer, response, residual, count
 
 
+@dataclass(frozen=True)
+class DrawnConsumers:
+    """Consumers of several markets, each with tastes of its own.
+
+    Attributes:
+        draws: The tastes there are.
+        draw: Which of them each market has, shape ``(B,)``.
+    """
+
+    draws: Sequence[Tastes]
+    draw: IntArray
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+        return self.draws[0].num_segments
+
+    @property
+    def num_products(self) -> int:
+        """J."""
+        return self.draws[0].num_products
+
+    def respond(self, offer: Offer) -> Response:
+        """Answer an offer of B markets, each with its own tastes, see `malles_env.market.choice.respond`."""
+        if len(self.draws) == 1:
+            return respond(self.draws[0], offer)
+        rows = [np.flatnonzero(self.draw == d) for d in np.unique(self.draw)]
+        answers = [respond(self.draws[self.draw[at[0]]], offer.take(at)) for at in rows]
+        back = np.argsort(np.concatenate(rows), kind="stable")
+        parts = {f.name: np.concatenate([getattr(a, f.name) for a in answers])[back] for f in fields(Response)}
+        return Response(**parts)
+
+
+def window_of(
+    settings: MeanField, consumers: Consumers, catalog: Catalog, population: Population, mean_field: FloatArray
+) -> int:
+    """Return the mean field's window in periods; only ``"auto"`` asks the consumers, once.
+
+    Its sampled purchases per period are the consumers expected to buy at regular prices with everything on the shelf,
+    first loyalty and first mean field. Shares of the population are sampled from all consumers.
+
+    Args:
+        settings: Window and shares.
+        consumers: Who would buy.
+        catalog: Gives regular prices.
+        population: Gives weights, size and loyalty.
+        mean_field: Shares consumers see first, shape ``(J,)``.
+    """
+    if settings.window != "auto" or settings.shares == "population":
+        return settings.periods(population.size)
+    regular = catalog.regular_price
+    shelf = np.ones((1, catalog.num_products), dtype=bool)
+    centre = settings.first_centre(mean_field)[None]
+    offer = Offer(regular[None], shelf, regular, mean_field[None], population.initial_loyalty[None], centre=centre)
+    outside = float(population.weights @ consumers.respond(offer).probability[0, :, 0])
+    return settings.periods(population.size * (1.0 - outside))
+
+
 def draw_purchases(
-    response: Response, population: Population, demand: Demand, terms: Terms, streams: np.ndarray, sums: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    response: Response, population: Population, demand: Demand, terms: Terms, traffic: FloatArray,
+    streams: np.ndarray, sums: FloatArray,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Draw what the consumers of a response buy, segment by segment for ``"exact"`` demand.
 
     Args:
@@ -61,6 +124,7 @@ def draw_purchases(
         population: Segments.
         demand: How to draw.
         terms: Of the market.
+        traffic: Consumers over the usual number of them, shape ``(B,)``.
         streams: Random stream of each market, ``(B, 4)``; they move on.
         sums: Sums of the period ``(4, B)``, the share that buys nothing first.
 
@@ -72,12 +136,12 @@ def draw_purchases(
     inside, weights = response.probability[:, :, 1:], population.weights
     buyers, wanted = (np.empty((len(inside), inside.shape[2])) for _ in range(2))
     if demand == "exact":
-        sizes = whole_sizes(weights, population.size)
+        sizes = np.stack([whole_sizes(weights, population.size * factor) for factor in traffic])
         draw_exact(np.ascontiguousarray(response.probability), response.quantity, sizes, streams, buyers, wanted)
     else:
         extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
         share = np.einsum("s,bsj->bj", weights, inside)
-        draw_rows(0, len(share), share, extra, sums, streams, terms, buyers, wanted)
+        draw_rows(np.arange(len(share)), 0, len(share), share, extra, sums, traffic, streams, terms, buyers, wanted)
     return buyers, wanted
 
 

@@ -58,6 +58,7 @@ class Catalog:
         shelf: Most products each seller may list, shape ``(N,)``.
         sales_tax: Tax on sales as a share of the price before tax, at least 0; prices include it, and a seller keeps
             price / (1 + sales_tax).
+        unit_tax: The part of every unit cost that is tax, money; welfare counts it as revenue.
         enters: First period in which each product may be listed, shape ``(J,)``.
 
     Raises:
@@ -67,6 +68,7 @@ class Catalog:
     products: tuple[Product, ...]
     capacity: dict[str, int] = field(default_factory=dict)
     sales_tax: float = 0.0
+    unit_tax: float = 0.0
     sellers: tuple[str, ...] = field(init=False)
     seller_of: IntArray = field(init=False, repr=False)
     unit_cost: FloatArray = field(init=False, repr=False)
@@ -106,6 +108,8 @@ class Catalog:
         set_(self, "shelf", _frozen(self._shelf(sellers)))
         if not 0.0 <= self.sales_tax < np.inf:
             raise invalid("sales_tax", self.sales_tax, "a number of at least 0, e.g. 0.2 for a fifth on top")
+        if not 0.0 <= self.unit_tax <= self.unit_cost.min():
+            raise invalid("unit_tax", self.unit_tax, f"0 to {self.unit_cost.min():g}, as it is part of each unit cost")
         for j, product in enumerate(products):
             if product.enters < 0:
                 raise invalid(f"products[{j}].enters", product.enters, "a whole number of at least 0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -11,6 +13,9 @@ from malles_env.market.catalog import Catalog
 from malles_env.market.offer import Consumers
 from malles_env.market.population import Population
 from malles_env.market.state import DEMANDS, Demand
+from malles_env.market.tastes import Tastes
+
+TastesMode = Literal["mean", "draws"]
 
 
 def check_parts(
@@ -34,6 +39,51 @@ def check_parts(
             raise invalid(f"{name} (segments, products)", found, f"{shape}, as in population and catalog")
 
 
+def drawn_tastes(
+    catalog: Catalog, population: Population, consumers: Consumers, mode: TastesMode
+) -> tuple[Tastes, ...]:
+    """Return the tastes a market plays: the consumers' own, their draws, or none where they must be asked.
+
+    Args:
+        catalog: Of the market.
+        population: Of the market.
+        consumers: Who buys.
+        mode: ``"mean"`` or ``"draws"``.
+
+    Raises:
+        InvalidInput: Another mode, consumers without draws, or draws that do not fit the market or one another.
+    """
+    if mode not in ("mean", "draws"):
+        raise invalid("tastes", mode, "'mean' or 'draws'")
+    tastes = getattr(consumers, "tastes", None)
+    if mode == "mean":
+        return (tastes,) if isinstance(tastes, Tastes) else ()
+    draws = tuple(getattr(consumers, "draws", ()))
+    if not draws:
+        raise invalid("tastes", mode, "'mean': these consumers carry no draws of their tastes")
+    for d, draw in enumerate(draws):
+        found, shape = (draw.num_segments, draw.num_products), (population.num_segments, catalog.num_products)
+        if found != shape:
+            raise invalid(f"draws[{d}] (segments, products)", found, f"{shape}, as in population and catalog")
+        if draw.price_transform != draws[0].price_transform:
+            raise invalid(f"draws[{d}].price_transform", draw.price_transform, f"{draws[0].price_transform!r}, as all")
+    return draws
+
+
+def checked_flags(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
+    """Return flags as a fresh array of `shape`, or None where there are none.
+
+    Raises:
+        InvalidInput: A shape that does not broadcast.
+    """
+    if value is None:
+        return None
+    try:
+        return np.array(np.broadcast_to(np.asarray(value, dtype=bool), shape), order="C")
+    except ValueError:
+        raise invalid(name, np.shape(value), f"a shape that broadcasts to {shape}") from None
+
+
 def checked_actions(
     catalog: Catalog, prices: ArrayLike, listed: ArrayLike, num_markets: int
 ) -> tuple[FloatArray, BoolArray]:
@@ -51,10 +101,8 @@ def checked_actions(
     """
     shape = (num_markets, catalog.num_products)
     checked = as_floats("prices", prices, shape, low=1e-12).copy()  # the kernel is compiled for writable arrays
-    try:
-        shelf = np.array(np.broadcast_to(np.asarray(listed, dtype=bool), shape), order="C")
-    except ValueError:
-        raise invalid("listed", np.shape(listed), f"a shape that broadcasts to {shape}") from None
+    shelf = checked_flags("listed", listed, shape)
+    assert shelf is not None
     for n in range(catalog.num_sellers):
         most = int(shelf[:, catalog.seller_of == n].sum(axis=1).max(initial=0))
         if most > catalog.shelf[n]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
+from malles_env.market.surplus import consumer_surplus
 from malles_env.market.tastes import PriceTransform, Tastes
 
 
@@ -26,8 +27,16 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
     """Return utilities without the loyalty term, shape ``(B, S, J)``; minus infinity where not available."""
     feature = price_feature(offer.prices, offer.regular_price, tastes.price_transform)[:, None, :]
     depth = discount_depth(offer.prices, offer.regular_price)[:, None, :]
-    coupling = offer.mean_field[:, None, :] - 1.0 / tastes.num_products
+    centre = 1.0 / tastes.num_products if offer.centre is None else offer.centre[:, None, :]
+    coupling = offer.mean_field[:, None, :] - centre
     utility = tastes.alpha - tastes.beta * feature + tastes.gamma[:, None] * depth + tastes.rho[:, None] * coupling
+    if offer.display is not None:
+        utility = utility + tastes.display[:, None] * offer.display[:, None, :]
+    if offer.feature_ad is not None:
+        utility = utility + tastes.feature[:, None] * offer.feature_ad[:, None, :]
+    if offer.reference is not None:
+        below = (offer.reference - np.log(offer.prices))[:, None, :]
+        utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 
@@ -52,7 +61,7 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
         offer: Shelves of B markets.
 
     Returns:
-        The response; the surplus is the log-sum (Small and Rosen 1981) in money, see `Tastes.money_per_util`.
+        The response; its surplus is that of `surplus.consumer_surplus`.
     """
     utility = utilities(tastes, offer)
     shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
@@ -69,7 +78,7 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     probability = np.concatenate([outside * total, probability_j], axis=2)
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
-    surplus = log_sum * tastes.money_per_util(offer.regular_price)
+    surplus = consumer_surplus(tastes, offer.prices, offer.regular_price, probability, log_sum)
     return Response(probability, mean_quantity(tastes, offer), loyalty, surplus)
 
 

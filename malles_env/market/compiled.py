@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.market.catalog import Catalog
+from malles_env.market.dynamics import Dynamics
 from malles_env.market.mean_field import MeanField
 from malles_env.market.population import Population
 from malles_env.market.state import Demand
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from malles_env.market.settle import Terms
 
 
-def terms_of(catalog: Catalog, population: Population, settings: MeanField, demand: Demand) -> Terms:
+def terms_of(
+    catalog: Catalog, population: Population, settings: MeanField, demand: Demand, dynamics: Dynamics
+) -> Terms:
     """Return what settling a period needs to know of a market."""
     from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
 
@@ -30,17 +33,20 @@ def terms_of(catalog: Catalog, population: Population, settings: MeanField, dema
         {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(demand, MULTINOMIAL),
         settings.shares == "buyers",
         catalog.kept,
+        settings.pace,
+        dynamics.reference_memory,
     )
 
 
-def rules_of(settings: MeanField) -> tuple[bool, bool, float, float, int]:
-    """Return the mean field's settings as the kernel takes them."""
+def rules_of(settings: MeanField, promoted: bool) -> tuple[bool, bool, float, float, int, bool]:
+    """Return the mean field's settings, and whether anything is promoted, as the kernel takes them."""
     return (
         settings.coupling == "equilibrium",
         settings.shares == "buyers",
         settings.relaxation,
         settings.tolerance,
         settings.max_iterations,
+        promoted,
     )
 
 

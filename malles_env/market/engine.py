@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from malles_env.market.arrays import BoolArray, FloatArray, as_floats
-from malles_env.market.asking import draw_purchases, find_response
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
-from malles_env.market.checks import check_parts, checked_actions
+from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_flags, drawn_tastes
 from malles_env.market.compiled import play_blocks, rules_of, terms_of
-from malles_env.market.episodes import give_back, loyalty_by_market, new_streams, put_loyalty, restart, unset_state
+from malles_env.market.dynamics import Dynamics
+from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
 from malles_env.market.reference import ReferencePrice
 from malles_env.market.state import BOOKS, Demand, Outcome
-from malles_env.market.tastes import Tastes
 
 
 class Market:
@@ -36,7 +37,13 @@ class Market:
             segment's own (slow, the reference), ``"gaussian"`` from the matching normal, ``"expected"`` takes the
             mean without noise (fractional units).
         mean_field: Coupling settings.
-        reference_price: How remembered prices matter; None: not at all. The first reference is the regular price.
+        reference_price: How remembered prices matter; None: not at all, unless the tastes themselves have gain or loss.
+            The first reference is the regular price. Where tastes are in log prices, strength s stands for a gain and
+            a loss of s times beta (see `Tastes.comparing`).
+        dynamics: How memories fade and traffic varies; None: the defaults of `Dynamics`, but with the memory of
+            `reference_price` where that is given.
+        tastes: ``"mean"``, or ``"draws"``: each market gets one of the consumers' `draws` per episode from its random
+            stream, which nobody sees.
         initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
 
     Attributes:
@@ -56,36 +63,47 @@ class Market:
         demand: Demand = "multinomial",
         mean_field: MeanField | None = None,
         reference_price: ReferencePrice | None = None,
+        dynamics: Dynamics | None = None,
+        tastes: TastesMode = "mean",
         initial_mean_field: ArrayLike | None = None,
     ) -> None:
         """Check that the parts fit and build the first state."""
         check_parts(catalog, population, consumers, num_markets, demand)
+        self.tastes: TastesMode = tastes
+        self._draws = drawn_tastes(catalog, population, consumers, tastes)
         self.catalog, self.population, self.consumers = catalog, population, consumers
         self.num_markets, self.demand = num_markets, demand
         self.mean_field = mean_field or MeanField()
         self.reference_price = reference_price
+        self.dynamics = dynamics or _dynamics_of(reference_price)
         self._enters_late = bool(catalog.enters.any())
+        self._can_run_short = bool(np.isfinite(catalog.stock).any())
         uniform = 1.0 / catalog.num_products
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
-        self.window = self.mean_field.periods(population.size * float(1.0 - self.initial_mean_field.max()))
+        self.window = window_of(self.mean_field, consumers, catalog, population, self.initial_mean_field)
         self.threads = 1
         self._prepare()
         self.state = unset_state(catalog, population, num_markets, self.window)
         self.state.streams[:] = new_streams(None, num_markets)
         self._next_loyalty = self.state.loyalty.copy()
+        self._traffic = np.ones(num_markets)
+        self._no_flags = np.zeros((num_markets, catalog.num_products), dtype=bool)
         self.reset()
 
     def _prepare(self) -> None:
         from malles_env.market.kernel import coefficients
 
-        tastes = getattr(self.consumers, "tastes", None)
-        fast = isinstance(tastes, Tastes) and self.demand != "exact"
-        self._coefficients = (
-            coefficients(tastes, self.population, self.catalog.regular_price) if fast and tastes is not None else None
-        )
-        self._rules = rules_of(self.mean_field)
-        self._terms = terms_of(self.catalog, self.population, self.mean_field, self.demand)
+        self._felt = self.reference_price
+        if self._draws and self._draws[0].price_transform == "log" and self.reference_price is not None:
+            self._draws = tuple(tastes.comparing(self.reference_price.strength) for tastes in self._draws)
+            self._felt = None
+        population, regular = self.population, self.catalog.regular_price
+        self._coefficients = None
+        if self._draws and self.demand != "exact":
+            self._coefficients = coefficients(self._draws, population, regular, self.dynamics.fade)
+        self._rules = {promoted: rules_of(self.mean_field, promoted) for promoted in (False, True)}
+        self._terms = terms_of(self.catalog, population, self.mean_field, self.demand, self.dynamics)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +128,21 @@ class Market:
 
         When no segment is loyal (all lambda are 0) the kernel does not track it and this stays the initial one.
         """
-        return np.ascontiguousarray(loyalty_by_market(self.state.loyalty)[: self.num_markets])
+        return loyalty_of(self.state)
+
+    @property
+    def log_reference(self) -> FloatArray:
+        """Log of reference over regular price now, shape ``(B, J)``; 0 where reference prices do not matter."""
+        if self._felt is None:
+            return self.state.log_reference
+        return np.asarray(np.log(self.state.reference / self.catalog.regular_price))
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """Which slow states there are that a seller can know: ``"long_share"``, ``"reference"``."""
+        compares = self._felt is not None or any(tastes.compares_prices for tastes in self._draws)
+        coupled = self.mean_field.centre == "long_run" and bool(self._draws)
+        return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes.
@@ -126,16 +158,38 @@ class Market:
         chosen = np.ones(self.num_markets, dtype=bool) if markets is None else np.asarray(markets, dtype=bool)
         if seeds is not None:
             self.state.streams[chosen] = new_streams(seeds, self.num_markets)[chosen]
-        restart(self.state, chosen, self.catalog, self.population, self.initial_mean_field)
+        if len(self._draws) > 1:
+            redraw(self.state, chosen, len(self._draws))
+            self._next_loyalty = np.zeros_like(self.state.loyalty)
+        centre = self.mean_field.first_centre(self.initial_mean_field)
+        restart(self.state, chosen, self.catalog, self.population, self.initial_mean_field, centre)
+        self._move_season(chosen, fresh=True)
+
+    def _move_season(self, chosen: BoolArray, *, fresh: bool) -> None:
+        if self.dynamics.season_sd == 0.0 or self.demand == "expected":
+            return
+        from malles_env.market.settle import move_seasons
+
+        state, settings = self.state, self.dynamics
+        move_seasons(state.streams, settings.season_sd, settings.season_persistence, chosen, fresh, state.season)
+        self._traffic = settings.traffic(state.season)
 
     # -- one period ----------------------------------------------------------------------------------------------
 
-    def step(self, prices: ArrayLike, listed: ArrayLike) -> Outcome:
+    def step(
+        self,
+        prices: ArrayLike,
+        listed: ArrayLike,
+        display: ArrayLike | None = None,
+        feature_ad: ArrayLike | None = None,
+    ) -> Outcome:
         """Play one period in every market.
 
         Args:
             prices: Money, broadcastable to ``(B, J)``, finite and more than 0 (also where not listed).
             listed: Which products are on the shelf, broadcastable to ``(B, J)``.
+            display: Which are displayed in the shop, likewise; None: none is.
+            feature_ad: Which are advertised in the leaflet, likewise.
 
         Returns:
             What happened, as fresh arrays.
@@ -144,9 +198,14 @@ class Market:
             InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
                 products than its shelf holds.
         """
-        return self.advance(*checked_actions(self.catalog, prices, listed, self.num_markets))
+        money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
+        shown = checked_flags("display", display, money.shape)
+        return self.advance(money, shelf, shown, checked_flags("feature_ad", feature_ad, money.shape))
 
-    def advance(self, prices: FloatArray, listed: BoolArray) -> Outcome:
+    def advance(
+        self, prices: FloatArray, listed: BoolArray, display: BoolArray | None = None,
+        feature_ad: BoolArray | None = None,
+    ) -> Outcome:  # fmt: skip
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
         The environments call this after decoding an action; use `step` for anything that comes from outside.
@@ -154,45 +213,68 @@ class Market:
         batch, products = prices.shape
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
-        felt = prices
-        if self.reference_price is not None:
-            felt = self.reference_price.felt(prices, self.state.reference)
+        felt = prices if self._felt is None else self._felt.felt(prices, self.state.reference)
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         answered: FloatArray | None = None
+        remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if self._can_run_short else None
+        shown = self._no_flags if display is None else display
+        advertised = self._no_flags if feature_ad is None else feature_ad
         if self._coefficients is not None:
-            short = self._play(prices, felt, listed, books, sums, seen, seller_profit)
+            short = self._play(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
         else:
-            short, answered = self._ask(prices, felt, listed, books, sums, seen, seller_profit)
-        if short and self._tracks_loyalty:
-            self._return_unserved(felt, listed, books, seen, answered)
-        if self.reference_price is not None:
-            moved = self.reference_price.moved(prices, self.state.reference)
+            short, answered = self._ask(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
+        if short and self._tracks_loyalty and remembered is not None:
+            offer = self._offer(felt, listed, shown, advertised, seen, *remembered)
+            self._return_unserved(offer, books, answered)
+        if self._felt is not None:
+            moved = self._felt.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)
         self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
+        self._move_season(np.ones(batch, dtype=bool), fresh=False)
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
             seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
         )  # fmt: skip
 
-    def _play(self, prices: FloatArray, felt: FloatArray, listed: BoolArray, *results: FloatArray) -> bool:
+    def _play(
+        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, display: BoolArray, feature_ad: BoolArray,
+        *results: FloatArray,
+    ) -> bool:  # fmt: skip
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
-        state = self.state
+        state, coefficients = self.state, self._coefficients
+        assert coefficients is not None
+        promoted = coefficients.promotes and not (display is self._no_flags and feature_ad is self._no_flags)
         given = (
-            prices, felt, listed, self._coefficients, self._rules, self._terms, state.stock, state.mean_field,
-            state.window, state.period, state.streams, state.loyalty, self._next_loyalty, *results,
+            state.blocks, prices, felt, listed, display, feature_ad, coefficients, self._rules[promoted], self._terms,
+            self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.window,
+            state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
-        return play_blocks(self.threads, len(state.loyalty), given)
+        return play_blocks(self.threads, state.blocks.number, given)
 
     @property
     def _tracks_loyalty(self) -> bool:
         return self._coefficients is None or self._coefficients.loyal
 
+    def _offer(
+        self, prices: FloatArray, available: BoolArray, display: BoolArray, feature_ad: BoolArray,
+        mean_field: FloatArray, centre: FloatArray, log_reference: FloatArray,
+    ) -> Offer:  # fmt: skip
+        """Return what consumers are shown; centre and log reference are those of the state's form."""
+        regular = self.catalog.regular_price
+        compares = any(tastes.compares_prices for tastes in self._draws)
+        reference = log_reference + np.log(regular) if compares else None
+        return Offer(prices, available, regular, mean_field, self.loyalty, display, feature_ad, reference, centre)
+
+    def _answering(self, markets: IntArray) -> Consumers:
+        """Return who answers in some markets: each by its own draw where there are draws."""
+        return DrawnConsumers(self._draws, self.state.draw[markets]) if self._draws else self.consumers
+
     def _ask(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, books: FloatArray, sums: FloatArray,
-        seen: FloatArray, seller_profit: FloatArray,
+        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, display: BoolArray, feature_ad: BoolArray,
+        books: FloatArray, sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
     ) -> tuple[bool, FloatArray]:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment.
 
@@ -201,34 +283,34 @@ class Market:
         Returns:
             Whether any sale was lost, and the choice probabilities, shape ``(B, S, J + 1)``.
         """
-        from malles_env.market.settle import settle_rows
+        from malles_env.market.settle import move_references, settle_rows
 
-        state = self.state
-        available, regular = listed & (state.stock > 0), self.catalog.regular_price
-        offer = Offer(felt, available, regular, state.mean_field.copy(), self.loyalty)
-        offer, response, sums[2], sums[3] = find_response(
-            self.consumers, offer, self.population.weights, self.mean_field
+        state, weights, batch = self.state, self.population.weights, len(prices)
+        every = np.arange(batch)
+        available, felt_shares = listed & (state.stock > 0), state.mean_field.copy()
+        offer = self._offer(
+            felt, available, display, feature_ad, felt_shares, state.centre.copy(), state.log_reference.copy()
         )
-        weights = self.population.weights
+        offer, response, sums[2], sums[3] = find_response(self._answering(every), offer, weights, self.mean_field)
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
-        sums[1] = response.surplus @ weights * self.population.size
-        put_loyalty(self._next_loyalty, np.arange(self.num_markets), response.loyalty)
-        buyers, wanted = draw_purchases(response, self.population, self.demand, self._terms, state.streams, sums)
+        sums[1] = response.surplus @ weights * self.population.size * self._traffic
+        put_loyalty(state, every, self.dynamics.faded(response.loyalty), self._next_loyalty)
+        buyers, wanted = draw_purchases(
+            response, self.population, self.demand, self._terms, self._traffic, state.streams, sums
+        )
         short = settle_rows(
-            0, len(prices), prices, listed, buyers, wanted, self._terms, state.stock, state.mean_field, state.window,
-            state.period, seen, books, seller_profit, self.mean_field.coupling == "equilibrium",
+            every, 0, batch, prices, listed, buyers, wanted, self._terms, self._traffic, state.stock, state.mean_field,
+            state.centre, state.window, state.period, seen, books, seller_profit,
+            self.mean_field.coupling == "equilibrium",
         )  # fmt: skip
+        if offer.reference is not None:
+            move_references(
+                every, 0, batch, prices, listed, self.catalog.regular_price, self._terms, state.log_reference
+            )
         return short, response.probability
 
-    def _return_unserved(
-        self,
-        prices: FloatArray,
-        listed: BoolArray,
-        books: FloatArray,
-        seen: FloatArray,
-        answered: FloatArray | None,
-    ) -> None:
+    def _return_unserved(self, offer: Offer, books: FloatArray, answered: FloatArray | None) -> None:
         """Give back the loyalty of buyers who found the stock gone.
 
         They keep their last purchase; which one is known only per segment, so they rejoin their segment's shares of
@@ -237,13 +319,16 @@ class Market:
         from malles_env.market.settle import DEMAND, LOST, UNITS
 
         rows = np.flatnonzero((books[LOST] > 0).any(axis=1))
-        before = self.loyalty[rows]
+        offer = offer.take(rows)
         if answered is None:
-            available = listed[rows] & (self.state.stock[rows] + books[UNITS][rows] > 0)
-            offer = Offer(prices[rows], available, self.catalog.regular_price, seen[rows], before)
-            probability = self.consumers.respond(offer).probability
+            offer = replace(offer, available=offer.available & (self.state.stock[rows] + books[UNITS][rows] > 0))
+            probability = self._answering(rows).respond(offer).probability
         else:
             probability = answered[rows]
         unserved = books[LOST][rows] / np.maximum(books[DEMAND][rows], 1e-300)
-        lost = probability[:, :, 1:] * unserved[:, None, :]
-        give_back(self._next_loyalty, rows, before, lost)
+        lost = (1.0 - self.dynamics.fade) * probability[:, :, 1:] * unserved[:, None, :]
+        give_back(self.state, self._next_loyalty, rows, offer.loyalty, lost)
+
+
+def _dynamics_of(reference_price: ReferencePrice | None) -> Dynamics:
+    return Dynamics() if reference_price is None else Dynamics(reference_memory=reference_price.memory)

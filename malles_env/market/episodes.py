@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.population import Population
-from malles_env.market.state import MarketState
+from malles_env.market.state import Blocks, MarketState
 
 MOST_LANES = 64
 """Markets that the kernel walks together; more gained nothing, and their working arrays still fit the cache."""
@@ -18,23 +19,41 @@ MOST_LANES = 64
 
 def unset_state(catalog: Catalog, population: Population, batch: int, window: int) -> MarketState:
     """Return the state of `batch` markets before their first `restart`; `window` is the mean field's, in periods."""
-    products, lanes = catalog.num_products, min(batch, MOST_LANES)
-    blocks = -(-batch // lanes)
-    loyalty = np.empty((blocks, population.num_segments, products + 1, lanes))
+    shape = (batch, catalog.num_products)
+    blocks = blocks_of(np.zeros(batch, dtype=np.int64))
+    loyalty = np.empty((blocks.number, population.num_segments, shape[1] + 1, blocks.lanes))
     loyalty[:] = population.initial_loyalty[None, :, :, None]
     return MarketState(
-        stock=np.empty((batch, products)),
-        mean_field=np.empty((batch, products)),
-        window=np.empty((batch, window, products)),
+        stock=np.empty(shape),
+        mean_field=np.empty(shape),
+        window=np.empty((batch, window, shape[1])),
         period=np.zeros(batch, dtype=np.int64),
         streams=np.zeros((batch, 4), dtype=np.uint64),
         loyalty=loyalty,
-        reference=np.empty((batch, products)),
+        reference=np.empty(shape),
+        log_reference=np.empty(shape),
+        centre=np.empty(shape),
+        season=np.zeros(batch),
+        draw=np.zeros(batch, dtype=np.int64),
+        blocks=blocks,
     )
 
 
+def blocks_of(draw: IntArray) -> Blocks:
+    """Return blocks of at most `MOST_LANES` markets for the draws of B markets, shape ``(B,)``; markets keep order."""
+    order = np.argsort(draw, kind="stable").astype(np.int64)
+    cuts = [0, *np.flatnonzero(np.diff(draw[order])) + 1, len(draw)]
+    first = np.array([at for low, high in itertools.pairwise(cuts) for at in range(low, high, MOST_LANES)])
+    return Blocks(order, np.append(first, len(draw)).astype(np.int64), draw[order[first]])
+
+
 def restart(
-    state: MarketState, chosen: BoolArray, catalog: Catalog, population: Population, mean_field: FloatArray
+    state: MarketState,
+    chosen: BoolArray,
+    catalog: Catalog,
+    population: Population,
+    mean_field: FloatArray,
+    centre: FloatArray,
 ) -> None:
     """Put markets back to their first period; their random streams go on.
 
@@ -44,13 +63,29 @@ def restart(
         catalog: Gives stock and regular prices.
         population: Gives loyalty.
         mean_field: Shares consumers see first, shape ``(J,)``.
+        centre: Shares at which they have no effect first, shape ``(J,)``.
     """
     state.stock[chosen] = catalog.stock
     state.mean_field[chosen] = mean_field
     state.window[chosen] = mean_field
     state.period[chosen] = 0
     state.reference[chosen] = catalog.regular_price
-    put_loyalty(state.loyalty, np.flatnonzero(chosen), population.initial_loyalty)
+    state.log_reference[chosen] = 0.0
+    state.centre[chosen] = centre
+    state.season[chosen] = 0.0
+    put_loyalty(state, np.flatnonzero(chosen), population.initial_loyalty)
+
+
+def redraw(state: MarketState, chosen: BoolArray, draws: int) -> None:
+    """Give each chosen market one of `draws` tastes from its stream, and put markets of one draw side by side."""
+    from malles_env.market.sampling import pick
+
+    loyalty = loyalty_of(state)
+    state.draw = state.draw.copy()
+    pick(state.streams, draws, chosen, state.draw)
+    state.blocks = blocks_of(state.draw)
+    state.loyalty = np.zeros((state.blocks.number, *loyalty.shape[1:], state.blocks.lanes))
+    put_loyalty(state, np.arange(len(loyalty)), loyalty)
 
 
 def new_streams(seeds: int | Sequence[int] | None, batch: int) -> np.ndarray:
@@ -76,28 +111,37 @@ def new_streams(seeds: int | Sequence[int] | None, batch: int) -> np.ndarray:
     return seed_streams(numbers)
 
 
-def put_loyalty(blocks: FloatArray, markets: IntArray, values: FloatArray) -> None:
-    """Write the loyalty ``(S, J + 1)`` or ``(len(markets), S, J + 1)`` of some markets into their blocks."""
-    lanes = blocks.shape[3]
-    blocks[markets // lanes, :, :, markets % lanes] = values
+def put_loyalty(state: MarketState, markets: IntArray, values: FloatArray, into: FloatArray | None = None) -> None:
+    """Write the loyalty ``(S, J + 1)`` or ``(len(markets), S, J + 1)`` of some markets into their blocks.
+
+    Args:
+        state: Tells which block a market is in.
+        markets: Whole numbers.
+        values: What to write.
+        into: Blocks of the same form, by default the state's own.
+    """
+    block, lane = state.blocks.place()
+    (state.loyalty if into is None else into)[block[markets], :, :, lane[markets]] = values
 
 
-def give_back(blocks: FloatArray, markets: IntArray, before: FloatArray, lost: FloatArray) -> None:
+def loyalty_of(state: MarketState, blocks: FloatArray | None = None) -> FloatArray:
+    """Return loyalty market by market, a fresh array ``(B, S, J + 1)``; by default that of the state's own blocks."""
+    block, lane = state.blocks.place()
+    return np.ascontiguousarray((state.loyalty if blocks is None else blocks)[block, :, :, lane])
+
+
+def give_back(state: MarketState, blocks: FloatArray, markets: IntArray, before: FloatArray, lost: FloatArray) -> None:
     """Let consumers who found the stock gone rejoin their segment's shares of last purchases, in proportion.
 
     Args:
+        state: Tells which block a market is in.
         blocks: Loyalty after the period, changed in place.
         markets: Where stock ran out.
         before: Their loyalty before the period, ``(len(markets), S, J + 1)``.
-        lost: Share of each segment that chose a product and did not get it, ``(len(markets), S, J)``.
+        lost: Share of each segment that chose a product, did not get it, and would remember it,
+            ``(len(markets), S, J)``.
     """
-    after = loyalty_by_market(blocks)[markets]
+    after = loyalty_of(state, blocks)[markets]
     after[:, :, 1:] -= lost
     after += lost.sum(axis=2, keepdims=True) * before
-    put_loyalty(blocks, markets, after)
-
-
-def loyalty_by_market(blocks: FloatArray) -> FloatArray:
-    """Return blocks ``(blocks, S, J + 1, lanes)`` as ``(blocks * lanes, S, J + 1)``; the last rows may be no market."""
-    apart = np.moveaxis(blocks, 3, 1)
-    return apart.reshape(-1, *apart.shape[2:])
+    put_loyalty(state, markets, after, blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.choice import utilities
+from malles_env.market.dynamics import Dynamics
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
@@ -26,12 +27,14 @@ class Game:
     The steady state is the period that repeats itself under those prices with expected demand and stock that never
     runs out: each segment's last purchases and the mean field are what the purchases themselves bring about. Lagged
     and equilibrium coupling share it. In a market without loyalty and coupling it is every period. Reference
-    prices then equal prices, and every product has entered.
+    prices then equal prices, long-run shares equal shares (so a coupling centred there has no effect), traffic has
+    its mean, nothing is promoted, and every product has entered.
 
     Attributes:
         catalog, population, consumers: As in `Market`.
         mean_field: Coupling settings.
         start: Mean field from which the fixed point is sought, shape ``(J,)``; default uniform.
+        dynamics: How memories fade.
     """
 
     catalog: Catalog
@@ -39,17 +42,20 @@ class Game:
     consumers: Consumers
     mean_field: MeanField = field(default_factory=MeanField)
     start: FloatArray | None = None
+    dynamics: Dynamics = field(default_factory=Dynamics)
 
     @classmethod
     def of(cls, market: Market) -> Game:
         """Return the game that is played in a market."""
-        return cls(market.catalog, market.population, market.consumers, market.mean_field, market.initial_mean_field)
+        return cls(
+            market.catalog, market.population, market.consumers, market.mean_field, market.initial_mean_field,
+            market.dynamics,
+        )  # fmt: skip
 
     @property
     def tastes(self) -> Tastes | None:
         """The consumers' coefficients, or None where they must be asked."""
-        tastes = getattr(self.consumers, "tastes", None)
-        return tastes if isinstance(tastes, Tastes) else None
+        return tastes_of(self.consumers)
 
     @property
     def smooth_logit(self) -> bool:
@@ -79,31 +85,8 @@ class Game:
         offer = Offer(
             money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
         )
-        return self._settled(offer)
-
-    def _settled(self, offer: Offer) -> Response:
-        tastes, weights = self.tastes, self.population.weights
-        plain = tastes is not None and not np.any(tastes.rho)
-        for _ in range(MOST_PERIODS):
-            if tastes is not None and np.any(tastes.lambda_):
-                offer = _with(offer, loyalty=steady_loyalty(tastes, offer))
-            response = self.consumers.respond(offer)
-            if plain:
-                return response
-            bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
-            if self.mean_field.shares == "buyers":
-                total = bought.sum(axis=1, keepdims=True)
-                bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
-            moved = float(np.abs(bought - offer.mean_field).max())
-            felt = offer.mean_field + self.mean_field.relaxation * (bought - offer.mean_field)
-            loyalty = offer.loyalty
-            if tastes is None:
-                moved = max(moved, float(np.abs(response.loyalty - loyalty).max()))
-                loyalty = response.loyalty
-            if moved < self.mean_field.tolerance:
-                return response
-            offer = _with(offer, mean_field=felt, loyalty=loyalty)
-        return response
+        settled = settle_offer(self.consumers, self.population.weights, self.mean_field, offer, self.dynamics.fade)
+        return settled[1]
 
     def demand(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
         """Return units per consumer and period in the steady state, shape ``(B, J)``."""
@@ -132,36 +115,85 @@ class Game:
         return np.asarray(self.product_profit(prices, listed) @ (of[:, None] == np.arange(of.max() + 1)))
 
     def surplus(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
-        """Return consumer surplus (log-sum), money per period up to a constant, shape ``(B,)``."""
+        """Return consumer surplus, money per period up to a constant, shape ``(B,)``."""
         response = self.steady(prices, listed)
         return np.asarray(response.surplus @ self.population.weights) * self.population.size
 
 
-def steady_loyalty(tastes: Tastes, offer: Offer) -> FloatArray:
+def tastes_of(consumers: Consumers) -> Tastes | None:
+    """Return the consumers' coefficients, or None where they must be asked."""
+    tastes = getattr(consumers, "tastes", None)
+    return tastes if isinstance(tastes, Tastes) else None
+
+
+def settle_offer(
+    consumers: Consumers, weights: FloatArray, settings: MeanField, offer: Offer, fade: float = 0.0
+) -> tuple[Offer, Response]:
+    """Repeat an offer until the last purchases and the mean field are what the purchases bring about.
+
+    Args:
+        consumers: Who answers.
+        weights: Segment weights, shape ``(S,)``.
+        settings: Of the mean field: shares, centre, relaxation and tolerance. A centre at long-run shares settles where
+            the mean field does, so that the coupling has no effect.
+        offer: Shelves of B markets; its loyalty and mean field are the start.
+        fade: Share of the loyal who forget in a period.
+
+    Returns:
+        The offer with the settled mean field (and loyalty, where a segment is loyal), and the response to it.
+    """
+    tastes = tastes_of(consumers)
+    offer, long_run = replace(offer, reference=None), settings.centre == "long_run"
+    plain = tastes is not None and (long_run or not np.any(tastes.rho))
+    for _ in range(MOST_PERIODS):
+        if long_run:
+            offer = replace(offer, centre=offer.mean_field)
+        if tastes is not None and np.any(tastes.lambda_):
+            offer = replace(offer, loyalty=steady_loyalty(tastes, offer, fade))
+        response = consumers.respond(offer)
+        if plain:
+            break
+        bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+        if settings.shares == "buyers":
+            total = bought.sum(axis=1, keepdims=True)
+            bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
+        moved = float(np.abs(bought - offer.mean_field).max())
+        felt = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
+        loyalty = offer.loyalty
+        if tastes is None:
+            after = Dynamics(fade=fade).faded(response.loyalty)
+            moved = max(moved, float(np.abs(after - loyalty).max()))
+            loyalty = after
+        if moved < settings.tolerance:
+            break
+        offer = replace(offer, mean_field=felt, loyalty=loyalty)
+    return offer, response
+
+
+def steady_loyalty(tastes: Tastes, offer: Offer, fade: float = 0.0) -> FloatArray:
     """Return the last purchases that repeat themselves under constant prices, shape ``(B, S, J + 1)``.
 
-    In the notation of `choice.respond` a steady state has l_j (D_j - 1 - L E_j) = E_j D_j T with a common T, and
-    D_j - 1 - L E_j = sum_i E_i, so l_j is proportional to E_j (D + L E_j); nobody is left without a last purchase.
-    Where nothing is for sale the last purchases stay.
+    In the notation of `choice.respond`, with k = 1 - fade and s_j = l_j / D_j, a steady state has
+    s_j (D_j - k (1 + L E_j)) = k E_j T with a common T, and s_0 is what is missing to T. Without fading s_j is
+    E_j T / sum_i E_i and nobody is left without a last purchase. Where nothing is for sale and nobody forgets, the last
+    purchases stay.
+
+    Args:
+        tastes: Coefficients.
+        offer: Shelves of B markets; their loyalty is read only where nothing is for sale.
+        fade: Share of the loyal who forget in a period.
     """
     utility = utilities(tastes, offer)
     shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
-    exp_u = np.exp(utility - shift)
-    denominator = np.exp(-shift) + exp_u.sum(axis=2, keepdims=True)
-    flow = exp_u * (denominator + np.expm1(tastes.lambda_)[:, None] * exp_u)
-    total = flow.sum(axis=2, keepdims=True)
-    settled = np.concatenate([np.zeros_like(total), flow / np.where(total > 0, total, 1.0)], axis=2)
+    exp_u, outside, kept = np.exp(utility - shift), np.exp(-shift), 1.0 - fade
+    denominator = outside + exp_u.sum(axis=2, keepdims=True)
+    more = np.expm1(tastes.lambda_)[:, None] * exp_u
+    stay = kept * exp_u / np.maximum(denominator + more - kept * (outside + more), 1e-300)
+    flow = stay * (denominator + more)
+    nobody = np.maximum(1.0 - stay.sum(axis=2, keepdims=True), 0.0) * denominator if fade > 0.0 else 0.0 * outside
+    total = nobody + flow.sum(axis=2, keepdims=True)
+    settled = np.concatenate([nobody, flow], axis=2) / np.where(total > 0, total, 1.0)
     return np.where(total > 0, settled, offer.loyalty)
-
-
-def _with(offer: Offer, mean_field: FloatArray | None = None, loyalty: FloatArray | None = None) -> Offer:
-    return Offer(
-        offer.prices,
-        offer.available,
-        offer.regular_price,
-        offer.mean_field if mean_field is None else mean_field,
-        offer.loyalty if loyalty is None else loyalty,
-    )
 
 
 def exact_derivatives(game: Game, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -2,13 +2,15 @@
 
 The batch is walked in blocks of markets, the innermost loop running over the markets of a block, so that one
 vector instruction serves several markets and the constant exp(alpha) is read once per block. Segments that share
-their sensitivities (a class) share the exponentials of the price, discount and mean-field terms:
-exp(u_sj) = exp(alpha_sj) * g_kj, so a block needs K * J exponentials instead of S * J. `choice.respond` states the
-same formulas in NumPy and is the reference. Results do not depend on the size of the batch.
+their sensitivities (a class) share the exponentials of the price, promotion and mean-field terms:
+exp(u_sj) = exp(alpha_sj) * g_kj, so a block needs K * J exponentials instead of S * J. All markets of a block share
+one draw of the tastes; `Blocks` holds which markets are in it. `choice.respond` states the same formulas in NumPy
+and is the reference. Results do not depend on the size of the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,107 +18,131 @@ from numba import njit
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
-from malles_env.market.lanes import exp_lane, log_lane
+from malles_env.market.lanes import exp_lane, log_lane, mean_lane
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.population import Population
-from malles_env.market.tastes import Tastes
+from malles_env.market.tastes import Tastes, sensitivity_classes
 
 STEP = 4
 LARGEST_UTILITY = 300.0
+BETA, GAIN, LOSS = range(3)
+GAMMA, RHO, DELTA, DISPLAY, FEATURE = range(5)
 
 
 class Coefficients(NamedTuple):
-    """Tastes in the form the kernel reads. S segments, J products, K sensitivity classes."""
+    """Tastes in the form the kernel reads. D draws of tastes, S segments, J products, K sensitivity classes."""
 
     level: FloatArray
-    """exp(utility at the regular price without discount or coupling), ``(S, J)`` padded with 0 to full steps."""
+    """exp(utility at the regular price without discount or coupling), ``(D, S, J)`` padded with 0 to full steps."""
     level_extra: FloatArray
     """The same times exp(kappa), same shape; all zero when buyers always take one unit."""
     members: IntArray
     """Segments in the order of their class, shape ``(S,)``."""
     class_start: IntArray
     """Where each class begins in `members`, shape ``(K + 1,)``."""
-    beta: FloatArray
-    """Shape ``(K, J)``."""
+    by_product: FloatArray
+    """beta, gain and loss of each class (rows BETA, GAIN, LOSS), shape ``(D, 3, K, J)``."""
     slopes: FloatArray
-    """gamma, rho and delta of each class, shape ``(3, K)``."""
+    """gamma, rho, delta, display and feature of each class (rows GAMMA to FEATURE), shape ``(D, 5, K)``."""
     bonus: FloatArray
-    """exp(lambda) - 1, shape ``(S,)``."""
+    """exp(lambda) - 1, shape ``(D, S)``."""
     weights: FloatArray
     """Shape ``(S,)``."""
     money: FloatArray
-    """Consumers in each segment times money per util, shape ``(S,)``."""
+    """Money per util of each segment, shape ``(D, S)``."""
+    worth: FloatArray
+    """Money per util of each class at regular prices, shape ``(D, K, J)``."""
+    size: float
+    """Consumers in all."""
     regular_price: FloatArray
     """Shape ``(J,)``."""
     linear: bool
     loyal: bool
     quantities: bool
+    compares: bool
+    """Whether a reference price matters."""
+    promotes: bool
+    """Whether display or advertising matter."""
+    keep: float
+    """Share of the loyal who still are after a period."""
 
 
-def coefficients(tastes: Tastes, population: Population, regular_price: FloatArray) -> Coefficients:
+def coefficients(
+    draws: Sequence[Tastes], population: Population, regular_price: FloatArray, fade: float = 0.0
+) -> Coefficients:
     """Prepare tastes for the kernel.
 
     Args:
-        tastes: Coefficients of S segments over J products.
+        draws: D tastes of S segments over J products, all of one price transform.
         population: Weights of the S segments and number of consumers.
         regular_price: Money, shape ``(J,)``.
+        fade: Share of the loyal whose last purchase is forgotten in a period.
 
     Raises:
         InvalidInput: A utility at the regular price exceeds 300, where exponentials lose their meaning.
     """
-    linear = tastes.price_transform == "linear"
-    utility = tastes.alpha - tastes.beta * regular_price if linear else tastes.alpha
+    linear = draws[0].price_transform == "linear"
+    utility = np.stack([t.alpha - t.beta * regular_price if linear else t.alpha for t in draws])
     if utility.max() > LARGEST_UTILITY:
         raise invalid("tastes.alpha", float(utility.max()), f"utility at the regular price <= {LARGEST_UTILITY}")
-    padding = ((0, 0), (0, -utility.shape[1] % STEP))
-    # fresh writable arrays in C order, whatever the caller has: another flag would compile the period once more
-    level = np.exp(np.ascontiguousarray(utility))
-    slopes = [tastes.class_table(getattr(tastes, name)) for name in ("gamma", "rho", "delta")]
+    padding = ((0, 0), (0, 0), (0, -utility.shape[2] % STEP))
+    level, kappa = np.exp(utility), np.stack([t.kappa for t in draws])
+    classes = draws[0].sensitivity_class if len(draws) == 1 else sensitivity_classes(draws)
+    _, first = np.unique(classes, return_index=True)
+
+    def table(names: Sequence[str]) -> FloatArray:
+        return np.stack([[getattr(tastes, name)[first] for name in names] for tastes in draws])
+
+    by_product, slopes = table(("beta", "gain", "loss")), table(("gamma", "rho", "delta", "display", "feature"))
     return Coefficients(
         level=np.pad(level, padding),
-        level_extra=np.pad(level * np.exp(tastes.kappa), padding),
-        members=np.argsort(tastes.sensitivity_class, kind="stable"),
-        class_start=np.concatenate([[0], np.cumsum(np.bincount(tastes.sensitivity_class))]),
-        beta=tastes.class_table(tastes.beta),
-        slopes=np.stack(slopes),
-        bonus=np.expm1(tastes.lambda_),
+        level_extra=np.pad(level * np.exp(kappa), padding),
+        members=np.argsort(classes, kind="stable"),
+        class_start=np.concatenate([[0], np.cumsum(np.bincount(classes))]),
+        by_product=by_product,
+        slopes=slopes,
+        bonus=np.stack([np.expm1(t.lambda_) for t in draws]),
         weights=np.array(population.weights),
-        money=population.size * population.weights * tastes.money_per_util(regular_price),
+        money=np.stack([t.money_per_util(regular_price) for t in draws]),
+        worth=np.stack([t.worth_at_regular(regular_price)[first] for t in draws]),
+        size=population.size,
         regular_price=np.array(regular_price),
         linear=linear,
-        loyal=bool(np.any(tastes.lambda_ != 0.0)),
-        quantities=bool(np.any(np.isfinite(tastes.kappa))),
+        loyal=any(bool(np.any(t.lambda_ != 0.0)) for t in draws),
+        quantities=bool(np.any(np.isfinite(kappa))),
+        compares=bool(np.any(by_product[:, GAIN:])),
+        promotes=bool(np.any(slopes[:, DISPLAY:])),
+        keep=1.0 - fade,
     )
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def fill_denominator(level, s, g, k, denominator):  # type: ignore[no-untyped-def]
+def fill_denominator(level, d, s, g, k, lanes, denominator):  # type: ignore[no-untyped-def]
     """Write 1 + sum_j level_sj g_kj."""
-    lanes = len(denominator)
     for w in range(lanes):
         denominator[w] = 1.0
-    for j in range(0, level.shape[1], STEP):  # several products at a time: fewer loads and stores
-        a0, a1, a2, a3 = level[s, j], level[s, j + 1], level[s, j + 2], level[s, j + 3]
+    for j in range(0, level.shape[2], STEP):  # several products at a time: fewer loads and stores
+        a0, a1, a2, a3 = level[d, s, j], level[d, s, j + 1], level[d, s, j + 2], level[d, s, j + 3]
         for w in range(lanes):
             pair = a0 * g[k, j, w] + a1 * g[k, j + 1, w]
             denominator[w] += pair + (a2 * g[k, j + 2, w] + a3 * g[k, j + 3, w])
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def add_products(level, members, start, stop, factor, num):  # type: ignore[no-untyped-def]
+def add_products(level, d, members, start, stop, factor, lanes, num):  # type: ignore[no-untyped-def]
     """Add sum_s level_sj factor_s to num_j over the members of a class, a matrix product."""
-    products, lanes = num.shape
+    products = len(num)
     whole = stop - (stop - start) % STEP
     for i in range(start, whole, STEP):
         s0, s1, s2, s3 = members[i], members[i + 1], members[i + 2], members[i + 3]
         for j in range(products):
-            a0, a1, a2, a3 = level[s0, j], level[s1, j], level[s2, j], level[s3, j]
+            a0, a1, a2, a3 = level[d, s0, j], level[d, s1, j], level[d, s2, j], level[d, s3, j]
             for w in range(lanes):
                 pair = a0 * factor[i, w] + a1 * factor[i + 1, w]
                 num[j, w] += pair + (a2 * factor[i + 2, w] + a3 * factor[i + 3, w])
     for i in range(whole, stop):
         for j in range(products):
-            a0 = level[members[i], j]
+            a0 = level[d, members[i], j]
             for w in range(lanes):
                 num[j, w] += a0 * factor[i, w]
 
@@ -124,12 +150,14 @@ def add_products(level, members, start, stop, factor, num):  # type: ignore[no-u
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def respond_loyal(  # type: ignore[no-untyped-def]
     c,
+    d,
     s,
     g,
     k,
     loyalty,
     next_loyalty,
     block,
+    lanes,
     denominator,
     total,
     log_sum,
@@ -140,14 +168,14 @@ def respond_loyal(  # type: ignore[no-untyped-def]
     num_extra,
 ):
     """Answer of one segment whose last purchase matters."""
-    weight, money, bonus = c.weights[s], c.money[s], c.bonus[s]
-    products, lanes = stay.shape
+    weight, money, bonus, keep = c.weights[s], c.money[d, s], c.bonus[d, s], c.keep
+    products = len(stay)
     for w in range(lanes):
         total[w] = loyalty[block, s, 0, w] / denominator[w]
-        next_loyalty[block, s, 0, w] = total[w]
+        next_loyalty[block, s, 0, w] = 1.0 - keep + keep * total[w]
         log_sum[w] = loyalty[block, s, 0, w] * log_lane(denominator[w])
     for j in range(products):
-        level = bonus * c.level[s, j]
+        level = bonus * c.level[d, s, j]
         for w in range(lanes):
             own = denominator[w] + level * g[k, j, w]
             stay[j, w] = loyalty[block, s, j + 1, w] / own
@@ -155,21 +183,22 @@ def respond_loyal(  # type: ignore[no-untyped-def]
             log_sum[w] += loyalty[block, s, j + 1, w] * log_lane(own)
     for w in range(lanes):
         outside[w] += weight * total[w]
-        surplus[w] += money * log_sum[w]
+        surplus[w] += money * weight * (log_sum[w] - (1.0 - total[w]))
     for j in range(products):
-        level, level_extra = c.level[s, j], c.level_extra[s, j]
+        level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
         for w in range(lanes):
             pull = total[w] + bonus * stay[j, w]
-            next_loyalty[block, s, j + 1, w] = level * g[k, j, w] * pull + stay[j, w]
+            next_loyalty[block, s, j + 1, w] = keep * (level * g[k, j, w] * pull + stay[j, w])
             num[j, w] += weight * level * pull
             num_extra[j, w] += weight * level_extra * pull
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus):  # type: ignore[no-untyped-def]
-    """Answer of all segments to one block of offers."""
-    classes, products = c.beta.shape
-    lanes = loyalty.shape[3]
+def respond_once(  # type: ignore[no-untyped-def]
+    c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus
+):  # fmt: skip
+    """Answer of all segments to one block of offers; `worth` comes from `fill_worth`."""
+    classes, products = c.by_product.shape[2:]
     num, num_extra, stay = (
         np.empty((products, lanes)),
         np.empty((products, lanes)),
@@ -187,39 +216,106 @@ def respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, s
         num_extra[:] = 0.0
         for i in range(start, stop):
             s = c.members[i]
-            fill_denominator(c.level, s, g, k, denominator)
+            fill_denominator(c.level, d, s, g, k, lanes, denominator)
             if c.loyal:
                 respond_loyal(
-                    c, s, g, k, loyalty, next_loyalty, block, denominator, total, log_sum, stay, outside, surplus,
-                    num, num_extra,
+                    c, d, s, g, k, loyalty, next_loyalty, block, lanes, denominator, total, log_sum, stay, outside,
+                    surplus, num, num_extra,
                 )  # fmt: skip
             else:
-                weight, money = c.weights[s], c.money[s]
+                weight, money = c.weights[s], c.money[d, s]
                 for w in range(lanes):
                     factor[i, w] = weight / denominator[w]
                     outside[w] += factor[i, w]
-                    surplus[w] += money * log_lane(denominator[w])
+                    surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - factor[i, w]))
         if not c.loyal:
-            add_products(c.level, c.members, start, stop, factor, num)
+            add_products(c.level, d, c.members, start, stop, factor, lanes, num)
             if c.quantities:
-                add_products(c.level_extra, c.members, start, stop, factor, num_extra)
+                add_products(c.level_extra, d, c.members, start, stop, factor, lanes, num_extra)
         for j in range(products):
             for w in range(lanes):
-                share[j, w] += num[j, w] * g[k, j, w]
+                bought = num[j, w] * g[k, j, w]
+                share[j, w] += bought
+                surplus[w] += bought * worth[0, k, j, w]
             if c.quantities:
                 for w in range(lanes):
-                    extra[j, w] += num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    bought = num_extra[j, w] * g[k, j, w] * h[k, j, w]
+                    extra[j, w] += bought
+                    surplus[w] += bought * worth[1, k, j, w]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_worth(c, d, feature, depth, turn, base, worth):  # type: ignore[no-untyped-def]
+    """Write what a buyer's first unit and each further one are worth above the price: `surplus.worth_of_purchase`."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        delta = c.slopes[d, DELTA, k]
+        for j in range(products):
+            beyond = c.worth[d, k, j]
+            shift, scale = 1.0, -c.regular_price[j]
+            if c.linear:
+                shift, scale = 0.0, -1.0
+            for w in range(lanes):
+                x = base[k, j, w] + shift * feature[j, w]
+                worth[0, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+            if c.quantities:
+                for w in range(lanes):
+                    x = base[k, j, w] + shift * feature[j, w] + delta * depth[j, w]
+                    worth[1, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_prices(c, d, feature, depth, base, h):  # type: ignore[no-untyped-def]
+    """Write what prices add to utility, and the factor that discounts put on the extra units."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        gamma, delta = c.slopes[d, GAMMA, k], c.slopes[d, DELTA, k]
+        for j in range(products):
+            beta = c.by_product[d, BETA, k, j]
+            for w in range(lanes):
+                base[k, j, w] = gamma * depth[j, w] - beta * feature[j, w]
+            if c.quantities and delta != 0.0:
+                for w in range(lanes):
+                    h[k, j, w] = exp_lane(delta * depth[j, w])
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def add_forces(  # type: ignore[no-untyped-def]
+    c, d, feature, log_reference, display, feature_ad, promoted, order, first, base
+):  # fmt: skip
+    """Add reference prices, display and advertising to the terms of utility that the mean field does not move."""
+    classes, products, lanes = base.shape
+    for k in range(classes):
+        shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
+        for j in range(products):
+            if c.compares:
+                gain, loss = c.by_product[d, GAIN, k, j], c.by_product[d, LOSS, k, j]
+                for w in range(lanes):
+                    below = log_reference[order[first + w], j] - feature[j, w]
+                    base[k, j, w] += gain * max(below, 0.0) + loss * min(below, 0.0)
+            if promoted:
+                for w in range(lanes):
+                    b = order[first + w]
+                    base[k, j, w] += (shown if display[b, j] else 0.0) + (advertised if feature_ad[b, j] else 0.0)
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def respond_block(  # type: ignore[no-untyped-def]
     prices,
     listed,
+    display,
+    feature_ad,
     stock,
     mean_field,
+    centre,
+    log_reference,
     loyalty,
     next_loyalty,
     block,
+    order,
+    first,
+    stop,
+    d,
     c,
     rules,
     out_share,
@@ -230,16 +326,24 @@ def respond_block(  # type: ignore[no-untyped-def]
     """Write how the markets of block number `block` answer their offers.
 
     Args:
-        prices: Of all B markets, shape ``(B, J)``; so are the next three.
+        prices: Of all B markets, shape ``(B, J)``; so are the next seven.
         listed: On the shelf.
+        display: Displayed; read only where `rules` says that anything is promoted.
+        feature_ad: Advertised, likewise.
         stock: On hand; a product without stock is not available.
         mean_field: What consumers feel, or where the fixed-point iteration starts.
+        centre: Where the mean field has no effect.
+        log_reference: Log of reference over regular price; read only where tastes compare.
         loyalty: In blocks of markets, shape ``(blocks, S, J + 1, lanes)``.
         next_loyalty: Written, same shape.
         block: Which block of markets.
+        order: Markets block by block, shape ``(B,)``.
+        first: Where the block begins in `order`.
+        stop: Where it ends.
+        d: Which draw of the tastes its markets have.
         c: `Coefficients`.
         rules: Whether the coupling is an equilibrium and its shares are of buyers, relaxation, tolerance, most
-            iterations.
+            iterations, and whether anything is promoted.
         out_share: Written: share of the population that buys each product, shape ``(B, J)``.
         out_extra: Written: units beyond one per buyer, per consumer of the population, shape ``(B, J)``.
         sums: Written: outside share, surplus, residual, iterations, shape ``(4, B)``.
@@ -247,48 +351,46 @@ def respond_block(  # type: ignore[no-untyped-def]
 
     Arrays are passed whole with an index: a view inside a loop would cost an atomic reference count each.
     """
-    equilibrium, buyers, relaxation, tolerance, max_iterations = rules
-    classes, products = c.beta.shape
-    lanes = loyalty.shape[3]
-    batch, first = len(prices), block * lanes
-    padded = c.level.shape[1]
+    equilibrium, buyers, relaxation, tolerance, max_iterations, promoted = rules
+    classes, products = c.by_product.shape[2:]
+    lanes = stop - first
+    padded = c.level.shape[2]
     base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
     g = np.zeros((classes, padded, lanes))
     feature, depth = np.empty((products, lanes)), np.empty((products, lanes))
-    open_, mean = np.empty((products, lanes)), np.empty((products, lanes))
+    open_, mean, turn = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
+    middle = np.empty((products, lanes))
     share, extra = np.empty((products, lanes)), np.empty((products, lanes))
     outside, surplus, residual, count = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for w in range(lanes):
-        b = min(first + w, batch - 1)  # a short last block repeats its last market
+        b = order[first + w]
         for j in range(products):
             feature[j, w] = prices[b, j]
             open_[j, w] = 1.0 if listed[b, j] and stock[b, j] > 0.0 else 0.0
             mean[j, w] = mean_field[b, j]
+            middle[j, w] = centre[b, j]
     for j in range(products):
         regular = c.regular_price[j]
         for w in range(lanes):
             ratio = feature[j, w] / regular
             depth[j, w] = max(0.0, 1.0 - ratio)
             feature[j, w] = feature[j, w] - regular if c.linear else log_lane(ratio)
-    for k in range(classes):
-        gamma, delta = c.slopes[0, k], c.slopes[2, k]
-        for j in range(products):
-            beta = c.beta[k, j]
-            for w in range(lanes):
-                base[k, j, w] = gamma * depth[j, w] - beta * feature[j, w]
-            if c.quantities and delta != 0.0:
-                for w in range(lanes):
-                    h[k, j, w] = exp_lane(delta * depth[j, w])
+            turn[j, w] = 1.0 if c.linear else ratio
+    fill_prices(c, d, feature, depth, base, h)
+    worth = np.empty((2, classes, products, lanes))
+    fill_worth(c, d, feature, depth, turn, base, worth)
+    if c.compares or promoted:
+        add_forces(c, d, feature, log_reference, display, feature_ad, promoted, order, first, base)
     residual[:] = 0.0
     count[:] = 0.0
     for iteration in range(max_iterations + 1):
         for k in range(classes):
-            rho = c.slopes[1, k]
+            rho = c.slopes[d, RHO, k]
             for j in range(products):
                 for w in range(lanes):
-                    coupled = base[k, j, w] + rho * (mean[j, w] - 1.0 / products)
+                    coupled = base[k, j, w] + rho * (mean[j, w] - middle[j, w])
                     g[k, j, w] = open_[j, w] * exp_lane(coupled)
-        respond_once(c, g, h, loyalty, next_loyalty, block, share, extra, outside, surplus)
+        respond_once(c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus)
         if not equilibrium:
             break
         moving = False
@@ -309,10 +411,10 @@ def respond_block(  # type: ignore[no-untyped-def]
                     mean[j, w] += relaxation * (share[j, w] * scale - mean[j, w])
         if not moving:
             break
-    for w in range(min(lanes, batch - first)):
-        b = first + w
+    for w in range(lanes):
+        b = order[first + w]
         for j in range(products):
             out_share[b, j] = share[j, w]
             out_extra[b, j] = extra[j, w]
             seen[b, j] = mean[j, w]
-        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], surplus[w], residual[w], count[w]
+        sums[0, b], sums[1, b], sums[2, b], sums[3, b] = outside[w], c.size * surplus[w], residual[w], count[w]

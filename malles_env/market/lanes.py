@@ -82,3 +82,26 @@ def log_lane(x: float) -> float:
     t = t * z + 1.0 / 3.0
     t = t * z + 1.0
     return exponent * LN2_HIGH + (2.0 * s * t + exponent * LN2_LOW)
+
+
+@njit(inline="always", fastmath={"contract"})
+def mean_lane(x: float) -> float:
+    """Return (1 - e^-x) / x, the mean of e^-t over 0 <= t <= x; arguments beyond +-8 are held there.
+
+    A series at x / 8, doubled three times by f(2x) = f(x) - x f(x)^2 / 2: no division, and nothing special at 0.
+    Relative error stays below 2e-11 up to x = 5 and 3e-9 up to 8.
+    """
+    x = min(max(x, -8.0), 8.0) * 0.125
+    f = 1.0 / 3628800.0 - 1.0 / 39916800.0 * x
+    f = 1.0 / 362880.0 - f * x
+    f = 1.0 / 40320.0 - f * x
+    f = 1.0 / 5040.0 - f * x
+    f = 1.0 / 720.0 - f * x
+    f = 1.0 / 120.0 - f * x
+    f = 1.0 / 24.0 - f * x
+    f = 1.0 / 6.0 - f * x
+    f = 1.0 / 2.0 - f * x
+    f = 1.0 - f * x
+    f = f - 0.5 * x * f * f
+    f = f - x * f * f
+    return f - 2.0 * x * f * f

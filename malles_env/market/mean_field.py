@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from malles_env.market.tastes import Tastes
 
 Coupling = Literal["lagged", "equilibrium"]
 Shares = Literal["buyers", "population"]
+Centre = Literal["uniform", "long_run"]
 NOBODY = 1e-12
 """Share of buyers below which shares of buyers have no meaning; the mean field then stays as it is."""
 
@@ -26,7 +27,7 @@ class MeanField:
 
     Attributes:
         window: Periods W over which purchase shares are averaged (the paper found 5 to 10 best); ``"auto"`` takes
-            `auto_window` from the market's size.
+            `auto_window` of the buyers expected at the market's start.
         coupling: ``"lagged"``: consumers see the mean of the last W periods. ``"equilibrium"``: they see the
             shares of the present period, a fixed point m = Phi(m).
         shares: What a share is of: ``"buyers"`` (of those who buy; sums to 1) or ``"population"`` (of all
@@ -35,6 +36,11 @@ class MeanField:
         tolerance: The iteration ends when every entry of Phi(m) - m falls below it.
         max_iterations: Most iterations in one period.
         drift: Change of a share per period that ``window="auto"`` expects.
+        centre: Shares at which the mean field has no effect. ``"uniform"``: 1/J, the textbook's; what sells better
+            than its rivals is liked for it for ever. ``"long_run"``: each product's own long-run share l, which
+            follows l' = l + (m - l) / long_run and starts at the initial mean field; what sells better *than usual*
+            is liked for it until that is usual.
+        long_run: Periods n over which the long-run share forgets, at least 1; read with ``centre="long_run"``.
 
     Raises:
         InvalidInput: A setting out of range.
@@ -47,6 +53,8 @@ class MeanField:
     tolerance: float = 1e-10
     max_iterations: int = 500
     drift: float = 0.003
+    centre: Centre = "uniform"
+    long_run: float = 26.0
 
     def __post_init__(self) -> None:
         """Check every setting."""
@@ -64,6 +72,19 @@ class MeanField:
             raise invalid("mean_field.max_iterations", self.max_iterations, "at least 1")
         if not self.drift > 0.0:
             raise invalid("mean_field.drift", self.drift, "more than 0")
+        if self.centre not in ("uniform", "long_run"):
+            raise invalid("mean_field.centre", self.centre, "'uniform' or 'long_run'")
+        if not 1.0 <= self.long_run < float("inf"):
+            raise invalid("mean_field.long_run", self.long_run, "a number of periods of at least 1")
+
+    @property
+    def pace(self) -> float:
+        """Share of the way that the centre moves towards the shares of a period: 1 / n, or 0 where it is fixed."""
+        return 1.0 / self.long_run if self.centre == "long_run" else 0.0
+
+    def first_centre(self, initial: FloatArray) -> FloatArray:
+        """Return the centre of the first period, shape ``(J,)``, given the initial mean field."""
+        return initial if self.centre == "long_run" else np.full(len(initial), 1.0 / len(initial))
 
     def periods(self, buyers: float, variance: float = 0.25) -> int:
         """Return the window in periods; `buyers` per period matter only for ``"auto"``."""
@@ -134,13 +155,7 @@ def share_map(
 
     def phi(mean_field: FloatArray) -> FloatArray:
         batch = len(mean_field)
-        shelf = Offer(
-            np.repeat(offer.prices[:1], batch, axis=0),
-            np.repeat(offer.available[:1], batch, axis=0),
-            offer.regular_price,
-            mean_field,
-            np.repeat(offer.loyalty[:1], batch, axis=0),
-        )
+        shelf = replace(offer.take(np.zeros(batch, dtype=np.int64)), mean_field=mean_field)
         bought = np.einsum("s,bsj->bj", weights, respond(tastes, shelf).probability[:, :, 1:])
         return bought / np.maximum(bought.sum(axis=1, keepdims=True), NOBODY) if shares == "buyers" else bought
 
@@ -160,7 +175,8 @@ class Diagnosis:
         iterations: Iterations used.
         contraction: Largest observed ratio of the l1 distances of Phi(m), Phi(n) and of m, n over random pairs.
         bound: `contraction_bound`; below 1 a single equilibrium is guaranteed.
-        half_life: Periods until a small shock to the first equilibrium halves under the lagged coupling.
+        half_life: Periods until a small shock to the first equilibrium halves under the lagged coupling; the window
+            ``"auto"`` is taken as 1 here, that of a very large market.
         spread: Largest l1 distance between two ends.
     """
 

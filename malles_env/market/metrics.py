@@ -71,18 +71,27 @@ def logit_surplus(utility: ArrayLike, money_per_util: float, outside: float = 0.
     return np.asarray(money_per_util * (top + np.log(total)))
 
 
+def tax_revenue(game: Game, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
+    """Return what sales tax and unit tax bring, money per period, shape ``(B,)``."""
+    catalog, money = game.catalog, np.atleast_2d(np.asarray(prices, dtype=np.float64))
+    units = game.population.size * game.demand(money, listed)
+    return np.asarray(((money * (1.0 - catalog.kept) + catalog.unit_tax) * units).sum(axis=1))
+
+
 def welfare(game: Game, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
-    """Return consumer surplus plus all profits, money per period, shape ``(B,)``; defined up to a constant."""
-    return np.asarray(game.surplus(prices, listed) + game.product_profit(prices, listed).sum(axis=1))
+    """Return consumer surplus plus all profits and taxes, money per period, ``(B,)``; defined up to a constant."""
+    profit = game.product_profit(prices, listed).sum(axis=1)
+    return np.asarray(game.surplus(prices, listed) + profit + tax_revenue(game, prices, listed))
 
 
 def deadweight_loss(game: Game, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
-    """Return the welfare lost against prices at unit cost, money per period, shape ``(B,)``.
+    """Return the welfare lost against prices at unit cost without tax, money per period, shape ``(B,)``.
 
-    With linear prices and no coupling, marginal-cost prices maximise welfare, so the loss is at least 0. Unit costs of
+    Taxes move money and lose none by themselves: at the same prices the loss is the same with and without them. With
+    linear prices and no coupling, marginal-cost prices maximise welfare, so the loss is at least 0. Unit costs of
     0 are replaced by 1e-12, as prices must be positive.
     """
-    at_cost = np.maximum(game.catalog.unit_cost, 1e-12)[None]
+    at_cost = np.maximum(game.catalog.unit_cost - game.catalog.unit_tax, 1e-12)[None]
     return np.asarray(welfare(game, at_cost, listed) - welfare(game, prices, listed))
 
 

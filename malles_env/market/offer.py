@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, runtime_checkable
 
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,10 @@ class Offer:
         regular_price: Money, shape ``(J,)``.
         mean_field: Purchase shares that consumers see, shape ``(B, J)``.
         loyalty: Share of each segment by last purchase, shape ``(B, S, J + 1)``; index 0 is none.
+        display: Displayed in the shop, shape ``(B, J)``; None: nothing is.
+        feature_ad: Advertised in the leaflet, shape ``(B, J)``; None: nothing is.
+        reference: Log of the price that consumers expect, shape ``(B, J)``; None: the one they see.
+        centre: Shares at which the mean field has no effect, shape ``(B, J)``; None: 1/J each.
     """
 
     prices: FloatArray
@@ -25,6 +29,16 @@ class Offer:
     regular_price: FloatArray
     mean_field: FloatArray
     loyalty: FloatArray
+    display: BoolArray | None = None
+    feature_ad: BoolArray | None = None
+    reference: FloatArray | None = None
+    centre: FloatArray | None = None
+
+    def take(self, markets: IntArray) -> Offer:
+        """Return the shelves of some markets (whole numbers, repeats allowed)."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "regular_price"}
+        rows: dict[str, Any] = {name: part if part is None else part[markets] for name, part in parts.items()}
+        return replace(self, **rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,3 +174,11 @@ def _binomial_by_gaps(state: StateArray, trials: float, p: float) -> float:
         if position > trials:
             return successes
         successes += 1.0
+
+
+@njit(cache=True)
+def pick(streams: StateArray, choices: int, chosen: NDArray[np.bool_], out: NDArray[np.int64]) -> None:
+    """Draw a whole number below `choices`, all alike, from the stream of each chosen market."""
+    for b in range(len(out)):
+        if chosen[b]:
+            out[b] = min(int(uniform(streams[b]) * choices), choices - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, sqrt
+from math import floor, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,10 @@ class Terms(NamedTuple):
     buyers: bool
     kept: float
     """Share of the price that is left after sales tax."""
+    pace: float
+    """Share of the way that the mean field's centre moves towards the period's shares; 0 where it is fixed."""
+    memory: float
+    """What a log reference price keeps of itself in a period."""
 
 
 @njit(inline="always", error_model="numpy")
@@ -53,16 +57,16 @@ def draw_extra(stream: StateArray, mean: float, mode: int) -> float:
 
 @njit(inline="always", error_model="numpy")
 def buyers_and_units(
-    b: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, units: Any
+    b: int, share: Any, extra: Any, sums: Any, traffic: Any, streams: Any, t: Terms, buyers: Any, units: Any
 ) -> None:
-    """Fill buyers and units wanted per product of market b.
+    """Fill buyers and units wanted per product of market b; `traffic` times the usual number of consumers came.
 
     Buyers are one multinomial draw of J + 1 from the population's mean choice probabilities (the exact law when
     consumers are drawn independently from the segments), made of conditional binomials. The units beyond one per
     buyer are Poisson with the buyers' mean rate.
     """
     products, stream = share.shape[1], streams[b]
-    left, remaining = float(floor(t.size + 0.5)), sums[0, b]
+    left, remaining = float(floor(t.size * traffic[b] + 0.5)), sums[0, b]
     for j in range(products):
         remaining += share[b, j]
     for j in range(products):
@@ -104,14 +108,15 @@ def settle(
 
 @njit(inline="always", error_model="numpy")
 def move_mean_field(
-    b: int, period: int, buyers: Any, t: Terms, window: Any, mean_field: Any, books: Any, keep: bool
-) -> None:
-    """Write the period's purchase shares of market b and, unless `keep`, update the windowed mean field.
+    b: int, period: int, buyers: Any, size: float, t: Terms, window: Any, mean_field: Any, centre: Any, books: Any,
+    keep: bool,
+) -> None:  # fmt: skip
+    """Write the period's purchase shares of market b, move its centre and, unless `keep`, the windowed mean field.
 
     A period without any purchase has no shares of buyers; it repeats the mean field that was felt.
     """
     products, length = buyers.shape[1], window.shape[1]
-    total = t.size
+    total = size
     if t.buyers:
         total = 0.0
         for j in range(products):
@@ -121,6 +126,7 @@ def move_mean_field(
         share = buyers[b, j] / total if total > 0.0 else mean_field[b, j]
         books[SHARE, b, j] = share
         window[b, slot, j] = share
+        centre[b, j] += t.pace * (share - centre[b, j])
     if keep:
         return
     for j in range(products):
@@ -134,17 +140,18 @@ def move_mean_field(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_rows(
-    start: int, stop: int, share: Any, extra: Any, sums: Any, streams: Any, t: Terms, buyers: Any, wanted: Any
-) -> None:
-    """Fill buyers and wanted units of the markets from `start` to before `stop`: drawn, or the mean if expected."""
-    if t.mode == EXPECTED:
-        for b in range(start, stop):
+    order: Any, start: int, stop: int, share: Any, extra: Any, sums: Any, traffic: Any, streams: Any, t: Terms,
+    buyers: Any, wanted: Any,
+) -> None:  # fmt: skip
+    """Fill buyers and wanted units of the markets at `start` to before `stop` of `order`: drawn, or the mean."""
+    for i in range(start, stop):
+        b = order[i]
+        if t.mode == EXPECTED:
             for j in range(share.shape[1]):
-                buyers[b, j] = t.size * share[b, j]
-                wanted[b, j] = t.size * (share[b, j] + extra[b, j])
-        return
-    for b in range(start, stop):
-        buyers_and_units(b, share, extra, sums, streams, t, buyers, wanted)
+                buyers[b, j] = t.size * traffic[b] * share[b, j]
+                wanted[b, j] = t.size * traffic[b] * (share[b, j] + extra[b, j])
+        else:
+            buyers_and_units(b, share, extra, sums, traffic, streams, t, buyers, wanted)
 
 
 @njit(cache=True)
@@ -154,7 +161,7 @@ def draw_exact(probability: Any, quantity: Any, sizes: Any, streams: Any, buyers
     Args:
         probability: Choice probabilities, shape ``(B, S, J + 1)``.
         quantity: Mean units per buyer, shape ``(B, S, J)``.
-        sizes: Whole number of consumers in each segment, shape ``(S,)``.
+        sizes: Whole number of consumers in each segment, shape ``(B, S)``.
         streams: Random streams, shape ``(B, 4)``.
         buyers: Filled, shape ``(B, J)``.
         wanted: Filled, shape ``(B, J)``.
@@ -164,7 +171,7 @@ def draw_exact(probability: Any, quantity: Any, sizes: Any, streams: Any, buyers
     wanted[:] = 0.0
     for b in range(batch):
         for s in range(segments):
-            left, remaining = sizes[s], 1.0
+            left, remaining = sizes[b, s], 1.0
             for j in range(choices - 1):
                 p = probability[b, s, j + 1]
                 count = binomial(streams[b], left, p / remaining) if p > 0.0 else 0.0
@@ -176,41 +183,77 @@ def draw_exact(probability: Any, quantity: Any, sizes: Any, streams: Any, buyers
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def settle_rows(
-    start: int, stop: int, prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, stock: Any, mean_field: Any,
-    window: Any, period: Any, seen: Any, books: Any, seller_profit: Any, equilibrium: bool,
+    order: Any, start: int, stop: int, prices: Any, listed: Any, buyers: Any, wanted: Any, t: Terms, traffic: Any,
+    stock: Any, mean_field: Any, centre: Any, window: Any, period: Any, seen: Any, books: Any, seller_profit: Any,
+    equilibrium: bool,
 ) -> bool:  # fmt: skip
-    """Settle the markets from `start` to before `stop`; return whether any sale was lost."""
+    """Settle the markets at `start` to before `stop` of `order`; return whether any sale was lost."""
     short = False
-    for b in range(start, stop):
+    for i in range(start, stop):
+        b = order[i]
         settle(b, prices, listed, buyers, wanted, t, stock, books, seller_profit)
         for j in range(prices.shape[1]):
             short |= books[LOST, b, j] > 0.0
         if equilibrium:
             mean_field[b] = seen[b]
-        move_mean_field(b, period[b], buyers, t, window, mean_field, books, equilibrium)
+        size = t.size * traffic[b]
+        move_mean_field(b, period[b], buyers, size, t, window, mean_field, centre, books, equilibrium)
         period[b] += 1
     return short
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def move_references(
+    order: Any, start: int, stop: int, prices: Any, listed: Any, regular: Any, t: Terms, log_reference: Any
+) -> None:
+    """Move the log reference prices of listed products towards the prices seen."""
+    for i in range(start, stop):
+        b = order[i]
+        for j in range(prices.shape[1]):
+            if listed[b, j]:
+                seen = log(prices[b, j] / regular[j])
+                log_reference[b, j] = t.memory * log_reference[b, j] + (1.0 - t.memory) * seen
+
+
+@njit(cache=True)
+def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any, fresh: bool, season: Any) -> None:
+    """Move the log of the traffic one period on in the chosen markets, or draw it anew.
+
+    It is a stationary first-order autoregression with standard deviation `deviation`.
+    """
+    for b in range(len(season)):
+        if chosen[b]:
+            draw = deviation * normal(streams[b])
+            season[b] = draw if fresh else persistence * season[b] + sqrt(1.0 - persistence**2) * draw
+
+
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    first, last, prices, felt, listed, c, rules, t, stock, mean_field, window, period, streams, loyalty, next_loyalty,
-    books, sums, seen, seller_profit,
+    low, high, blocks, prices, felt, listed, display, feature_ad, c, rules, t, traffic, stock, mean_field, centre,
+    log_reference, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
-    """Play one period in the blocks of markets from `first` to before `last`; return whether any sale was lost.
+    """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
 
     Each block goes through the whole period before the next, while its numbers are in the cache. Blocks share nothing,
     so several threads may play different ones at once. Consumers answer the prices `felt`, which are `prices` unless
-    they compare with reference prices; they pay `prices`.
+    they compare linear prices with reference prices; they pay `prices`.
     """
-    shape, lanes, short = prices.shape, loyalty.shape[3], False
+    shape, short = prices.shape, False
+    order, first, draw = blocks
     share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
-    for block in range(first, last):
-        start, stop = block * lanes, min((block + 1) * lanes, shape[0])
-        respond_block(felt, listed, stock, mean_field, loyalty, next_loyalty, block, c, rules, share, extra, sums, seen)
-        draw_rows(start, stop, share, extra, sums, streams, t, buyers, wanted)
-        short |= settle_rows(
-            start, stop, prices, listed, buyers, wanted, t, stock, mean_field, window, period, seen, books,
-            seller_profit, rules[0],
+    for block in range(low, high):
+        start, stop = first[block], first[block + 1]
+        respond_block(
+            felt, listed, display, feature_ad, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
+        draw_rows(order, start, stop, share, extra, sums, traffic, streams, t, buyers, wanted)
+        short |= settle_rows(
+            order, start, stop, prices, listed, buyers, wanted, t, traffic, stock, mean_field, centre, window, period,
+            seen, books, seller_profit, rules[0],
+        )  # fmt: skip
+        for i in range(start, stop):
+            sums[1, order[i]] *= traffic[order[i]]
+        if c.compares:
+            move_references(order, start, stop, prices, listed, c.regular_price, t, log_reference)
     return short

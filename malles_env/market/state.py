@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -55,6 +55,38 @@ class Outcome(NamedTuple):
     iterations: FloatArray
 
 
+class Blocks(NamedTuple):
+    """Markets in blocks that the kernel walks together; all of a block have the same draw of the tastes.
+
+    Attributes:
+        order: The B markets, block by block, shape ``(B,)``.
+        first: Where each block begins in `order`, shape ``(blocks + 1,)``.
+        draw: The draw of each block, shape ``(blocks,)``.
+    """
+
+    order: IntArray
+    first: IntArray
+    draw: IntArray
+
+    @property
+    def number(self) -> int:
+        """How many blocks."""
+        return len(self.draw)
+
+    @property
+    def lanes(self) -> int:
+        """Markets in the largest block."""
+        return int(np.diff(self.first).max())
+
+    def place(self) -> tuple[IntArray, IntArray]:
+        """Return the block of each market and its place in there, shape ``(B,)`` each."""
+        sizes = np.diff(self.first)
+        block, lane = np.empty_like(self.order), np.empty_like(self.order)
+        block[self.order] = np.repeat(np.arange(self.number), sizes)
+        lane[self.order] = np.arange(len(self.order)) - np.repeat(self.first[:-1], sizes)
+        return block, lane
+
+
 @dataclass(slots=True)
 class MarketState:
     """Everything a batch of markets carries from period to period; copy it to take a snapshot.
@@ -66,7 +98,12 @@ class MarketState:
         period: Periods since the last reset, ``(B,)``.
         streams: Random stream of each market, ``(B, 4)``.
         loyalty: In blocks of markets, ``(blocks, S, J + 1, lanes)``; read it through `Market.loyalty`.
-        reference: Reference prices, money, ``(B, J)``; they move only in a market with `ReferencePrice`.
+        reference: Reference prices, money, ``(B, J)``; they move only with linear prices and `ReferencePrice`.
+        log_reference: Log of reference over regular price, ``(B, J)``; moves only where tastes have gain or loss.
+        centre: Shares at which the mean field has no effect, ``(B, J)``.
+        season: Log traffic, ``(B,)``, see `Dynamics`.
+        draw: Which draw of the tastes each market has, ``(B,)``; 0 without draws. Hidden from sellers.
+        blocks: Which markets the kernel walks together.
     """
 
     stock: FloatArray
@@ -76,10 +113,14 @@ class MarketState:
     streams: np.ndarray
     loyalty: FloatArray
     reference: FloatArray
+    log_reference: FloatArray
+    centre: FloatArray
+    season: FloatArray
+    draw: IntArray
+    blocks: Blocks
 
     def copy(self) -> MarketState:
         """Return an independent copy."""
-        return MarketState(
-            self.stock.copy(), self.mean_field.copy(), self.window.copy(), self.period.copy(),
-            self.streams.copy(), self.loyalty.copy(), self.reference.copy(),
-        )  # fmt: skip
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        blocks = parts.pop("blocks")  # never changed in place
+        return MarketState(**{name: part.copy() for name, part in parts.items()}, blocks=blocks)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, field_validator
 
+from malles_env.consumers.language.addresses import checked_url
 from malles_env.scenarios.entries import (
     AlignedEntry,
     Coefficients,
@@ -25,7 +26,8 @@ class AskedEntry(Entry):
     Attributes:
         kind: How it is asked.
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
-        server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process.
+        server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process. A file's
+            server gets ``$OPENAI_API_KEY`` only if the user lists it in ``$MALLES_TRUSTED_SERVERS``.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
         top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
     """
@@ -35,6 +37,24 @@ class AskedEntry(Entry):
     server: str = ""
     cache: bool = True
     top_logprobs: Positive = 20
+    _named: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what the entries say; who said it does not count."""
+        return type(self) is type(other) and isinstance(other, AskedEntry) and self.model_dump() == other.model_dump()
+
+    def named_by_user(self, name: str) -> bool:
+        """Return whether the user named a field in code or on the command line, instead of a file."""
+        return name in self._named
+
+    def name_by_user(self, *names: str) -> None:
+        """Note fields that the user named; kept by copies, written into no file."""
+        self._named |= frozenset(names)
+
+    @field_validator("server")
+    @classmethod
+    def _plain_server(cls, value: str) -> str:
+        return checked_url(value, "") if value else value
 
 
 class PromptedEntry(AskedEntry):
@@ -86,7 +106,8 @@ class DiscussionEntry(AskedEntry):
         orders: Shelf orders in which every discussion is held anew, at most the number of products.
         temperature: Of what is said; 0 takes the likeliest words.
         seed: Of shelf orders and of what is said.
-        transcript: File that keeps every discussion as a line of JSON; empty: none is kept.
+        transcript: File that keeps every discussion as a line of JSON; empty: none is kept. Refused where a file names
+            it, unless the user sets ``$MALLES_ALLOW_WRITE`` to 1.
     """
 
     kind: Literal["discussion"]

@@ -33,16 +33,19 @@ def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
 
 
 def language_model(entry: AskedEntry) -> LanguageModel:
-    """Return the model an entry names.
+    """Return the model an entry names; its server gets the user's key only if the user named or lists it.
 
     Raises:
+        InvalidInput: ``$MALLES_TRUSTED_SERVERS`` holds something that is no plain URL.
         MissingResource: It is not there; the message says how to get it.
     """
     from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
+    from malles_env.consumers.language.addresses import NO_KEY, is_trusted
 
     model: LanguageModel
     if entry.server:
-        model = ServedModel(entry.model, entry.server, top_logprobs=entry.top_logprobs)
+        key = None if entry.named_by_user("server") or is_trusted(entry.server) else NO_KEY
+        model = ServedModel(entry.model, entry.server, api_key=key, top_logprobs=entry.top_logprobs)
     else:
         kept = DISCUSSION_MEMORY if isinstance(entry, DiscussionEntry) else 0
         model = LocalModel.load(entry.model, reading_memory=kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,28 +78,59 @@ class BuildChoices:
             raise invalid("box", self.box, "two multiples above 0, the lower one first")
 
 
-def build_scenario(market: str, choices: BuildChoices, *, made_by: str = "") -> Scenario:
+def build_scenario(
+    market: str, choices: BuildChoices, *, made_by: str = "", forces: Mapping[str, Any] | None = None
+) -> Scenario:
     """Return a scenario of one market of the Complete Journey.
 
     Args:
         market: Name of the market, e.g. ``ICE CREAM/MILK/SHERBTS | PREMIUM``.
         choices: What the data do not tell.
         made_by: The command that asked for it.
+        forces: Its block of forces, see `malles_env.alignment.forces`; None: none.
 
     Raises:
         MissingResource: The data package is not installed; the message says how to get it.
-        InvalidInput: No such market.
+        InvalidInput: No such market, or a coefficient of its tastes that ended at its bound.
     """
     from malles_env.data.complete_journey import load_complete_journey
     from malles_env.data.statistics import market_statistics
 
     tables = load_complete_journey([market])
     statistics = market_statistics(tables, market, min_share=choices.min_share, max_lines=choices.max_lines)
-    return scenario_from(statistics, choices, made_by=made_by)
+    scenario = scenario_from(statistics, choices, made_by=made_by, forces=forces)
+    refuse_bounds(scenario)
+    return scenario
+
+
+def refuse_bounds(scenario: Scenario) -> None:
+    """Refuse a scenario whose tastes hold a coefficient that ended at its bound.
+
+    Raises:
+        InvalidInput: Names market, coefficient, value and how many segments have it.
+    """
+    from malles_env.alignment.bounds import at_bounds
+
+    tastes = getattr(scenario.build_consumers(), "tastes", None)
+    if tastes is None:
+        return
+    found = at_bounds({"rho": tastes.rho}, [segment.name for segment in scenario.segments])
+    if found:
+        market = getattr(scenario.consumers, "market", scenario.name)
+        first = found[0]
+        raise invalid(
+            f"{market}: {first.coefficient} in {len(found)} of {len(scenario.segments)} segments", first.value,
+            "an estimate inside its bound; train the model anew without what the log records wrongly",
+        )  # fmt: skip
 
 
 def scenario_from(
-    statistics: MarketStatistics, choices: BuildChoices, *, made_by: str = "", origin: Origin = COMPLETE_JOURNEY
+    statistics: MarketStatistics,
+    choices: BuildChoices,
+    *,
+    made_by: str = "",
+    origin: Origin = COMPLETE_JOURNEY,
+    forces: Mapping[str, Any] | None = None,
 ) -> Scenario:
     """Return the scenario that a market's statistics and the choices make.
 
@@ -107,6 +139,7 @@ def scenario_from(
         choices: What the data do not tell.
         made_by: The command that asked for it.
         origin: What the log is, for the scenario's sources, licence, currency and notes.
+        forces: Its block of forces; None: none, and display and advertising are worth nothing in it.
 
     Raises:
         InvalidInput: A line without a brand.
@@ -144,6 +177,7 @@ def scenario_from(
     )
     return Scenario.model_validate(
         {
+            "format": 2,
             "name": choices.name,
             "title": choices.title,
             "description": provenance.description(len(sellers), len(products), origin),
@@ -163,6 +197,7 @@ def scenario_from(
                 "category": statistics.category,
                 "purchase_rate": round(rate, 4),
             },
+            "forces": dict(forces or {}),
             "reward_scale": float(_round(profit * money / len(sellers), 2)),
             "notes": [*provenance.notes(choices, origin), *choices.notes],
         }

@@ -12,7 +12,7 @@ import numpy as np
 from malles_env.errors import InvalidInput
 from malles_env.scenarios.asked_entries import PromptedEntry
 from malles_env.scenarios.entries import AlignedEntry
-from malles_env.scenarios.prompting import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.prompting import prompted_again, prompted_consumers, usual_offer
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.visits import find_visits
 
@@ -200,7 +200,7 @@ def _entered(scenario: Scenario, how: dict[str, Any]) -> Scenario:
     """Return the scenario asked live as it says itself, but for `how`; what was fitted before is left out."""
     own = scenario.consumers
     told = own.model_dump(exclude={"kind", *FITTED}) if isinstance(own, PromptedEntry) else {}
-    return with_prompted(scenario, **{**told, **how})
+    return prompted_again(scenario, told, how)
 
 
 def _even(asked: Asked) -> Asked:

@@ -10,7 +10,7 @@ import numpy as np
 from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import AlignedEntry, SegmentEntry
+from malles_env.scenarios.entries import AlignedEntry, InertiaEntry, LogitEntry, SegmentEntry
 
 if TYPE_CHECKING:
     from malles_env.scenarios.schema import Scenario
@@ -25,6 +25,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _prices(scenario)
     yield from _product_keys(scenario)
     yield from _policy(scenario)
+    yield from _forces(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
         yield from _calibration(scenario, scenario.consumers)
@@ -54,6 +55,30 @@ def _sellers(scenario: Scenario) -> Iterator[InvalidInput]:
     order = list(dict.fromkeys(owners))
     if sorted(order) == sorted(names) and order != names:
         yield invalid("sellers", names, f"the order in which their products come: {', '.join(order)}")
+
+
+def _forces(scenario: Scenario) -> Iterator[InvalidInput]:
+    forces = scenario.forces
+    if forces is None:
+        return
+    if forces.reference_price is not None and scenario.reference_price is not None:
+        yield invalid("reference_price", "a strength", "nothing beside forces.reference_price, which says the same")
+    consumers = scenario.consumers
+    if isinstance(consumers, AskedEntry):
+        for name in ("promotion", "reference_price"):
+            if getattr(forces, name) is not None:
+                yield invalid(f"forces.{name}", "set", f"nothing with kind: {consumers.kind}, whose answers hold it")
+    elif isinstance(consumers, LogitEntry) and forces.inertia is not None and not _loyal(consumers, forces.inertia):
+        yield invalid("forces.inertia", "set", "nothing where nobody is loyal (consumers.tastes.lambda_ is 0)")
+    if isinstance(consumers, LogitEntry) and forces.promotion is not None:
+        for name in ("display", "feature"):
+            if getattr(forces.promotion, name) is None:
+                yield invalid(f"forces.promotion.{name}", None, "a number, as no model reads these tastes")
+
+
+def _loyal(consumers: LogitEntry, inertia: InertiaEntry) -> bool:
+    worth = consumers.tastes.lambda_ if inertia.loyalty is None else inertia.loyalty
+    return bool(np.any(np.asarray(worth)))
 
 
 def _policy(scenario: Scenario) -> Iterator[InvalidInput]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from malles_env.consumers.discussion.cast import Cast, list_casts, load_cast
 from malles_env.consumers.discussion.consumers import DiscussionConsumers
 from malles_env.consumers.discussion.sheets import ProductSheet, has_sheets, load_sections
 from malles_env.consumers.language.base import LanguageModel
+from malles_env.errors import InvalidInput
 from malles_env.scenarios.asked_entries import DiscussionEntry
 from malles_env.scenarios.asking import language_model
 from malles_env.scenarios.messages import explain
@@ -19,6 +21,8 @@ from malles_env.scenarios.schema import Scenario
 
 HOW = ("rounds", "orders", "temperature", "seed")
 """Fields of an entry that `DiscussionConsumers` have under the same names."""
+ALLOW_WRITE = "MALLES_ALLOW_WRITE"
+"""Environment variable: 1 lets scenario files name files that are written."""
 
 
 def discussion_consumers(
@@ -60,17 +64,18 @@ def entered_consumers(
         model: Who is asked instead of the model named in the entry.
 
     Raises:
-        InvalidInput: A cast, sheet or setting that is not allowed.
+        InvalidInput: A cast, sheet or setting that is not allowed; or a file, not the user, names a transcript.
         MissingResource: The model or a file is not there; the message says how to get it.
     """
     own = scenario.consumers
     how = entry or (own if isinstance(own, DiscussionEntry) else DiscussionEntry(kind="discussion"))
+    transcript = _transcript(how)
     return discussion_consumers(
         scenario,
         model or language_model(how),
         cast=how.cast or None,
         sheets=Path(how.sheets) if how.sheets else None,
-        transcript=Path(how.transcript) if how.transcript else None,
+        transcript=transcript,
         **{name: getattr(how, name) for name in HOW},
     )
 
@@ -80,17 +85,34 @@ def with_discussion(scenario: Scenario, **fields: object) -> Scenario:
 
     Args:
         scenario: Any scenario; where its consumers talk already, their entry stays in all that `fields` do not name.
-        fields: Of `DiscussionEntry`; those that are None count as not named.
+        fields: Of `DiscussionEntry`; those that are None count as not named. A server named here gets
+            ``$OPENAI_API_KEY``; a transcript named here is written.
 
     Raises:
         InvalidInput: A field that does not exist or does not fit.
     """
     own = scenario.consumers.model_dump() if isinstance(scenario.consumers, DiscussionEntry) else {"kind": "discussion"}
-    entry = own | {name: value for name, value in fields.items() if value is not None}
+    named = {name: value for name, value in fields.items() if value is not None}
     try:
-        return Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
+        found = Scenario.model_validate({**scenario.model_dump(), "consumers": own | named})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
+    assert isinstance(found.consumers, DiscussionEntry)
+    earlier = scenario.consumers._named if isinstance(scenario.consumers, DiscussionEntry) else ()
+    found.consumers.name_by_user(*earlier, *named)
+    return found
+
+
+def _transcript(entry: DiscussionEntry) -> Path | None:
+    """Return the file for transcripts, if the user named it or lets scenario files name files to write."""
+    if not entry.transcript:
+        return None
+    if not entry.named_by_user("transcript") and os.environ.get(ALLOW_WRITE) != "1":
+        raise InvalidInput(
+            f"consumers.transcript: the scenario file names a file to write, {entry.transcript!r}; allowed: a file "
+            f"that you name yourself (`malles discuss --out`, `with_discussion(transcript=...)`), or {ALLOW_WRITE}=1"
+        )
+    return Path(entry.transcript)
 
 
 def scenario_sheets(scenario: Scenario, file: Path | None = None) -> tuple[ProductSheet, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
-from malles_env.market import MeanField, ReferencePrice
+from malles_env.market import Dynamics, MeanField, ReferencePrice, Tastes
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
@@ -44,7 +46,7 @@ Coefficients = Annotated[Any, BeforeValidator(_nested)]
 class Entry(BaseModel):
     """Base of all parts: frozen, and a field that does not exist is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class SellerEntry(Entry):
@@ -130,7 +132,7 @@ class TastesEntry(Entry):
     """Coefficients of `malles_env.market.Tastes`; numbers and lists broadcast over segments.
 
     Attributes:
-        alpha: ``(S, J)`` or ``(J,)``; the others a number, ``(S,)`` or, for beta and kappa, ``(S, J)``.
+        alpha: ``(S, J)`` or ``(J,)``; the others a number, ``(S,)`` or, for beta, gain, loss and kappa, ``(S, J)``.
         kappa: None: every buyer takes one unit.
     """
 
@@ -141,6 +143,10 @@ class TastesEntry(Entry):
     lambda_: Coefficients = 0.0
     kappa: Coefficients | None = None
     delta: Coefficients = 0.0
+    display: Coefficients = 0.0
+    feature: Coefficients = 0.0
+    gain: Coefficients = 0.0
+    loss: Coefficients = 0.0
     price_transform: Literal["log", "linear"] = "log"
 
 
@@ -199,8 +205,98 @@ class ReferencePriceEntry(Entry):
         return ReferencePrice(**self.model_dump())
 
 
+class PromotionEntry(Entry):
+    """What being displayed and being advertised are worth, utils.
+
+    Attributes:
+        display, feature: None takes what the taste model reads; a number holds for all segments.
+    """
+
+    display: Number | None = None
+    feature: Number | None = None
+
+
+class PriceMemoryEntry(Entry):
+    """Reference prices in logs, see `malles_env.market.Tastes`.
+
+    Attributes:
+        gain, loss: Utils per unit of log price below and above the reference price.
+        memory: What the log reference price keeps of itself in a period.
+    """
+
+    gain: Money
+    loss: Money
+    memory: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.8
+
+
+class InertiaEntry(Entry):
+    """Loyalty to the last purchase that fades.
+
+    Attributes:
+        fade: Share of the loyal who forget their last purchase in a period.
+        loyalty: Worth of the last purchase right after it, utils, for all segments; None keeps what the tastes have.
+    """
+
+    fade: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+    loyalty: Annotated[float, Field(strict=True, ge=-50.0, le=50.0)] | None = None
+
+
+class SeasonsEntry(Entry):
+    """Random traffic, see `malles_env.market.Dynamics`."""
+
+    sd: Annotated[float, Field(strict=True, ge=0.0, le=2.0)]
+    persistence: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.0
+
+
+class ForcesEntry(Entry):
+    """What moves demand beside prices and loyalty; a part that is not there does nothing.
+
+    `malles consumers forces` estimates the block from choice occasions and keeps in it what predicts held-out ones.
+    """
+
+    promotion: PromotionEntry | None = None
+    reference_price: PriceMemoryEntry | None = None
+    inertia: InertiaEntry | None = None
+    seasons: SeasonsEntry | None = None
+
+    def on(self, tastes: Tastes) -> Tastes:
+        """Return `tastes` with these forces and no others.
+
+        Raises:
+            InvalidInput: Reference prices in logs beside linear prices.
+        """
+        changed: dict[str, Any] = {"display": np.zeros(1), "feature": np.zeros(1)}
+        for name in changed if self.promotion is not None else ():
+            given = getattr(self.promotion, name)
+            changed[name] = getattr(tastes, name) if given is None else np.array(given)
+        if self.reference_price is not None:
+            memory = self.reference_price
+            changed |= {"gain": np.array(memory.gain), "loss": np.array(memory.loss)}
+        if self.inertia is not None and self.inertia.loyalty is not None:
+            changed["lambda_"] = np.array(self.inertia.loyalty)
+        return replace(tastes, **changed)
+
+    def dynamics(self, memory: float) -> Dynamics:
+        """Return the market's settings object.
+
+        Args:
+            memory: Of reference prices where this block names none.
+        """
+        price, inertia, seasons = self.reference_price, self.inertia, self.seasons
+        return Dynamics(
+            reference_memory=memory if price is None else price.memory,
+            fade=0.0 if inertia is None else inertia.fade,
+            season_sd=0.0 if seasons is None else seasons.sd,
+            season_persistence=0.0 if seasons is None else seasons.persistence,
+        )
+
+
 class MeanFieldEntry(Entry):
-    """Settings of `malles_env.market.MeanField`."""
+    """Settings of `malles_env.market.MeanField`.
+
+    Attributes:
+        centre: None is ``long_run`` where a taste model reads the tastes, as it was trained, and ``uniform`` elsewhere.
+    """
 
     window: Annotated[int | Literal["auto"], BeforeValidator(_window)] = 8
     coupling: Literal["lagged", "equilibrium"] = "lagged"
@@ -209,7 +305,9 @@ class MeanFieldEntry(Entry):
     tolerance: Annotated[float, Field(strict=True, gt=0.0)] = 1e-10
     max_iterations: Positive = 500
     drift: Annotated[float, Field(strict=True, gt=0.0)] = 0.003
+    centre: Literal["uniform", "long_run"] | None = None
+    long_run: Annotated[float, Field(strict=True, ge=1.0)] = 26.0
 
-    def settings(self) -> MeanField:
-        """Return the market's settings object."""
-        return MeanField(**self.model_dump())
+    def settings(self, centre: Literal["uniform", "long_run"] = "uniform") -> MeanField:
+        """Return the market's settings object; `centre` counts where the entry names none."""
+        return MeanField(**{**self.model_dump(), "centre": self.centre or centre})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from difflib import get_close_matches
 from functools import cache
@@ -13,9 +14,11 @@ from pydantic import ValidationError
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.files import replacing
+from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
 
+logger = logging.getLogger(__name__)
 _HOME = Path(__file__).parent
 
 
@@ -89,9 +92,22 @@ def parse_scenario(text: str, source: str = "scenario") -> Scenario:
         kind = "nothing" if fields is None else f"a {type(fields).__name__}"
         raise CorruptFile(f"{source}: holds {kind} where the fields of a scenario should be")
     try:
-        return Scenario.model_validate(fields)
+        found = Scenario.model_validate(fields)
     except ValidationError as error:
         raise explain(error, source, Scenario) from None
+    if found.format == 1 and isinstance(found.consumers, AlignedEntry):
+        _tell_of_format_1(source)
+    return found
+
+
+@cache
+def _tell_of_format_1(source: str) -> None:
+    """Say once per file what its words mean now."""
+    logger.warning(
+        "%s: format 1; the mean field is now centred at long-run shares, and a discount no longer brings display or "
+        "advertising of its own (docs/guide/scenarios.md); write `format: 2` to accept",
+        source,
+    )
 
 
 def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:

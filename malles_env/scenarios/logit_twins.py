@@ -30,13 +30,11 @@ class LogitTwins:
         option: One coefficient per entry of `COLUMNS`, 0 for what is left out.
         shelf: One per household fact and a constant, worth of buying anything at all.
         units: One per entry of `QUANTITY_FACTS`, for discount depth and a constant.
-        support: Displays and leaflets that usually come with a unit of discount depth.
     """
 
     option: FloatArray
     shelf: FloatArray
     units: FloatArray
-    support: tuple[float, float]
 
     @classmethod
     def fit(cls, train: TasteData, seed: int = 0) -> LogitTwins:
@@ -52,7 +50,7 @@ class LogitTwins:
         weights = _fit_choice(np.hstack([options, shelf[rows.row]]), rows, visits.log_sampling)
         bought = purchases(visits)
         units = _fit_units(table(bought), np.minimum(bought.quantity - 1, _MOST_EXTRA))
-        return cls(weights[: len(COLUMNS)], weights[len(COLUMNS) :], units, train.support())
+        return cls(weights[: len(COLUMNS)], weights[len(COLUMNS) :], units)
 
     def read(self, data: TasteData) -> TasteReading:
         """Return the coefficients of the market's utility for households before one and the same shelf.
@@ -66,22 +64,21 @@ class LogitTwins:
         still[[AT[name] for name in _LIVE]] = 0.0
         alpha = rows.wide(options @ still) + (shelf @ self.shelf)[:, None]
         worth = {name: self.option[AT[name]] for name in _LIVE}
-        shown, advertised = self.support
-        discount = worth["discount"] + max(worth["display"], 0) * shown + max(worth["feature ad"], 0) * advertised
         known = np.hstack([rows.quantity, np.zeros((len(rows.row), 1)), np.ones((len(rows.row), 1))])
 
         def everyone(value: float) -> FloatArray:
             return np.full(shape[0], float(value))
 
-        rho = worth["share deviation"]
         return TasteReading(
-            alpha=alpha + rho * (1.0 / shape[1] - data.long_share),
+            alpha=alpha,
             beta=np.full(shape, max(-worth["log price"], 0.0)),
-            gamma=everyone(discount),
-            rho=everyone(rho),
+            gamma=everyone(worth["discount"]),
+            rho=everyone(worth["share deviation"]),
             lambda_=everyone(worth["last"]),
             kappa=rows.wide(np.clip(known @ self.units, -10.0, 3.0)),
             delta=everyone(self.units[len(QUANTITY_FACTS)]),
+            display=everyone(worth["display"]),
+            feature=everyone(worth["feature ad"]),
         )
 
 

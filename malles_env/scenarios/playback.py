@@ -52,7 +52,7 @@ def play(
         replace(population, size=1.0),
         LogitConsumers(tastes),
         demand="expected",
-        mean_field=MeanField(window=len(start)),
+        mean_field=MeanField(window=len(start), centre="long_run"),
         initial_mean_field=start.mean(axis=0),
     )
     market.state.window[0] = start
@@ -104,7 +104,8 @@ def _offer(past: Panel, regular_price: FloatArray, population: Population) -> Of
     shares = past.purchases.sum(axis=0) / past.purchases.sum()
     weeks = len(past.periods)
     loyalty = np.broadcast_to(population.initial_loyalty, (weeks, *population.initial_loyalty.shape))
-    return Offer(past.prices, past.listed, regular_price, np.tile(shares, (weeks, 1)), loyalty)
+    felt = np.tile(shares, (weeks, 1))
+    return Offer(past.prices, past.listed, regular_price, felt, loyalty, centre=felt)
 
 
 def _units_to(

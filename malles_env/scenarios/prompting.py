@@ -76,13 +76,15 @@ def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:
 
 def usual_offer(scenario: Scenario) -> Offer:
     """Return the shelf at average prices, everything on it, as the first consumers of an episode see it (B = 1)."""
-    catalog, population = scenario.catalog(), scenario.population()
+    catalog, population, felt = scenario.catalog(), scenario.population(), scenario.first_mean_field()
     return Offer(
         scenario.average_price()[None],
         np.ones((1, catalog.num_products), dtype=bool),
         catalog.regular_price,
-        scenario.first_mean_field()[None],
+        felt[None],
         population.initial_loyalty[None],
+        reference=np.log(catalog.regular_price)[None],
+        centre=scenario.mean_field_settings().first_centre(felt)[None],
     )
 
 
@@ -91,20 +93,36 @@ def with_prompted(scenario: Scenario, **fields: object) -> Scenario:
 
     Args:
         scenario: Any scenario.
-        fields: Of `PromptedEntry`; ``market`` defaults to the scenario's title.
+        fields: Of `PromptedEntry`; ``market`` defaults to the scenario's title. A server named here gets
+            ``$OPENAI_API_KEY``.
 
     Raises:
         InvalidInput: A field that does not exist or does not fit.
+    """
+    return prompted_again(scenario, {}, fields)
+
+
+def prompted_again(scenario: Scenario, kept: dict[str, object], named: dict[str, object]) -> Scenario:
+    """Return a copy of a scenario asked live.
+
+    Args:
+        scenario: Any scenario.
+        kept: Fields of `PromptedEntry` taken over from its own entry; whoever named them there is still who did.
+        named: Fields that the user names instead.
     """
     from pydantic import ValidationError
 
     from malles_env.scenarios.messages import explain
 
-    entry = {"kind": "prompted", "market": scenario.title or scenario.name, **fields}
+    entry = {"kind": "prompted", "market": scenario.title or scenario.name, **kept, **named}
     try:
-        return Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
+        found = Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
+    assert isinstance(found.consumers, PromptedEntry)
+    earlier = scenario.consumers._named if isinstance(scenario.consumers, PromptedEntry) else frozenset()
+    found.consumers.name_by_user(*named, *earlier.intersection(kept))
+    return found
 
 
 def _calibration(scenario: Scenario, entry: PromptedEntry) -> Calibration:

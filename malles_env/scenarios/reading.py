@@ -11,15 +11,16 @@ from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.schema import Scenario
 
 
-def read_consumers(scenario: Scenario, entry: AlignedEntry) -> Consumers:
+def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = False) -> Consumers:
     """Return consumers whose tastes the model named in `entry` reads off the scenario's segments.
 
     Args:
         scenario: The scenario; its segments carry purchase histories.
         entry: Its consumers.
+        draws: Whether they carry draws of their tastes too.
     """
     from malles_env.alignment import Persona, ProductText
-    from malles_env.consumers.aligned import aligned_consumers
+    from malles_env.consumers.aligned import Asked, Level, aligned_consumers
 
     personas = [
         Persona(entry.market, entry.category, part.history_total or 0, part.weeks_seen or 0, part.note)
@@ -29,19 +30,24 @@ def read_consumers(scenario: Scenario, entry: AlignedEntry) -> Consumers:
         ProductText(product.brand, product.private_label, product.size_value, product.size_unit)
         for product in scenario.products
     ]
-    return aligned_consumers(
+    catalog, felt = scenario.catalog(), scenario.first_mean_field()
+    asked = Asked(
         personas=personas,
         products=products,
         bought=scenario.bought().astype(np.int64),
         reference_share=reference_shares(scenario),
-        catalog=scenario.catalog(),
-        population=scenario.population(),
-        model=entry.model,
-        calibrate_to=target_shares(scenario, entry),
-        prices=scenario.average_price(),
-        mean_field=scenario.first_mean_field(),
+        regular_price=catalog.regular_price,
         mean_quantity=_mean_quantities(scenario),
     )
+    level = Level(
+        target=target_shares(scenario, entry),
+        population=scenario.population(),
+        regular_price=catalog.regular_price,
+        prices=scenario.average_price(),
+        mean_field=felt,
+        centre=scenario.mean_field_settings().first_centre(felt),
+    )
+    return aligned_consumers(asked, entry.model, level, forces=scenario.with_forces, draws=draws)
 
 
 def _mean_quantities(scenario: Scenario) -> FloatArray | None:

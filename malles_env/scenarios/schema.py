@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market import Catalog, Consumers, Demand, Market, Population, Product, Tastes
+from malles_env.market import (
+    Catalog,
+    Consumers,
+    Demand,
+    Dynamics,
+    Market,
+    MeanField,
+    Population,
+    Product,
+    Tastes,
+    TastesMode,
+)
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.asked_entries import AskedEntry, ConsumersEntry
 from malles_env.scenarios.checks import problems
 from malles_env.scenarios.entries import (
     AlignedEntry,
     Entry,
+    ForcesEntry,
     LogitEntry,
     MeanFieldEntry,
     Name,
@@ -37,6 +51,8 @@ class Scenario(Entry):
     """A market to play in: sellers, products, population, consumers and settings. Frozen.
 
     Attributes:
+        format: 2 since the mean field of tastes read by a model is centred at long-run shares and a discount brings no
+            display of its own; a file of format 1 is read with these meanings, and the loader says so.
         name: Short name, used in file names and records.
         title, description: What it is, in words.
         sources: Where its numbers come from.
@@ -52,7 +68,10 @@ class Scenario(Entry):
             ``prompted`` (a language model asked live) or ``discussion`` (its roles talk before they buy).
         mean_field: How consumers feel each other.
         policy: Taxes, price cap, entry and mergers.
-        reference_price: How remembered prices matter to consumers; None: not at all.
+        reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
+            stands for a gain and a loss of s times beta. None: not at all.
+        forces: Promotion, reference prices in logs, fading inertia and seasons, as far as the data show them; None:
+            the tastes as they are.
         initial_mean_field: Purchase shares by product that consumers see in the first period; default the
             reference shares, or equal shares where there are none.
         max_cycles: Periods of an episode.
@@ -60,6 +79,7 @@ class Scenario(Entry):
         notes: Assumptions and caveats, in words.
     """
 
+    format: Literal[1, 2] = 1
     name: Name
     title: str = ""
     description: str = ""
@@ -76,6 +96,7 @@ class Scenario(Entry):
     mean_field: MeanFieldEntry = MeanFieldEntry()
     policy: PolicyEntry = PolicyEntry()
     reference_price: ReferencePriceEntry | None = None
+    forces: ForcesEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
     max_cycles: Positive = 52
     reward_scale: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
@@ -87,7 +108,7 @@ class Scenario(Entry):
         if found:
             raise InvalidInput("\n".join(str(problem) for problem in found))
         if isinstance(self.consumers, LogitEntry):
-            self._tastes(self.consumers.tastes)
+            self.with_forces(self._tastes(self.consumers.tastes))
         return self
 
     @property
@@ -114,7 +135,7 @@ class Scenario(Entry):
         shelf: Counter[str] = Counter()
         for seller in self.sellers:
             shelf[owner[seller.name]] += owned[seller.name] if seller.capacity is None else seller.capacity
-        return Catalog(products, dict(shelf), self.policy.sales_tax)
+        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax)
 
     def population(self) -> Population:
         """Return the segments as arrays; personas are the segments' descriptions."""
@@ -145,11 +166,12 @@ class Scenario(Entry):
         """Return how often each segment's typical household bought each product, shape ``(S, J)``."""
         return np.array([self._by_product(segment.bought) for segment in self.segments])
 
-    def build_consumers(self, model: str | None = None) -> Consumers:
+    def build_consumers(self, model: str | None = None, *, draws: bool = False) -> Consumers:
         """Return who buys.
 
         Args:
             model: Language model to read tastes with, or to ask, instead of the scenario's own.
+            draws: Whether tastes that a model reads also carry draws of them, see `malles_env.consumers.aligned`.
 
         Raises:
             InvalidInput: A model was named, but the tastes of this scenario stand in its file.
@@ -163,13 +185,39 @@ class Scenario(Entry):
         if isinstance(chosen.consumers, AlignedEntry):
             from malles_env.scenarios.reading import read_consumers
 
-            return read_consumers(chosen, chosen.consumers)
+            return read_consumers(chosen, chosen.consumers, draws=draws)
         from malles_env.consumers.logit import LogitConsumers
 
-        return LogitConsumers(self._tastes(chosen.consumers.tastes))
+        return LogitConsumers(self.with_forces(self._tastes(chosen.consumers.tastes)))
+
+    def with_forces(self, tastes: Tastes) -> Tastes:
+        """Return `tastes` with the forces of this scenario and no others; without the block they stay.
+
+        Raises:
+            InvalidInput: A force that these tastes cannot have.
+        """
+        if self.forces is None:
+            return tastes
+        try:
+            return self.forces.on(tastes)
+        except InvalidInput as error:
+            raise InvalidInput(f"forces.reference_price: {error}") from None
+
+    def mean_field_settings(self) -> MeanField:
+        """Return the mean field's settings; tastes that a model reads are centred at long-run shares."""
+        return self.mean_field.settings("long_run" if isinstance(self.consumers, AlignedEntry) else "uniform")
+
+    def dynamics(self) -> Dynamics:
+        """Return how memories fade and traffic varies."""
+        memory = 0.8 if self.reference_price is None else self.reference_price.memory
+        return (self.forces or ForcesEntry()).dynamics(memory)
 
     def market(
-        self, num_markets: int = 1, demand: Demand = "multinomial", consumers: Consumers | None = None
+        self,
+        num_markets: int = 1,
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        tastes: TastesMode = "mean",
     ) -> Market:
         """Return `num_markets` independent markets of this scenario, reset.
 
@@ -177,15 +225,18 @@ class Scenario(Entry):
             num_markets: B.
             demand: ``"multinomial"``, ``"gaussian"``, ``"expected"`` or ``"exact"``, see `Market`.
             consumers: Who buys instead of `build_consumers()`.
+            tastes: ``"mean"``, or ``"draws"``: each market gets one of the consumers' draws per episode.
         """
         return Market(
             self.catalog(),
             self.population(),
-            consumers or self.build_consumers(),
+            consumers or self.build_consumers(draws=tastes == "draws"),
             num_markets=num_markets,
             demand=demand,
-            mean_field=self.mean_field.settings(),
+            mean_field=self.mean_field_settings(),
             reference_price=None if self.reference_price is None else self.reference_price.settings(),
+            dynamics=self.dynamics(),
+            tastes=tastes,
             initial_mean_field=self.first_mean_field(),
         )
 
@@ -199,6 +250,26 @@ class Scenario(Entry):
             raise invalid("model", model, "nothing, as the tastes stand in the scenario (kind: logit)")
         return self.model_copy(update={"consumers": self.consumers.model_copy(update={"model": model})})
 
+    def with_cost_share(self, share: float) -> Scenario:
+        """Return a copy whose unit costs are `share` of the average prices: where costs are assumed, vary them.
+
+        Raises:
+            InvalidInput: A share outside [0, 1).
+        """
+        if not 0.0 <= share < 1.0:
+            raise invalid("cost_share", share, "at least 0 and less than 1")
+        costs = (share * self.average_price()).tolist()
+        products = [
+            entry.model_copy(update={"unit_cost": cost}) for entry, cost in zip(self.products, costs, strict=True)
+        ]
+        return self.model_copy(update={"products": tuple(products)})
+
+    def digest(self) -> str:
+        """Return a hash of all that play depends on: everything but words about the scenario."""
+        words = {"title", "description", "sources", "licence", "made_by", "notes"}
+        told = json.dumps(self.model_dump(mode="json", exclude=words), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
     def with_policy(self, **changes: Any) -> Scenario:
         """Return a copy under other rules; fields of `PolicyEntry` not named stay.
 
@@ -210,7 +281,8 @@ class Scenario(Entry):
         """
         from malles_env.scenarios.messages import explain
 
-        fields = {**self.model_dump(), "policy": {**self.policy.model_dump(), **changes}}
+        # the entry itself, not its dump: it remembers what the user named
+        fields = {**self.model_dump(), "consumers": self.consumers, "policy": {**self.policy.model_dump(), **changes}}
         try:
             return Scenario.model_validate(fields)
         except ValidationError as error:

@@ -88,14 +88,17 @@ class TwinMarket:
     mean_field: FloatArray
 
     def market(self, num_markets: int = 1, demand: Demand = "multinomial", settings: MeanField | None = None) -> Market:
-        """Return `num_markets` independent markets of these twins, reset; see `malles_env.market.Market`."""
+        """Return `num_markets` independent markets of these twins, reset; see `malles_env.market.Market`.
+
+        The mean field is centred at long-run shares by default, as the models were trained.
+        """
         return Market(
             self.catalog,
             self.population,
             self.consumers,
             num_markets=num_markets,
             demand=demand,
-            mean_field=settings,
+            mean_field=settings or MeanField(centre="long_run"),
             initial_mean_field=self.mean_field,
         )
 

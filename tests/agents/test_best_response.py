@@ -23,7 +23,7 @@ def observation(seat: Seat, rival_prices: np.ndarray, listed: bool = True) -> np
     nothing = np.zeros_like(prices)
     felt = np.tile(seat.scenario.first_mean_field(), (len(prices), 1))
     start = np.zeros(len(prices), dtype=np.int64)
-    return seat._layout.encode(prices, shelf, nothing, nothing, felt, start, 52.0)[:, seat.index]
+    return seat._layout.encode(prices, shelf, nothing, nothing, felt, felt, nothing, start, 52.0)[:, seat.index]
 
 
 @pytest.mark.parametrize(("rival", "best"), [(1.47292666, 1.47292666), (1.92498092, 1.6617)])

@@ -92,6 +92,8 @@ def test_train_resume_and_evaluate(tmp_path):
     shown = runner.invoke(app, ["evaluate", "bertrand-duopoly", *arguments, "--search"])
     assert shown.exit_code == 0, shown.output
     results = json.loads(target.read_text())
-    assert set(results) == {"scenario", "seat", "rivals", "episodes", "sellers"}
+    world = {"scenario", "scenario_hash", "model", "tastes", "cost_share"}
+    assert set(results) == world | {"seat", "rivals", "episodes", "sellers"}
+    assert (results["model"], results["tastes"], results["cost_share"]) == (None, "mean", None)
     assert set(results["sellers"]) == {"fixed", "ppo", "best-stationary"}
     assert set(results["sellers"]["ppo"]) == {"profit", "share", "surplus"}

@@ -51,6 +51,19 @@ def test_the_same_seeds_give_the_same_numbers():
     np.testing.assert_array_equal(shifted.profit[:3], first.profit[1:])
 
 
+def test_identical_sellers_score_the_same_against_rivals_that_draw():
+    """Common random numbers: the rival's draws, like the demand's, are those of the seed and not of the order."""
+    rivals = {"seller_1": make_seller("random", DUOPOLY, "seller_1")}
+    sellers = {name: [nash()] for name in ("first", "second")} | {"dearer": [make_seller("fixed:1.6", DUOPOLY)]}
+    played = compare(DUOPOLY, sellers, rivals=rivals, episodes=3, max_cycles=20)
+    np.testing.assert_array_equal(played["first"][0].profit, played["second"][0].profit)
+    assert not np.array_equal(played["dearer"][0].profit, played["first"][0].profit)
+    assert len(set(played["first"][0].profit)) == 3
+    explorer = make_seller("thompson", DUOPOLY)
+    once, twice = (play(DUOPOLY, explorer, episodes=3, max_cycles=20) for _ in range(2))
+    np.testing.assert_array_equal(once.profit, twice.profit)
+
+
 def test_either_seat_of_a_symmetric_market_earns_alike():
     first = play(DUOPOLY, make_seller("cost-plus:0.6", DUOPOLY), episodes=64)
     second = play(DUOPOLY, make_seller("cost-plus:0.6", DUOPOLY, "seller_1"), "seller_1", episodes=64)
@@ -128,7 +141,7 @@ def test_the_demo_writes_what_it_promises(tmp_path):
     assert set(results) == {
         "scenario", "seeds", "profit", "best_stationary", "ratio", "wall_seconds", "consumers"
     }  # fmt: skip
-    kinds = {"fixed", "cost-plus", "random", "best-response", "best-stationary", "ppo"}
+    kinds = {"regular-price", "cost-plus", "random", "best-response", "best-stationary", "ppo"}
     assert set(results["profit"]) == kinds
     assert all(set(row) == {"mean", "se"} for row in results["profit"].values())
     assert results["consumers"] == {"kind": "logit", "model": None, "weights_hash": None}
@@ -153,4 +166,4 @@ def test_the_demo_on_real_products_with_shipped_weights(tmp_path):
     assert len(results["consumers"]["weights_hash"]) >= 8
     assert results["ratio"] > 0.95
     profit = {kind: row["mean"] for kind, row in results["profit"].items()}
-    assert all(profit["ppo"] > profit[kind] for kind in ("fixed", "cost-plus", "random"))
+    assert all(profit["ppo"] > profit[kind] for kind in ("regular-price", "cost-plus", "random"))

@@ -53,6 +53,24 @@ def test_assortment_prices_and_seed():
     assert value(np.zeros(6, dtype=int), moved, np.tile(found.listed, (6, 1))).max() <= found.value * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("kind", ["random", "thompson", "epsilon-greedy", "q-learning", "best-response"])
+def test_the_same_candidate_has_the_same_value_whatever_its_rival_draws(kind):
+    scenario = load_scenario("bertrand-duopoly")
+    rivals = {"seller_1": make_seller(kind, scenario, "seller_1")}
+    value = EpisodeValue(scenario, "seller_0", rivals, num_markets=4, max_cycles=30)
+    prices = np.array([[1.6], [1.4], [1.6], [1.6], [1.8], [1.6]])
+    stream = getattr(rivals["seller_1"], "rng", None)
+    before = None if stream is None else stream.bit_generator.state
+    found = value(np.arange(6), prices, np.ones((6, 1), bool))
+    assert before is None or rivals["seller_1"].rng.bit_generator.state == before
+    same = found[[0, 2, 3, 5]]
+    np.testing.assert_array_equal(same, same[0])
+    assert len(set(found.tolist())) == 3
+    np.testing.assert_array_equal(value(np.arange(6), prices, np.ones((6, 1), bool)), found)
+    other = EpisodeValue(scenario, "seller_0", rivals, num_markets=16, max_cycles=30)
+    np.testing.assert_allclose(other(np.arange(6), prices, np.ones((6, 1), bool)), found, rtol=1e-12)
+
+
 def test_many_products_start_from_the_best_sellers():
     entries = ", ".join(
         f"{{product_id: p{i}, seller: big, unit_cost: 1.0, regular_price: 2.0, price_low: 1.0, price_high: 3.0}}"

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from malles_agents.leaderboard import BEGIN, END, as_markdown, standings, write_leaderboard
-from malles_agents.tournament import Tournament, load_entry, play_match, run_tournament
+from malles_agents.tournament import KINDS, Tournament, load_entry, play_match, run_tournament, seller_name
 from malles_env.cli import app
 from malles_env.errors import InvalidInput, MissingResource
 
@@ -41,6 +41,22 @@ def test_measures_are_those_of_the_textbook(played):
     assert rows["nash"].worst > 0.95
     assert min(row.gap[0] for row in rows.values()) >= -1e-12
     assert rows["nash"].surplus[0] < 0  # its rivals' prices are higher than Nash on average
+
+
+def test_identical_candidates_score_the_same_whatever_is_drawn():
+    names = ("cost-plus", "cost-plus:0.5")
+    for others in ("random", "thompson"):
+        first, second = (play_match(SMALL, "bertrand-duopoly", name, others) for name in names)
+        assert (first.profit, first.rivals, first.surplus) == (second.profit, second.rivals, second.surplus)
+
+
+def test_regular_prices_are_named_for_what_they_are():
+    assert "regular-price" in KINDS and "fixed" not in KINDS
+    assert seller_name("fixed") == "regular-price" and seller_name("fixed:1.5") == "fixed:1.5"
+    with pytest.raises(InvalidInput, match="names used once"):
+        Tournament(sellers=("fixed", "regular-price"))
+    old, new = (play_match(SMALL, "bertrand-duopoly", name, "nash") for name in ("fixed", "regular-price"))
+    assert old == new and old.first == "regular-price"
 
 
 def test_a_second_run_plays_only_what_is_missing(played):
@@ -111,6 +127,9 @@ def test_the_table_goes_between_the_marks(played, tmp_path):
     assert text.endswith("after\n")
     assert "old" not in text
     assert "`malles tournament`" in text
+    clearance = text[text.index("**clearance**") :]
+    assert "| profit / dynamic optimum |" in clearance and "| profit / Nash |" not in clearance
+    assert "| profit / Nash |" in text
     (tmp_path / "bare.md").write_text("nothing\n")
     with pytest.raises(InvalidInput, match="leaderboard"):
         write_leaderboard("x", tmp_path / "bare.md")

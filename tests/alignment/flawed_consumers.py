@@ -16,7 +16,7 @@ STATES = 60
 SETTINGS = AuditSettings(states=STATES, seed=3, batch=16)
 JUDGED = {
     "law of demand", "discount monotonicity", "substitution signs", "transitivity", "regularity", "position bias",
-    "label bias", "paraphrase stability", "budget sense",
+    "label bias", "paraphrase stability", "budget sense", "coefficients at bound",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from malles_env.alignment.audit import AuditSettings, audit, references
 from malles_env.alignment.audit.elasticity import own_elasticities
+from malles_env.alignment.audit.estimates import coefficients_at_bound
 from malles_env.alignment.audit.report import as_json
 from malles_env.alignment.audit.states import DISCOUNT_STEPS, PRICE_STEPS, ask_triples, price_ladder, random_states
 from malles_env.alignment.audit.subject import Asker
@@ -243,3 +244,21 @@ def test_answers_that_are_no_numbers_are_refused():
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(InvalidInput, match=next(iter(change))):
         AuditSettings(**change)
+
+
+def test_a_coefficient_at_its_bound_fails_by_name_and_number():
+    report = audit(subject_of(LogitConsumers(tastes(rho=[1.8995, -0.4]))), replace(SETTINGS, states=2))
+    assert report.failed == ("coefficients at bound",)
+    found = report.finding("coefficients at bound")
+    assert found.value == 1.0
+    assert found.worst == "rho in 1 of 2 segments (bound 1.9)"
+    assert found.details["segments"] == {"segment_0": {"rho": 1.8995}}
+    assert found.asked == 0
+
+
+def test_consumers_without_tastes_have_no_coefficients():
+    class Opaque:
+        num_segments, num_products = 2, 4
+
+    subject = replace(subject_of(LogitConsumers(tastes())), consumers=Opaque())
+    assert coefficients_at_bound(subject).verdict == "not applicable"

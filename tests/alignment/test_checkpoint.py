@@ -11,9 +11,11 @@ import torch
 from malles_env.alignment import backbones
 from malles_env.alignment.adapters import with_adapter
 from malles_env.alignment.backbones import load_backbone
+from malles_env.alignment.checkpoint import load_backbone_of
+from malles_env.alignment.continued import heads_to_continue
 from malles_env.alignment.locate import recorded_hash, shipped_models
 from malles_env.alignment.model import TasteModel
-from malles_env.alignment.storage import read_json, read_tensors, write_json
+from malles_env.alignment.storage import file_hash, read_json, read_tensors, write_json, write_tensors
 from malles_env.errors import CorruptFile, MissingResource
 
 from .conftest import PERSONAS, PRODUCTS, tiny_model
@@ -69,6 +71,45 @@ def test_another_wording_is_refused(model: TasteModel, tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "text_version": 0})
     with pytest.raises(CorruptFile, match="wording"):
         TasteModel.load(tmp_path)
+
+
+def in_format_1(model: TasteModel, folder: Path) -> None:
+    """Save a model as format 1 held it: layers that see the share, a rho and a support of every member."""
+    model.save(folder)
+    tensors, rng = {}, torch.Generator().manual_seed(0)
+    for name, value in read_tensors(folder / "heads.safetensors").items():
+        if name.endswith(".first.weight"):
+            text = model.heads.get_submodule(name.removesuffix(".first.weight")).sizes.text
+            live = torch.randn(len(value), 2, generator=rng)
+            value = torch.cat([value[:, :-text], live, value[:, -text:]], dim=1)
+        elif ".prefix_out." in name:
+            value = torch.cat([value[:5], torch.randn(1, *value.shape[1:], generator=rng), value[5:]])
+        if not name.startswith("market_"):
+            tensors[name] = value
+        if name.endswith(".linear.weight") and "shelf" not in name:
+            tensors[name.replace(".linear.weight", ".support")] = torch.zeros(2)
+    tensors["market_price"] = torch.full((len(model.heads.market_terms), 2), 0.5)
+    write_tensors(folder / "heads.safetensors", tensors)
+    config = read_json(folder / "config.json")
+    config["files"]["heads.safetensors"] = file_hash(folder / "heads.safetensors")
+    config["heads"].pop("draws")
+    write_json(folder / "config.json", {**config, "format": 1})
+
+
+def test_a_model_of_the_format_before_says_how_to_convert_it(model: TasteModel, tmp_path: Path) -> None:
+    in_format_1(model, tmp_path)
+    with pytest.raises(CorruptFile, match=r"format 1, this package reads 2; .*--start-from .* --continue-heads"):
+        TasteModel.load(tmp_path)
+
+
+def test_heads_of_the_format_before_go_on_without_their_share(model: TasteModel, tmp_path: Path) -> None:
+    """Weights that saw the share and rho's row are dropped; nothing else moves, and the markets' terms start anew."""
+    in_format_1(model, tmp_path)
+    heads = heads_to_continue(tmp_path, load_backbone_of(tmp_path))
+    ours = model.heads.state_dict()
+    assert not heads.market_terms.any() and len(heads.market_draws) == 0
+    for name, value in heads.state_dict().items():
+        assert torch.equal(value, ours[name]), name
 
 
 def test_unknown_model_lists_the_shipped_ones() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from malles_env.alignment.coefficients import OptionTastes, PrefixTastes, extra_units, mean_units, units_response
 from malles_env.alignment.facts import OPTION_FACTS, facts
-from malles_env.alignment.model import TasteModel
+from malles_env.alignment.model import TasteModel, new_heads
 from malles_env.alignment.objective import score
 from malles_env.alignment.packing import Request
 from malles_env.alignment.personas import as_occasions, mixed
@@ -19,7 +19,7 @@ from malles_env.alignment.reader import read_states
 from malles_env.alignment.text import Persona, persona_text, product_text
 from malles_env.errors import InvalidInput
 
-from .conftest import PERSONAS, PRODUCTS, synthetic, tiny_model
+from .conftest import PERSONAS, PRODUCTS, SIZES, synthetic, tiny_model
 
 BOUGHT = np.array([[2, 0, 4, 0], [0, 0, 0, 0], [1, 30, 0, 9]])
 SHARE = np.array([0.4, 0.3, 0.2, 0.05])
@@ -78,52 +78,55 @@ def test_signs(seed: int) -> None:
     assert all(np.isfinite(getattr(reading, name)).all() for name in ("alpha", "kappa", "lambda_"))
 
 
-def test_market_formula_reproduces_the_training_utility(model: TasteModel) -> None:
-    """Alpha absorbs the mean field's centring exactly, and rho is the slope of the whole utility in a share."""
-    reading = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
+def in_a_known_market(terms: list[float]) -> tuple[TasteModel, list[Persona]]:
+    """Return a model whose heads react to everything and know a market by these terms, and a persona there."""
+    model, some = tiny_model(), [Persona(PERSONAS[0].market, PERSONAS[0].category, 6, 36)]
+    heads = new_heads(model.backbone.width, members=2, sizes=SIZES, markets=(persona_text(some[0]),))
+    heads.warm.load_state_dict(model.heads.warm.state_dict())
+    heads.market_terms[1] = torch.tensor(terms)
+    model.heads = heads
+    return model, some
+
+
+def test_market_formula_reproduces_the_training_utility() -> None:
+    """At any prices and shares: alpha is read at the long-run shares, and rho is the market's own."""
+    model, some = in_a_known_market([0.3, -0.5, -1.2, 0.2, -0.6])
     rng = np.random.default_rng(0)
-    ratio, last = rng.uniform(0.6, 1.2, 4), np.array([0, 1.0, 0, 0])
-    discount = np.maximum(0, 1 - ratio)
+    ratio, last, felt = rng.uniform(0.6, 1.2, 4), np.array([0, 1.0, 0, 0]), np.array([0.1, 0.5, 0.2, 0.15])
+    reading = model.read(some, PRODUCTS, BOUGHT[:1], SHARE)
     market = (
         reading.alpha
         - reading.beta * np.log(ratio)
-        + reading.gamma[:, None] * discount
-        + reading.rho[:, None] * (np.array(SHARE) - 1 / 4)
+        + reading.gamma[:, None] * np.maximum(0, 1 - ratio)
+        + reading.rho[:, None] * (felt - SHARE)
         + reading.lambda_[:, None] * last
     )
-    data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
-    shape = data.price.shape
-    at_regular = data
-    data = replace(
-        data,
-        price=np.broadcast_to(ratio, shape).astype(np.float32),
-        last=np.broadcast_to(last > 0, shape),
+    np.testing.assert_allclose(reading.rho, [-1.2], atol=1e-6)
+    data = as_occasions(some, PRODUCTS, BOUGHT[:1], SHARE, np.ones(4), np.full(4, np.nan))
+    changed = replace(
+        data, price=ratio[None].astype(np.float32), last=last[None] > 0, share=felt[None].astype(np.float32)
     )
     with torch.no_grad():
-        training = score(data, model.heads, model.reader).utilities[:, 1:].numpy()
+        training = score(changed, model.heads, model.reader).utilities[:, 1:].numpy()
     np.testing.assert_allclose(training, market, atol=1e-4)
-    slopes = []
-    for place in range(4):
-        low, high = (np.array(SHARE) + step * (np.arange(4) == place) for step in (-0.05, 0.05))
-        shelves = (replace(at_regular, share=np.broadcast_to(s, shape).astype(np.float32)) for s in (low, high))
-        with torch.no_grad():
-            under, over = (score(d, model.heads, model.reader).utilities[:, 1 + place].numpy() for d in shelves)
-        slopes.append((over - under) / 0.1)
-    np.testing.assert_allclose(reading.rho, np.clip(np.mean(slopes, axis=0), -1.9, 1.9), atol=1e-3)
-    assert np.ptp(reading.rho) > 0
 
 
-def test_a_discount_brings_its_usual_promotion(model: TasteModel) -> None:
-    """Sellers set prices only: gamma holds what display and advertising add per unit of depth, never less."""
-    plain = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
-    data = as_occasions(PERSONAS, PRODUCTS, BOUGHT, SHARE, np.ones(4), np.full(4, np.nan))
-    with torch.no_grad():
-        prefix = score(data, model.heads, model.reader).prefix
-    model.heads.set_support(0.8, 0.5)
-    promoted = model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE)
-    worth = 0.8 * prefix.display.clamp(min=0) + 0.5 * prefix.feature.clamp(min=0)
-    assert worth.max() > 0
-    np.testing.assert_allclose(promoted.gamma - plain.gamma, worth.numpy(), atol=1e-6)
+def test_display_and_advertising_are_what_being_promoted_alone_adds() -> None:
+    """On average over the products, layers that see promotions included; price and discount are without them."""
+    model, some = in_a_known_market([0.0, 0.0, 0.0, 0.7, -0.4])
+    reading = model.read(some, PRODUCTS, BOUGHT[:1], SHARE)
+    data = as_occasions(some, PRODUCTS, BOUGHT[:1], SHARE, np.ones(4), np.full(4, np.nan))
+
+    @torch.no_grad()
+    def own(field: str, place: int) -> float:
+        promoted = replace(data, **{field: np.arange(4)[None] == place})
+        rise = score(promoted, model.heads, model.reader).utilities - score(data, model.heads, model.reader).utilities
+        return float(rise[0, 1 + place])
+
+    for field, found in (("display", reading.display), ("feature_ad", reading.feature)):
+        gains = [own(field, place) for place in range(4)]
+        assert np.ptp(gains) > 1e-3
+        np.testing.assert_allclose(found, np.mean(gains), atol=1e-5)
 
 
 def test_market_units_agree_without_a_discount_and_rise_with_one(model: TasteModel) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from malles_env.alignment.config import AlignConfig
+from malles_env.alignment.config import AlignConfig, AlignJob
 from malles_env.alignment.dataset import SHARED_FIELDS, batches
 from malles_env.alignment.losses import choice_loss, consistency_loss
 from malles_env.alignment.objective import Weights, objective, score
@@ -175,9 +175,13 @@ def test_resume_refuses_other_settings(tmp_path: Path) -> None:
 
 
 def test_config_refuses_nonsense() -> None:
-    """Counts below 1 and rates of 0 are named."""
+    """Counts below their minimum and rates of 0 are named."""
     with pytest.raises(InvalidInput, match="steps"):
-        AlignConfig(steps=0)
+        AlignConfig(steps=-1)
+    with pytest.raises(InvalidInput, match="batch_size"):
+        AlignConfig(batch_size=0)
+    with pytest.raises(InvalidInput, match="continue_heads"):
+        AlignJob("embedded", Path("run"), continue_heads=True)
     with pytest.raises(InvalidInput, match="learning_rate"):
         AlignConfig(learning_rate=float("nan"))
 

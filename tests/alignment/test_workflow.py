@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from malles_env.alignment.coefficients import MARKET_TERMS
 from malles_env.alignment.dataset import from_occasions
 from malles_env.alignment.facts import OPTION_FACTS, SHELF_FACTS, facts
 from malles_env.alignment.shelves import product_words
+from malles_env.alignment.storage import read_tensors
 from malles_env.alignment.subsets import few_markets, on_goods, sampled, thinned
 from malles_env.alignment.text import market_text, product_text
 from malles_env.cli import app
@@ -101,7 +104,7 @@ def test_goods_of_another_part_are_found_by_name(occasions: Occasions) -> None:
 
 
 def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: Path) -> None:
-    """A second call changes nothing; heads can be trained anew on a finished backbone."""
+    """A second call changes nothing; heads can be trained anew, or on, on a finished backbone."""
     run = tmp_path / "run"
     small = ["--batch-size", "32", "--validate-every", "1", "--limit", "200", "--head-steps", "4", "--members", "1"]
     options = ["--occasions", str(folder), "--train-on", "seen", "--steps", "2", *small]
@@ -120,6 +123,13 @@ def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: P
     files = [json.loads((p / "model" / "config.json").read_text())["files"] for p in (run, tmp_path / "again")]
     assert files[0]["model.safetensors"] == files[1]["model.safetensors"]
     assert files[0]["heads.safetensors"] != files[1]["heads.safetensors"]
+    goes_on = ["--occasions", str(folder), "--train-on", "seen", "--start-from", str(run), "--continue-heads", *small]
+    goes_on[goes_on.index("--head-steps") + 1] = "0"
+    result = CliRunner().invoke(app, ["align", *goes_on, "--out", str(tmp_path / "same")])
+    assert result.exit_code == 0, result.output
+    before, after = (read_tensors(p / "model" / "heads.safetensors") for p in (run, tmp_path / "same"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert before["market_draws"].shape == (16, 2, len(MARKET_TERMS))
 
 
 def test_a_mistake_is_one_line(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from malles_env.consumers.aligned import AlignedConsumers, aligned_consumers
+from malles_env.consumers.aligned import AlignedConsumers, Asked, Level, aligned_consumers
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.market import Catalog, Consumers, Market, Offer, Population, Product, Tastes
@@ -45,6 +45,16 @@ def inputs(model_folder, tmp_path, monkeypatch):
     }
 
 
+def consumers_of(inputs, **options) -> AlignedConsumers:
+    """Consumers of a market centred at the uniform shares, as `Market` is by default."""
+    regular = inputs["catalog"].regular_price
+    asked = Asked(inputs["personas"], inputs["products"], inputs["bought"], inputs["reference_share"], regular)
+    level = Level(
+        inputs["calibrate_to"], inputs["population"], regular, inputs["prices"], inputs["mean_field"], np.full(4, 0.25)
+    )
+    return aligned_consumers(asked, inputs["model"], level, **options)
+
+
 def offer(inputs) -> Offer:
     return Offer(inputs["prices"][None], np.ones((1, 4), bool), inputs["catalog"].regular_price, SHARES[None],
                  inputs["population"].initial_loyalty[None])  # fmt: skip
@@ -57,7 +67,7 @@ def cached(tmp_path):
 def test_tastes_are_the_models_own_plus_one_shift_per_product(inputs, model_folder):
     from malles_env.alignment import TasteModel
 
-    consumers = aligned_consumers(**inputs)
+    consumers = consumers_of(inputs)
     assert isinstance(consumers, Consumers)
     reading = TasteModel.load(model_folder).read(inputs["personas"], PRODUCTS, BOUGHT, SHARES)
     np.testing.assert_allclose(consumers.tastes.alpha, reading.alpha + consumers.shift, atol=1e-12)
@@ -66,40 +76,40 @@ def test_tastes_are_the_models_own_plus_one_shift_per_product(inputs, model_fold
 
 
 def test_calibrated_demand_has_the_observed_shares(inputs):
-    consumers = aligned_consumers(**inputs)
+    consumers = consumers_of(inputs)
     probability = respond(consumers.tastes, offer(inputs)).probability[0]
     np.testing.assert_allclose(inputs["population"].weights @ probability, TARGET, atol=1e-9)
 
 
 def test_without_calibration_the_tastes_stay_as_read(inputs):
-    consumers = aligned_consumers(**(inputs | {"calibrate_to": None}))
+    consumers = consumers_of(inputs | {"calibrate_to": None})
     np.testing.assert_array_equal(consumers.shift, 0.0)
 
 
 def test_the_second_reading_comes_from_disk(inputs, tmp_path, monkeypatch):
-    first = aligned_consumers(**inputs)
+    first = consumers_of(inputs)
     assert len(cached(tmp_path)) == 1
     from malles_env.alignment.model import TasteModel
 
     monkeypatch.setattr(TasteModel, "load", lambda *_: pytest.fail("the model was loaded again"))
-    second = aligned_consumers(**inputs)
+    second = consumers_of(inputs)
     np.testing.assert_array_equal(first.tastes.alpha, second.tastes.alpha)
 
 
 def test_other_texts_are_read_anew(inputs, tmp_path):
-    aligned_consumers(**inputs)
-    aligned_consumers(**(inputs | {"bought": BOUGHT + 1}))
+    consumers_of(inputs)
+    consumers_of(inputs | {"bought": BOUGHT + 1})
     assert len(cached(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_cache_entry_is_named_and_read_again(inputs, tmp_path, caplog, damage):
-    first = aligned_consumers(**inputs)
+    first = consumers_of(inputs)
     (path,) = cached(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[:-8] if damage is None else damage)  # None: cut short, as a full disk would
     with caplog.at_level(logging.WARNING):
-        second = aligned_consumers(**inputs)
+        second = consumers_of(inputs)
     assert str(path) in caplog.text
     np.testing.assert_array_equal(first.tastes.alpha, second.tastes.alpha)
     assert path.read_bytes() == content
@@ -107,16 +117,16 @@ def test_a_damaged_cache_entry_is_named_and_read_again(inputs, tmp_path, caplog,
 
 def test_missing_and_damaged_models_are_named(inputs, model_folder, tmp_path):
     with pytest.raises(MissingResource, match="taste model 'no-such-model': no such model; shipped are"):
-        aligned_consumers(**(inputs | {"model": "no-such-model"}))
+        consumers_of(inputs | {"model": "no-such-model"})
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{")
     with pytest.raises(CorruptFile, match=r"broken/config\.json"):
-        aligned_consumers(**(inputs | {"model": str(broken)}))
+        consumers_of(inputs | {"model": str(broken)})
 
 
 def test_aligned_consumers_play_in_a_market(inputs):
-    consumers = aligned_consumers(**inputs)
+    consumers = consumers_of(inputs)
     assert isinstance(consumers, AlignedConsumers)
     market = Market(inputs["catalog"], inputs["population"], consumers, demand="expected", initial_mean_field=SHARES)
     outcome = market.step(inputs["prices"], True)
@@ -143,4 +153,4 @@ def test_calibration_recovers_a_known_shift():
 )
 def test_impossible_shares_are_named(inputs, target, message):
     with pytest.raises(InvalidInput, match=message):
-        aligned_consumers(**(inputs | {"calibrate_to": np.array(target)}))
+        consumers_of(inputs | {"calibrate_to": np.array(target)})

@@ -7,6 +7,7 @@ from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Market, MeanField, Offer, Population, Product, Tastes
 from malles_env.market.mean_field import auto_window, contraction_bound, diagnose, share_map, window_is_stable
+from malles_env.scenarios import load_scenario
 from tests.market.markets import random_tastes
 
 
@@ -145,6 +146,15 @@ def test_auto_window_shrinks_with_the_market():
     population = Population.uniform(2, size=1e6)
     sizes.append(Market(catalog, population, LogitConsumers(coupled(0.1)), mean_field=MeanField(window="auto")).window)
     assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize(("shares", "window"), [("buyers", 3), ("population", 2)])
+def test_auto_window_counts_the_buyers_not_the_visitors(shares, window):
+    """Soft drinks: some 14% of 20,000 consumers buy at regular prices, 23% at average ones: W = 3 either way."""
+    scenario = load_scenario("soft-drinks")
+    field = scenario.mean_field.model_copy(update={"window": "auto", "shares": shares})
+    assert scenario.model_copy(update={"mean_field": field}).market().window == window
+    assert auto_window(0.139 * 20_000, 0.003) == auto_window(0.2273 * 20_000, 0.003) == 3
 
 
 def test_half_life_grows_towards_the_critical_coupling():

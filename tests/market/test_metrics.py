@@ -37,6 +37,23 @@ def test_prices_at_cost_lose_no_welfare(duopoly):
     assert (metrics.deadweight_loss(duopoly, rng.uniform(0.6, 3.0, (200, 2))) > 0).all()
 
 
+@pytest.mark.parametrize("policy", [{}, {"sales_tax": 0.2}, {"unit_tax": 0.2}, {"sales_tax": 0.1, "unit_tax": 0.1}])
+def test_taxes_are_no_loss_of_welfare(duopoly, policy):
+    """At p = 1.6 the duopoly loses 33.3 against prices at cost, whoever gets the money."""
+    taxed = Game.of(load_scenario("bertrand-duopoly").with_policy(**policy).market())
+    assert metrics.deadweight_loss(taxed, [[1.6, 1.6]])[0] == pytest.approx(33.3, abs=0.05)
+    assert metrics.welfare(taxed, [[1.6, 1.6]])[0] == pytest.approx(
+        metrics.welfare(duopoly, [[1.6, 1.6]])[0], rel=1e-12
+    )
+
+
+def test_tax_revenue(duopoly):
+    units = 1000 * duopoly.demand([[1.6, 1.6]]).sum()
+    both = Game.of(load_scenario("bertrand-duopoly").with_policy(sales_tax=0.25, unit_tax=0.1).market())
+    assert metrics.tax_revenue(duopoly, [[1.6, 1.6]])[0] == 0.0
+    assert metrics.tax_revenue(both, [[1.6, 1.6]])[0] == pytest.approx((1.6 - 1.6 / 1.25 + 0.1) * units)
+
+
 def test_exploitability_vanishes_at_nash_only(duopoly):
     exact = closed_form.nash([2, 2], 1.0, [0, 1], 0.25)
     assert metrics.nash_conv(duopoly, exact.prices) == pytest.approx(0.0, abs=1e-8)

@@ -1,5 +1,7 @@
 import inspect
+import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -43,6 +45,43 @@ def test_show_takes_a_path(tmp_path):
     output = words("show", str(tmp_path / "mine.yaml"))
     assert "purchase rate of 10.0%" in output
     assert "read by embedded from purchase histories in SAUCES | CATSUP" in output
+
+
+def test_show_elasticities_of_the_duopoly(tmp_path):
+    """-beta p (1 - P) and beta p P at the regular price 2, where each product has a third of the consumers."""
+    output = words("show", "bertrand-duopoly", "--elasticities", "--json", str(tmp_path / "found.json"))
+    assert "-5.33" in output and "2.67" in output and "Diversion" in output
+    found = json.loads((tmp_path / "found.json").read_text())
+    np.testing.assert_allclose(found["elasticity"], [[-16 / 3, 8 / 3], [8 / 3, -16 / 3]])
+    np.testing.assert_allclose(found["diversion"], [[0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    assert found["diversion_to"] == ["nothing", *found["products"]]
+
+
+def test_show_elasticities_fits_the_terminal_and_draws(tmp_path):
+    result = CliRunner().invoke(
+        scenario_app, ["show", "wholesale", "--elasticities", "--hold", "steady", "--plot", str(tmp_path / "map.png")],
+        env={"COLUMNS": "60"}, catch_exceptions=False,
+    )  # fmt: skip
+    rows = result.output.splitlines()
+    assert max(len(row) for row in rows if not row.startswith("plot:")) <= 60
+    ids = load_scenario("wholesale").product_ids
+    assert all(any(row.lstrip().startswith(name) for row in rows) for name in ids)
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--json", "x.json"], "--json: got 'x.json'; allowed: nothing without --elasticities"),
+        (["--elasticities", "--plot", "x.pdf"], "--plot: got 'x.pdf'; allowed: a path that ends in .png"),
+        (["--elasticities", "--hold", "now"], "--hold: got 'now'; allowed: state or steady"),
+        (["--elasticities", "--json", "."], "--json: got '.'; allowed: a file, not a folder"),
+    ],
+)
+def test_show_names_mistakes(options, message):
+    with pytest.raises(InvalidInput) as error:
+        words("show", "bertrand-duopoly", *options)
+    assert str(error.value) == message
 
 
 def test_build_refuses_to_replace_a_file(tmp_path):

@@ -22,6 +22,7 @@ from malles_agents.reproduce.discussion_shelves import Purchase, draw_purchases
 from malles_env.consumers.discussion.cast import Cast, load_cast
 from malles_env.consumers.language.base import LanguageModel
 from malles_env.errors import CorruptFile, MallesError, invalid
+from malles_env.files import mend_lines
 
 PATIENCE = 1200.0
 """Seconds for an answer of a server: asked again, it would be counted without what had been read for it before."""
@@ -104,12 +105,10 @@ def read_records(file: Path) -> list[dict[str, Any]]:
 
 
 def _append(file: Path, records: list[dict[str, Any]]) -> None:
-    """Add the records of one cell as one line, all or nothing."""
+    """Add the records of one cell as one line, all or nothing; another file is left as it is."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    kept = file.read_bytes() if file.exists() else b""
-    with file.open("r+b" if kept else "wb") as out:
-        out.seek(kept.rfind(b"\n") + 1)
-        out.truncate()
+    mend_lines(file, b"[", lambda line: b'"occasion": ' in line or line == b"[]")
+    with file.open("ab") as out:
         out.write(json.dumps(records).encode() + b"\n")
 
 

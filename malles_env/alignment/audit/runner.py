@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from malles_env.alignment.audit.budget import budget_sense
 from malles_env.alignment.audit.elasticity import elasticity_finding, own_elasticities
+from malles_env.alignment.audit.estimates import coefficients_at_bound
 from malles_env.alignment.audit.finding import Finding
 from malles_env.alignment.audit.invariance import label_bias, paraphrase_stability, position_bias
 from malles_env.alignment.audit.prices import BOUND, discount_monotonicity, law_of_demand, substitution
@@ -114,6 +115,7 @@ def audit(subject: Subject, settings: AuditSettings | None = None, watch: Watch 
     findings.append(paraphrase_stability(subject, asker, few, how.seed, how.wordings))
     asker.label = "budget sense"
     findings.append(budget_sense(subject, asker, few, how.seed, **law))
+    findings.append(coefficients_at_bound(subject))
     seconds = time.perf_counter() - start
     return AuditReport(tuple(findings), how, asker.asked, asker.asked * subject.num_segments, seconds)
 

@@ -31,7 +31,7 @@ CONFIG = "prompted.json"
 
 def save_prompted(model: PromptedModel, directory: Path) -> str:
     """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
-    with new_directory(directory) as target:
+    with new_directory(directory, "card.json") as target:
         _write_weights(model, target)
         files = {path.name: file_hash(path) for path in sorted(target.iterdir())}
         config = _config(model, files)

@@ -15,6 +15,7 @@ from malles_env.alignment.prompted.prompt import sample_texts
 from malles_env.alignment.prompted.questions import HOUSEHOLDS, ask, draw_shelves
 from malles_env.alignment.prompted.response import price_response
 from malles_env.alignment.prompted.trainer import PromptConfig, align_prompted
+from malles_env.files import check_replaceable
 
 if TYPE_CHECKING:
     from malles_env.alignment.evaluation import Estimate
@@ -110,6 +111,7 @@ def tokenizer_texts(train: PromptData, most: int = 1000) -> list[str]:
 
 def run_prompted(job: PromptJob, splits: Splits, *, show: bool = True) -> tuple[PromptedModel, Progress]:
     """Train a model, or finish training it, and save it with its card."""
+    check_replaceable(job.out / "model", "card.json")
     model = new_model(
         job.backbone,
         splits.train,

@@ -54,7 +54,8 @@ class DiscussionConsumers:
         watch: Told of every turn.
 
     Raises:
-        InvalidInput: Sheets or personas are missing, or a number is out of range.
+        InvalidInput: Sheets or personas are missing, a number is out of range, or the transcript cannot be written.
+        CorruptFile: The transcript's file holds something else.
     """
 
     model: LanguageModel
@@ -80,6 +81,8 @@ class DiscussionConsumers:
         if not 1 <= self.orders <= len(ids):
             raise invalid("orders", self.orders, f"1 to {len(ids)}, the number of products")
         self._talk()
+        if self.transcript is not None:
+            TranscriptFile(self.transcript)  # a file that cannot be gone on with is told before anybody talks
 
     @property
     def num_segments(self) -> int:

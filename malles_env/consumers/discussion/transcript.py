@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.files import mend_lines
 
 FORMAT = 1
+START = f'{{"format": {FORMAT}'.encode()
+"""Beginning of every line."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,19 @@ class TranscriptFile:
     what it held before. A last line that a kill left unfinished is cut off when the file is opened again.
 
     Args:
-        path: The ``.jsonl`` file; its folder is made. An existing file is gone on with.
+        path: The ``.jsonl`` file; its folder is made. An existing file of transcripts is gone on with.
         about: Written into every discussion's line: model, cast, scenario and the like.
+
+    Raises:
+        InvalidInput: The file cannot be written.
+        CorruptFile: It holds something else than transcripts; it is left as it is.
     """
 
     def __init__(self, path: Path, about: dict[str, Any] | None = None) -> None:
         self.path, self.about = Path(path), dict(about or {})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._mend()
+            mend_lines(self.path, START, lambda line: b'"turns": [' in line)
         except OSError as error:
             raise InvalidInput(f"{self.path}: cannot be written ({error.strerror})") from None
 
@@ -127,14 +134,6 @@ class TranscriptFile:
                 raise InvalidInput(f"{self.path}: cannot be written ({error.strerror}); nothing was added") from None
         finally:
             os.close(handle)
-
-    def _mend(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            data = file.read()
-            if data and not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
 
 
 def read_transcript(path: Path) -> Iterator[dict[str, Any]]:

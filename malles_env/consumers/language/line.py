@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from malles_env.consumers.language.addresses import NO_KEY, TRUSTED_SERVERS, checked_url, origin, warn_if_readable
 from malles_env.consumers.language.base import Usage
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.errors import LanguageModelError, MissingResource, invalid
@@ -17,6 +18,10 @@ from malles_env.errors import LanguageModelError, MissingResource, invalid
 T = TypeVar("T")
 _UNUSABLE_TRIES = 3
 _BUSY = (408, 409, 425, 429)
+_NO_KEY_SENT = (
+    f"; no key was sent: OPENAI_API_KEY goes to servers that you name yourself or list in {TRUSTED_SERVERS}, not to "
+    "those that a scenario file names"
+)
 
 
 class Unusable(Exception):
@@ -58,11 +63,11 @@ class Patience:
 
 
 class Line:
-    """Sends requests through the `openai` client.
+    """Sends requests through the `openai` client. Redirects are not followed, so a key stays with its server.
 
     Args:
-        base_url: Of the server, usually ending in ``/v1``.
-        api_key: Sent as the bearer.
+        base_url: Of the server, usually ending in ``/v1``; see `checked_url`.
+        api_key: Sent as the bearer; with ``"none"``, nothing else that says who the user is is sent either.
         concurrency: Requests under way at once, 1 or more.
         patience: How long to try.
         usage: Counts retries, failures and waiting time.
@@ -71,7 +76,9 @@ class Line:
     def __init__(self, base_url: str, api_key: str, concurrency: int, patience: Patience, usage: Usage) -> None:
         if concurrency < 1:
             raise invalid("concurrency", concurrency, "1 or more")
-        self.base_url, self.api_key, self.concurrency = base_url, api_key, concurrency
+        self.base_url, self.api_key, self.concurrency = checked_url(base_url), api_key, concurrency
+        self.shown = origin(base_url)
+        warn_if_readable(base_url)
         self.patience, self.usage = patience, usage
         self.faulty = False
         self._sure: set[int] = set()
@@ -99,7 +106,7 @@ class Line:
 
     async def _all(self, jobs: Sequence[Callable[[Talk], Awaitable[T]]]) -> list[T | BaseException]:
         try:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
         except ImportError as error:
             raise MissingResource("served models need: pip install 'malles-env[serve]'") from error
         gate = asyncio.Semaphore(self.concurrency)
@@ -119,8 +126,14 @@ class Line:
                 return found
 
         async with AsyncOpenAI(
-            base_url=self.base_url, api_key=self.api_key, timeout=self.patience.timeout, max_retries=0
+            base_url=self.base_url,
+            api_key=self.api_key,
+            timeout=self.patience.timeout,
+            max_retries=0,
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         ) as client:
+            if self.api_key == NO_KEY:
+                client.organization = client.project = None  # else taken from the environment
             talk = Talk(client, self)
             return list(
                 await asyncio.gather(*(one(at, job, talk) for at, job in enumerate(jobs)), return_exceptions=True)
@@ -162,7 +175,10 @@ class Talk:
             usage.retries += 1
             await asyncio.sleep(patience.wait(attempt, asked))
         usage.failures += 1
-        raise LanguageModelError(f"language model server {self.line.base_url}: {fault}")
+        raise LanguageModelError(f"{self._who()} {fault}")
+
+    def _who(self) -> str:
+        return f"language model server {self.line.shown}:"
 
     def _judge(self, error: Exception) -> tuple[str, str | None]:
         """Return a passing fault in words and the wait the server asks for; raise what will not pass."""
@@ -176,7 +192,10 @@ class Talk:
             if status in _BUSY or (status >= 500 and status != 501):
                 return f"keeps answering {status} ({told})", error.response.headers.get("retry-after")
             self.line.usage.failures += 1
-            raise Unsupported(f"language model server {self.line.base_url}: refuses with {status} ({told})") from error
+            if 300 <= status < 400:
+                raise LanguageModelError(f"{self._who()} redirects ({status}); not followed, name the server itself")
+            key = _NO_KEY_SENT if status in (401, 403) and self.line.api_key == NO_KEY else ""
+            raise Unsupported(f"{self._who()} refuses with {status} ({told}){key}") from error
         if isinstance(error, openai.APIConnectionError):
             self.line.faulty = True
             return f"cannot be reached ({error.__cause__ or error}); is it running?", None

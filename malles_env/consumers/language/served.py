@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from malles_env.consumers.language import decisions
+from malles_env.consumers.language.addresses import NO_KEY
 from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
 from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported
 from malles_env.consumers.language.logprobs import check_labels, first_token, label_logs
@@ -39,8 +40,9 @@ class ServedModel:
 
     Args:
         model: Its name on the server.
-        base_url: Of the server, usually ending in ``/v1``.
-        api_key: None takes ``$OPENAI_API_KEY``; servers of one's own often need none.
+        base_url: Of the server, usually ending in ``/v1``, without user name, password or query.
+        api_key: None takes ``$OPENAI_API_KEY``; servers of one's own often need none. Where a file chose the address,
+            give ``addresses.NO_KEY``.
         api: Where labels are asked: ``"chat"`` or ``"completions"`` with log probabilities, ``"systemone"`` or
             ``"decisions"`` with typed answers; ``"auto"`` takes typed answers where the server has them, else chat.
         concurrency: Requests under way at once.
@@ -69,7 +71,7 @@ class ServedModel:
             raise invalid("api", api, ", ".join(APIS))
         if top_logprobs < 1:
             raise invalid("top_logprobs", top_logprobs, "1 or more")
-        key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "none")
+        key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY") or NO_KEY
         self.name, self._usage = model, Usage()
         self._line = Line(base_url, key, concurrency, patience or Patience(), self._usage)
         self._api: Api = api
@@ -223,7 +225,7 @@ class ServedModel:
             return
         if self._look() != self._seen:
             raise LanguageModelError(
-                f"language model server {self._line.base_url}: another model than before answers as {self.name!r} (its "
+                f"language model server {self._line.shown}: another model than before answers as {self.name!r} (its "
                 "entry or its words after a fixed question changed); make a new ServedModel to go on with that one"
             )
 

@@ -200,6 +200,43 @@ def test_the_longest_vote_that_a_schema_allows_is_not_cut():
     assert len(model.inner.wording.tokenizer.encode(vote)) <= model.sampling.max_tokens
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"my diary, without a line break",
+        b"one\ntwo\nthree",
+        b"one\ntwo\n",
+        b"\n",
+        b'{"check": "1"}\n{"format": 1',
+        b'{"format": 1, "data": [1, 2]}',
+        b'{"format": 1, "data": [1, 2]}\n{"format',
+        bytes(range(256)),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(content, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(content)
+    for attempt in (lambda: TranscriptFile(file), lambda: two_segments(transcript=file)):
+        with pytest.raises(CorruptFile, match=r"mine\.txt"):
+            attempt()
+        assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("rest", [b"", b"{", b'{"form', b'{"format": 1, "model": "tin'])
+def test_a_cut_transcript_is_mended(rest, tmp_path):
+    from malles_env.consumers.discussion.transcript import Discussion
+
+    file = tmp_path / "talk.jsonl"
+    TranscriptFile(file, {"model": "x"}).add([Discussion("a", {})])
+    whole = file.read_bytes()
+    file.write_bytes(whole + rest)
+    TranscriptFile(file)
+    assert file.read_bytes() == whole
+    file.write_bytes(rest)
+    TranscriptFile(file)
+    assert file.read_bytes() == b""
+
+
 def test_a_transcript_survives_a_kill_and_tells_damage(tmp_path):
     from malles_env.consumers.discussion.transcript import Discussion
 

@@ -14,7 +14,7 @@ from malles_env import load_scenario
 from malles_env.cli import app
 from malles_env.consumers.discussion import DiscussionConsumers, read_transcript
 from malles_env.consumers.distil.asking import identity_of
-from malles_env.errors import InvalidInput, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
 from malles_env.scenarios.discussing import discussion_consumers, entered_consumers, with_discussion
 from malles_env.scenarios.prompting import with_prompted
@@ -52,7 +52,8 @@ def run(*words: object) -> str:
     return answer.output
 
 
-def test_a_scenario_file_names_model_and_cast(small, folder, tmp_path) -> None:
+def test_a_scenario_file_names_model_and_cast(small, folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MALLES_ALLOW_WRITE", "1")
     talk = tmp_path / "talk.jsonl"
     named = talked(small, folder, rounds=1, orders=2, seed=3, transcript=str(talk))
     again = load_scenario(save_scenario(named, tmp_path / "shop.yaml"))
@@ -69,6 +70,26 @@ def test_a_scenario_file_names_model_and_cast(small, folder, tmp_path) -> None:
     known = again.build_consumers()
     known.respond(offer)
     assert known.model.usage.requests == 0 < known.model.usage.cached, "answers are kept on disk"
+
+
+def test_a_file_to_write_is_named_by_the_user(small, folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("MALLES_ALLOW_WRITE", raising=False)
+    talk, other = tmp_path / "talk.jsonl", tmp_path / "other.jsonl"
+    named = talked(small, folder, rounds=0, transcript=str(talk))
+    file = save_scenario(named, tmp_path / "shop.yaml")
+    for again in (load_scenario(file), with_discussion(load_scenario(file), rounds=1)):
+        with pytest.raises(InvalidInput, match=r"consumers\.transcript.*talk\.jsonl.*MALLES_ALLOW_WRITE=1"):
+            again.build_consumers()
+    assert CliRunner().invoke(app, ["discuss", str(file)]).exit_code == 2
+    assert not talk.exists()
+    run("discuss", file, "--out", other)
+    assert len(list(read_transcript(other))) == 1 and not talk.exists()
+    assert named.build_consumers().transcript == talk, "named in code"
+    assert named.with_policy(sales_tax=0.1).build_consumers().transcript == talk
+    talk.write_text("my notes")
+    with pytest.raises(CorruptFile, match=r"talk\.jsonl"):
+        named.build_consumers()
+    assert talk.read_text() == "my notes"
 
 
 def test_a_server_is_named_by_its_address(small) -> None:

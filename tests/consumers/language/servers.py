@@ -197,6 +197,68 @@ def misbehaving(server: ServerProcess) -> Iterator[tuple[Proxy, str]]:
         thread.join()
 
 
+class Recorder:
+    """What a small server was sent.
+
+    Attributes:
+        url: Its base URL.
+        headers: Of each request, names in lower case.
+        redirect: Where every request is sent on to, if anywhere.
+        status: Answered instead of 200, if not 0.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.headers: list[dict[str, str]] = []
+        self.redirect = ""
+        self.status = 0
+
+    def sent(self) -> str:
+        """Return all header values in one text."""
+        return "\n".join(value for headers in self.headers for value in headers.values())
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Yield a server on loopback that knows one chat answer and records the headers of all requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer({"data": []})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self._answer({"choices": [{"message": {"content": "Monday"}, "finish_reason": "stop"}]})
+
+        def _answer(self, answer: dict) -> None:
+            recorder.headers.append({name.lower(): value for name, value in self.headers.items()})
+            body = json.dumps(answer).encode()
+            typed = self.path.endswith(("/systemone", "/decisions"))
+            self.send_response(307 if recorder.redirect else recorder.status or (404 if typed else 200))
+            if recorder.redirect:
+                self.send_header("location", recorder.redirect + self.path)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    recorder = Recorder(f"http://127.0.0.1:{httpd.server_address[1]}/v1")
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield recorder
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
+
+
 def _forward(upstream: str, method: str, path: str, body: bytes) -> tuple[int, bytes]:
     line = http.client.HTTPConnection(upstream, timeout=120)
     try:

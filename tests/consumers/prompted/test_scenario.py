@@ -27,7 +27,9 @@ def scenario() -> Scenario:
 
 def state_of(env) -> dict[str, np.ndarray]:
     state = env.market.state
-    return {part.name: np.array(getattr(state, part.name)) for part in fields(state)}
+    parts = {part.name: getattr(state, part.name) for part in fields(state)}
+    parts |= parts.pop("blocks")._asdict()
+    return {name: np.array(part) for name, part in parts.items()}
 
 
 def play(env, failures: int, periods: int = 4) -> list:
