@@ -39,7 +39,7 @@ def random_logit(rng):
 
 def test_nash_and_monopoly_equal_the_closed_forms():
     rng = np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(30):
         a, c, owner, mu = random_logit(rng)
         game = make_game(linear(a, mu), c, owner)
         found = nash(game, starts=2)
