@@ -13,7 +13,7 @@ from malles_agents.assortment_bandit import MnlBandit
 from malles_agents.oracles import monopoly_seller, nash_seller
 from malles_agents.policies import ALGORITHMS, load_policy
 from malles_agents.reactive import Grim, TitForTat, Undercut
-from malles_agents.rules import RandomSeller, cost_plus, fixed_price
+from malles_agents.rules import RandomSeller, cost_plus, discount, fixed_price
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario
@@ -138,6 +138,7 @@ def _language_model(name: str, url: str) -> LanguageModel:
 BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "regular-price": (_known(fixed_price), "regular-price: the regular prices in every period"),
     "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
+    "discount": (_with_number(discount), "discount, discount:DEPTH: regular prices less a share, default 0.35"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),

@@ -84,6 +84,17 @@ def fixed_price(seat: Seat, price: float | None = None) -> StationarySeller:
     return StationarySeller(seat, seat.regular_price if price is None else price)
 
 
+def discount(seat: Seat, depth: float = 0.35) -> StationarySeller:
+    """Return the seller that takes the share `depth` off its regular prices in every period.
+
+    Raises:
+        InvalidInput: The depth is outside [0, 1).
+    """
+    if not 0.0 <= depth < 1.0:
+        raise invalid("discount depth", depth, "at least 0 and less than 1, e.g. 0.35 for 35% off")
+    return StationarySeller(seat, (1.0 - depth) * seat.regular_price)
+
+
 def cost_plus(seat: Seat, markup: float = 0.5) -> StationarySeller:
     """Return the seller that asks unit cost times (1 + markup).
 

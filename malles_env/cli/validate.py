@@ -52,7 +52,7 @@ def validate_command(
     make_places(plot if picture is None else None, picture, json_file, docs_file)
     wanted = CHECKS if checks.strip() == "all" else tuple(name.strip() for name in checks.split(",") if name.strip())
     settings = ValidateSettings(wanted, limit, seed, min_purchases)
-    models = _models(["smollm2"] if model is None else model)
+    models = _models(["embedded"] if model is None else model)
     console = plain_console()
     with telling(console) as told:
         report = validate(load_occasions(occasions), None if everything else markets, models, settings, told)

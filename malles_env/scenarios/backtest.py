@@ -98,7 +98,7 @@ class Backtest:
 def backtest(
     market: str,
     *,
-    model: str | TasteModel = "smollm2",
+    model: str | TasteModel = "embedded",
     max_lines: int = 12,
     tables: Tables | None = None,
     build: BuildSettings | None = None,

@@ -106,7 +106,7 @@ class TwinMarket:
 def twin_market(
     market: str,
     *,
-    model: str | TasteModel = "smollm2",
+    model: str | TasteModel = "embedded",
     max_lines: int = 12,
     tables: Tables | None = None,
     settings: BuildSettings | None = None,

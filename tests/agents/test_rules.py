@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from malles_agents.registry import make_seller, seller_names
-from malles_agents.rules import RandomSeller, StationarySeller, best_sellers, cost_plus, fixed_price
+from malles_agents.rules import RandomSeller, StationarySeller, best_sellers, cost_plus, discount, fixed_price
 from malles_agents.seat import Seat
 from malles_env.envs.actions import Actions
 from malles_env.envs.seats import Seats
@@ -72,6 +72,10 @@ def test_cost_plus_asks_cost_times_markup(seat):
 def test_fixed_keeps_regular_prices_or_the_one_named(seat):
     prices, _ = asked(seat, fixed_price(seat).predict(blank(seat))[0])
     np.testing.assert_allclose(prices[0], seat.regular_price, rtol=1e-6)
+    prices, _ = asked(seat, discount(seat, 0.2).predict(blank(seat))[0])
+    np.testing.assert_allclose(prices[0], 0.8 * seat.regular_price, rtol=1e-5)
+    with pytest.raises(InvalidInput, match=r"discount depth: got 1\.0"):
+        discount(seat, 1.0)
     prices, _ = asked(seat, fixed_price(seat, 2.25).predict(blank(seat))[0])
     np.testing.assert_allclose(prices[0], 2.25, rtol=1e-6)
 
