@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malles_agents.policies import ALGORITHMS
@@ -20,6 +21,19 @@ def title_of(scenario: Scenario, model: str | None, cost_share: float | None = N
     who = "tastes from the scenario file" if model is None else f"tastes: {model}"
     costs = "" if cost_share is None else f"; unit costs {cost_share:.0%} of average prices"
     return f"{scenario.title or scenario.name} ({who}{costs})"
+
+
+def label_of(scenario: str) -> str:
+    """Return a scenario's short name and who reads its tastes where a model does; the bare stem of a file not there."""
+    from malles_env.errors import MallesError
+    from malles_env.scenarios import load_scenario
+
+    stem = Path(scenario).stem
+    try:
+        consumers = load_scenario(scenario).consumers
+    except MallesError:
+        return stem
+    return stem if consumers.kind == "logit" else f"{stem} (tastes: {consumers.model})"
 
 
 def results_table(results: Summary, *, title: str, currency: str, best: float | None = None, note: str = "") -> Table:
