@@ -129,7 +129,7 @@ def test_no_stock_no_dip() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_market_without_forces_keeps_none(seed: int) -> None:
     found = estimate_forces(drawn(Truth(), seed), MARKET, seed)
     assert [force.name for force in found] == list(FORCES)
@@ -243,6 +243,9 @@ def test_unknown_or_small_markets_are_refused() -> None:
         estimate_forces(occasions, "PANTRY | SNAKS")
     with pytest.raises(InvalidInput, match=r"purchases in the learned weeks.*at least 500"):
         estimate_forces(occasions.select(limit=600), MARKET)
+    hole = occasions.occasions.filter(~pl.col("period").is_between(20, 30))
+    with pytest.raises(InvalidInput, match="no purchase in 5 weeks in a row"):
+        estimate_forces(replace(occasions, occasions=hole), MARKET)
     with pytest.raises(InvalidInput, match=r"12 weeks.*at least 16"):
         estimate_forces(replace(occasions, occasions=occasions.occasions.filter(pl.col("period") <= 16)), MARKET)
 
