@@ -82,8 +82,8 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
 
     table = Table(title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     columns = (
-        f"profit per\nepisode ({currency})", "worst tenth\nof episodes", "worst\ndraw", "regret to\nknowing the draw",
-        "of best:\nmean", "of best:\nleast",
+        f"profit per\nepisode ({currency})", "worst\ntenth", "worst\ndraw", "regret to\nthe best",
+        "of best\n(least)",
     )  # fmt: skip
     table.add_column("seller", no_wrap=True)
     for column in columns:
@@ -92,8 +92,8 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
         row = results[kind]
         table.add_row(
             kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}", f"{row['worst']:,.0f}",
-            _cell({"mean": row["regret"], "se": row["regret_se"]}), f"{row['of_best']:.3f}",
-            f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
+            _cell({"mean": row["regret"], "se": row["regret_se"]}),
+            f"{row['of_best']:.3f} ({row['least_of_best']:.3f})", style="bold" if kind in ALGORITHMS else None,
         )  # fmt: skip
     return table
 
