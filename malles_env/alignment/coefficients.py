@@ -16,7 +16,11 @@ USUAL_DEPTH = 0.25
 
 @dataclass(frozen=True)
 class PrefixTastes:
-    """What the household alone decides, each [B]."""
+    """What the household alone decides, each [B].
+
+    `trend` stands beside rho where a market was never trained on: it predicts what enters and leaves, and is never
+    played.
+    """
 
     propensity: torch.Tensor
     beta: torch.Tensor
@@ -26,6 +30,7 @@ class PrefixTastes:
     rho: torch.Tensor
     lambda_: torch.Tensor
     delta: torch.Tensor
+    trend: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def utilities(prefix: PrefixTastes, option: OptionTastes, live: Live, mask: torc
         + prefix.gamma[:, None] * live.discount
         + prefix.display[:, None] * live.display
         + prefix.feature[:, None] * live.feature
-        + prefix.rho[:, None] * live.deviation
+        + (prefix.rho + prefix.trend)[:, None] * live.deviation
         + prefix.lambda_[:, None] * live.last
     )
     return torch.cat([live.outside[:, None], inside.masked_fill(~mask, -torch.inf)], dim=1)

@@ -15,13 +15,14 @@ from malles_env.alignment.storage import load_tensors_into, read_tensors
 
 _SEEN_BEFORE = ("display", "feature ad", "share deviation", "log trend")
 _OUTPUTS_BEFORE = ("propensity", "beta", "gamma", "display", "feature", "rho", "lambda_", "delta")
+_WITH_TREND = [0, 1, 2, 3, 4, 6, 7, 5]  # what was rho comes last
 
 
 def heads_to_continue(name: str | Path, backbone: Backbone) -> HeadSet:
     """Return the heads of a saved model without its markets' own terms, which are fitted after every training.
 
     In format 1 inner layers saw the windowed share and heads had a rho of their own. Both are dropped, which is what
-    those heads say at the long-run shares.
+    those heads say at the long-run shares; heads for markets never trained on keep them as their control for trends.
 
     Args:
         name: Shipped name or directory.
@@ -48,7 +49,9 @@ def _lives_on(key: str) -> bool:
 
 
 def _without_share(key: str, value: torch.Tensor, heads: HeadSet) -> torch.Tensor:
-    """Return a tensor of format 1 without the columns of the share and the row of rho."""
+    """Return a tensor of format 1 without the columns of the share and the row of rho, or with them as the trend."""
+    if heads.get_submodule(".".join(key.split(".")[:3])).trend:  # type: ignore[union-attr]
+        return value[_WITH_TREND] if ".prefix_out." in key else value
     if key.endswith(".first.weight"):
         # The columns are facts, what is seen live, and text; the new layer's width tells where the live ones begin.
         member = heads.get_submodule(key.removesuffix(".first.weight"))

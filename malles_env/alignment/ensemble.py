@@ -32,6 +32,7 @@ class Ensemble(nn.Module):
         lines: Lines known one by one.
         households: Households known one by one.
         cold: For cold starts.
+        trend: Control for what has been selling better than in the long run.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class Ensemble(nn.Module):
         households: int = 0,
         *,
         cold: bool = False,
+        trend: bool = False,
     ) -> None:
         """Make the members, each with a start of its own."""
         super().__init__()
         self.sizes = sizes or Sizes()
         self.members = nn.ModuleList(
-            TasteHeads(width, self.sizes, lines, households, cold=cold) for _ in range(members)
+            TasteHeads(width, self.sizes, lines, households, cold=cold, trend=trend) for _ in range(members)
         )
 
     def each(self, inputs: Inputs) -> list[tuple[PrefixTastes, OptionTastes]]:
@@ -104,7 +106,7 @@ class HeadSet(nn.Module):
         self.lines, self.markets, self.households = lines, markets, households
         self.warm = Ensemble(width, members, sizes, len(lines), len(households))
         self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
-        self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4))
+        self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4), trend=True)
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
         shape = (len(markets or ()) + 1, len(MARKET_TERMS))
         self.register_buffer("market_terms", torch.zeros(shape))

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from malles_env.alignment.bounds import RHO_BOUND
 from malles_env.alignment.coefficients import OptionTastes, PrefixTastes
 from malles_env.alignment.facts import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
 from malles_env.alignment.history import HistoryEncoder, Past
@@ -36,6 +37,9 @@ HOUSEHOLD = 16
 SEEN_LIVE = ("display", "feature ad")
 """Live facts that the inner layers see too, since promotions mean more to some than to others. They see no price, so
 that demand obeys its law, and no windowed share, so that rho alone says how others' purchases count."""
+TREND_LIVE = ("share deviation", "log trend")
+"""What heads for markets never trained on see besides, as a control: no rho is known there, but lines enter and leave.
+Both are 0 at the long-run shares, where tastes are read, so they predict and are never played."""
 _PREFIX_START = {
     "propensity": 0.0,
     "beta": 1.8,
@@ -48,6 +52,7 @@ _PREFIX_START = {
 _GAIN = {"beta": 4.0, "gamma": 2.0, "lambda_": 2.0, "delta": 2.0}
 """Outputs the loss is flat in move faster, so that personas and markets come to differ in them."""
 _POSITIVE = ("beta", "gamma", "delta")
+_TREND_START = {"trend": 0.5}
 PREFIX_OUTPUTS = tuple(_PREFIX_START)
 
 
@@ -78,7 +83,7 @@ class Inputs:
         line_at: Code of the line, 0 where it is not known [B, J].
         household_at: Code of the household, 0 where it is not known [B].
         option: Facts of the options [B, J, F].
-        live: What of the period the inner layers see, `SEEN_LIVE` [B, J, 2].
+        live: What of the period inner layers see, `SEEN_LIVE`, then `TREND_LIVE` [B, J, 4].
         shelf: Facts of the household [B, G].
         quantity: Facts for units [B, J, K].
         past: The purchase history.
@@ -116,10 +121,18 @@ class TasteHeads(nn.Module):
         lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
         households: Households known one by one, 0 for none: what their purchases in a market do not tell.
         cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
+        trend: Control for what has been selling better than in the long run, see `TREND_LIVE`.
     """
 
     def __init__(
-        self, width: int, sizes: Sizes | None = None, lines: int = 0, households: int = 0, *, cold: bool = False
+        self,
+        width: int,
+        sizes: Sizes | None = None,
+        lines: int = 0,
+        households: int = 0,
+        *,
+        cold: bool = False,
+        trend: bool = False,
     ) -> None:
         """Start at a conditional logit with sensible constants: last layers' weights are zero."""
         super().__init__()
@@ -139,14 +152,16 @@ class TasteHeads(nn.Module):
         self.curve = Curve(facts) if cold else None
         self.shelf_linear = nn.Linear(len(SHELF_FACTS), 1, bias=False)
         # What is alike for all options of a shelf is mapped once per shelf and added.
-        self.first, self.first_shelf = nn.Linear(facts + len(SEEN_LIVE) + text, hidden), nn.Linear(shelf, hidden)
+        self.trend, self.seen = trend, len(SEEN_LIVE) + (len(TREND_LIVE) if trend else 0)
+        self.first, self.first_shelf = nn.Linear(facts + self.seen + text, hidden), nn.Linear(shelf, hidden)
         self.deeper = nn.Linear(hidden, hidden)
         self.second, self.second_shelf = nn.Linear(hidden, hidden), nn.Linear(2 * hidden, hidden)
         self.third = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(self.sizes.dropout)
         self.option_out = Outputs(hidden, {"alpha": 0.0, "beta": 0.0})
         self.prefix_in = nn.Sequential(nn.Linear(2 * hidden + shelf, hidden), nn.SiLU())
-        start = {n: inverse_softplus(v) if n in _POSITIVE else v for n, v in _PREFIX_START.items()}
+        usual = _PREFIX_START | (_TREND_START if trend else {})
+        start = {n: inverse_softplus(v) if n in _POSITIVE else v for n, v in usual.items()}
         self.prefix_out = Outputs(hidden, start, _GAIN)
         self.units_in = nn.Linear(hidden + len(QUANTITY_FACTS) + len(SHELF_FACTS), hidden)
         self.units_out = nn.Linear(hidden, QUANTITIES)
@@ -169,7 +184,9 @@ class TasteHeads(nn.Module):
         if self.household is not None:
             about.append(self.household(inputs.household_at))
         whole = torch.cat(about, dim=-1)
-        inner, pooled = self._shared(torch.cat([numbers, inputs.live, option_text], dim=-1), whole, inputs.mask)
+        inner, pooled = self._shared(
+            torch.cat([numbers, inputs.live[..., : self.seen], option_text], dim=-1), whole, inputs.mask
+        )
         alpha, lean = self.option_out(inner).unbind(-1)
         alpha = alpha + self.linear(numbers).squeeze(-1)
         if self.curve is not None:
@@ -209,10 +226,11 @@ class TasteHeads(nn.Module):
     def _prefix(self, pooled: torch.Tensor, whole: torch.Tensor, shelf: torch.Tensor) -> PrefixTastes:
         """Return the household's tastes; beta is still without the products' part and the softplus."""
         raw = self.prefix_out(self.prefix_in(torch.cat([pooled, whole], dim=-1)))
-        propensity, beta, gamma, display, feature, lambda_, delta = raw.unbind(-1)
+        propensity, beta, gamma, display, feature, lambda_, delta, *control = raw.unbind(-1)
         propensity = propensity + self.shelf_linear(shelf).squeeze(-1)
         positive, rho = functional.softplus, torch.zeros_like(beta)
-        return PrefixTastes(propensity, beta, positive(gamma), display, feature, rho, lambda_, positive(delta))
+        trend = RHO_BOUND * torch.tanh(control[0] / RHO_BOUND) if self.trend else rho
+        return PrefixTastes(propensity, beta, positive(gamma), display, feature, rho, lambda_, positive(delta), trend)
 
     def calibrate(self, inputs: Inputs) -> None:
         """Store mean and spread of the readings and facts of some occasions, so that every dimension counts alike."""

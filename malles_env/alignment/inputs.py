@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from malles_env.alignment.coefficients import Live
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.facts import LIVE_FACTS, Facts, facts
-from malles_env.alignment.heads import SEEN_LIVE, Inputs
+from malles_env.alignment.heads import SEEN_LIVE, TREND_LIVE, Inputs
 from malles_env.alignment.history import Past
 from malles_env.alignment.shelves import Goods
 
-_SEEN = [LIVE_FACTS.index(name) for name in SEEN_LIVE]
+_SEEN = [LIVE_FACTS.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def in_format_1(model: TasteModel, folder: Path) -> None:
     model.save(folder)
     tensors, rng = {}, torch.Generator().manual_seed(0)
     for name, value in read_tensors(folder / "heads.safetensors").items():
-        if name.endswith(".first.weight"):
+        if name.startswith("new_warm."):  # these keep what the others lose, the former rho in its place
+            value = torch.cat([value[:5], value[-1:], value[5:-1]]) if ".prefix_out." in name else value
+        elif name.endswith(".first.weight"):
             text = model.heads.get_submodule(name.removesuffix(".first.weight")).sizes.text
             live = torch.randn(len(value), 2, generator=rng)
             value = torch.cat([value[:, :-text], live, value[:, -text:]], dim=1)

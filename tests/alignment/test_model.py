@@ -185,6 +185,25 @@ def test_conditional_logit_is_the_special_case() -> None:
     np.testing.assert_allclose(ours[:, 0], data.log_sampling, atol=1e-6)
 
 
+def test_a_trend_predicts_where_no_rho_is_known_and_is_never_played() -> None:
+    """Markets never trained on move with the windowed share, as logs do; trained ones by their rho alone."""
+    model, data = tiny_model(scale=0.0), synthetic(60)
+    moved = replace(data, share=data.share + np.linspace(-0.1, 0.1, 5, dtype=np.float32))
+    model.trained_modules().eval()
+
+    def slope(new: bool) -> torch.Tensor:
+        with torch.no_grad():
+            pair = (score(d, model.heads, model.reader, new=new).utilities[:, 1:] for d in (moved, data))
+            after, before = pair
+        return (after - before) / torch.linspace(-0.1, 0.1, 5).where(torch.arange(5) != 2, torch.tensor(torch.inf))
+
+    assert not slope(False).any()  # no rho was fitted, and no other input may stand in for it
+    seen = slope(True)[:, [0, 1, 3, 4]]
+    torch.testing.assert_close(seen, torch.full_like(seen, 1.9 * np.tanh(0.5 / 1.9)), atol=1e-4, rtol=0)
+    model.heads.markets = ()
+    assert not model.read(PERSONAS, PRODUCTS, BOUGHT, SHARE).rho.any()
+
+
 def test_mixed_purchases_keep_their_shares() -> None:
     """Eight purchases in an even mixture, newest first; other products are -1."""
     order = mixed(np.array([4, 2, 0]), 8, 8)
