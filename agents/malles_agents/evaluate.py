@@ -15,6 +15,7 @@ from malles_agents.seat import Seat
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
+from malles_env.envs.rivals import Beginner
 from malles_env.errors import invalid
 from malles_env.market.ascent import BoolArray, FloatArray
 from malles_env.scenarios import Scenario, load_scenario
@@ -86,7 +87,8 @@ def play(
 
 def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
     """Play one episode in every market of `env`."""
-    observation, state = env.reset(), None
+    observation = env.reset()
+    state = first_state(env, seller)
     start = np.ones(env.num_envs, dtype=bool)
     outcomes = []
     for _ in range(env.max_cycles):
@@ -103,6 +105,13 @@ def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
         listed=np.array([o.listed[0] for o in outcomes]),
         period_share=np.array([o.share[0] for o in outcomes]),
     )
+
+
+def first_state(env: Any, seller: Seller) -> Any:
+    """Return the state a seller begins the episodes of `env` with: None for most, see `Beginner`."""
+    if not isinstance(seller, Beginner):
+        return None
+    return seller.begin(None, env.batch.arena.episode, np.ones(env.num_envs, dtype=bool))
 
 
 def _share_of(outcome: Any, seat: Seat) -> FloatArray:

