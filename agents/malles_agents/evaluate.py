@@ -53,6 +53,7 @@ def play(
     max_cycles: int | None = None,
     consumers: Any = None,
     action_mode: ActionMode = "continuous",
+    history: int = 1,
 ) -> Played:
     """Let a seller play whole episodes with sampled demand, all at once.
 
@@ -69,16 +70,17 @@ def play(
         max_cycles: Periods per episode; default the scenario's.
         consumers: Built consumers, to avoid building them anew.
         action_mode: ``"continuous"`` or ``"discrete"``, as the seller was made for.
+        history: Periods that observations show, likewise.
     """
     if episodes < 1:
         raise invalid("episodes", episodes, "a whole number of at least 1")
     loaded = load_scenario(scenario)
-    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode)
+    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
     if rivals is None:
-        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode)
+        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode, history=history)
     env = vec_env(
         loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=seat.consumers,
-        action_mode=action_mode, max_cycles=max_cycles,
+        action_mode=action_mode, max_cycles=max_cycles, history=history,
     )  # fmt: skip
     env.seed(HELD_OUT + seed)
     with same_draws([seller, *rivals.values()]):

@@ -101,6 +101,7 @@ class Arena:
         self.reward_scale = float(self.scenario.reward_scale)
         self.outcome: Outcome | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
+        self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
         self._start(None)
 
     @property

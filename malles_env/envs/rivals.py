@@ -102,7 +102,7 @@ class Rivals:
         agents = arena.seats.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
         if policies is None:
-            chosen: dict[str, Policy | str] = {}
+            chosen: dict[str, Any] = {}
         elif isinstance(policies, Mapping):
             chosen = dict(policies)
         else:
