@@ -121,6 +121,7 @@ class Arena:
             self._prices, self._listed = self._prices.copy(), self._listed.copy()
             self._units = self._units.copy()
             self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+        self._now: np.ndarray | None = None
         if self.layout.history > 1:
             usual = self.layout.as_past(self._encode(self.layout, 1.0))
             kept = usual if markets is None else np.where(markets[:, None, None], usual, self._past)
@@ -155,7 +156,8 @@ class Arena:
         """
         prices, listed = self.actions.decode(rows)
         if self.layout.history > 1:
-            self._past = self.layout.moved_on(self._past, self._encode(self.layout, 1.0))
+            now = self._encode(self.layout, 1.0) if self._now is None else self._now
+            self._past, self._now = self.layout.moved_on(self._past, now), None
         self.outcome = outcome = self.market.advance(prices, listed)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         return outcome
@@ -163,7 +165,10 @@ class Arena:
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
         """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
         now = self._encode(self.layout, cycles, state=state)
-        return now if state or self.layout.history == 1 else np.concatenate([now, self._past], axis=2)
+        if state or self.layout.history == 1:
+            return now
+        self._now = now  # `step` puts it behind the next one
+        return np.concatenate([now, self._past], axis=2)
 
     def observe_plainly(self, cycles: float) -> np.ndarray:
         """Return observations as sellers by name know them ``(B, N, D)``: of ``"prices"`` monitoring, one period."""

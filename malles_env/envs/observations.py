@@ -115,7 +115,10 @@ class Layout:
             where.append(places)
         self.blocks = (*blocks, *self._past_blocks(blocks, kinds))
         self.kinds, self.where = np.concatenate(kinds), np.ascontiguousarray(np.hstack(where))
-        self._remembered = np.flatnonzero(np.isin(self.kinds, REMEMBERED))
+        kept = np.flatnonzero(np.isin(self.kinds, REMEMBERED))
+        # runs of neighbours are copied several times faster than single places
+        runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
+        self._remembered = [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
         self._state_kinds, self._state_where = self._state_places()
 
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
@@ -146,12 +149,13 @@ class Layout:
 
     def as_past(self, now: np.ndarray) -> np.ndarray:
         """Return what observations would hold of earlier periods had all of them been as now, ``(B, N, P)``."""
-        return np.tile(now[..., self._remembered], self.history - 1)
+        return np.concatenate([now[..., run] for run in self._remembered] * (self.history - 1), axis=-1)
 
     def moved_on(self, past: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Return earlier periods ``(B, N, P)`` one period later, `now` (without them) being the newest of them."""
-        newest = now[..., self._remembered]
-        return np.concatenate([newest, past[..., : past.shape[-1] - newest.shape[-1]]], axis=-1)
+        newest = [now[..., run] for run in self._remembered]
+        left = past.shape[-1] - sum(part.shape[-1] for part in newest)
+        return np.concatenate([*newest, past[..., :left]], axis=-1)
 
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
         products = np.arange(self.seats.catalog.num_products)

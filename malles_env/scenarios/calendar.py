@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
-from malles_env.files import read_json, replacing
+from malles_env.files import read_json, write_text
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.schema import Scenario
@@ -162,7 +162,6 @@ def save_calendar(calendar: Calendar, path: str | os.PathLike[str]) -> Path:
     Raises:
         InvalidInput: The path cannot be written.
     """
-    target = Path(path)
     words = {name: getattr(calendar, name) for name in ("scenario", "source", "licence", "made_by")}
     plain = {"product_ids": calendar.product_ids, "weeks": calendar.weeks.tolist()}
     tables = {"prices": calendar.prices, "listed": calendar.listed.astype(int), "deal": calendar.deal.astype(int)}
@@ -170,9 +169,4 @@ def save_calendar(calendar: Calendar, path: str | os.PathLike[str]) -> Path:
     for name, table in tables.items():
         rows = ",\n".join(f"    {json.dumps(row)}" for row in table.tolist())
         parts.append(f"  {json.dumps(name)}: [\n{rows}\n  ]")
-    try:
-        with replacing(target) as temporary:
-            temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
-    return target
+    return write_text(Path(path), "{\n" + ",\n".join(parts) + "\n}\n")
