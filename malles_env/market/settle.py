@@ -229,7 +229,7 @@ def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any
 
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    low, high, blocks, prices, felt, listed, display, feature_ad, c, rules, t, traffic, stock, mean_field, centre,
+    low, high, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
     log_reference, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
@@ -240,11 +240,12 @@ def play(  # type: ignore[no-untyped-def]
     """
     shape, short = prices.shape, False
     order, first, draw = blocks
-    share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    drawn = np.empty((4, *shape))
+    share, extra, buyers, wanted = drawn[0], drawn[1], drawn[2], drawn[3]
     for block in range(low, high):
         start, stop = first[block], first[block + 1]
         respond_block(
-            felt, listed, display, feature_ad, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            felt, listed, flags, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
             order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
         draw_rows(order, start, stop, share, extra, sums, traffic, streams, t, buyers, wanted)
