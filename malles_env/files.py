@@ -63,6 +63,20 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = False, allow_nan: 
     return path
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text, whole or not at all, and return the path.
+
+    Raises:
+        InvalidInput: The path cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 

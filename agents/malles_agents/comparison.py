@@ -59,6 +59,18 @@ class Comparison:
         return [*self.sellers, *(f"{algorithm_of(path)}:{path}" for path in self.policies)]
 
     @property
+    def history(self) -> int:
+        """Periods that observations show: as many as the policies were trained with.
+
+        Raises:
+            InvalidInput: They were not all trained with the same.
+        """
+        found = {path: int(run_of(path).get("history", 1)) for path in self.policies}
+        if len(set(found.values())) > 1:
+            raise invalid("policies", {str(path): k for path, k in found.items()}, "policies trained with one history")
+        return next(iter(found.values()), 1)
+
+    @property
     def mode(self) -> ActionMode:
         """Action mode that all of them share."""
         return "discrete" if any(spec.startswith("dqn:") for spec in self.specs) else "continuous"
@@ -142,7 +154,9 @@ def _built(
     """Return sellers by kind, and the rivals."""
     from malles_agents.registry import default_rivals, make_seller
 
-    options: dict[str, Any] = {"consumers": consumers, "action_mode": question.mode, "trust": question.trust}
+    options: dict[str, Any] = {
+        "consumers": consumers, "action_mode": question.mode, "history": question.history, "trust": question.trust,
+    }  # fmt: skip
     groups: dict[str, list[Seller]] = {}
     for spec in question.specs:
         kind = spec.partition(":")[0] if spec.endswith(".zip") else spec
@@ -162,6 +176,7 @@ def _in_mean_tastes(
         played = compare(
             market, groups, question.seat, rivals, watch=lambda kind: status.update(f"playing {kind}"),
             episodes=question.episodes, consumers=consumers, action_mode=question.mode,
+            history=question.history,
         )  # fmt: skip
     results = {kind: summary(runs) for kind, runs in played.items()}
     against = f"{question.seat} against {question.rivals}; {question.episodes} held-out seeds"
@@ -183,6 +198,7 @@ def _over_draws(
     with console.status("playing") as status:
         found = over_draws(
             market, draws, groups, question.seat, rivals, episodes=each, action_mode=question.mode,
+            history=question.history,
             watch=lambda words: status.update(words),
         )  # fmt: skip
     results = {kind: scores.summary() for kind, scores in found.items()}

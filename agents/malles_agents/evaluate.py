@@ -15,6 +15,7 @@ from malles_agents.seat import Seat
 from malles_agents.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
+from malles_env.envs.rivals import Beginner
 from malles_env.errors import invalid
 from malles_env.market.ascent import BoolArray, FloatArray
 from malles_env.scenarios import Scenario, load_scenario
@@ -52,6 +53,7 @@ def play(
     max_cycles: int | None = None,
     consumers: Any = None,
     action_mode: ActionMode = "continuous",
+    history: int = 1,
 ) -> Played:
     """Let a seller play whole episodes with sampled demand, all at once.
 
@@ -68,16 +70,17 @@ def play(
         max_cycles: Periods per episode; default the scenario's.
         consumers: Built consumers, to avoid building them anew.
         action_mode: ``"continuous"`` or ``"discrete"``, as the seller was made for.
+        history: Periods that observations show, likewise.
     """
     if episodes < 1:
         raise invalid("episodes", episodes, "a whole number of at least 1")
     loaded = load_scenario(scenario)
-    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode)
+    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
     if rivals is None:
-        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode)
+        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode, history=history)
     env = vec_env(
         loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=seat.consumers,
-        action_mode=action_mode, max_cycles=max_cycles,
+        action_mode=action_mode, max_cycles=max_cycles, history=history,
     )  # fmt: skip
     env.seed(HELD_OUT + seed)
     with same_draws([seller, *rivals.values()]):
@@ -86,7 +89,8 @@ def play(
 
 def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
     """Play one episode in every market of `env`."""
-    observation, state = env.reset(), None
+    observation = env.reset()
+    state = first_state(env, seller)
     start = np.ones(env.num_envs, dtype=bool)
     outcomes = []
     for _ in range(env.max_cycles):
@@ -103,6 +107,13 @@ def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
         listed=np.array([o.listed[0] for o in outcomes]),
         period_share=np.array([o.share[0] for o in outcomes]),
     )
+
+
+def first_state(env: Any, seller: Seller) -> Any:
+    """Return the state a seller begins the episodes of `env` with: None for most, see `Beginner`."""
+    if not isinstance(seller, Beginner):
+        return None
+    return seller.begin(None, env.batch.arena.episode, np.ones(env.num_envs, dtype=bool))
 
 
 def _share_of(outcome: Any, seat: Seat) -> FloatArray:

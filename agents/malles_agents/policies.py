@@ -18,12 +18,12 @@ from malles_agents.stored import (
     stored_network,
     stored_space,
 )
-from malles_env.errors import CorruptFile, MallesError, invalid
+from malles_env.errors import CorruptFile, MallesError, MissingResource, invalid
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn")
+ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn", "recurrent-ppo")
 COUNTERS = (
     "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
     "_current_progress_remaining", "exploration_rate",
@@ -35,10 +35,17 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
     """Return the SB3 class called `name`.
 
     Raises:
-        InvalidInput: It is none of ppo, a2c, sac, td3, dqn.
+        InvalidInput: It is none of ppo, a2c, sac, td3, dqn, recurrent-ppo.
+        MissingResource: It stands in sb3-contrib, which is not installed.
     """
     if name not in ALGORITHMS:
         raise invalid("algo", name, ", ".join(ALGORITHMS))
+    if name == "recurrent-ppo":
+        try:
+            from sb3_contrib import RecurrentPPO
+        except ModuleNotFoundError:
+            raise MissingResource(f"{name} needs sb3-contrib: run  pip install 'malles-env[contrib]'") from None
+        return RecurrentPPO
     import stable_baselines3
 
     return getattr(stable_baselines3, name.upper())  # type: ignore[no-any-return]
@@ -120,7 +127,8 @@ def _rebuilt(algorithm: str, path: Path, stored: dict[str, Any], seat: Seat, sin
         assert isinstance(action, spaces.MultiDiscrete)
         action = spaces.Discrete(int(action.nvec[0]))
     with _readable(algorithm, path):
-        made: Any = algorithm_class(algorithm).policy_aliases["MlpPolicy"]
+        aliases: dict[str, Any] = algorithm_class(algorithm).policy_aliases
+        made = aliases.get("MlpPolicy") or aliases["MlpLstmPolicy"]
         policy = made(seat.observation_space, action, _no_rate, **network)
         policy.load_state_dict(read_tensors(path, "policy.pth"))
     policy.set_training_mode(False)

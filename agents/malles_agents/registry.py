@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,19 +90,45 @@ def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, Seat
     return build
 
 
-def _learner(name: str) -> Callable[[str, str | None, Seat], Seller]:
-    """Return a builder of the learning seller called `name` in `bandits`; its argument is a seed."""
+def _robust(spec: str, text: str | None, seat: Seat) -> Seller:
+    from malles_agents.hidden_draws import robust_stationary
+
+    if text not in (None, "max-min"):
+        raise invalid("seller", spec, "robust-stationary or robust-stationary:max-min")
+    return robust_stationary(seat, worst=text is not None)
+
+
+def _least_squares(seat: Seat) -> Seller:
+    from malles_agents.least_squares import IteratedLeastSquares
+
+    return IteratedLeastSquares(seat)
+
+
+def _learner(name: str, module: str = "bandits") -> Callable[[str, str | None, Seat], Seller]:
+    """Return a builder of the learning seller called `name` in `module`; its argument is a seed."""
 
     def build(spec: str, text: str | None, seat: Seat) -> Seller:
-        from malles_agents import bandits
-
         number = _number(spec, text) or 0.0
         if number < 0 or number != int(number):
             raise invalid("seller", spec, "a whole number of at least 0, the seed, behind the colon")
-        seller: Seller = getattr(bandits, name)(seat, seed=int(number))
+        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(seat, seed=int(number))
         return seller
 
     return build
+
+
+def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
+    """Return a seller that replays real weeks: ``calendar``, ``calendar:OFFSET``, ``calendar:FILE.json[@OFFSET]``."""
+    from malles_agents.calendar_seller import CalendarSeller
+    from malles_env.scenarios.calendar import find_calendar
+
+    given = text or ""
+    file, _, week = given.partition("@") if ".json" in given else ("", "", given)
+    if (text is not None and not text) or (week and not week.isdecimal()):
+        raise invalid(
+            "seller", spec, "calendar, calendar:OFFSET (a whole number of weeks) or calendar:FILE.json@OFFSET"
+        )
+    return CalendarSeller(seat, find_calendar(seat.scenario, file or None), int(week) if week else None)
 
 
 def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Seller:
@@ -140,6 +167,10 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
     "discount": (_with_number(discount), "discount, discount:DEPTH: regular prices less a share, default 0.35"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),
+    "calendar": (
+        _calendar,
+        "calendar, calendar:OFFSET, calendar:FILE.json: the real sellers' weekly prices, replayed",
+    ),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
     "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
     "undercut": (
@@ -154,6 +185,18 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "ucb": (_learner("Ucb"), "ucb, ucb:SEED: the same by upper confidence bounds"),
     "thompson": (_learner("Thompson"), "thompson, thompson:SEED: the same by Thompson sampling"),
     "q-learning": (_learner("QLearning"), "q-learning, q-learning:SEED: a table over the cheapest rival's price level"),
+    "robust-stationary": (
+        _robust,
+        "robust-stationary, robust-stationary:max-min: the best constant action over draws of the tastes",
+    ),
+    "iterated-least-squares": (
+        _known(_least_squares),
+        "iterated-least-squares: refits a demand curve to its own sales and plays what fits best",
+    ),
+    "thompson-draws": (
+        _learner("ThompsonDraws", "hidden_draws"),
+        "thompson-draws, thompson-draws:SEED: learns from its sales which draw of the tastes it meets",
+    ),
     "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),
     "language": (
         _language,

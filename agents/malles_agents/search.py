@@ -94,8 +94,7 @@ class EpisodeValue:
         action = self.seat.encode(prices[fill], listed[fill])
         total = np.zeros(self.batch)
         with same_draws(self.rivals, shared=True):
-            self.env.seed(0)
-            self.env.reset()
+            self.env.batch.reset([0] * self.batch)  # one seed for all: rivals that start by it start alike
             for _ in range(self.env.max_cycles):
                 _, reward, _, _ = self.env.step(action)
                 total += reward

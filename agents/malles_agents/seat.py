@@ -50,12 +50,16 @@ class Seat:
         scenario: The market.
         agent: ``"seller_<n>"``.
         action_mode: ``"continuous"`` or ``"discrete"``.
+        price_levels: Prices of the discrete grid.
+        history: Periods that observations show; what stands in them of earlier ones is for trained policies.
         given: Consumers to know instead of building the scenario's own.
     """
 
     scenario: Scenario
     agent: str
     action_mode: ActionMode = "continuous"
+    price_levels: int = 15
+    history: int = 1
     given: Consumers | None = field(default=None, repr=False)
 
     @classmethod
@@ -66,13 +70,15 @@ class Seat:
         *,
         consumers: Consumers | None = None,
         action_mode: ActionMode = "continuous",
+        price_levels: int = 15,
+        history: int = 1,
     ) -> Seat:
         """Return the seat called `agent`.
 
         Raises:
             InvalidInput: No such scenario, agent or action mode.
         """
-        seat = cls(load_scenario(scenario), agent, action_mode, consumers)
+        seat = cls(load_scenario(scenario), agent, action_mode, price_levels, history, consumers)
         seat._actions.space(agent)
         return seat
 
@@ -87,12 +93,12 @@ class Seat:
 
     @cached_property
     def _actions(self) -> Actions:
-        return Actions(self._seats, self.action_mode)
+        return Actions(self._seats, self.action_mode, self.price_levels)
 
     @cached_property
     def _layout(self) -> Layout:
         memories = self.scenario.market(consumers=self.consumers).memories
-        return Layout(self._seats, self.scenario.population_size, memories=memories)
+        return Layout(self._seats, self.scenario.population_size, memories=memories, history=self.history)
 
     @cached_property
     def consumers(self) -> Consumers:

@@ -16,11 +16,15 @@ from malles_env.errors import CorruptFile, InvalidInput
 PICKLED = ":serialized:"
 _PARAMETERS = ("policy.optimizer", "actor.optimizer", "critic.optimizer", "ent_coef_optimizer", "policy")
 _VARIABLES = ("log_ent_coef", "ent_coef_tensor")
-_NETWORK = ("net_arch", "log_std_init", "ortho_init", "n_critics")
+_NETWORK = (
+    "net_arch", "log_std_init", "ortho_init", "n_critics", "lstm_hidden_size", "n_lstm_layers", "shared_lstm",
+    "enable_critic_lstm",
+)  # fmt: skip
 """Settings of a network that plain JSON says in full."""
 _HARMLESS = ("optimizer_class", "optimizer_kwargs")
 """Settings that do not matter to a network that only plays."""
 _WIDEST, _DEEPEST = 8192, 16
+_MEMORY = {"lstm_hidden_size": 1024, "n_lstm_layers": _DEEPEST}
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,11 @@ def stored_network(stored: dict[str, Any], path: Path) -> dict[str, Any]:
     home = str(kind.get("__module__", "")) if isinstance(kind, dict) else ""
     notes = {name: value for name, value in told.items() if name not in (":type:", PICKLED) and value is not None}
     strange = sorted(name for name in notes if name not in (*_NETWORK, *_HARMLESS) and notes[name] is not False)
-    if stored.get("use_sde") or not home.startswith("stable_baselines3."):
+    if stored.get("use_sde") or not home.startswith(("stable_baselines3.", "sb3_contrib.")):
         strange.append("policy_class" if not stored.get("use_sde") else "use_sde")
     network = {name: notes[name] for name in _NETWORK if name in notes}
-    if strange or not all(map(_plain, network.values())):
+    sizes = all(type(network.get(name, 1)) is int and 0 < network.get(name, 1) <= _MEMORY[name] for name in _MEMORY)
+    if strange or not sizes or not all(map(_plain, network.values())):
         raise InvalidInput(
             f"{path}: its network cannot be built without running code stored in the file "
             f"({', '.join(strange or network)}); if you made the file yourself, use --trust-policy or trust=True"

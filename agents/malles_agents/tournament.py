@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.checkpoints import write_json
+from malles_agents.evaluate import first_state
 from malles_agents.oracles import benchmarks_of
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seat import Seat
@@ -171,7 +172,8 @@ def play_match(tournament: Tournament, scenario: str, first: str, others: str) -
 
 def _roll(env: Any, seller: Seller) -> tuple[np.ndarray, np.ndarray]:
     """Return profits ``(T, M, N)`` and surplus ``(T, M)`` of one episode in every market."""
-    observation, state, start = env.reset(), None, np.ones(env.num_envs, dtype=bool)
+    observation, start = env.reset(), np.ones(env.num_envs, dtype=bool)
+    state = first_state(env, seller)
     profits, surplus = [], []
     for _ in range(env.max_cycles):
         action, state = seller.predict(observation, state, start, deterministic=True)

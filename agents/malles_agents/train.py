@@ -36,7 +36,7 @@ class Run:
 
     Attributes:
         scenario: Name or path.
-        algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"`` or ``"dqn"``.
+        algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         steps: Env steps to train for, counted over all markets.
         seed: Of network weights, exploration and demand, below 1000.
         learner: The seat that learns, or ``"all"``: one policy shared by all seats.
@@ -46,6 +46,7 @@ class Run:
         threads: Of torch.
         settings: Changes to the algorithm's shipped settings.
         tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws per episode, hidden.
+        history: Periods that an observation shows.
     """
 
     scenario: str
@@ -59,6 +60,7 @@ class Run:
     threads: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     tastes: str = "mean"
+    history: int = 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -164,8 +166,8 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
     old = read_json(path)
     own = model_of(load_scenario(run.scenario))
     for name, value in (asdict(run) | {"model": run.model or own}).items():
-        if name == "tastes" and name not in old:
-            continue  # a run from before there were draws
+        if name in ("tastes", "history") and name not in old:
+            continue  # a run from before there were draws and histories
         if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
@@ -179,7 +181,9 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple
         raise invalid("learner", run.learner, ", ".join(("all", *agents)))
     rivals = None
     if run.learner != "all":
-        rivals = default_rivals(scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode, trust=trust)
+        rivals = default_rivals(
+            scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode, history=run.history, trust=trust
+        )
     env: VecEnv = vec_env(
         scenario,
         num_markets=int(settings.pop("num_markets")),
@@ -188,6 +192,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple
         consumers=consumers,
         action_mode=mode,
         tastes=run.tastes,
+        history=run.history,
     )
     if run.algo == "dqn":
         from malles_agents.single_choice import SingleChoice

@@ -24,7 +24,13 @@ TrustOption = Annotated[
 
 def train(
     scenario: ScenarioArgument,
-    algo: Annotated[str, typer.Option(help="ppo, a2c, sac, td3, or dqn (one product, discrete).")] = "ppo",
+    algo: Annotated[
+        str,
+        typer.Option(
+            help="ppo, a2c, sac, td3, recurrent-ppo (with a memory; needs malles-env[contrib]), or dqn (one product, "
+            "discrete)."
+        ),
+    ] = "ppo",
     steps: Annotated[int, typer.Option(help="Periods to train for, over all markets together.")] = 500_000,
     seed: Annotated[int, typer.Option(help="Of weights, exploration and demand; 0 to 999.")] = 0,
     learner: Annotated[str, typer.Option(help="The seat that learns, or 'all': one shared policy.")] = "seller_0",
@@ -35,6 +41,7 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(help="Periods between checkpoints.")] = 100_000,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
     tastes: Annotated[str, typer.Option(help="mean, or draws: each market has hidden tastes of its own.")] = "mean",
+    history: Annotated[int, typer.Option(help="Periods that an observation shows.")] = 1,
     trust_policy: TrustOption = False,
 ) -> None:
     """Train a Stable-Baselines3 seller."""
@@ -42,7 +49,9 @@ def train(
     from malles_agents.train import Run
 
     folder = out or Path("runs") / f"{Path(scenario).stem}-{algo}-{seed}"
-    run = Run(scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes)
+    run = Run(
+        scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes, history=history
+    )
     train_in_console(run, folder, resume=resume, trust=trust_policy)
 
 

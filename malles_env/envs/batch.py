@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import Arena, check_cycles
+from malles_env.envs.arena import Arena, check_cycles, check_history, find_scenario
 from malles_env.envs.observations import Monitoring
-from malles_env.envs.rivals import Policy, Rivals
+from malles_env.envs.rivals import Policies, Rivals
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Consumers, Demand, Outcome, TastesMode
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -51,7 +51,7 @@ class Batch:
         max_cycles: Periods of an episode; default the scenario's.
         as_dict: Whether rivals see dict observations.
         autoreset: Whether a market starts anew in the step that ends its episode.
-        action_mode, demand, consumers, monitoring, price_levels, tastes: See `Arena`.
+        action_mode, demand, consumers, monitoring, price_levels, tastes, history: See `Arena`.
 
     Raises:
         InvalidInput: An argument out of range.
@@ -63,7 +63,7 @@ class Batch:
         num_markets: int = 1,
         *,
         learner: str = "all",
-        rivals: Policy | Mapping[str, Policy] | None = None,
+        rivals: Policies = None,
         max_cycles: int | None = None,
         action_mode: ActionMode = "continuous",
         demand: Demand = "multinomial",
@@ -71,14 +71,17 @@ class Batch:
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
         as_dict: bool = False,
         autoreset: bool = True,
     ) -> None:
+        scenario = find_scenario(scenario)
+        self.max_cycles = check_cycles(max_cycles, scenario)
         self.arena = arena = Arena(
             scenario, num_markets=num_markets, action_mode=action_mode, demand=demand, consumers=consumers,
             monitoring=monitoring, price_levels=price_levels, tastes=tastes,
+            history=check_history(history, self.max_cycles),
         )  # fmt: skip
-        self.max_cycles = check_cycles(max_cycles, arena.scenario)
         self.autoreset = autoreset
         self.rivals: Rivals | None = None
         self.learners = slice(0, arena.seats.count)
@@ -104,6 +107,8 @@ class Batch:
         self.arena.reset(seeds)
         if self.rivals is not None:
             self.rivals.forget(None)
+            if seeds is not None:
+                self.rivals.reseed()
         self._seen = self.arena.observe(self.max_cycles)
         return self._seen[:, self.learners].copy()
 
@@ -134,7 +139,7 @@ class Batch:
             self.arena.actions.put_all(rows, actions)
         else:
             self.arena.actions.put(rows, self.learners.start, actions)
-            self.rivals.act(rows, seen)
+            self.rivals.act(rows, seen, self.max_cycles)
         return self._play(rows)
 
     def _play(self, rows: FloatArray) -> Turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +56,8 @@ FIELDS = {
 }
 ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
 """Fields of every market; the others stand only where they move."""
+REMEMBERED = (k.PRICE, k.LISTED, k.SALES, k.MEAN_FIELD)
+"""What blocks of earlier periods hold, as far as it is visible."""
 
 
 class Layout:
@@ -69,23 +71,34 @@ class Layout:
     rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters,
     ``long_share`` likewise, ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
 
+    With a `history` of k periods the blocks of the k - 1 periods before the last follow behind all of these, the newest
+    first: ``past_<a>_<block>`` for a = 1 to k - 1 periods earlier, where block is each of the above that holds prices,
+    listings, sales or the mean field, in their order. Whoever knows the plain observation finds it unchanged at the
+    front. Before an episode's first period, all of them show its usual start.
+
     Args:
         seats: Who owns what.
         size: Number of consumers.
         monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or
             ``"own"``.
         memories: Which of ``"reference"`` and ``"long_share"`` move in this market.
+        history: Periods shown, at least 1.
 
     Raises:
         InvalidInput: Another `monitoring`.
     """
 
     def __init__(
-        self, seats: Seats, size: float, monitoring: Monitoring = "prices", memories: Sequence[str] = ()
+        self,
+        seats: Seats,
+        size: float,
+        monitoring: Monitoring = "prices",
+        memories: Sequence[str] = (),
+        history: int = 1,
     ) -> None:
         if monitoring not in MONITORING:
             raise invalid("monitoring", monitoring, ", ".join(MONITORING))
-        self.seats, self.monitoring = seats, monitoring
+        self.seats, self.monitoring, self.history = seats, monitoring, history
         catalog = seats.catalog
         limited = bool(np.isfinite(catalog.stock).any())
         there = {*ALWAYS, *memories, *(("stock",) if limited else ())}
@@ -100,8 +113,12 @@ class Layout:
             blocks.append(Block(name, start, places.shape[1], low, 1.0, unit))
             kinds.append(np.full(places.shape[1], kind))
             where.append(places)
-        self.blocks = tuple(blocks)
+        self.blocks = (*blocks, *self._past_blocks(blocks, kinds))
         self.kinds, self.where = np.concatenate(kinds), np.ascontiguousarray(np.hstack(where))
+        kept = np.flatnonzero(np.isin(self.kinds, REMEMBERED))
+        # runs of neighbours are copied several times faster than single places
+        runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
+        self._remembered = [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
         self._state_kinds, self._state_where = self._state_places()
 
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
@@ -120,6 +137,26 @@ class Layout:
             ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
         ]
 
+    def _past_blocks(self, blocks: Sequence[Block], kinds: Sequence[np.ndarray]) -> list[Block]:
+        """Return the blocks of earlier periods, newest first."""
+        again = [block for block, kind in zip(blocks, kinds, strict=True) if kind[0] in REMEMBERED]
+        start, past = blocks[-1].start + blocks[-1].size, []
+        for age in range(1, self.history):
+            for block in again:
+                past.append(replace(block, name=f"past_{age}_{block.name}", start=start))
+                start += block.size
+        return past
+
+    def as_past(self, now: np.ndarray) -> np.ndarray:
+        """Return what observations would hold of earlier periods had all of them been as now, ``(B, N, P)``."""
+        return np.concatenate([now[..., run] for run in self._remembered] * (self.history - 1), axis=-1)
+
+    def moved_on(self, past: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Return earlier periods ``(B, N, P)`` one period later, `now` (without them) being the newest of them."""
+        newest = [now[..., run] for run in self._remembered]
+        left = past.shape[-1] - sum(part.shape[-1] for part in newest)
+        return np.concatenate([*newest, past[..., :left]], axis=-1)
+
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
         products = np.arange(self.seats.catalog.num_products)
         shown = [name for name in FIELDS if name in self.fields or name == "stock"]
@@ -130,7 +167,7 @@ class Layout:
     @property
     def size(self) -> int:
         """D, numbers in a flat observation."""
-        return len(self.kinds)
+        return self.blocks[-1].start + self.blocks[-1].size
 
     def __getitem__(self, name: str) -> slice:
         """Return the place of a block in the flat observation.
@@ -189,6 +226,8 @@ class Layout:
         state: bool = False,
     ) -> np.ndarray:
         """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
+
+        Without blocks of earlier periods: whoever keeps these puts them behind.
 
         Args:
             prices: Last asked, money, ``(B, J)``.

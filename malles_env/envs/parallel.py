@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import Arena, as_info, check_cycles, need_all
+from malles_env.envs.arena import Arena, as_info, check_cycles, check_history, find_scenario, need_all
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.errors import MallesError, invalid
@@ -67,6 +67,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
     | time | 1 | 0 | 1 | periods played / max_cycles |
     | seat | N | 0 | 1 | one-hot number of the seller |
+    | past_1_own_price, ... | as above | | | only with a `history`, see below |
+
+    With ``history=k``, the blocks of prices, listings, sales and the mean field, as far as they stand above, follow as
+    they were 1, 2, ..., k - 1 periods before the last: ``past_1_own_price``, ``past_1_own_listed``, ...,
+    ``past_2_own_price``, ... Before the first period they show the starting state.
 
     `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares
     and reference prices where they matter), and time.
@@ -100,6 +105,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | `monitoring` | `"prices"` | what is public: `"full"`, `"prices"`, `"own"` |
     | `price_levels` | 15 | m, prices of the discrete grid |
     | `tastes` | `"mean"` | or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
+    | `history` | 1 | k, periods that an observation shows, from 1 to `max_cycles` |
 
     >>> from malles_env import parallel_env
     >>> env = parallel_env("bertrand-duopoly", max_cycles=2, demand="expected")
@@ -140,13 +146,15 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
     ) -> None:
+        scenario = find_scenario(scenario)
+        self.max_cycles = check_cycles(max_cycles, scenario)
         self.arena = Arena(
             scenario, action_mode=action_mode, demand=demand, consumers=consumers, monitoring=monitoring,
-            price_levels=price_levels, tastes=tastes,
+            price_levels=price_levels, tastes=tastes, history=check_history(history, self.max_cycles),
         )  # fmt: skip
         self.scenario = self.arena.scenario
-        self.max_cycles = check_cycles(max_cycles, self.scenario)
         self.possible_agents = list(self.arena.seats.agents)
         self.agents: list[str] = []
         layout = self.arena.layout

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from malles_env.envs.arena import Arena
+from malles_env.envs.named import named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 
@@ -24,6 +25,21 @@ class Policy(Protocol):
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
         """Answer a batch of observations ``(B, D)`` (or a dict of such) with B actions and a new state."""
+        ...
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """A policy that is told when episodes begin and their numbers, so that a market's seed decides how it starts."""
+
+    def begin(self, state: Any, episodes: np.ndarray, fresh: BoolArray) -> Any:
+        """Return the state for `predict`.
+
+        Args:
+            state: What `predict` returned last, or None.
+            episodes: Numbers of the episodes under way, drawn from the markets' seeds, unsigned, ``(B,)``.
+            fresh: Which markets have just begun theirs, ``(B,)``.
+        """
         ...
 
 
@@ -50,6 +66,16 @@ class RegularPrice:
         return np.tile(self.action, (len(first), 1)), state
 
 
+Policies = Policy | str | Mapping[str, Policy | str] | None
+"""Who plays the other seats: one policy or seller's name for all of them, or one per agent."""
+
+
+def _made(policy: Policy | str | None, arena: Arena, seat: int) -> Policy:
+    if isinstance(policy, str):
+        return named_seller(policy, arena, arena.seats.agents[seat])
+    return policy or RegularPrice(arena, seat)
+
+
 class Rivals:
     """The policies of all seats but the learner's, with their memories.
 
@@ -57,24 +83,26 @@ class Rivals:
         arena: Where they play.
         learner: Number of the seat that is left to the learner.
         policies: None (all `RegularPrice`), one policy for every rival, or policies by agent name; agents not
-            named are `RegularPrice`.
-        as_dict: Whether policies see dict observations.
+            listed are `RegularPrice`. A policy may be a seller's name, see `named_seller`; such sellers always see the
+            flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
+            from the seeds when all markets are given some.
+        as_dict: Whether policies that are no names see dict observations.
 
     Raises:
-        InvalidInput: An unknown agent, the learner itself, or an object without `predict`.
+        InvalidInput: An unknown agent or seller, the learner itself, or an object without `predict`.
     """
 
     def __init__(
         self,
         arena: Arena,
         learner: int,
-        policies: Policy | Mapping[str, Policy] | None,
+        policies: Policies,
         as_dict: bool = False,
     ) -> None:
         agents = arena.seats.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
         if policies is None:
-            chosen: dict[str, Policy] = {}
+            chosen: dict[str, Any] = {}
         elif isinstance(policies, Mapping):
             chosen = dict(policies)
         else:
@@ -82,13 +110,22 @@ class Rivals:
         for name, policy in chosen.items():
             if name not in names:
                 raise invalid("rivals", name, ", ".join(names) or "nobody: the seller is alone")
-            if not isinstance(policy, Policy):
-                raise invalid(f"rivals[{name!r}]", policy, "an object with predict(observation, ...)")
+            if not isinstance(policy, (Policy, str)):
+                allowed = "a seller's name or an object with predict(observation, ...)"
+                raise invalid(f"rivals[{name!r}]", policy, allowed)
         self._arena, self._as_dict = arena, as_dict
+        self._named = {n for n, agent in enumerate(agents) if isinstance(chosen.get(agent), str)}
         self.policies: dict[int, Policy] = {
-            n: chosen.get(agent) or RegularPrice(arena, n) for n, agent in enumerate(agents) if n != learner
+            n: _made(chosen.get(agent), arena, n) for n, agent in enumerate(agents) if n != learner
         }
         self.forget(None)
+
+    def reseed(self) -> None:
+        """Give sellers by name that draw at random new streams, which the seeds of all markets decide."""
+        for seat in self._named:
+            if isinstance(getattr(self.policies[seat], "rng", None), np.random.Generator):
+                words = [seat, *self._arena.episode.tolist()]
+                self.policies[seat].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
 
     def forget(self, markets: BoolArray | None) -> None:
         """Tell the policies that episodes start, in some markets or (None) in all."""
@@ -98,22 +135,29 @@ class Rivals:
         else:
             self._fresh = self._fresh | markets
 
-    def act(self, rows: FloatArray, observations: np.ndarray) -> None:
+    def act(self, rows: FloatArray, observations: np.ndarray, cycles: float) -> None:
         """Fill the rivals' actions.
 
         Args:
             rows: Actions of all seats, shape ``(B, N, A)``.
             observations: Of all seats, shape ``(B, N, D)``; each policy gets a copy of its own rows.
+            cycles: Periods of an episode.
 
         Raises:
             InvalidInput: A policy answered with the wrong shape.
         """
+        layout, begins = self._arena.layout, bool(self._fresh.any())
+        as_is = layout.monitoring == "prices" and layout.history == 1
+        plain = self._arena.observe_plainly(cycles) if self._named and not as_is else observations
         for seat, policy in self.policies.items():
-            seen: Any = observations[:, seat].copy()
-            if self._as_dict:
-                seen = self._arena.layout.split(seen)
+            seen: Any = (plain if seat in self._named else observations)[:, seat].copy()
+            if self._as_dict and seat not in self._named:
+                seen = layout.split(seen)
+            state = self._states.get(seat)
+            if begins and isinstance(policy, Beginner):
+                state = policy.begin(state, self._arena.episode, self._fresh)
             action, self._states[seat] = policy.predict(
-                seen, state=self._states.get(seat), episode_start=self._fresh, deterministic=True
+                seen, state=state, episode_start=self._fresh, deterministic=True
             )
             self._arena.actions.put(rows, seat, action)
         self._fresh = np.zeros_like(self._fresh)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from malles_env.envs.arena import MONEY_KEYS, as_info, check_seed
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
-from malles_env.envs.rivals import Policy
+from malles_env.envs.rivals import Policies
 from malles_env.errors import invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
@@ -47,13 +47,13 @@ class PricingVecEnv(VecEnv):
         scenario: Name, path or scenario.
         num_markets: B; market b is seeded with seed + b.
         learner: ``"all"`` or an agent's name.
-        rivals: Policies of the others when one learns: None (regular prices), one policy, or policies by
-            agent name. Each is asked once per step with the batch of its own observations, as
-            ``predict(observation, state, episode_start, deterministic=True)``.
+        rivals: Policies of the others when one learns: None (regular prices), one policy or seller's name (e.g.
+            ``"cost-plus:0.3"``), or either by agent name. Each is asked once per step with the batch of its own
+            observations, as ``predict(observation, state, episode_start, deterministic=True)``.
         max_cycles: Periods of an episode; default the scenario's.
         action_mode: ``"continuous"`` or ``"discrete"`` (SB3 takes no dict actions).
         observation_mode: ``"flat"`` or ``"dict"``.
-        demand, consumers, monitoring, price_levels, tastes: See `PricingParallelEnv`.
+        demand, consumers, monitoring, price_levels, tastes, history: See `PricingParallelEnv`.
         seed: Of the first reset; by default from the system's entropy.
         info: ``"episode"`` or ``"step"``.
         render_mode: None or ``"rgb_array"``, which draws market 0.
@@ -72,7 +72,7 @@ class PricingVecEnv(VecEnv):
         num_markets: int = 256,
         *,
         learner: str = "all",
-        rivals: Policy | Mapping[str, Policy] | None = None,
+        rivals: Policies = None,
         max_cycles: int | None = None,
         action_mode: ActionMode = "continuous",
         observation_mode: ObservationMode = "flat",
@@ -81,6 +81,7 @@ class PricingVecEnv(VecEnv):
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
         seed: int | None = None,
         info: InfoMode = "episode",
         render_mode: str | None = None,
@@ -94,7 +95,7 @@ class PricingVecEnv(VecEnv):
         self.batch = Batch(
             scenario, num_markets, learner=learner, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
             demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            as_dict=observation_mode == "dict",
+            history=history, as_dict=observation_mode == "dict",
         )  # fmt: skip
         arena, self.info, self.render_mode = self.batch.arena, info, render_mode
         self.scenario, self.num_markets = arena.scenario, num_markets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from malles_env.envs.arena import as_info, check_seed
 from malles_env.envs.batch import Batch
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
-from malles_env.envs.rivals import Policy
+from malles_env.envs.rivals import Policies
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
@@ -57,7 +56,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
     |---|---|---|
     | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
     | `seller` | `"seller_0"` | the agent that learns |
-    | `rivals` | None | None (regular prices), one policy with SB3's `predict`, or policies by agent name |
+    | `rivals` | None | None (regular prices), a seller's name, a policy with SB3's `predict`, or such by agent |
     | others | | as in `PricingParallelEnv` |
 
     >>> import gymnasium, malles_env
@@ -86,7 +85,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
         *,
         seller: str = "seller_0",
-        rivals: Policy | Mapping[str, Policy] | None = None,
+        rivals: Policies = None,
         max_cycles: int | None = None,
         action_mode: ActionMode = "continuous",
         observation_mode: ObservationMode = "flat",
@@ -96,13 +95,14 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
     ) -> None:
         if seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
         self.batch = Batch(
             scenario, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode, demand=demand,
             consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            as_dict=observation_mode == "dict", autoreset=False,
+            history=history, as_dict=observation_mode == "dict", autoreset=False,
         )  # fmt: skip
         arena = self.batch.arena
         self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)

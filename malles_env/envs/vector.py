@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from malles_env.envs.arena import MONEY_KEYS
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
-from malles_env.envs.rivals import Policy
+from malles_env.envs.rivals import Policies
 from malles_env.errors import invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
@@ -57,7 +57,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
         *,
         seller: str = "seller_0",
-        rivals: Policy | Mapping[str, Policy] | None = None,
+        rivals: Policies = None,
         max_cycles: int | None = None,
         action_mode: ActionMode = "continuous",
         observation_mode: ObservationMode = "flat",
@@ -67,6 +67,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         monitoring: Monitoring = "prices",
         price_levels: int = 15,
         tastes: TastesMode = "mean",
+        history: int = 1,
     ) -> None:
         if seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
@@ -75,7 +76,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         self.batch = Batch(
             scenario, num_envs, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
             demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            as_dict=observation_mode == "dict",
+            history=history, as_dict=observation_mode == "dict",
         )  # fmt: skip
         arena = self.batch.arena
         self.num_envs, self.render_mode, self.seat = num_envs, render_mode, arena.seats.index(seller)

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
-from malles_env.files import replacing
+from malles_env.files import write_text
 from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
@@ -119,15 +119,9 @@ def save_scenario(scenario: Scenario, path: str | os.PathLike[str]) -> Path:
     Raises:
         InvalidInput: The path cannot be written.
     """
-    target = Path(path)
     fields = scenario.model_dump(mode="json", exclude_defaults=True)
     text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-    try:
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{target}: cannot be written ({error.strerror})") from None
-    return target
+    return write_text(Path(path), text)
 
 
 class _Dumper(yaml.SafeDumper):

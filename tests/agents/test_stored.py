@@ -19,6 +19,7 @@ import torch
 from typer.testing import CliRunner
 
 from malles_agents.checkpoints import found_checkpoints
+from malles_agents.policies import algorithm_class
 from malles_agents.registry import default_rivals, make_seller
 from malles_agents.train import Run, train
 from malles_env.cli import app
@@ -28,7 +29,7 @@ from malles_env.scenarios import load_scenario, parse_scenario
 from tests.agents.test_rules import SHOPFUL
 
 DUOPOLY, RIVAL = "bertrand-duopoly", "fixed:1.92498092"
-ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn")
+ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn", "recurrent-ppo")
 
 
 class Payload:
@@ -42,7 +43,9 @@ class Payload:
 
 
 def run_of(algo: str, steps: int) -> Run:
-    settings = {"num_markets": 4} | ({"n_steps": 12} if algo in ("ppo", "a2c") else {"learning_starts": 100})
+    settings = {"num_markets": 4} | (
+        {"n_steps": 12} if algo in ("ppo", "a2c", "recurrent-ppo") else {"learning_starts": 100}
+    )
     return Run(DUOPOLY, algo, steps, rivals=RIVAL, settings=settings, checkpoint_every=200)
 
 
@@ -151,7 +154,7 @@ def test_a_checkpoint_gives_back_all_its_tensors_and_counters(runs, algo, tmp_pa
     shutil.copytree(runs[algo].out, out)
     done = runs[algo].model.num_timesteps
     again = train(run_of(algo, done), out, resume=True).model
-    trusted = getattr(stable_baselines3, algo.upper()).load(runs[algo].policy, device="cpu")
+    trusted = algorithm_class(algo).load(runs[algo].policy, device="cpu")
     wanted, found = trusted.get_parameters(), again.get_parameters()
     assert wanted.keys() == found.keys()
     for name in wanted:
@@ -196,7 +199,15 @@ def test_a_network_that_only_code_describes_needs_trust(option, tmp_path) -> Non
 
 
 @pytest.mark.parametrize(
-    "network", [{"net_arch": [10**6, 10**6]}, {"net_arch": [4] * 1000}, {"net_arch": [-1]}, {"net_arch": "64"}]
+    "network",
+    [
+        {"net_arch": [10**6, 10**6]},
+        {"lstm_hidden_size": 8192},
+        {"n_lstm_layers": 1000},
+        {"net_arch": [4] * 1000},
+        {"net_arch": [-1]},
+        {"net_arch": "64"},
+    ],
 )
 def test_absurd_networks_are_refused(runs, network, tmp_path) -> None:
     with zipfile.ZipFile(runs["ppo"].policy) as old, zipfile.ZipFile(tmp_path / "odd.zip", "w") as new:

@@ -12,11 +12,14 @@ import time
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from malles_agents.checkpoints import found_checkpoints
 from malles_agents.evaluate import play
+from malles_agents.policies import algorithm_class
 from malles_agents.registry import make_seller
 from malles_agents.train import HELD_OUT, MOST_SEEDS, SEEDS_PER_RUN, Run, _first_seed, train
+from malles_env.cli import app
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import parse_scenario
 from tests.agents.test_rules import SHOPFUL
@@ -52,6 +55,63 @@ def test_ppo_learns_the_textbook_best_response(tmp_path):
     )
     assert before < 0.9 * best
     assert after > 0.97 * best
+
+
+SMALL = {"num_markets": 4, "n_steps": 13, "minibatches": 2, "n_epochs": 1}
+
+
+def test_a_policy_with_a_memory_remembers_within_an_episode_and_no_longer(tmp_path):
+    """Its state travels through `predict`, is put back where an episode starts, and comes back from the file."""
+    run = quick(steps=104, algo="recurrent-ppo", settings=SMALL, checkpoint_every=52)
+    done = train(run, tmp_path / "run")
+    seller = make_seller(f"recurrent-ppo:{done.policy}", "bertrand-duopoly")
+    size = done.model.observation_space.shape
+    rows = np.random.default_rng(0).uniform(-1, 1, (4, 3, *size)).astype(np.float32)
+    first, state = seller.predict(rows[0], None, np.ones(3, bool), deterministic=True)
+    second, state = seller.predict(rows[1], state, np.zeros(3, bool), deterministic=True)
+    forgetful, _ = seller.predict(rows[1], state, np.ones(3, bool), deterministic=True)
+    assert not np.array_equal(second, forgetful)
+    np.testing.assert_array_equal(forgetful, seller.predict(rows[1], None, np.ones(3, bool), deterministic=True)[0])
+    np.testing.assert_array_equal(first, done.model.predict(rows[0], None, np.ones(3, bool), deterministic=True)[0])
+    resumed = train(quick(steps=208, algo="recurrent-ppo", settings=SMALL), tmp_path / "run", resume=True)
+    assert resumed.model.num_timesteps >= 208
+    told = ["evaluate", "bertrand-duopoly", "--policy", str(done.policy), "--sellers", "", "--episodes", "2"]
+    shown = CliRunner().invoke(app, [*told, "--rivals", f"recurrent-ppo:{done.policy}"])
+    assert shown.exit_code == 0, shown.output
+    assert "recurrent-ppo" in shown.output
+
+
+def test_without_its_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    with pytest.raises(
+        MissingResource, match=r"recurrent-ppo needs sb3-contrib: run  pip install 'malles-env\[contrib"
+    ):
+        algorithm_class("recurrent-ppo")
+
+
+@pytest.mark.slow
+def test_recurrent_ppo_learns_the_textbook_best_response(tmp_path):
+    """As PPO above: within 3% of the best answer to the Nash price, from 17% below it."""
+    nash = "fixed:1.47292666"
+    run = quick(steps=60_000, seed=1, algo="recurrent-ppo", rivals=nash, settings={"num_markets": 32})
+    learned = train(run, tmp_path / "learned")
+    rivals = {"seller_1": make_seller(nash, "bertrand-duopoly", "seller_1")}
+    profit = play("bertrand-duopoly", learned.model, rivals=rivals, episodes=16).profit.mean()
+    assert profit > 0.97 * 0.22292666 * 52_000
+
+
+def test_a_policy_trained_on_several_periods_is_judged_on_as_many(tmp_path):
+    done = train(quick(steps=208, history=3, settings=SMALL), tmp_path / "run")
+    one = make_seller("fixed", "bertrand-duopoly").seat.observation_space.shape[0]
+    assert done.model.observation_space.shape[0] > one
+    question = ["evaluate", "bertrand-duopoly", "--sellers", "cost-plus,ucb", "--episodes", "2"]
+    shown = CliRunner().invoke(app, [*question, "--policy", str(done.policy)])
+    assert shown.exit_code == 0, shown.output
+    with pytest.raises(InvalidInput, match="history: got 2; allowed: 3"):
+        train(quick(steps=208, history=2, settings=SMALL), tmp_path / "run", resume=True)
+    other = train(quick(steps=52, settings=SMALL), tmp_path / "other")
+    both = CliRunner().invoke(app, [*question, "--policy", str(done.policy), "--policy", str(other.policy)])
+    assert both.exit_code == 2 and "policies trained with one history" in both.output
 
 
 def test_a_run_leaves_all_it_should(trained):

@@ -21,7 +21,7 @@ def load_settings(algorithm: str, path: str | Path | None = None, scenario: str 
     """Return the settings of an algorithm.
 
     Args:
-        algorithm: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"`` or ``"dqn"``.
+        algorithm: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         path: A file to read instead of the one that is shipped.
         scenario: Name of a scenario; what ``SCENARIO/ALGORITHM.yaml`` beside the shipped file says goes before it.
 

@@ -1,0 +1,247 @@
+"""Sellers for hidden draws of the tastes: a robust constant action, and Thompson sampling over the draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from malles_agents.registry import default_rivals
+from malles_agents.remembering import Memory, RememberingSeller
+from malles_agents.rules import StationarySeller
+from malles_agents.search import EpisodeValue, search
+from malles_agents.seat import Seat, Seen
+from malles_env.consumers import LogitConsumers
+from malles_env.errors import invalid
+from malles_env.market import Consumers, Offer, Tastes
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.market.ascent import Box, climb
+from malles_env.market.choice import respond
+
+SENSITIVITIES = (0.6, 0.8, 1.0, 1.3, 1.8)
+"""Plausible multiples of the price sensitivity where consumers carry no draws."""
+MODEL_ERROR = 0.02
+"""Standard deviation of units around what a draw predicts that is no sampling noise, as a share of them."""
+FINALISTS = 4
+MOST_STARTS = 4
+BATCH = 32
+"""Candidates valued side by side; changes speed only."""
+
+
+def draws_of(seat: Seat) -> tuple[Tastes, ...]:
+    """Return the tastes that a seller without knowledge of the draw holds possible, all equally likely.
+
+    They are the consumers' own draws; those of the same taste model where the consumers come without; and where tastes
+    stand in a file, these with their price sensitivity times each of SENSITIVITIES, demand at regular prices unchanged.
+
+    Raises:
+        InvalidInput: Consumers without tastes, which nobody can draw.
+    """
+    consumers: Any = seat.consumers
+    draws = tuple(getattr(consumers, "draws", ()))
+    if not draws and hasattr(consumers, "weights_hash"):
+        draws = tuple(getattr(seat.scenario.build_consumers(consumers.model, draws=True), "draws", ()))
+    if draws:
+        return draws
+    tastes = getattr(consumers, "tastes", None)
+    if tastes is None:
+        raise invalid(
+            "seller", type(consumers).__name__, "a seller that needs no draws: these consumers have no tastes"
+        )
+    level = tastes.beta * seat.catalog.regular_price if tastes.price_transform == "linear" else 0.0
+    return tuple(
+        replace(tastes, beta=factor * tastes.beta, alpha=tastes.alpha + (factor - 1.0) * level)
+        for factor in SENSITIVITIES
+    )
+
+
+@dataclass(frozen=True)
+class BestOfDraws:
+    """What is best for a seat under each of D draws, against cost-plus rivals.
+
+    Attributes:
+        draws: The tastes.
+        prices: Money, shape ``(D, J_n)``.
+        listed: Shape ``(D, J_n)``.
+        value: Profit per episode under the draw itself, expected demand, money, shape ``(D,)``.
+    """
+
+    draws: tuple[Tastes, ...]
+    prices: FloatArray
+    listed: BoolArray
+    value: FloatArray
+
+
+Key = tuple[str, str, int]
+_KNOWN: dict[Key, tuple[Consumers, BestOfDraws]] = {}
+_ROBUST: dict[tuple[Key, bool], tuple[FloatArray, BoolArray]] = {}
+
+
+def _key(seat: Seat) -> Key:
+    return seat.scenario.model_dump_json(), seat.agent, id(seat.consumers)
+
+
+def best_of_draws(seat: Seat) -> BestOfDraws:
+    """Return the best stationary action of each draw; found once per scenario, seat and consumers."""
+    key = _key(seat)
+    if key not in _KNOWN:
+        draws = draws_of(seat)
+        found = [
+            search(seat.scenario, seat.agent, consumers=LogitConsumers(draw), finalists=FINALISTS, num_markets=BATCH)
+            for draw in draws
+        ]
+        table = BestOfDraws(
+            draws,
+            np.array([best.prices for best in found]),
+            np.array([best.listed for best in found]),
+            np.array([best.value for best in found]),
+        )
+        # the consumers are kept, so that their id stays theirs
+        _KNOWN[key] = (seat.consumers, table)
+    return _KNOWN[key][1]
+
+
+class _OverDraws:
+    """Objective of a robust action: mean profit over the draws, or the least share of what each draw allows."""
+
+    def __init__(self, seat: Seat, table: BestOfDraws, worst: bool) -> None:
+        self.table, self.worst = table, worst
+        self.values = []
+        for tastes in table.draws:
+            consumers = LogitConsumers(tastes)
+            rivals = default_rivals(seat.scenario, seat.agent, consumers=consumers)
+            self.values.append(EpisodeValue(seat.scenario, seat.agent, rivals, num_markets=BATCH, consumers=consumers))
+
+    def __call__(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
+        profit = np.array([value(rows, prices, listed) for value in self.values])
+        if self.worst:
+            return np.asarray((profit / self.table.value[:, None]).min(axis=0))
+        return np.asarray(profit.mean(axis=0))
+
+
+def robust_stationary(seat: Seat, worst: bool = False) -> StationarySeller:
+    """Return the constant action with the best mean profit over the draws, or the max-min one.
+
+    Found by a search that starts at the best actions of single draws, with expected demand over whole episodes against
+    cost-plus rivals. The max-min action maximises the least share, over draws, of what the best stationary action of
+    the draw earns: shares, since the profits themselves would make it the best action of the poorest draw.
+
+    Args:
+        seat: Whose products it prices.
+        worst: Whether to take the max-min action.
+    """
+    key = (_key(seat), worst)
+    if key not in _ROBUST:
+        _ROBUST[key] = _robust_action(seat, worst)
+    return StationarySeller(seat, *_ROBUST[key])
+
+
+def _robust_action(seat: Seat, worst: bool) -> tuple[FloatArray, BoolArray]:
+    """Return prices and listings of the robust action, ``(J_n,)`` each."""
+    table = best_of_draws(seat)
+    objective = _OverDraws(seat, table, worst)
+    prices, listed = table.prices, table.listed
+    order = np.argsort(-objective(np.arange(len(prices)), prices, listed), kind="stable")[:MOST_STARTS]
+    box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
+    top = climb(objective, box, prices[order], listed[order], tolerance=1e-3)
+    best = int(top.value.argmax())
+    return top.prices[best], top.listed[best]
+
+
+class ThompsonDraws(RememberingSeller):
+    """Thompson sampling over the draws of the tastes: sample one from the posterior, play its best stationary action.
+
+    The prior is uniform over `draws_of`. Each period every draw predicts the seat's units from what was asked, the mean
+    field and reference prices it saw, and loyalty as it would have moved under that draw; the likelihood is Gaussian,
+    product by product, with the variance of a Poisson number of buyers who take 1 + Poisson(q - 1) units each, of the
+    scenario's traffic, and of MODEL_ERROR. Products out of stock tell nothing. Thompson (1933); Ferreira,
+    Simchi-Levi and Wang (2018) for prices. The action of each draw is that against cost-plus rivals.
+
+    Args:
+        seat: Whose products it prices.
+        seed: Of its sampling.
+
+    Raises:
+        InvalidInput: Consumers without tastes.
+    """
+
+    def __init__(self, seat: Seat, seed: int = 0) -> None:
+        super().__init__(seat)
+        self.table = best_of_draws(seat)
+        self.rng = np.random.default_rng([seed, seat.index])
+        self.population = seat.scenario.population()
+        self.dynamics = seat.scenario.dynamics()
+
+    def start(self, batch: int) -> Memory:
+        """Return the uniform prior, first loyalty under every draw, and nothing seen."""
+        draws, shape = len(self.table.draws), (batch, self.seat.catalog.num_products)
+        loyalty = self.population.initial_loyalty
+        return {
+            "score": np.zeros((batch, draws)),
+            "loyalty": np.tile(loyalty, (batch, draws, 1, 1)),
+            "mean_field": np.zeros(shape),
+            "long_share": np.full(shape, np.nan),
+            "reference": np.full(shape, np.nan),
+        }
+
+    def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
+        """Weigh the draws by the last sales, sample one per market, and return its action."""
+        rows = np.flatnonzero(~fresh)
+        if len(rows):
+            self._learn(seen, memory, rows)
+        for name in ("mean_field", "long_share", "reference"):
+            memory[name] = getattr(seen, name).copy()
+        odds = np.cumsum(self.posterior(memory), axis=1)
+        draw = np.minimum((odds < self.rng.random((len(odds), 1))).sum(axis=1), odds.shape[1] - 1)
+        return self.table.prices[draw], self.table.listed[draw]
+
+    @staticmethod
+    def posterior(memory: Memory) -> FloatArray:
+        """Return the probability of each draw, shape ``(B, D)``."""
+        odds = np.exp(memory["score"] - memory["score"].max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+    def _learn(self, seen: Seen, memory: Memory, rows: IntArray) -> None:
+        own = self.seat.products
+        units = seen.sales[rows][:, own]
+        told = seen.listed[rows][:, own] & (seen.stock[rows][:, own] > 0)
+        for d in range(len(self.table.draws)):
+            mean, variance = self.expected(seen, memory, rows, d)
+            score = -0.5 * ((units - mean) ** 2 / variance + np.log(variance))
+            memory["score"][rows, d] += np.where(told, score, 0.0).sum(axis=1)
+
+    def expected(self, seen: Seen, memory: Memory, rows: IntArray, d: int) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance of the seat's units in the period that `seen` shows, under one draw.
+
+        Args:
+            seen: What the observations after that period say.
+            memory: As it was before; loyalty under the draw moves on.
+            rows: Markets to look at.
+            d: The draw.
+
+        Returns:
+            Each of shape ``(len(rows), J_n)``.
+        """
+        own, weights, size = self.seat.products, self.population.weights, self.population.size
+        tastes = self.table.draws[d]
+        response = respond(tastes, self._offer(seen, memory, rows, d, tastes))
+        memory["loyalty"][rows, d] = self.dynamics.faded(response.loyalty)
+        buyers, each = response.probability[:, :, 1:][:, :, own], response.quantity[:, :, own]
+        mean = size * np.einsum("s,bsj->bj", weights, buyers * each)
+        noise = size * np.einsum("s,bsj->bj", weights, buyers * (each**2 + each - 1.0))
+        spread = np.sqrt(MODEL_ERROR**2 + self.dynamics.season_sd**2)
+        return mean, noise + (spread * mean) ** 2 + 1.0
+
+    def _offer(self, seen: Seen, memory: Memory, rows: IntArray, d: int, tastes: Tastes) -> Offer:
+        """Return what consumers were offered in the period that `seen` shows, as the seat knows it."""
+        reference, centre = memory["reference"][rows], memory["long_share"][rows]
+        return Offer(
+            prices=seen.prices[rows],
+            available=seen.listed[rows],
+            regular_price=self.seat.catalog.regular_price,
+            mean_field=memory["mean_field"][rows],
+            loyalty=memory["loyalty"][rows, d],
+            reference=None if np.isnan(reference).any() or not tastes.compares_prices else np.log(reference),
+            centre=None if np.isnan(centre).any() else centre,
+        )
