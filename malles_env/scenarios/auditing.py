@@ -17,7 +17,7 @@ import numpy as np
 from malles_env.alignment.audit import Subject
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
-from malles_env.market import Consumers, Offer, Response
+from malles_env.market import Consumers, Offer, Response, Tastes
 from malles_env.scenarios.entries import AlignedEntry, ProductEntry
 from malles_env.scenarios.reading import read_consumers
 from malles_env.scenarios.schema import Scenario
@@ -65,6 +65,11 @@ class RereadConsumers:
     def num_products(self) -> int:
         """J."""
         return self.consumers.num_products
+
+    @property
+    def tastes(self) -> Tastes:
+        """The coefficients of the first reading."""
+        return self.consumers.tastes
 
     def respond(self, offer: Offer) -> Response:
         """Answer an offer as the first reading does."""
