@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import LogitEntry, SegmentEntry
+from malles_env.scenarios.entries import ForcesEntry, LogitEntry, SegmentEntry
 from malles_env.scenarios.schema import Scenario
 
 
@@ -97,10 +97,11 @@ def _settings(scenario: Scenario) -> Table:
     field = scenario.mean_field
     felt = f"{field.shares} shares of the last {field.window} periods"
     felt = f"{field.shares} shares of the same period" if field.coupling == "equilibrium" else felt
+    centre = scenario.mean_field_settings().centre.replace("_", "-")
     rows = {
         "Consumers": f"{scenario.population_size:,.0f} per {scenario.period}, {_kind(scenario)}",
         "Tastes": _tastes(scenario),
-        "Mean field": f"{field.coupling}: {felt}",
+        "Mean field": f"{field.coupling}: {felt}, centred at {centre} shares",
         "Episode": f"{scenario.max_cycles} periods of one {scenario.period}"
         if scenario.period != "period"
         else f"{scenario.max_cycles} periods",
@@ -126,7 +127,24 @@ def _rules(scenario: Scenario) -> dict[str, str]:
     reference = scenario.reference_price
     if reference is not None:
         said["Reference price"] = f"strength {reference.strength:g}, memory {reference.memory:g}"
-    return said
+    return said | ({} if scenario.forces is None else {"Forces": _forces(scenario.forces)})
+
+
+def _forces(forces: ForcesEntry) -> str:
+    """Return the forces of a scenario in words; "none" where its log showed none."""
+    promotion, price, inertia, seasons = forces.promotion, forces.reference_price, forces.inertia, forces.seasons
+    words = []
+    if promotion is not None:
+        worth = ("as read" if value is None else f"{value:g}" for value in (promotion.display, promotion.feature))
+        words.append("display {}, feature ad {} utils".format(*worth))
+    if price is not None:
+        words.append(f"reference price: gain {price.gain:g}, loss {price.loss:g}, memory {price.memory:g}")
+    if inertia is not None:
+        loyalty = "" if inertia.loyalty is None else f"last purchase {inertia.loyalty:g} utils, "
+        words.append(f"{loyalty}{inertia.fade:.0%} forget it each period")
+    if seasons is not None:
+        words.append(f"random traffic: sd {seasons.sd:g}, persistence {seasons.persistence:g}")
+    return "; ".join(words) or "none"
 
 
 def _kind(scenario: Scenario) -> str:
