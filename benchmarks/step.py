@@ -34,6 +34,7 @@ ROUNDS = 9
 SECONDS_PER_ROUND = 0.4
 FLOOR = "floor: the bare exponentials, single precision"
 THREADED = "1024 markets, sampled demand, 2 threads (wall clock)"
+PROMOTED = "the same, promotion on"
 FORCED = "soft-drinks, all forces, 1,024 markets, draws"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
@@ -134,6 +135,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
     """Measure and print."""
     jobs = {
         "parallel env, 64 segments, 16 products, 4 sellers": parallel_steps(scenario()),
+        PROMOTED: parallel_steps(scenario(promotions=True)),
         "parallel env, bertrand-duopoly": parallel_steps("bertrand-duopoly"),
         PEER: peer_steps(),
         f"{BATCH} markets, expected demand": batched_steps(demand="expected"),

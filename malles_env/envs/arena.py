@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.envs.actions import ActionMode, Actions
 from malles_env.envs.kernels import keep_books
-from malles_env.envs.observations import Layout, Monitoring
+from malles_env.envs.observations import NO_FLAGS, Layout, Monitoring
 from malles_env.envs.seats import Seats
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
@@ -110,10 +110,13 @@ class Arena:
             shape = (self.num_markets, len(prices))
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
             self._units = np.zeros(shape)
+            self._display = self._feature_ad = np.zeros(shape, dtype=bool) if self.actions.promotes else NO_FLAGS
             return
         self._prices, self._listed = self._prices.copy(), self._listed.copy()
         self._units = self._units.copy()
         self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+        if self.actions.promotes:
+            self._display, self._feature_ad = self._display & ~markets[:, None], self._feature_ad & ~markets[:, None]
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes, see `Market.reset`.
@@ -140,8 +143,11 @@ class Arena:
             InvalidInput: An action outside its space; then nothing has happened.
         """
         prices, listed = self.actions.decode(rows)
-        self.outcome = outcome = self.market.advance(prices, listed)
+        flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else (None, None)
+        self.outcome = outcome = self.market.advance(prices, listed, *flags)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
+        if outcome.display is not None and outcome.feature_ad is not None:
+            self._display, self._feature_ad = outcome.display, outcome.feature_ad
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
@@ -157,6 +163,8 @@ class Arena:
             self.market.log_reference,
             now.period,
             cycles,
+            display=self._display,
+            feature_ad=self._feature_ad,
             state=state,
         )
 

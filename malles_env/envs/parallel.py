@@ -44,6 +44,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     Continuous prices are linear in each product's price box; a listing score above 0 lists the product. Beyond the
     shelf capacity the best scores stay, in the other modes the largest price - unit cost; of equals the first.
 
+    Where the scenario has `promotions`, each mode goes on with display and then advertising: W scores each (above 0
+    promotes), `[2] * W` each, or `"display"` and `"feature"`, each `MultiBinary(J_n)`. Only listed products are
+    promoted, for a fee each; beyond a seller's slots the best stay as above. In the dict mode a seller without slots
+    has no such key, and asking all the same is an error.
+
     A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened.
 
     ## Observation Space
@@ -59,17 +64,19 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | own_stock | W | 0 | 1 | share of the starting stock left (only if the catalog limits stock) |
     | own_sales | W | 0 | 1 | units / (units + consumers / J) |
     | own_reference | W | -1 | 1 | log(reference / regular price); only where reference prices matter |
+    | own_display, own_feature | W each | 0 | 1 | was displayed, advertised; only with `promotions` |
     | rivals_price | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_listed | (N - 1) W | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_reference | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_display, _feature | (N - 1) W each | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_cost, _stock, _sales | (N - 1) W each | 0 | 1 | only with ``monitoring="full"`` |
     | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
     | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
     | time | 1 | 0 | 1 | periods played / max_cycles |
     | seat | N | 0 | 1 | one-hot number of the seller |
 
-    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares
-    and reference prices where they matter), and time.
+    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares,
+    reference prices, display and feature where they matter), and time.
 
     ## Rewards
 
@@ -190,9 +197,9 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """
         return self.arena.actions.space(agent)
 
-    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
-        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
-        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed)
+    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
+        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None

@@ -130,10 +130,10 @@ class PricingVecEnv(VecEnv):
     def max_cycles(self, value: int) -> None:
         self.batch.max_cycles = value
 
-    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
-        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
+    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
         arena = self.batch.arena
-        return arena.actions.encode(arena.seats.index(agent), prices, listed)
+        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.

@@ -128,9 +128,9 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         """Periods of an episode."""
         return self.batch.max_cycles
 
-    def encode_action(self, prices: Any, listed: Any) -> Any:
-        """Return the action that asks for given prices (money) and listings, see `Actions.encode`."""
-        return self.batch.arena.actions.encode(self.seat, prices, listed)
+    def encode_action(self, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action that asks for given prices (money), listings and promotion, see `Actions.encode`."""
+        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.

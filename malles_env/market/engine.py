@@ -196,11 +196,18 @@ class Market:
 
         Raises:
             InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
-                products than its shelf holds.
+                products than its shelf holds or promotes more than it has slots for.
         """
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
-        shown = checked_flags("display", display, money.shape)
-        return self.advance(money, shelf, shown, checked_flags("feature_ad", feature_ad, money.shape))
+        flags = [
+            checked_flags(name, value, money.shape)
+            for name, value in (("display", display), ("feature_ad", feature_ad))
+        ]
+        if self.catalog.promotions is not None:
+            for kind, shown in enumerate(flags):
+                there = None if shown is None else shown & shelf
+                self.catalog.promotions.check(there, kind, self.catalog.sellers, self.catalog.seller_of)
+        return self.advance(money, shelf, *flags)
 
     def advance(
         self, prices: FloatArray, listed: BoolArray, display: BoolArray | None = None,
@@ -213,6 +220,7 @@ class Market:
         batch, products = prices.shape
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
+            display, feature_ad = (flags if flags is None else flags & listed for flags in (display, feature_ad))
         felt = prices if self._felt is None else self._felt.felt(prices, self.state.reference)
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
@@ -225,6 +233,8 @@ class Market:
             short = self._play(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
         else:
             short, answered = self._ask(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
+        if self.catalog.promotions is not None and not (shown is self._no_flags and advertised is self._no_flags):
+            self._charge(listed, shown, advertised, books, seller_profit)
         if short and self._tracks_loyalty and remembered is not None:
             offer = self._offer(felt, listed, shown, advertised, seen, *remembered)
             self._return_unserved(offer, books, answered)
@@ -236,7 +246,7 @@ class Market:
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
-            seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], display, feature_ad,
         )  # fmt: skip
 
     def _play(
@@ -253,6 +263,17 @@ class Market:
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
         return play_blocks(self.threads, state.blocks.number, given)
+
+    def _charge(
+        self, listed: BoolArray, display: BoolArray, feature_ad: BoolArray, books: FloatArray, seller_profit: FloatArray
+    ) -> None:
+        """Let sellers pay for the listed products they promote."""
+        from malles_env.market.settle import charge
+
+        promotions = self.catalog.promotions
+        assert promotions is not None
+        fees = float(promotions.display_fee), float(promotions.feature_fee)
+        charge(listed, display, feature_ad, *fees, self._terms.seller_of, books, seller_profit)
 
     @property
     def _tracks_loyalty(self) -> bool:

@@ -25,6 +25,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _prices(scenario)
     yield from _product_keys(scenario)
     yield from _policy(scenario)
+    yield from _promotions(scenario)
     yield from _forces(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
@@ -99,6 +100,13 @@ def _policy(scenario: Scenario) -> Iterator[InvalidInput]:
             if policy.price_cap <= product.price_low:
                 allowed = f"more than products[{j}].price_low = {product.price_low:g}"
                 yield invalid("policy.price_cap", policy.price_cap, allowed)
+
+
+def _promotions(scenario: Scenario) -> Iterator[InvalidInput]:
+    names = [seller.name for seller in scenario.sellers]
+    for name in () if scenario.promotions is None else scenario.promotions.slots:
+        if name not in names:
+            yield invalid("promotions.slots", name, f"one of the sellers {', '.join(names)}")
 
 
 def _prices(scenario: Scenario) -> Iterator[InvalidInput]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
-from malles_env.market import Dynamics, MeanField, ReferencePrice, Tastes
+from malles_env.market import Dynamics, MeanField, Promotions, ReferencePrice, Tastes
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
@@ -192,6 +192,49 @@ class PolicyEntry(Entry):
     price_cap: Price | None = None
     entry: dict[str, Count] = Field(default_factory=dict)
     mergers: tuple[tuple[str, ...], ...] = ()
+
+
+class SlotsEntry(Entry):
+    """Most products that one seller may promote in a period.
+
+    Attributes:
+        display, feature: Displayed in the shop, advertised in the leaflet; None: as many as sellers that are not named.
+    """
+
+    display: Count | None = None
+    feature: Count | None = None
+
+
+class PromotionsEntry(Entry):
+    """Display and advertising as actions of sellers: what they cost and how much there is of them.
+
+    What they are worth to consumers stands elsewhere: in the tastes, or in `ForcesEntry.promotion`.
+
+    Attributes:
+        display_fee, feature_fee: Money per displayed, or advertised, product and period.
+        display_slots, feature_slots: Most products that a seller may display, or advertise, in a period.
+        slots: Other numbers for single sellers, by name.
+    """
+
+    display_fee: Money = 0.0
+    feature_fee: Money = 0.0
+    display_slots: Count = 1
+    feature_slots: Count = 1
+    slots: dict[str, SlotsEntry] = Field(default_factory=dict)
+
+    def settings(self, owner: Mapping[str, str]) -> Promotions:
+        """Return the market's settings object.
+
+        Args:
+            owner: Who prices each seller's products; after a merger the slots of all add up.
+        """
+        total: dict[str, tuple[int, int]] = {}
+        for name, owned_by in owner.items():
+            own, before = self.slots.get(name, SlotsEntry()), total.get(owned_by, (0, 0))
+            display = self.display_slots if own.display is None else own.display
+            feature = self.feature_slots if own.feature is None else own.feature
+            total[owned_by] = before[0] + display, before[1] + feature
+        return Promotions(self.display_fee, self.feature_fee, total)
 
 
 class ReferencePriceEntry(Entry):
