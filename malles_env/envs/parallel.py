@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import Arena, as_info, check_cycles, need_all
+from malles_env.envs.arena import Arena, check_cycles, need_all
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.errors import MallesError, invalid
@@ -82,7 +82,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as Python
-    floats.
+    floats. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey those that bind, and
+    infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only counted (money).
 
     ## Starting State
 
@@ -260,7 +261,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
-            dict(zip(agents, map(as_info, arena.ledger(outcome)[0].tolist()), strict=True)),
+            dict(zip(agents, map(arena.as_info, arena.ledger(outcome)[0].tolist()), strict=True)),
         )
 
     def _observations(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS, as_info, check_seed
+from malles_env.envs.arena import MONEY_KEYS, check_seed
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -34,7 +34,7 @@ class PricingVecEnv(VecEnv):
 
     A market starts anew in the step that ends its episode. The infos of that step hold
     ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's
-    sums of revenue, cost, fees, profit, units and surplus and its mean share; wrap in `VecMonitor` for SB3's
+    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count) and its mean share; wrap in `VecMonitor` for SB3's
     own statistics. With ``info="step"`` every step's infos hold those of the period; otherwise they are
     empty, and `outcome` has all of it as arrays.
 
@@ -102,7 +102,7 @@ class PricingVecEnv(VecEnv):
         self._as_dict = observation_mode == "dict"
         self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
         self._fresh_picture = False
-        self._totals = np.zeros((num_markets, arena.seats.count, len(MONEY_KEYS)))
+        self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
             arena.layout.space(observation_mode),
@@ -198,7 +198,7 @@ class PricingVecEnv(VecEnv):
         self._totals += ledger
         if self.info == "step":
             rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
-            infos: list[dict[str, Any]] = [as_info(row) for row in rows]
+            infos: list[dict[str, Any]] = [self.batch.arena.as_info(row) for row in rows]
         else:
             infos = [{} for _ in range(self.num_envs)]
         if turn.over.any():
@@ -215,7 +215,7 @@ class PricingVecEnv(VecEnv):
                     last = self.batch.arena.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
-                    info.update(as_info(row))
+                    info.update(self.batch.arena.as_info(row))
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
         self._totals[turn.over] = 0.0
 

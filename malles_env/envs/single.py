@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import as_info, check_seed
+from malles_env.envs.arena import check_seed
 from malles_env.envs.batch import Batch
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
@@ -41,7 +41,8 @@ class PricingEnv(gymnasium.Env[Any, Any]):
     ## Rewards
 
     Profit of the period / the scenario's `reward_scale`. ``info`` holds ``revenue, cost, fees, profit,
-    surplus`` in money, ``units`` and ``share`` as Python floats.
+    surplus`` in money, ``units`` and ``share`` as Python floats, and what price rules count, see
+    `PricingParallelEnv`.
 
     ## Starting State
 
@@ -178,7 +179,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = as_info(arena.ledger(turn.outcome)[0, self.seat].tolist())
+        info = arena.as_info(arena.ledger(turn.outcome)[0, self.seat].tolist())
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:

@@ -8,6 +8,7 @@ from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
+from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
 from malles_env.market.reference import ReferencePrice
 from malles_env.market.state import Demand, MarketState, Outcome
@@ -25,6 +26,7 @@ __all__ = [
     "Offer",
     "Outcome",
     "Population",
+    "PriceRules",
     "Product",
     "Promotions",
     "ReferencePrice",

@@ -10,12 +10,13 @@ import numpy as np
 
 import malles_env
 from malles_env.consumers import LogitConsumers
-from malles_env.market import Catalog, Market, MeanField, Population, Product, Promotions, Tastes
+from malles_env.market import Catalog, Market, MeanField, Population, PriceRules, Product, Promotions, Tastes
 
 CROOKED = "crooked"  # sellers of unequal size, shelves too small, stock that runs out, listing fees
 ALONE = "alone"  # one seller
 PROMOTED = "promoted"  # the crooked one with fees and unequal slots for display and advertising
-OWN = [CROOKED, ALONE, PROMOTED]
+RULED = "ruled"  # the crooked one with price rules, some that bind and some that are counted
+OWN = [CROOKED, ALONE, PROMOTED, RULED]
 NAMES = [*malles_env.list_scenarios(), *OWN]
 
 
@@ -31,9 +32,10 @@ class Small:
     max_cycles: int = 6
     size: float = 300.0
     promotions: Promotions | None = None
+    price_rules: PriceRules | None = None
 
     def catalog(self) -> Catalog:
-        return Catalog(self.products, dict(self.capacity), promotions=self.promotions)
+        return Catalog(self.products, dict(self.capacity), promotions=self.promotions, price_rules=self.price_rules)
 
     def market(self, num_markets: int = 1, demand: Any = "multinomial", consumers: Any = None) -> Market:
         products = len(self.products)
@@ -74,6 +76,9 @@ def scenario_of(name: str) -> Any:
     if name == PROMOTED:
         promotions = Promotions(3.25, 7.5, {"big": (1, 2), "small": (0, 1)})
         return replace(scenario_of(CROOKED), name=name, promotions=promotions)
+    if name == RULED:
+        rules = PriceRules((0.99, 0.49), change_share=0.4, margin=4.0, counted=frozenset({"margin"}))
+        return replace(scenario_of(CROOKED), name=name, price_rules=rules)
     if name == ALONE:
         return Small(name, (Product("p0", "only", 1.0, 2.0), Product("p1", "only", 1.0, 3.0)), (("only", 1),))
     return malles_env.load_scenario(name)
