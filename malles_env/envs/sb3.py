@@ -34,9 +34,9 @@ class PricingVecEnv(VecEnv):
 
     A market starts anew in the step that ends its episode. The infos of that step hold
     ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's
-    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count) and its mean share; wrap in `VecMonitor` for SB3's
-    own statistics. With ``info="step"`` every step's infos hold those of the period; otherwise they are
-    empty, and `outcome` has all of it as arrays.
+    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count) and its mean share;
+    wrap in `VecMonitor` for SB3's own statistics. With ``info="step"`` every step's infos hold those of the
+    period; otherwise they are empty, and `outcome` has all of it as arrays.
 
     >>> from malles_env import vec_env
     >>> markets = vec_env("bertrand-duopoly", num_markets=8)
