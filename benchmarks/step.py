@@ -74,10 +74,10 @@ def forced_steps() -> tuple[Run, int]:
     rng, shape = np.random.default_rng(0), (BATCH, market.num_products)
     prices = rng.uniform(market.catalog.price_low, market.catalog.price_high, shape)
     listed = np.ones(shape, dtype=bool)
-    display, feature_ad = rng.random((2, *shape)) < 0.2
+    promoted = rng.random((2, *shape)) < 0.2
 
     def run() -> None:
-        market.advance(prices, listed, display, feature_ad)
+        market.advance(prices, listed, promoted)
 
     return run, BATCH
 

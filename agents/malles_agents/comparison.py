@@ -176,6 +176,8 @@ def _over_draws(
     from malles_agents.draws import over_draws
 
     groups, rivals = _built(question, market, consumers)
+    if question.search:  # best at the mean tastes, which is what a seller could know
+        groups["best-stationary"] = [_searched(console, question, market, consumers)]
     draws = tuple(getattr(consumers, "draws", ()))
     each = -(-question.episodes // max(len(draws), 1))
     with console.status("playing") as status:
@@ -184,7 +186,11 @@ def _over_draws(
             watch=lambda words: status.update(words),
         )  # fmt: skip
     results = {kind: scores.summary() for kind, scores in found.items()}
-    note = f"{question.seat} against {question.rivals}; {len(draws)} draws of the tastes, {each} held-out seeds each"
+    note = (
+        f"{question.seat} against {question.rivals}; {len(draws)} draws of the tastes, {each} held-out seeds each;\n"
+        "± one standard error over draws; worst tenth: mean of the worst tenth of episodes;\n"
+        "the best, clairvoyant: best stationary action of each draw"
+    )
     console.print(draws_table(results, title=title, currency=market.currency, note=note))
     return {"draws": len(draws), "draw_models": list(getattr(consumers, "draw_models", ())), "sellers": results}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from malles_agents.report import label_of
 from malles_agents.tournament import Match, names
 from malles_env.errors import InvalidInput
 from malles_env.files import replacing
@@ -112,7 +113,7 @@ def as_markdown(matches: Sequence[Match], command: str) -> str:
     for scenario in dict.fromkeys(match.scenario for match in matches):
         known = any(match.nash == match.monopoly for match in matches if match.scenario == scenario)
         against = "dynamic optimum" if known else "Nash"
-        lines += ["", f"**{Path(scenario).stem}**", "", *_scenario_table(standings(matches, scenario), against)]
+        lines += ["", f"**{label_of(scenario)}**", "", *_scenario_table(standings(matches, scenario), against)]
     lines += ["", f"Made by `{command}`; ± standard error over held-out seeds."]
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malles_agents.policies import ALGORITHMS
@@ -20,6 +21,19 @@ def title_of(scenario: Scenario, model: str | None, cost_share: float | None = N
     who = "tastes from the scenario file" if model is None else f"tastes: {model}"
     costs = "" if cost_share is None else f"; unit costs {cost_share:.0%} of average prices"
     return f"{scenario.title or scenario.name} ({who}{costs})"
+
+
+def label_of(scenario: str) -> str:
+    """Return a scenario's short name and who reads its tastes where a model does; the bare stem of a file not there."""
+    from malles_env.errors import MallesError
+    from malles_env.scenarios import load_scenario
+
+    stem = Path(scenario).stem
+    try:
+        consumers = load_scenario(scenario).consumers
+    except MallesError:
+        return stem
+    return stem if consumers.kind == "logit" else f"{stem} (tastes: {consumers.model})"
 
 
 def results_table(results: Summary, *, title: str, currency: str, best: float | None = None, note: str = "") -> Table:
@@ -68,8 +82,8 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
 
     table = Table(title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     columns = (
-        f"profit per\nepisode ({currency})", "worst tenth\nof episodes", "worst\ndraw", "regret to\nknowing the draw",
-        "of best:\nmean", "of best:\nleast",
+        f"profit per\nepisode ({currency})", "worst\ntenth", "worst\ndraw", "regret to\nthe best",
+        "of best\n(least)",
     )  # fmt: skip
     table.add_column("seller", no_wrap=True)
     for column in columns:
@@ -78,8 +92,8 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
         row = results[kind]
         table.add_row(
             kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}", f"{row['worst']:,.0f}",
-            _cell({"mean": row["regret"], "se": row["regret_se"]}), f"{row['of_best']:.3f}",
-            f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
+            _cell({"mean": row["regret"], "se": row["regret_se"]}),
+            f"{row['of_best']:.3f} ({row['least_of_best']:.3f})", style="bold" if kind in ALGORITHMS else None,
         )  # fmt: skip
     return table
 

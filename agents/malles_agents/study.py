@@ -68,6 +68,7 @@ class Score:
         scenario, algo, seed, learner: Which run.
         profit: Money per episode: of the seat, or in self-play the mean over seats.
         curve: Rows with ``steps`` and ``profit`` (money per episode, exploring).
+        model: Who read the tastes; None where they stand in the file.
     """
 
     scenario: str
@@ -76,6 +77,7 @@ class Score:
     learner: str
     profit: float
     curve: list[dict[str, float]]
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,14 @@ def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> 
     path = folder / "score.json"
     if path.exists():
         return Score(**read_json(path))
-    from malles_agents.train import Run, train
+    from malles_agents.train import Run, model_of, train
 
-    consumers = load_scenario(scenario).build_consumers()
+    market = load_scenario(scenario)
+    consumers = market.build_consumers()
     run = Run(scenario, algo, study.steps, seed, learner, study.rivals)
     trained = train(run, folder, resume=(folder / "checkpoints").exists(), consumers=consumers, say=_quiet)
-    score = Score(scenario, algo, seed, learner, _held_out_profit(run, trained.model, consumers), trained.curve)
+    profit = _held_out_profit(run, trained.model, consumers)
+    score = Score(scenario, algo, seed, learner, profit, trained.curve, model_of(market))
     write_json(path, asdict(score))
     return score
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
+from malles_agents.report import label_of
 from malles_agents.study import Line, Score, Yardstick, interval, iqm, lines, self_play_gain
 
 
@@ -16,7 +17,7 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
     seeds = len({score.seed for score in scores})
     text = ["| scenario | algorithm | of best stationary | of dynamic optimum |", "|---|---|---:|---:|"]
     text += [
-        f"| {Path(line.scenario).stem} | {line.algo} | {_cell(line.stationary)} | {_cell(line.optimum)} |"
+        f"| {label_of(line.scenario)} | {line.algo} | {_cell(line.stationary)} | {_cell(line.optimum)} |"
         for line in lines(scores, yardsticks)
     ]
     shared = [score for score in scores if score.learner == "all"]

@@ -17,7 +17,7 @@ from malles_agents.registry import Seller, make_seller
 from malles_agents.seat import Seat
 from malles_agents.spread import spread
 from malles_agents.study import dynamic_optimum
-from malles_agents.train import HELD_OUT
+from malles_agents.train import HELD_OUT, model_of
 from malles_env.envs import vec_env
 from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.files import read_json
@@ -82,6 +82,7 @@ class Match:
         nash, monopoly: What the first seat earns in the steady state of the two benchmarks; where the exact dynamic
             optimum is known instead, both are its profit per period.
         reach: Mean over seats of monopoly minus Nash profit.
+        model: Who read the tastes; None where they stand in the file.
     """
 
     scenario: str
@@ -94,6 +95,7 @@ class Match:
     nash: float
     monopoly: float
     reach: float
+    model: str | None = None
 
 
 def seller_name(spec: str) -> str:
@@ -163,7 +165,7 @@ def play_match(tournament: Tournament, scenario: str, first: str, others: str) -
         profit[:, :, 1:].mean(axis=(0, 2)).tolist() if rivals else [],
         (surplus.mean(axis=0) / market.population_size).tolist(),
         nash, monopoly,
-        float((found.monopoly.profit - found.nash.profit).mean()),
+        float((found.monopoly.profit - found.nash.profit).mean()), model_of(market),
     )  # fmt: skip
 
 

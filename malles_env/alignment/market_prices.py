@@ -43,7 +43,13 @@ _KEPT = len(MARKET_TERMS)
 
 
 def fit_market_prices(
-    model: TasteModel, train: TasteData, reader: Reader | None = None, *, draws: int = DRAWS, seed: int = 0
+    model: TasteModel,
+    train: TasteData,
+    reader: Reader | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    refuse: bool = True,
 ) -> None:
     """Fit `HeadSet.market_terms` and draw `HeadSet.market_draws`, in place.
 
@@ -53,6 +59,7 @@ def fit_market_prices(
         reader: Readings made before; by default the model's backbone reads.
         draws: D, 0 or more.
         seed: Of the draws.
+        refuse: Whether a coefficient at its bound is an error; a study of bounds may want to see it.
 
     Raises:
         InvalidInput: A coefficient ended at its bound; the message names market, coefficient and value.
@@ -74,7 +81,8 @@ def fit_market_prices(
     whole = torch.as_tensor(found, dtype=heads.market_terms.dtype, device=heads.market_terms.device)
     heads.market_terms.copy_(whole[0])
     heads.market_draws = whole[1:].clone()
-    _refuse_bounds(terms_at_bounds(heads))
+    if refuse:
+        _refuse_bounds(terms_at_bounds(heads))
 
 
 def terms_at_bounds(heads: HeadSet) -> list[AtBound]:

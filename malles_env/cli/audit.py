@@ -51,13 +51,14 @@ def audit_command(
     subject = audit_subject(loaded, rereadable(loaded, consumers))
     with _watched(console) as watch:
         report = audit(subject, settings, watch)
-    title = f"Audit of the consumers of {loaded.name}" + (f", read by {consumers}" if consumers else "")
+    who = consumers or getattr(loaded.consumers, "model", None)
+    title = f"Audit of the consumers of {loaded.name}" + (f", read by {who}" if who else "")
     show(console, report, title)
     command = " ".join(["malles", *sys.argv[1:]])
     if out is not None:
         console.print(f"report: {write_report(report, out, title, command)}", markup=False)
     if json_file is not None:
-        about = {"scenario": loaded.name, "consumers": consumers, "command": command}
+        about = {"scenario": loaded.name, "consumers": who, "command": command}
         console.print(f"written: {write_json(report, json_file, about)}", markup=False)
 
 

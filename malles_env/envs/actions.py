@@ -196,8 +196,8 @@ class Actions:
             raise self._complaint(rows, bad)
         return prices, listed
 
-    def promoted(self, rows: FloatArray, prices: FloatArray, listed: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """Return what is displayed and what is advertised, each ``(B, J)``, fresh, where sellers can promote.
+    def promoted(self, rows: FloatArray, prices: FloatArray, listed: BoolArray) -> BoolArray:
+        """Return what is displayed and what is advertised, fresh, shape ``(2, B, J)``; only where sellers can promote.
 
         Args:
             rows: As given to `decode`, which checks them.
@@ -208,7 +208,7 @@ class Actions:
         assert slots is not None
         flags = np.empty((2, *listed.shape), dtype=np.bool_)
         promote(self._kind, rows, self.flags[0], seats.own, slots, seats.table, prices, listed, flags)
-        return flags[0], flags[1]
+        return flags
 
     def _complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
         market, seat, entry = (int(i) for i in np.unravel_index(bad, rows.shape))

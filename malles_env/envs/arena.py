@@ -116,7 +116,7 @@ class Arena:
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
             self._units = np.zeros(shape)
             self._asked = self._prices  # prices at which products were listed last; kept for price rules only
-            self._display = self._feature_ad = np.zeros(shape, dtype=bool) if self.actions.promotes else NO_FLAGS
+            self._promoted = np.zeros((2, *shape), dtype=bool) if self.actions.promotes else NO_FLAGS
             return
         self._prices, self._listed = self._prices.copy(), self._listed.copy()
         self._units = self._units.copy()
@@ -124,7 +124,7 @@ class Arena:
         if self.rules is not None:
             self._asked = np.where(markets[:, None], prices, self._asked)
         if self.actions.promotes:
-            self._display, self._feature_ad = self._display & ~markets[:, None], self._feature_ad & ~markets[:, None]
+            self._promoted = self._promoted & ~markets[:, None]
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes, see `Market.reset`.
@@ -155,13 +155,13 @@ class Arena:
         if self.rules is not None:
             listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
             counted = self.rules.apply(prices, listed, self._asked)
-        flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else (None, None)
-        self.outcome = outcome = self.market.advance(prices, listed, *flags)
+        flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
+        self.outcome = outcome = self.market.advance(prices, listed, flags)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
-        if outcome.display is not None and outcome.feature_ad is not None:
-            self._display, self._feature_ad = outcome.display, outcome.feature_ad
+        if outcome.promoted is not None:
+            self._promoted = outcome.promoted
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
@@ -177,8 +177,7 @@ class Arena:
             self.market.log_reference,
             now.period,
             cycles,
-            display=self._display,
-            feature_ad=self._feature_ad,
+            promoted=self._promoted,
             state=state,
         )
 

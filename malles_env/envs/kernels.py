@@ -149,8 +149,7 @@ def encode(
     mean_field: Any,
     centre: Any,
     log_reference: Any,
-    display: Any,
-    feature_ad: Any,
+    promoted: Any,
     period: Any,
     cycles: float,
     table: Any,
@@ -168,8 +167,7 @@ def encode(
         mean_field: Shares that consumers will see, shape ``(B, J)``.
         centre: Their long-run shares, shape ``(B, J)``.
         log_reference: Log of reference over regular price, shape ``(B, J)``.
-        display: Last displayed, shape ``(B, J)``; of size 0 where sellers cannot promote.
-        feature_ad: Last advertised, likewise.
+        promoted: Last displayed and last advertised, shape ``(2, B, J)``; of size 0 where sellers cannot promote.
         period: Periods played, shape ``(B,)``.
         cycles: Periods of an episode.
         table: Product constants, shape ``(4, J)``.
@@ -179,7 +177,7 @@ def encode(
         out: Filled, shape ``(B, N, D)``.
     """
     batch, seats, size = out.shape
-    promotes = display.size > 0
+    promotes = promoted.size > 0
     products = prices.shape[1]
     store = np.empty(CONSTANT * products + 2)
     store[-2], store[-1] = 0.0, 1.0
@@ -196,8 +194,8 @@ def encode(
             facts[LONG_SHARE, j] = min(centre[b, j], 1.0)
             facts[REFERENCE, j] = min(max(log_reference[b, j], -1.0), 1.0)
             if promotes:
-                facts[DISPLAY, j] = 1.0 if display[b, j] else 0.0
-                facts[FEATURE, j] = 1.0 if feature_ad[b, j] else 0.0
+                facts[DISPLAY, j] = 1.0 if promoted[0, b, j] else 0.0
+                facts[FEATURE, j] = 1.0 if promoted[1, b, j] else 0.0
             facts[TIME, j] = min(period[b] / cycles, 1.0)
         for n in range(seats):
             for i in range(size):

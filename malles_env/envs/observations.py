@@ -60,7 +60,7 @@ ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
 """Fields of every market; the others stand only where they move."""
 PUBLIC = ("price", "listed", "reference", "display", "feature")
 """Fields of rivals that a seller sees where prices are public."""
-NO_FLAGS = np.zeros((0, 0), dtype=np.bool_)
+NO_FLAGS = np.zeros((2, 0, 0), dtype=np.bool_)
 
 
 class Layout:
@@ -200,8 +200,7 @@ class Layout:
         period: np.ndarray,
         cycles: float,
         *,
-        display: np.ndarray = NO_FLAGS,
-        feature_ad: np.ndarray = NO_FLAGS,
+        promoted: np.ndarray = NO_FLAGS,
         state: bool = False,
     ) -> np.ndarray:
         """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
@@ -216,8 +215,7 @@ class Layout:
             log_reference: Log of reference over regular price, ``(B, J)``.
             period: Periods played, ``(B,)``.
             cycles: Periods of an episode.
-            display: Last displayed, ``(B, J)``; needed only where sellers can promote.
-            feature_ad: Last advertised, likewise.
+            promoted: Last displayed and last advertised, ``(2, B, J)``; needed only where sellers can promote.
             state: Whether to describe the whole market instead of what each seat sees.
         """
         places = self._places[state]
@@ -230,8 +228,7 @@ class Layout:
             mean_field,
             centre,
             log_reference,
-            display,
-            feature_ad,
+            promoted,
             period,
             float(cycles),
             self.seats.table,

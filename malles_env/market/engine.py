@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
 from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
-from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_flags, drawn_tastes
+from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_promotion, drawn_tastes
 from malles_env.market.compiled import play_blocks, rules_of, terms_of
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
@@ -87,8 +87,8 @@ class Market:
         self.state = unset_state(catalog, population, num_markets, self.window)
         self.state.streams[:] = new_streams(None, num_markets)
         self._next_loyalty = self.state.loyalty.copy()
-        self._traffic = np.ones(num_markets)
-        self._no_flags = np.zeros((num_markets, catalog.num_products), dtype=bool)
+        self._traffic, self._every = np.ones(num_markets), np.ones(num_markets, dtype=bool)
+        self._no_flags = np.zeros((2, num_markets, catalog.num_products), dtype=bool)
         self.reset()
 
     def _prepare(self) -> None:
@@ -199,103 +199,90 @@ class Market:
                 products than its shelf holds or promotes more than it has slots for.
         """
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
-        flags = [
-            checked_flags(name, value, money.shape)
-            for name, value in (("display", display), ("feature_ad", feature_ad))
-        ]
-        if self.catalog.promotions is not None:
-            for kind, shown in enumerate(flags):
-                there = None if shown is None else shown & shelf
-                self.catalog.promotions.check(there, kind, self.catalog.sellers, self.catalog.seller_of)
-        return self.advance(money, shelf, *flags)
+        flags = checked_promotion(self.catalog, display, feature_ad, shelf)
+        return self.advance(money, shelf, flags)
 
-    def advance(
-        self, prices: FloatArray, listed: BoolArray, display: BoolArray | None = None,
-        feature_ad: BoolArray | None = None,
-    ) -> Outcome:  # fmt: skip
+    def advance(self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None) -> Outcome:
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
-        The environments call this after decoding an action; use `step` for anything that comes from outside.
+        `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
+        call this after decoding an action; use `step` for anything that comes from outside.
         """
         batch, products = prices.shape
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
-            display, feature_ad = (flags if flags is None else flags & listed for flags in (display, feature_ad))
+            promoted = promoted if promoted is None else promoted & listed
         felt = prices if self._felt is None else self._felt.felt(prices, self.state.reference)
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         answered: FloatArray | None = None
         remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if self._can_run_short else None
-        shown = self._no_flags if display is None else display
-        advertised = self._no_flags if feature_ad is None else feature_ad
+        flags = self._no_flags if promoted is None else promoted
         if self._coefficients is not None:
-            short = self._play(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
+            short = self._play(prices, felt, listed, flags, books, sums, seen, seller_profit)
         else:
-            short, answered = self._ask(prices, felt, listed, shown, advertised, books, sums, seen, seller_profit)
-        if self.catalog.promotions is not None and not (shown is self._no_flags and advertised is self._no_flags):
-            self._charge(listed, shown, advertised, books, seller_profit)
+            short, answered = self._ask(prices, felt, listed, flags, books, sums, seen, seller_profit)
+        if self.catalog.promotions is not None and promoted is not None:
+            self._charge(listed, promoted, books, seller_profit)
         if short and self._tracks_loyalty and remembered is not None:
-            offer = self._offer(felt, listed, shown, advertised, seen, *remembered)
+            offer = self._offer(felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
         if self._felt is not None:
             moved = self._felt.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)
         self.state.loyalty, self._next_loyalty = self._next_loyalty, self.state.loyalty
-        self._move_season(np.ones(batch, dtype=bool), fresh=False)
+        self._move_season(self._every, fresh=False)
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
-            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], display, feature_ad,
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted,
         )  # fmt: skip
 
     def _play(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, display: BoolArray, feature_ad: BoolArray,
-        *results: FloatArray,
-    ) -> bool:  # fmt: skip
+        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, *results: FloatArray
+    ) -> bool:
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
         state, coefficients = self.state, self._coefficients
         assert coefficients is not None
-        promoted = coefficients.promotes and not (display is self._no_flags and feature_ad is self._no_flags)
+        promoted = coefficients.promotes and flags is not self._no_flags
         given = (
-            state.blocks, prices, felt, listed, display, feature_ad, coefficients, self._rules[promoted], self._terms,
+            state.blocks, prices, felt, listed, flags, coefficients, self._rules[promoted], self._terms,
             self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.window,
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
         return play_blocks(self.threads, state.blocks.number, given)
 
-    def _charge(
-        self, listed: BoolArray, display: BoolArray, feature_ad: BoolArray, books: FloatArray, seller_profit: FloatArray
-    ) -> None:
+    def _charge(self, listed: BoolArray, flags: BoolArray, books: FloatArray, seller_profit: FloatArray) -> None:
         """Let sellers pay for the listed products they promote."""
         from malles_env.market.settle import charge
 
         promotions = self.catalog.promotions
         assert promotions is not None
         fees = float(promotions.display_fee), float(promotions.feature_fee)
-        charge(listed, display, feature_ad, *fees, self._terms.seller_of, books, seller_profit)
+        charge(listed, flags, *fees, self._terms.seller_of, books, seller_profit)
 
     @property
     def _tracks_loyalty(self) -> bool:
         return self._coefficients is None or self._coefficients.loyal
 
     def _offer(
-        self, prices: FloatArray, available: BoolArray, display: BoolArray, feature_ad: BoolArray,
-        mean_field: FloatArray, centre: FloatArray, log_reference: FloatArray,
+        self, prices: FloatArray, available: BoolArray, flags: BoolArray, mean_field: FloatArray, centre: FloatArray,
+        log_reference: FloatArray,
     ) -> Offer:  # fmt: skip
         """Return what consumers are shown; centre and log reference are those of the state's form."""
         regular = self.catalog.regular_price
         compares = any(tastes.compares_prices for tastes in self._draws)
         reference = log_reference + np.log(regular) if compares else None
-        return Offer(prices, available, regular, mean_field, self.loyalty, display, feature_ad, reference, centre)
+        return Offer(prices, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre)
 
     def _answering(self, markets: IntArray) -> Consumers:
         """Return who answers in some markets: each by its own draw where there are draws."""
         return DrawnConsumers(self._draws, self.state.draw[markets]) if self._draws else self.consumers
 
     def _ask(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, display: BoolArray, feature_ad: BoolArray,
-        books: FloatArray, sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
+        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, books: FloatArray,
+        sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
     ) -> tuple[bool, FloatArray]:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment.
 
@@ -309,9 +296,7 @@ class Market:
         state, weights, batch = self.state, self.population.weights, len(prices)
         every = np.arange(batch)
         available, felt_shares = listed & (state.stock > 0), state.mean_field.copy()
-        offer = self._offer(
-            felt, available, display, feature_ad, felt_shares, state.centre.copy(), state.log_reference.copy()
-        )
+        offer = self._offer(felt, available, flags, felt_shares, state.centre.copy(), state.log_reference.copy())
         offer, response, sums[2], sums[3] = find_response(self._answering(every), offer, weights, self.mean_field)
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights

@@ -25,7 +25,8 @@ from malles_env.market.tastes import Tastes, sensitivity_classes
 
 STEP = 4
 LARGEST_UTILITY = 300.0
-BETA, GAIN, LOSS = range(3)
+BETA, GAIN, LOSS, WORTH = range(4)
+WEIGHT, BONUS, MONEY = range(3)
 GAMMA, RHO, DELTA, DISPLAY, FEATURE = range(5)
 
 
@@ -41,17 +42,11 @@ class Coefficients(NamedTuple):
     class_start: IntArray
     """Where each class begins in `members`, shape ``(K + 1,)``."""
     by_product: FloatArray
-    """beta, gain and loss of each class (rows BETA, GAIN, LOSS), shape ``(D, 3, K, J)``."""
+    """beta, gain, loss and money per util at regular prices (rows BETA to WORTH), shape ``(D, 4, K, J)``."""
     slopes: FloatArray
     """gamma, rho, delta, display and feature of each class (rows GAMMA to FEATURE), shape ``(D, 5, K)``."""
-    bonus: FloatArray
-    """exp(lambda) - 1, shape ``(D, S)``."""
-    weights: FloatArray
-    """Shape ``(S,)``."""
-    money: FloatArray
-    """Money per util of each segment, shape ``(D, S)``."""
-    worth: FloatArray
-    """Money per util of each class at regular prices, shape ``(D, K, J)``."""
+    by_segment: FloatArray
+    """Weight, exp(lambda) - 1 and money per util (rows WEIGHT, BONUS, MONEY), shape ``(D, 3, S)``."""
     size: float
     """Consumers in all."""
     regular_price: FloatArray
@@ -93,24 +88,23 @@ def coefficients(
     def table(names: Sequence[str]) -> FloatArray:
         return np.stack([[getattr(tastes, name)[first] for name in names] for tastes in draws])
 
-    by_product, slopes = table(("beta", "gain", "loss")), table(("gamma", "rho", "delta", "display", "feature"))
+    prices, slopes = table(("beta", "gain", "loss")), table(("gamma", "rho", "delta", "display", "feature"))
+    worth = np.stack([tastes.worth_at_regular(regular_price)[first] for tastes in draws])
+    segments = [(population.weights, np.expm1(t.lambda_), t.money_per_util(regular_price)) for t in draws]
     return Coefficients(
         level=np.pad(level, padding),
         level_extra=np.pad(level * np.exp(kappa), padding),
         members=np.argsort(classes, kind="stable"),
         class_start=np.concatenate([[0], np.cumsum(np.bincount(classes))]),
-        by_product=by_product,
+        by_product=np.concatenate([prices, worth[:, None]], axis=1),
         slopes=slopes,
-        bonus=np.stack([np.expm1(t.lambda_) for t in draws]),
-        weights=np.array(population.weights),
-        money=np.stack([t.money_per_util(regular_price) for t in draws]),
-        worth=np.stack([t.worth_at_regular(regular_price)[first] for t in draws]),
+        by_segment=np.stack([np.stack(rows) for rows in segments]),
         size=population.size,
         regular_price=np.array(regular_price),
         linear=linear,
         loyal=any(bool(np.any(t.lambda_ != 0.0)) for t in draws),
         quantities=bool(np.any(np.isfinite(kappa))),
-        compares=bool(np.any(by_product[:, GAIN:])),
+        compares=bool(np.any(prices[:, GAIN:])),
         promotes=bool(np.any(slopes[:, DISPLAY:])),
         keep=1.0 - fade,
     )
@@ -168,7 +162,8 @@ def respond_loyal(  # type: ignore[no-untyped-def]
     num_extra,
 ):
     """Answer of one segment whose last purchase matters."""
-    weight, money, bonus, keep = c.weights[s], c.money[d, s], c.bonus[d, s], c.keep
+    weight, bonus, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, BONUS, s], c.by_segment[d, MONEY, s]
+    keep = c.keep
     products = len(stay)
     for w in range(lanes):
         total[w] = loyalty[block, s, 0, w] / denominator[w]
@@ -199,13 +194,10 @@ def respond_once(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Answer of all segments to one block of offers; `worth` comes from `fill_worth`."""
     classes, products = c.by_product.shape[2:]
-    num, num_extra, stay = (
-        np.empty((products, lanes)),
-        np.empty((products, lanes)),
-        np.empty((products, lanes)),
-    )
-    denominator, total, log_sum = np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    factor = np.empty((len(c.weights), lanes))
+    rows, sides = np.empty((3, products, lanes)), np.empty((3, lanes))
+    num, num_extra, stay = rows[0], rows[1], rows[2]
+    denominator, total, log_sum = sides[0], sides[1], sides[2]
+    factor = np.empty((len(c.members), lanes))
     share[:] = 0.0
     extra[:] = 0.0
     outside[:] = 0.0
@@ -223,7 +215,7 @@ def respond_once(  # type: ignore[no-untyped-def]
                     surplus, num, num_extra,
                 )  # fmt: skip
             else:
-                weight, money = c.weights[s], c.money[d, s]
+                weight, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, MONEY, s]
                 for w in range(lanes):
                     factor[i, w] = weight / denominator[w]
                     outside[w] += factor[i, w]
@@ -248,20 +240,31 @@ def respond_once(  # type: ignore[no-untyped-def]
 def fill_worth(c, d, feature, depth, turn, base, worth):  # type: ignore[no-untyped-def]
     """Write what a buyer's first unit and each further one are worth above the price: `surplus.worth_of_purchase`."""
     classes, products, lanes = base.shape
-    for k in range(classes):
-        delta = c.slopes[d, DELTA, k]
-        for j in range(products):
-            beyond = c.worth[d, k, j]
-            shift, scale = 1.0, -c.regular_price[j]
-            if c.linear:
-                shift, scale = 0.0, -1.0
-            for w in range(lanes):
-                x = base[k, j, w] + shift * feature[j, w]
-                worth[0, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
-            if c.quantities:
+    parts = 2 if c.quantities else 1
+    shift = 0.0 if c.linear else 1.0
+    means = np.empty(worth.shape if lanes == 1 else (1, 1, 1, 1))
+    if lanes == 1:  # one market has no lanes to serve at once, but its products and classes can be
+        for part in range(parts):
+            for k in range(classes):
+                for j in range(products):
+                    x = base[k, j, 0] + shift * feature[j, 0] + part * c.slopes[d, DELTA, k] * depth[j, 0]
+                    worth[part, k, j, 0] = x
+        flat, found = worth.reshape(worth.size), means.reshape(means.size)
+        for i in range(parts * classes * products):
+            found[i] = mean_lane(flat[i])
+    for part in range(parts):
+        for k in range(classes):
+            delta = part * c.slopes[d, DELTA, k]
+            for j in range(products):
+                beyond = c.by_product[d, WORTH, k, j]
+                scale = -1.0 if c.linear else -c.regular_price[j]
+                if lanes == 1:
+                    x, mean = worth[part, k, j, 0], means[part, k, j, 0]
+                    worth[part, k, j, 0] = turn[j, 0] * (beyond + (scale * feature[j, 0] - beyond * x) * mean)
+                    continue
                 for w in range(lanes):
                     x = base[k, j, w] + shift * feature[j, w] + delta * depth[j, w]
-                    worth[1, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
+                    worth[part, k, j, w] = turn[j, w] * (beyond + (scale * feature[j, w] - beyond * x) * mean_lane(x))
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -281,7 +284,7 @@ def fill_prices(c, d, feature, depth, base, h):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def add_forces(  # type: ignore[no-untyped-def]
-    c, d, feature, log_reference, display, feature_ad, promoted, order, first, base
+    c, d, feature, log_reference, flags, promoted, order, first, base
 ):  # fmt: skip
     """Add reference prices, display and advertising to the terms of utility that the mean field does not move."""
     classes, products, lanes = base.shape
@@ -293,23 +296,46 @@ def add_forces(  # type: ignore[no-untyped-def]
                     below = log_reference[order[first + w], j] - feature[j, w]
                     base[k, j, w] += gain * max(below, 0.0) + loss * min(below, 0.0)
     if promoted:
-        flags = np.empty((2, lanes))  # gathered once for all classes
+        there = np.empty((2, lanes))  # gathered once for all classes
         for j in range(products):
             for w in range(lanes):
                 b = order[first + w]
-                flags[0, w], flags[1, w] = 1.0 * display[b, j], 1.0 * feature_ad[b, j]
+                there[0, w], there[1, w] = 1.0 * flags[0, b, j], 1.0 * flags[1, b, j]
             for k in range(classes):
                 shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
                 for w in range(lanes):
-                    base[k, j, w] += shown * flags[0, w] + advertised * flags[1, w]
+                    base[k, j, w] += shown * there[0, w] + advertised * there[1, w]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_factors(c, d, base, mean, middle, open_, g):  # type: ignore[no-untyped-def]
+    """Write g, the exponential of all that is not in the level of utility; 0 where a product is not available."""
+    classes, products, lanes = base.shape
+    if lanes == 1:  # one market has no lanes to serve at once, but its products and classes can be
+        for k in range(classes):
+            rho = c.slopes[d, RHO, k]
+            for j in range(products):
+                g[k, j, 0] = base[k, j, 0] + rho * (mean[j, 0] - middle[j, 0])
+        flat = g.reshape(g.size)
+        for i in range(len(flat)):
+            flat[i] = exp_lane(flat[i])
+        for k in range(classes):
+            for j in range(g.shape[1]):
+                g[k, j, 0] *= open_[j, 0] if j < products else 0.0
+        return
+    for k in range(classes):
+        rho = c.slopes[d, RHO, k]
+        for j in range(products):
+            for w in range(lanes):
+                coupled = base[k, j, w] + rho * (mean[j, w] - middle[j, w])
+                g[k, j, w] = open_[j, w] * exp_lane(coupled)
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def respond_block(  # type: ignore[no-untyped-def]
     prices,
     listed,
-    display,
-    feature_ad,
+    flags,
     stock,
     mean_field,
     centre,
@@ -331,10 +357,9 @@ def respond_block(  # type: ignore[no-untyped-def]
     """Write how the markets of block number `block` answer their offers.
 
     Args:
-        prices: Of all B markets, shape ``(B, J)``; so are the next seven.
+        prices: Of all B markets, shape ``(B, J)``; so are all but the next two up to `log_reference`.
         listed: On the shelf.
-        display: Displayed; read only where `rules` says that anything is promoted.
-        feature_ad: Advertised, likewise.
+        flags: Displayed and advertised, shape ``(2, B, J)``; read only where `rules` says that anything is promoted.
         stock: On hand; a product without stock is not available.
         mean_field: What consumers feel, or where the fixed-point iteration starts.
         centre: Where the mean field has no effect.
@@ -362,11 +387,11 @@ def respond_block(  # type: ignore[no-untyped-def]
     padded = c.level.shape[2]
     base, h = np.empty((classes, products, lanes)), np.ones((classes, products, lanes))
     g = np.zeros((classes, padded, lanes))
-    feature, depth = np.empty((products, lanes)), np.empty((products, lanes))
-    open_, mean, turn = np.empty((products, lanes)), np.empty((products, lanes)), np.empty((products, lanes))
-    middle = np.empty((products, lanes))
-    share, extra = np.empty((products, lanes)), np.empty((products, lanes))
-    outside, surplus, residual, count = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    rows, sides = np.empty((8, products, lanes)), np.empty((4, lanes))  # one allocation costs as much as ten products
+    feature, depth, open_, mean, turn, middle, share, extra = (
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7],
+    )  # fmt: skip
+    outside, surplus, residual, count = sides[0], sides[1], sides[2], sides[3]
     for w in range(lanes):
         b = order[first + w]
         for j in range(products):
@@ -385,16 +410,11 @@ def respond_block(  # type: ignore[no-untyped-def]
     worth = np.empty((2, classes, products, lanes))
     fill_worth(c, d, feature, depth, turn, base, worth)
     if c.compares or promoted:
-        add_forces(c, d, feature, log_reference, display, feature_ad, promoted, order, first, base)
+        add_forces(c, d, feature, log_reference, flags, promoted, order, first, base)
     residual[:] = 0.0
     count[:] = 0.0
     for iteration in range(max_iterations + 1):
-        for k in range(classes):
-            rho = c.slopes[d, RHO, k]
-            for j in range(products):
-                for w in range(lanes):
-                    coupled = base[k, j, w] + rho * (mean[j, w] - middle[j, w])
-                    g[k, j, w] = open_[j, w] * exp_lane(coupled)
+        fill_factors(c, d, base, mean, middle, open_, g)
         respond_once(c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus)
         if not equilibrium:
             break

@@ -53,21 +53,19 @@ class Promotions:
                 raise invalid("promotions.slots", name, f"one of the sellers {', '.join(sellers)}")
         return np.array([self.slots.get(name, (0, 0)) for name in sellers], dtype=np.int64).T.copy()
 
-    def check(self, flags: BoolArray | None, kind: int, sellers: tuple[str, ...], seller_of: IntArray) -> None:
+    def check(self, flags: BoolArray, sellers: tuple[str, ...], seller_of: IntArray) -> None:
         """Refuse more promoted products than a seller has slots.
 
         Args:
-            flags: Which listed products are promoted, shape ``(B, J)``; None: none is.
-            kind: Row of `budget`.
+            flags: Which listed products are displayed, then which are advertised, shape ``(2, B, J)``.
             sellers: Names of the N sellers.
             seller_of: Seller of each product, shape ``(J,)``.
 
         Raises:
             InvalidInput: Names the seller, how many it promotes and its slots.
         """
-        if flags is None:
-            return
-        for n, most in enumerate(self.budget(sellers)[kind]):
-            found = int(flags[:, seller_of == n].sum(axis=1).max(initial=0))
-            if found > most:
-                raise invalid(f"{KINDS[kind]} of products of {sellers[n]}", found, f"at most {int(most)}")
+        for kind, slots in enumerate(self.budget(sellers)):
+            for n, most in enumerate(slots):
+                found = int(flags[kind][:, seller_of == n].sum(axis=1).max(initial=0))
+                if found > most:
+                    raise invalid(f"{KINDS[kind]} of products of {sellers[n]}", found, f"at most {int(most)}")

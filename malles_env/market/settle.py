@@ -108,14 +108,13 @@ def settle(
 
 @njit(cache=True)
 def charge(
-    listed: Any, display: Any, feature_ad: Any, display_fee: float, feature_fee: float, seller_of: Any, books: Any,
-    seller_profit: Any,
-) -> None:  # fmt: skip
+    listed: Any, flags: Any, display_fee: float, feature_fee: float, seller_of: Any, books: Any, seller_profit: Any
+) -> None:
     """Add the fees for promoting listed products to the books of all markets, and sum the sellers' profits anew."""
     seller_profit[:] = 0.0
     for b in range(len(listed)):
         for j in range(listed.shape[1]):
-            books[FEES, b, j] += listed[b, j] * (display[b, j] * display_fee + feature_ad[b, j] * feature_fee)
+            books[FEES, b, j] += listed[b, j] * (flags[0, b, j] * display_fee + flags[1, b, j] * feature_fee)
             profit = books[REVENUE, b, j] - books[COST, b, j] - books[FEES, b, j]
             books[PROFIT, b, j] = profit
             seller_profit[b, seller_of[j]] += profit
@@ -244,7 +243,7 @@ def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any
 
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    low, high, blocks, prices, felt, listed, display, feature_ad, c, rules, t, traffic, stock, mean_field, centre,
+    low, high, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
     log_reference, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
@@ -255,11 +254,12 @@ def play(  # type: ignore[no-untyped-def]
     """
     shape, short = prices.shape, False
     order, first, draw = blocks
-    share, extra, buyers, wanted = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    drawn = np.empty((4, *shape))
+    share, extra, buyers, wanted = drawn[0], drawn[1], drawn[2], drawn[3]
     for block in range(low, high):
         start, stop = first[block], first[block + 1]
         respond_block(
-            felt, listed, display, feature_ad, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            felt, listed, flags, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
             order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
         draw_rows(order, start, stop, share, extra, sums, traffic, streams, t, buyers, wanted)

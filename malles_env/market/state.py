@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
         mean_field: The shares that consumers felt in this period, shape ``(B, J)``.
         residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
         iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
-        display, feature_ad: What was displayed and advertised, shape ``(B, J)``; None: nothing was.
+        promoted: What was displayed (row 0) and advertised (row 1), shape ``(2, B, J)``; None: nothing was.
     """
 
     prices: FloatArray
@@ -54,8 +54,7 @@ class Outcome(NamedTuple):
     mean_field: FloatArray
     residual: FloatArray
     iterations: FloatArray
-    display: BoolArray | None = None
-    feature_ad: BoolArray | None = None
+    promoted: BoolArray | None = None
 
 
 class Blocks(NamedTuple):

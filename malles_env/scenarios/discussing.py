@@ -94,7 +94,7 @@ def with_discussion(scenario: Scenario, **fields: object) -> Scenario:
     own = scenario.consumers.model_dump() if isinstance(scenario.consumers, DiscussionEntry) else {"kind": "discussion"}
     named = {name: value for name, value in fields.items() if value is not None}
     try:
-        found = Scenario.model_validate({**scenario.model_dump(), "consumers": own | named})
+        found = Scenario.model_validate({**scenario.without_tastes(), "consumers": own | named})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
     assert isinstance(found.consumers, DiscussionEntry)

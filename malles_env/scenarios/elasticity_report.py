@@ -39,6 +39,11 @@ class PriceResponse:
     found: Elasticities
 
     @property
+    def model(self) -> str | None:
+        """Who reads the tastes or is asked; None where they stand in the file."""
+        return getattr(self.scenario.consumers, "model", None)
+
+    @property
     def matrix(self) -> FloatArray:
         """Elasticity of the units of row j with respect to the price of column k, shape ``(J, J)``."""
         return self.found.matrix[0]
@@ -57,7 +62,8 @@ def price_response(scenario: Scenario, hold: Hold = "state", *, model: str | Non
         hold: ``"state"``: the first period's answer; ``"steady"``: that to a lasting price change.
         model: Language model whose consumers answer instead of the scenario's own.
     """
-    offer, consumers = usual_offer(scenario), scenario.build_consumers(model)
+    scenario = scenario if model is None else scenario.with_model(model)
+    offer, consumers = usual_offer(scenario), scenario.build_consumers()
     weights, settings = scenario.population().weights, scenario.mean_field_settings()
     found = elasticities(consumers, weights, offer, hold=hold, settings=settings, fade=scenario.dynamics().fade)
     return PriceResponse(scenario, hold, offer.prices[0], found)
@@ -71,7 +77,8 @@ def tables(response: PriceResponse, width: int) -> list[Table]:
         width: Of the terminal, characters.
     """
     products = response.scenario.product_ids
-    about = f"% change of the row's units when the column's price rises 1% ({_STATES[response.hold]})"
+    who = "" if response.model is None else f"; tastes: {response.model}"
+    about = f"% change of the row's units when the column's price rises 1% ({_STATES[response.hold]}{who})"
     lost = "% of the buyers that the row loses on a price rise who go to the column"
     return [
         *_blocks(f"Price elasticities: {about}", products, products, response.matrix, "{:.2f}", width),
@@ -108,6 +115,7 @@ def as_json(response: PriceResponse) -> dict[str, Any]:
     scenario = response.scenario
     return {
         "scenario": scenario.name,
+        "model": response.model,
         "of": "units",
         "hold": response.hold,
         "currency": scenario.currency,

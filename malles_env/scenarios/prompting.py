@@ -116,7 +116,7 @@ def prompted_again(scenario: Scenario, kept: dict[str, object], named: dict[str,
 
     entry = {"kind": "prompted", "market": scenario.title or scenario.name, **kept, **named}
     try:
-        found = Scenario.model_validate({**scenario.model_dump(), "consumers": entry})
+        found = Scenario.model_validate({**scenario.without_tastes(), "consumers": entry})
     except ValidationError as error:
         raise explain(error, scenario.name, Scenario) from None
     assert isinstance(found.consumers, PromptedEntry)

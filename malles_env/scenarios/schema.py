@@ -280,6 +280,13 @@ class Scenario(Entry):
         told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    def without_tastes(self) -> dict[str, Any]:
+        """Return the fields of a copy whose consumers are asked, without forces that are coefficients of tastes."""
+        told = self.model_dump()
+        if self.forces is not None:
+            told["forces"] |= {"promotion": None, "reference_price": None}
+        return told
+
     def with_policy(self, **changes: Any) -> Scenario:
         """Return a copy under other rules; fields of `PolicyEntry` not named stay.
 

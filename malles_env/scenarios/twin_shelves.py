@@ -62,25 +62,25 @@ class TwinShelves:
     def tastes(self, reading: TasteReading) -> Tastes:
         """Return tastes for the J products alone.
 
-        What the other lines at their regular prices are worth joins the outside option, and the mean field, which
-        counts shares among the J products, is brought to shares of the whole market.
+        What the other lines at their regular prices and long-run shares are worth joins the outside option, and the
+        mean field, which counts shares among the J products, is brought to shares of the whole market.
 
         Args:
-            reading: Coefficients over the K lines, mean field centred at 1/K.
+            reading: Coefficients over the K lines.
         """
-        own, lines = self.num_products, reading.alpha.shape[1]
-        rho, covered = reading.rho[:, None], self.covered
-        others = reading.alpha - rho * (1.0 / lines - self.data.long_share)
-        others = (others + reading.lambda_[:, None] * self.data.last)[:, own:]
+        own = self.num_products
+        others = (reading.alpha + reading.lambda_[:, None] * self.data.last)[:, own:]
         outside = np.logaddexp.reduce(np.hstack([np.zeros((len(others), 1)), others]), axis=1, keepdims=True)
         return Tastes(
-            alpha=reading.alpha[:, :own] - rho / lines + covered * rho / own - outside,
+            alpha=reading.alpha[:, :own] - outside,
             beta=reading.beta[:, :own],
             gamma=reading.gamma,
-            rho=covered * reading.rho,
+            rho=self.covered * reading.rho,
             lambda_=reading.lambda_,
             kappa=reading.kappa[:, :own],
             delta=reading.delta,
+            display=reading.display,
+            feature=reading.feature,
         )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from malles_env.alignment.evaluation import Estimate
 from malles_env.alignment.forces import FORCES, ForceEstimate, as_block, estimate_forces
@@ -17,6 +20,7 @@ from malles_env.alignment.forces.log import LEARNED, read_market
 from malles_env.alignment.forces.pantry import pantry
 from malles_env.alignment.forces.report import as_json, cells
 from malles_env.alignment.forces.seasons import Effects, Seasons, Visits, fit_seasons, seasons, week_effects
+from malles_env.cli import app
 from malles_env.errors import InvalidInput
 
 from .forces_cases import MARKET, Truth, drawn, drawn_market, season
@@ -125,7 +129,7 @@ def test_no_stock_no_dip() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_market_without_forces_keeps_none(seed: int) -> None:
     found = estimate_forces(drawn(Truth(), seed), MARKET, seed)
     assert [force.name for force in found] == list(FORCES)
@@ -239,6 +243,9 @@ def test_unknown_or_small_markets_are_refused() -> None:
         estimate_forces(occasions, "PANTRY | SNAKS")
     with pytest.raises(InvalidInput, match=r"purchases in the learned weeks.*at least 500"):
         estimate_forces(occasions.select(limit=600), MARKET)
+    hole = occasions.occasions.filter(~pl.col("period").is_between(20, 30))
+    with pytest.raises(InvalidInput, match="no purchase in 5 weeks in a row"):
+        estimate_forces(replace(occasions, occasions=hole), MARKET)
     with pytest.raises(InvalidInput, match=r"12 weeks.*at least 16"):
         estimate_forces(replace(occasions, occasions=occasions.occasions.filter(pl.col("period") <= 16)), MARKET)
 
@@ -253,3 +260,22 @@ def test_plain_values() -> None:
     plain = as_json({MARKET: found})[MARKET]
     assert plain["block"] == {"promotion": {"display": 0.5, "feature": 0.25}}
     assert plain["forces"][0]["gains"] == {"households": (0.004, 0.001), "time": (0.004, 0.001)}
+
+
+def test_command_refuses_unknown_markets(tmp_path: Path) -> None:
+    folder = drawn(PROMOTED).save(tmp_path / "occasions")
+    answer = CliRunner().invoke(app, ["consumers", "forces", "PANTRY | SNAKS", "--occasions", str(folder)])
+    assert answer.exit_code == 2
+    assert "near: 'PANTRY | SNACKS'" in answer.stderr
+
+
+@pytest.mark.slow
+def test_command_writes_what_it_prints(tmp_path: Path) -> None:
+    folder, out = drawn(PROMOTED).save(tmp_path / "occasions"), tmp_path / "forces.json"
+    answer = CliRunner().invoke(app, ["consumers", "forces", "--occasions", str(folder), "--json", str(out)])
+    assert answer.exit_code == 0, answer.output
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["seed"] == 0 and list(content["markets"]) == [MARKET]
+    block = content["markets"][MARKET]["block"]
+    assert list(block) == ["promotion"]
+    assert f"display: {block['promotion']['display']}" in answer.output

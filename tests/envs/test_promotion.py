@@ -143,11 +143,11 @@ def test_money_adds_up(demand: str) -> None:
     for joint in sampled(env, 3, 6):
         _, rewards, _, _, infos = env.step(joint)
         out = env.outcome
-        assert not np.any((out.display | out.feature_ad) & ~out.listed)
-        fees = 0.5 * out.listed * (np.arange(5) < 4) + 3.25 * out.display + 7.5 * out.feature_ad
+        assert not np.any((out.promoted[0] | out.promoted[1]) & ~out.listed)
+        fees = 0.5 * out.listed * (np.arange(5) < 4) + 3.25 * out.promoted[0] + 7.5 * out.promoted[1]
         np.testing.assert_array_equal(out.fees, fees)
         np.testing.assert_array_equal(out.profit, out.revenue - out.cost - out.fees)
-        charged += float(out.display.sum() + out.feature_ad.sum())
+        charged += float(out.promoted[0].sum() + out.promoted[1].sum())
         for n, (agent, info) in enumerate(infos.items()):
             assert info["profit"] == out.seller_profit[0, n]
             assert rewards[agent] == info["profit"] / 50.0
@@ -185,9 +185,9 @@ def test_sellers_see_what_was_promoted(monitoring: Any) -> None:
         for n, agent in enumerate(env.possible_agents):
             seen = env.arena.layout.read(observations[agent], n)
             public = np.ones(5, dtype=bool) if monitoring != "own" else env.catalog.seller_of == n
-            np.testing.assert_array_equal(seen["display"], out.display[0] & public)
-            np.testing.assert_array_equal(seen["feature"], out.feature_ad[0] & public)
-        np.testing.assert_array_equal(env.state()[-11:-1], np.concatenate([out.display[0], out.feature_ad[0]]))
+            np.testing.assert_array_equal(seen["display"], out.promoted[0, 0] & public)
+            np.testing.assert_array_equal(seen["feature"], out.promoted[1, 0] & public)
+        np.testing.assert_array_equal(env.state()[-11:-1], np.concatenate([out.promoted[0, 0], out.promoted[1, 0]]))
 
 
 @pytest.mark.parametrize("action_mode", ["continuous", "discrete"])
@@ -269,8 +269,8 @@ def test_sellers_that_follow_rules_promote_nothing() -> None:
     env.step(np.stack([row, row]))
     out = env.outcome
     assert out.listed[:, seat.products].any()
-    assert not out.display.any()
-    assert not out.feature_ad.any()
+    assert not out.promoted[0].any()
+    assert not out.promoted[1].any()
 
 
 def test_a_scenario_says_fees_and_slots() -> None:

@@ -53,7 +53,7 @@ def test_a_rise_of_one_price_costs_consumers_its_units(name, kind):
     rises = prices * (1.0 + 0.01 * np.eye(len(prices)))
     surplus, units = answers(name, np.vstack([prices, rises]))
     ratio = (surplus[1:] - surplus[0]) / (-units[0] * 0.01 * prices)
-    assert (ratio > 0.95).all() and (ratio < 1.05).all(), ratio
+    assert (ratio > 0.94).all() and (ratio < 1.06).all(), ratio
 
 
 @pytest.mark.parametrize("name", list_scenarios())

@@ -132,6 +132,8 @@ def test_other_lines_join_the_outside_option(tables: Tables) -> None:
         lambda_=np.zeros(size),
         kappa=np.zeros((size, 6)),
         delta=np.zeros(size),
+        display=np.zeros(size),
+        feature=np.zeros(size),
     )
     share = whole.data.long_share[0]
     answers = []
@@ -141,7 +143,7 @@ def test_other_lines_join_the_outside_option(tables: Tables) -> None:
         regular = shelves.data.regular_price[0, :count].astype(np.float64)
         felt = share[:count] / share[:count].sum()
         nobody = np.tile(np.eye(count + 1)[0], (1, size, 1))
-        offer = Offer(regular[None], np.ones((1, count), dtype=bool), regular, felt[None], nobody)
+        offer = Offer(regular[None], np.ones((1, count), bool), regular, felt[None], nobody, centre=felt[None])
         answers.append(respond(shelves.tastes(moved), offer).probability[0, :, 1:5])
     assert np.abs(answers[0] - answers[1]).max() < 1e-6
 

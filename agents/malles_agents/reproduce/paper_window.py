@@ -28,6 +28,7 @@ from malles_agents.reproduce.paper_scores import (
 )
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate
+from malles_env.alignment.market_prices import fit_market_prices
 from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.rows.study import Judged
 from malles_env.data.occasions import Occasions
@@ -97,6 +98,7 @@ def window_runs(
         predictions[window], found = [], []
         for j, seed in enumerate(whole):
             model = lab.fitted(learn, check, seed)
+            fit_market_prices(model, learn, lab.readings, draws=0, refuse=False)  # rho is a market's own
             predictions[window].append(lab.predicted(model, test))
             found.append(_coupling(lab, model, test))
             options.watch(k * len(whole) + j + 1, len(windows) * len(whole))

@@ -132,6 +132,9 @@ def read_market(occasions: Occasions, market: str, seed: int = 0) -> MarketLog:
     week = data.period - data.period.min()
     if week.max() + 1 < 2 * BLOCKS:
         raise invalid(f"market {market!r}", f"{week.max() + 1} weeks", f"at least {2 * BLOCKS}")
+    for block in np.array_split(np.arange(week.max() + 1), BLOCKS):
+        if not (data.chosen[np.isin(week, block)] > 0).any():
+            raise invalid(f"market {market!r}", f"no purchase in {len(block)} weeks in a row", "some in each block")
     rows = table(data)
     _, store = np.unique(learned.occasions["store_id"].to_numpy(), return_inverse=True)
     kinds, product = np.unique(data.product[data.mask], return_inverse=True)

@@ -73,8 +73,8 @@ def pantry(log: MarketLog) -> ForceEstimate:
     its purchases before that window: who bought on a deal last week must not seem exposed to it by having bought.
     """
     seen = _exposed(log)
-    if np.abs(seen.cheap).max() < SAME:
-        return absent("pantry", "prices never change")
+    if not (np.abs(seen.cheap) > SAME).any():
+        return absent("pantry", "no earlier buyer met a price that changes")
     effect, error, against = _lag_test(seen)
     models = [seen.model(seen.stock(keep), signed=True) for keep in KEEPS]
     fitted = _stock(log, seen, models) if effect["now"] > 0 else None

@@ -116,7 +116,7 @@ def week_effects(visits: Visits) -> Effects:
         part = visits.take(visits.week == week)
         if 0 < part.bought.sum() < len(part.bought):
             found.append((week, *_week_effect(part)))
-    week, value, error = (np.array(column) for column in zip(*found, strict=True))
+    week, value, error = np.array(found, dtype=np.float64).reshape(-1, 3).T
     return Effects(week.astype(np.int64), value, error)
 
 
