@@ -194,9 +194,11 @@ class Arena:
         )  # fmt: skip
         return books if self.rules is None else np.concatenate([books, self._counted], axis=2)
 
-    def as_info(self, row: Sequence[float]) -> dict[str, float]:
-        """Return one row of a ledger by name."""
-        return money_info(row) if self.rules is None else dict(zip(self.info_keys, row, strict=True))
+    def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
+        """Return rows of a ledger by name."""
+        if self.rules is None:
+            return list(map(money_info, rows))
+        return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
 
 
 def money_info(row: Sequence[float]) -> dict[str, float]:

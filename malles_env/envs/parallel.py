@@ -261,7 +261,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
-            dict(zip(agents, map(arena.as_info, arena.ledger(outcome)[0].tolist()), strict=True)),
+            dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0].tolist()), strict=True)),
         )
 
     def _observations(self) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class PricingVecEnv(VecEnv):
         self._totals += ledger
         if self.info == "step":
             rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
-            infos: list[dict[str, Any]] = [self.batch.arena.as_info(row) for row in rows]
+            infos: list[dict[str, Any]] = list(self.batch.arena.as_infos(rows))
         else:
             infos = [{} for _ in range(self.num_envs)]
         if turn.over.any():
@@ -215,7 +215,7 @@ class PricingVecEnv(VecEnv):
                     last = self.batch.arena.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
-                    info.update(self.batch.arena.as_info(row))
+                    info.update(self.batch.arena.as_infos([row])[0])
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
         self._totals[turn.over] = 0.0
 

@@ -179,7 +179,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = arena.as_info(arena.ledger(turn.outcome)[0, self.seat].tolist())
+        info = arena.as_infos(arena.ledger(turn.outcome)[0, [self.seat]].tolist())[0]
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:
