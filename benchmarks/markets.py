@@ -47,11 +47,14 @@ def forced_market(num_markets: int) -> Market:
     return Scenario.model_validate(fields).market(num_markets, "expected", tastes="draws")
 
 
-def scenario() -> Scenario:
-    """Return the same market as a scenario, for the environments."""
+def scenario(*, promotions: bool = False) -> Scenario:
+    """Return the same market as a scenario, for the environments; with `promotions` sellers display and advertise."""
     given = tastes()
+    promoting = {"promotions": {"display_fee": 20.0, "feature_fee": 50.0}} if promotions else {}
+    worth = {"display": 0.4, "feature": 0.3} if promotions else {}
     return Scenario.model_validate(
         {
+            **promoting,
             "name": "benchmark",
             "sellers": [{"name": f"seller_{n}"} for n in range(SELLERS)],
             "products": [
@@ -64,7 +67,7 @@ def scenario() -> Scenario:
             "consumers": {
                 "kind": "logit",
                 "tastes": {"alpha": given.alpha.tolist(), "beta": given.beta[:, 0].tolist(),
-                           "gamma": given.gamma.tolist(), "rho": 0.5},
+                           "gamma": given.gamma.tolist(), "rho": 0.5, **worth},
             },
         }
     )  # fmt: skip

@@ -34,6 +34,7 @@ ROUNDS = 9
 SECONDS_PER_ROUND = 0.4
 FLOOR = "floor: the bare exponentials, single precision"
 THREADED = "1024 markets, sampled demand, 2 threads (wall clock)"
+PROMOTED = "the same, promotion on"
 FORCED = "soft-drinks, all forces, 1,024 markets, draws"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
@@ -73,10 +74,10 @@ def forced_steps() -> tuple[Run, int]:
     rng, shape = np.random.default_rng(0), (BATCH, market.num_products)
     prices = rng.uniform(market.catalog.price_low, market.catalog.price_high, shape)
     listed = np.ones(shape, dtype=bool)
-    display, feature_ad = rng.random((2, *shape)) < 0.2
+    promoted = rng.random((2, *shape)) < 0.2
 
     def run() -> None:
-        market.advance(prices, listed, display, feature_ad)
+        market.advance(prices, listed, promoted)
 
     return run, BATCH
 
@@ -134,6 +135,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
     """Measure and print."""
     jobs = {
         "parallel env, 64 segments, 16 products, 4 sellers": parallel_steps(scenario()),
+        PROMOTED: parallel_steps(scenario(promotions=True)),
         "parallel env, bertrand-duopoly": parallel_steps("bertrand-duopoly"),
         PEER: peer_steps(),
         f"{BATCH} markets, expected demand": batched_steps(demand="expected"),
@@ -169,13 +171,14 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
         medians = {name: float(np.median(found)) for name, found in rates.items()}
         found_keys = {
             "parallel_env_steps_per_s": medians[names[0]],
-            "parallel_env_duopoly_steps_per_s": medians[names[1]],
+            "parallel_env_promotion_steps_per_s": medians[PROMOTED],
+            "parallel_env_duopoly_steps_per_s": medians[names[2]],
             "peer": {PEER: medians[PEER]},
-            "batched_expected": medians[names[3]],
-            "batched_sampled": medians[names[4]],
+            "batched_expected": medians[names[4]],
+            "batched_sampled": medians[names[5]],
             "batched_sampled_two_threads_wall": medians[THREADED],
-            "batched_sampled_quantities": medians[names[5]],
-            "batched_expected_loyalty": medians[names[6]],
+            "batched_sampled_quantities": medians[names[6]],
+            "batched_expected_loyalty": medians[names[7]],
             "batched_forces_draws": medians[FORCED],
             "floor_market_steps_per_s": float(floor),
             "floor_double_precision": medians[names[-1]],

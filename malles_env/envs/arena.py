@@ -10,7 +10,8 @@ import numpy as np
 
 from malles_env.envs.actions import ActionMode, Actions
 from malles_env.envs.kernels import keep_books
-from malles_env.envs.observations import Layout, Monitoring
+from malles_env.envs.observations import NO_FLAGS, Layout, Monitoring
+from malles_env.envs.price_rules import RuledPrices
 from malles_env.envs.seats import Seats
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
@@ -71,6 +72,8 @@ class Arena:
     Attributes:
         market: The market engine.
         seats, actions, layout: Who plays, what goes in, what comes out.
+        rules: The price rules; None where the scenario has none.
+        info_keys: What `ledger` holds of each seat: MONEY_KEYS, and then what the price rules count.
         outcome: What happened in the last period; None before the first.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
@@ -99,6 +102,8 @@ class Arena:
         self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories, history)
         self._plain: Layout | None = None
         self.reward_scale = float(self.scenario.reward_scale)
+        self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
+        self.info_keys = MONEY_KEYS if self.rules is None else (*MONEY_KEYS, *self.rules.keys)
         self.outcome: Outcome | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
@@ -117,10 +122,16 @@ class Arena:
             shape = (self.num_markets, len(prices))
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
             self._units = np.zeros(shape)
+            self._asked = self._prices  # prices at which products were listed last; kept for price rules only
+            self._promoted = np.zeros((2, *shape), dtype=bool) if self.actions.promotes else NO_FLAGS
         else:
             self._prices, self._listed = self._prices.copy(), self._listed.copy()
             self._units = self._units.copy()
             self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+            if self.rules is not None:
+                self._asked = np.where(markets[:, None], prices, self._asked)
+            if self.actions.promotes:
+                self._promoted = self._promoted & ~markets[:, None]
         self._now: np.ndarray | None = None
         if self.layout.history > 1:
             usual = self.layout.as_past(self._encode(self.layout, 1.0))
@@ -158,8 +169,17 @@ class Arena:
         if self.layout.history > 1:
             now = self._encode(self.layout, 1.0) if self._now is None else self._now
             self._past, self._now = self.layout.moved_on(self._past, now), None
-        self.outcome = outcome = self.market.advance(prices, listed)
+        counted = None
+        if self.rules is not None:
+            listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
+            counted = self.rules.apply(prices, listed, self._asked)
+        flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
+        self.outcome = outcome = self.market.advance(prices, listed, flags)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
+        if counted is not None:
+            self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
+        if outcome.promoted is not None:
+            self._promoted = outcome.promoted
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
@@ -188,6 +208,7 @@ class Arena:
             self.market.log_reference,
             now.period,
             cycles,
+            promoted=self._promoted,
             state=state,
         )
 
@@ -196,13 +217,19 @@ class Arena:
         return outcome.seller_profit / self.reward_scale
 
     def ledger(self, outcome: Outcome) -> FloatArray:
-        """Return MONEY_KEYS of each seat, shape ``(B, N, 7)``: money, units, share of purchases, money."""
+        """Return `info_keys` of each seat, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
         books = np.empty((self.num_markets, self.seats.count, len(MONEY_KEYS)))
         keep_books(
             outcome.revenue, outcome.cost, outcome.fees, outcome.units, outcome.share,
             outcome.consumer_surplus, self.seats.seller_of, books,
         )  # fmt: skip
-        return books
+        return books if self.rules is None else np.concatenate([books, self._counted], axis=2)
+
+    def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
+        """Return rows of a ledger by name."""
+        if self.rules is None:
+            return list(map(money_info, rows))
+        return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
@@ -224,8 +251,8 @@ def check_history(history: Any, cycles: int) -> int:
     return int(history)
 
 
-def as_info(row: Sequence[float]) -> dict[str, float]:
-    """Return one row of a ledger by name; a literal because it is made for every agent in every step."""
+def money_info(row: Sequence[float]) -> dict[str, float]:
+    """Return MONEY_KEYS by name; a literal because it is made for every agent in every step."""
     revenue, cost, fees, profit, units, share, surplus = row
     return {
         "revenue": revenue,

@@ -153,8 +153,9 @@ class Batch:
                 self.rivals.forget(over)
             seen = arena.observe(self.max_cycles)
         self._seen = seen
+        # rivals will look at what was seen, so the learner gets a copy; without them nobody reads it again
         return Turn(
-            seen[:, self.learners].copy(),
+            seen if self.rivals is None else seen[:, self.learners].copy(),
             last[:, self.learners],
             arena.rewards(outcome)[:, self.learners],
             over,

@@ -10,7 +10,7 @@ from numba import njit
 CONTINUOUS, DISCRETE, MONEY = range(3)
 LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money
 # What an observed number holds.
-PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, TIME, CONSTANT = range(10)
+PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, DISPLAY, FEATURE, TIME, CONSTANT = range(12)
 NOTHING = -1  # marks a padded product slot
 REVENUE, EXPENSE, FEES, PROFIT, UNITS, SHARE, SURPLUS = range(7)  # columns of a ledger
 
@@ -104,6 +104,43 @@ def decode(
 
 
 @njit(cache=True)
+def promote(
+    mode: int, actions: Any, first: int, own: Any, slots: Any, table: Any, prices: Any, listed: Any, promoted: Any
+) -> None:
+    """Turn checked actions into what is displayed and what is advertised: of what is listed the best scored.
+
+    Args:
+        mode: CONTINUOUS, DISCRETE or MONEY.
+        actions: One row per market and seller, shape ``(B, N, A)``.
+        first: Where in a row the W scores (or bits) for display stand; those for advertising follow.
+        own: Product in each of a seller's slots or NOTHING, shape ``(N, W)``.
+        slots: Most products that each seller may display and advertise, shape ``(2, N)``.
+        table: Product constants, shape ``(4, J)``.
+        prices: From `decode`, money, shape ``(B, J)``.
+        listed: From `decode`, shape ``(B, J)``.
+        promoted: Filled, shape ``(2, B, J)``.
+    """
+    width = own.shape[1]
+    score, chosen, better = np.empty(width), np.empty(width, dtype=np.int64), np.empty(width, dtype=np.int64)
+    for b in range(len(actions)):
+        for n in range(len(own)):
+            for kind in range(2):
+                for i in range(width):
+                    j = max(own[n, i], 0)
+                    asked = actions[b, n, first + kind * width + i]
+                    chosen[i] = (own[n, i] != NOTHING) & (asked > 0.0) & listed[b, j]
+                    score[i] = asked if mode == CONTINUOUS else prices[b, j] - table[COST, j]
+                    better[i] = 0
+                    for m in range(i):  # ranks, counted without branches, which random actions would make slow
+                        ahead = score[m] >= score[i]
+                        better[i] += chosen[m] * ahead
+                        better[m] += chosen[i] * (not ahead)
+                for i in range(width):
+                    if own[n, i] != NOTHING:
+                        promoted[kind, b, own[n, i]] = (chosen[i] != 0) & (better[i] < slots[kind, n])
+
+
+@njit(cache=True)
 def encode(
     prices: Any,
     listed: Any,
@@ -112,12 +149,12 @@ def encode(
     mean_field: Any,
     centre: Any,
     log_reference: Any,
+    promoted: Any,
     period: Any,
     cycles: float,
     table: Any,
     scales: Any,
-    kinds: Any,
-    where: Any,
+    places: Any,
     out: Any,
 ) -> None:
     """Write the observation of every seat in every market.
@@ -130,18 +167,23 @@ def encode(
         mean_field: Shares that consumers will see, shape ``(B, J)``.
         centre: Their long-run shares, shape ``(B, J)``.
         log_reference: Log of reference over regular price, shape ``(B, J)``.
+        promoted: Last displayed and last advertised, shape ``(2, B, J)``; of size 0 where sellers cannot promote.
         period: Periods played, shape ``(B,)``.
         cycles: Periods of an episode.
         table: Product constants, shape ``(4, J)``.
         scales: Per product: highest price, starting stock, units that show as one half; shape ``(3, J)``.
-        kinds: What each observed number tells, shape ``(D,)``.
-        where: Its product or NOTHING, or the number itself for CONSTANT, shape ``(N, D)``.
+        places: Of each observed number: what it tells times J plus its product, or one of the last two places,
+            which hold 0 and 1, shape ``(N, D)``.
         out: Filled, shape ``(B, N, D)``.
     """
     batch, seats, size = out.shape
-    facts = np.empty((CONSTANT, prices.shape[1]))
+    promotes = promoted.size > 0
+    products = prices.shape[1]
+    store = np.empty(CONSTANT * products + 2)
+    store[-2], store[-1] = 0.0, 1.0
+    facts = store[: CONSTANT * products].reshape(CONSTANT, products)
     for b in range(batch):
-        for j in range(prices.shape[1]):
+        for j in range(products):
             scaled = 2.0 * (prices[b, j] - table[LOW, j]) / table[SPAN, j] - 1.0
             facts[PRICE, j] = min(max(scaled, -1.0), 1.0) if listed[b, j] else 0.0
             facts[LISTED, j] = 1.0 if listed[b, j] else 0.0
@@ -151,14 +193,13 @@ def encode(
             facts[MEAN_FIELD, j] = min(mean_field[b, j], 1.0)
             facts[LONG_SHARE, j] = min(centre[b, j], 1.0)
             facts[REFERENCE, j] = min(max(log_reference[b, j], -1.0), 1.0)
+            if promotes:
+                facts[DISPLAY, j] = 1.0 if promoted[0, b, j] else 0.0
+                facts[FEATURE, j] = 1.0 if promoted[1, b, j] else 0.0
             facts[TIME, j] = min(period[b] / cycles, 1.0)
         for n in range(seats):
             for i in range(size):
-                place = where[n, i]
-                if kinds[i] == CONSTANT:
-                    out[b, n, i] = place
-                else:
-                    out[b, n, i] = facts[kinds[i], place] if place != NOTHING else 0.0
+                out[b, n, i] = store[places[n, i]]
 
 
 @njit(cache=True)

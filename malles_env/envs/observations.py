@@ -53,11 +53,16 @@ FIELDS = {
     "mean_field": (k.MEAN_FIELD, 0.0, "purchase share that consumers will see"),
     "long_share": (k.LONG_SHARE, 0.0, "long-run purchase share, at which the mean field has no effect"),
     "reference": (k.REFERENCE, -1.0, "log(reference price / regular price), held to [-1, 1]"),
+    "display": (k.DISPLAY, 0.0, "1 = was displayed"),
+    "feature": (k.FEATURE, 0.0, "1 = was advertised"),
 }
 ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
 """Fields of every market; the others stand only where they move."""
 REMEMBERED = (k.PRICE, k.LISTED, k.SALES, k.MEAN_FIELD)
 """What blocks of earlier periods hold, as far as it is visible."""
+PUBLIC = ("price", "listed", "reference", "display", "feature")
+"""Fields of rivals that a seller sees where prices are public."""
+NO_FLAGS = np.zeros((2, 0, 0), dtype=np.bool_)
 
 
 class Layout:
@@ -65,9 +70,10 @@ class Layout:
 
     Blocks, in order (W slots per seat, N seats; slots without a product hold 0):
 
-    ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference`` (W each) of the last period (costs are
-    constant; stock only if the catalog limits any, reference prices only where they matter), ``rivals_price,
-    rivals_listed, rivals_reference`` ((N - 1) W each; with monitoring ``full`` also ``rivals_cost, rivals_stock,
+    ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference, own_display, own_feature`` (W each) of the
+    last period (costs are constant; stock only if the catalog limits any, reference prices only where they matter,
+    display and feature only where sellers can promote), ``rivals_price, rivals_listed, rivals_reference,
+    rivals_display, rivals_feature`` ((N - 1) W each; with monitoring ``full`` also ``rivals_cost, rivals_stock,
     rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters,
     ``long_share`` likewise, ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
 
@@ -101,7 +107,8 @@ class Layout:
         self.seats, self.monitoring, self.history = seats, monitoring, history
         catalog = seats.catalog
         limited = bool(np.isfinite(catalog.stock).any())
-        there = {*ALWAYS, *memories, *(("stock",) if limited else ())}
+        promoted = () if seats.promotion_slots is None else ("display", "feature")
+        there = {*ALWAYS, *memories, *promoted, *(("stock",) if limited else ())}
         self.fields = tuple(name for name in FIELDS if name in there)
         typical = np.full(catalog.num_products, size / catalog.num_products)
         self.scales = np.ascontiguousarray([catalog.price_high, catalog.stock, typical])
@@ -120,13 +127,14 @@ class Layout:
         runs = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
         self._remembered = [slice(int(run[0]), int(run[-1]) + 1) for run in runs]
         self._state_kinds, self._state_where = self._state_places()
+        self._places = self._flat(self.kinds, self.where), self._flat(self._state_kinds, self._state_where)
 
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
         seats, slots = self.seats, self.seats.slots
         known = [name for name in self.fields if name not in ("mean_field", "long_share")]
         parts = [(f"own_{name}", *FIELDS[name], seats.view[:, :slots]) for name in known]
         if self.monitoring != "own" and seats.count > 1:
-            public = [name for name in known if self.monitoring == "full" or name in ("price", "listed", "reference")]
+            public = [name for name in known if self.monitoring == "full" or name in PUBLIC]
             parts += [(f"rivals_{name}", *FIELDS[name], seats.view[:, slots:]) for name in public]
         felt = seats.view[:, :slots] if self.monitoring == "own" else seats.view
         first = np.zeros((seats.count, 1), dtype=np.int64)
@@ -163,6 +171,12 @@ class Layout:
         kinds = [np.full(len(products), FIELDS[name][0]) for name in shown]
         where = [products] * len(shown)
         return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
+
+    def _flat(self, kinds: np.ndarray, where: np.ndarray) -> np.ndarray:
+        """Return where `kernels.encode` finds each number, shape of `where`."""
+        products = self.seats.catalog.num_products
+        fixed = k.CONSTANT * products + np.maximum(where, 0)  # numbers that are 0 or 1 in every period
+        return np.where((kinds == k.CONSTANT) | (where == NOTHING), fixed, kinds * products + where)
 
     @property
     def size(self) -> int:
@@ -205,7 +219,7 @@ class Layout:
     def state_space(self) -> spaces.Box:
         """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time.
 
-        Long-run shares and reference prices of all J stand before the time where they matter.
+        Long-run shares, reference prices, display and feature of all J stand before the time where they matter.
         """
         below = (self._state_kinds == k.PRICE) | (self._state_kinds == k.REFERENCE)
         low = np.where(below, -1.0, 0.0).astype(np.float32)
@@ -223,6 +237,7 @@ class Layout:
         period: np.ndarray,
         cycles: float,
         *,
+        promoted: np.ndarray = NO_FLAGS,
         state: bool = False,
     ) -> np.ndarray:
         """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
@@ -239,10 +254,11 @@ class Layout:
             log_reference: Log of reference over regular price, ``(B, J)``.
             period: Periods played, ``(B,)``.
             cycles: Periods of an episode.
+            promoted: Last displayed and last advertised, ``(2, B, J)``; needed only where sellers can promote.
             state: Whether to describe the whole market instead of what each seat sees.
         """
-        kinds, where = (self._state_kinds, self._state_where) if state else (self.kinds, self.where)
-        out = np.empty((len(prices), *where.shape), dtype=np.float32)
+        places = self._places[state]
+        out = np.empty((len(prices), *places.shape), dtype=np.float32)
         k.encode(
             prices,
             listed,
@@ -251,12 +267,12 @@ class Layout:
             mean_field,
             centre,
             log_reference,
+            promoted,
             period,
             float(cycles),
             self.seats.table,
             self.scales,
-            kinds,
-            where,
+            places,
             out,
         )
         return out
@@ -270,8 +286,8 @@ class Layout:
 
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
-            ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), each ``(..., J)``
-            with NaN (False) where not visible, and ``time`` of shape ``(...)``.
+            ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), ``display`` and
+            ``feature`` (bool), each ``(..., J)`` with NaN (False) where not visible, and ``time`` of shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
         shown = {name: self._gather(flat, name, seat) for name in FIELDS if name != "cost"}
@@ -286,6 +302,8 @@ class Layout:
             "mean_field": shown["mean_field"],
             "long_share": shown["long_share"],
             "reference": self.seats.catalog.regular_price * np.exp(shown["reference"]),
+            "display": shown["display"] > 0.5,
+            "feature": shown["feature"] > 0.5,
             "time": flat[..., self["time"].start],
         }
 

@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import Arena, as_info, check_cycles, check_history, find_scenario, need_all
+from malles_env.envs.arena import Arena, check_cycles, check_history, find_scenario, need_all
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
 from malles_env.errors import MallesError, invalid
@@ -44,6 +44,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     Continuous prices are linear in each product's price box; a listing score above 0 lists the product. Beyond the
     shelf capacity the best scores stay, in the other modes the largest price - unit cost; of equals the first.
 
+    Where the scenario has `promotions`, each mode goes on with display and then advertising: W scores each (above 0
+    promotes), `[2] * W` each, or `"display"` and `"feature"`, each `MultiBinary(J_n)`. Only listed products are
+    promoted, for a fee each; beyond a seller's slots the best stay as above. In the dict mode a seller without slots
+    has no such key, and asking all the same is an error.
+
     A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened.
 
     ## Observation Space
@@ -59,9 +64,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | own_stock | W | 0 | 1 | share of the starting stock left (only if the catalog limits stock) |
     | own_sales | W | 0 | 1 | units / (units + consumers / J) |
     | own_reference | W | -1 | 1 | log(reference / regular price); only where reference prices matter |
+    | own_display, own_feature | W each | 0 | 1 | was displayed, advertised; only with `promotions` |
     | rivals_price | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_listed | (N - 1) W | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_reference | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_display, _feature | (N - 1) W each | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_cost, _stock, _sales | (N - 1) W each | 0 | 1 | only with ``monitoring="full"`` |
     | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
     | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
@@ -73,14 +80,15 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     they were 1, 2, ..., k - 1 periods before the last: ``past_1_own_price``, ``past_1_own_listed``, ...,
     ``past_2_own_price``, ... Before the first period they show the starting state.
 
-    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares
-    and reference prices where they matter), and time.
+    `state()` is the global view: price, listed, cost, stock, sales and mean field of all J products (long-run shares,
+    reference prices, display and feature where they matter), and time.
 
     ## Rewards
 
     Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as Python
-    floats.
+    floats. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey those that bind, and
+    infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only counted (money).
 
     ## Starting State
 
@@ -198,9 +206,9 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """
         return self.arena.actions.space(agent)
 
-    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
-        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
-        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed)
+    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
+        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -261,7 +269,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
-            dict(zip(agents, map(as_info, arena.ledger(outcome)[0].tolist()), strict=True)),
+            dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0].tolist()), strict=True)),
         )
 
     def _observations(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS, as_info, check_seed
+from malles_env.envs.arena import MONEY_KEYS, check_seed
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -34,9 +34,9 @@ class PricingVecEnv(VecEnv):
 
     A market starts anew in the step that ends its episode. The infos of that step hold
     ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's
-    sums of revenue, cost, fees, profit, units and surplus and its mean share; wrap in `VecMonitor` for SB3's
-    own statistics. With ``info="step"`` every step's infos hold those of the period; otherwise they are
-    empty, and `outcome` has all of it as arrays.
+    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count) and its mean share;
+    wrap in `VecMonitor` for SB3's own statistics. With ``info="step"`` every step's infos hold those of the
+    period; otherwise they are empty, and `outcome` has all of it as arrays.
 
     >>> from malles_env import vec_env
     >>> markets = vec_env("bertrand-duopoly", num_markets=8)
@@ -103,7 +103,7 @@ class PricingVecEnv(VecEnv):
         self._as_dict = observation_mode == "dict"
         self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
         self._fresh_picture = False
-        self._totals = np.zeros((num_markets, arena.seats.count, len(MONEY_KEYS)))
+        self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
             arena.layout.space(observation_mode),
@@ -131,10 +131,10 @@ class PricingVecEnv(VecEnv):
     def max_cycles(self, value: int) -> None:
         self.batch.max_cycles = value
 
-    def encode_action(self, agent: str, prices: Any, listed: Any) -> Any:
-        """Return the action of `agent` for given prices (money) and listings, see `Actions.encode`."""
+    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
         arena = self.batch.arena
-        return arena.actions.encode(arena.seats.index(agent), prices, listed)
+        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.
@@ -199,7 +199,7 @@ class PricingVecEnv(VecEnv):
         self._totals += ledger
         if self.info == "step":
             rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
-            infos: list[dict[str, Any]] = [as_info(row) for row in rows]
+            infos: list[dict[str, Any]] = list(self.batch.arena.as_infos(rows))
         else:
             infos = [{} for _ in range(self.num_envs)]
         if turn.over.any():
@@ -216,7 +216,7 @@ class PricingVecEnv(VecEnv):
                     last = self.batch.arena.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
-                    info.update(as_info(row))
+                    info.update(self.batch.arena.as_infos([row])[0])
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
         self._totals[turn.over] = 0.0
 

@@ -27,6 +27,8 @@ class Seats:
             J)``.
         shelf: Shelf capacity of each seller, shape ``(N,)``.
         seller_of: Seller of each product, shape ``(J,)``.
+        promotion_slots: How many products each seller may display (row 0) and advertise (row 1), shape ``(2, N)``;
+            None where sellers cannot promote.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -43,6 +45,8 @@ class Seats:
         self.table = np.ascontiguousarray([low, high - low, catalog.unit_cost, regular])
         # writable copies: the catalog's arrays are read-only until pickled, and the kernels compile for each kind
         self.shelf, self.seller_of = catalog.shelf.copy(), catalog.seller_of.copy()
+        promotions = catalog.promotions
+        self.promotion_slots = None if promotions is None else promotions.budget(catalog.sellers)
 
     @property
     def count(self) -> int:

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import as_info, check_seed
+from malles_env.envs.arena import check_seed
 from malles_env.envs.batch import Batch
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import RENDER_MODES, Renderer
@@ -40,7 +40,8 @@ class PricingEnv(gymnasium.Env[Any, Any]):
     ## Rewards
 
     Profit of the period / the scenario's `reward_scale`. ``info`` holds ``revenue, cost, fees, profit,
-    surplus`` in money, ``units`` and ``share`` as Python floats.
+    surplus`` in money, ``units`` and ``share`` as Python floats, and what price rules count, see
+    `PricingParallelEnv`.
 
     ## Starting State
 
@@ -128,9 +129,9 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         """Periods of an episode."""
         return self.batch.max_cycles
 
-    def encode_action(self, prices: Any, listed: Any) -> Any:
-        """Return the action that asks for given prices (money) and listings, see `Actions.encode`."""
-        return self.batch.arena.actions.encode(self.seat, prices, listed)
+    def encode_action(self, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
+        """Return the action that asks for given prices (money), listings and promotion, see `Actions.encode`."""
+        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.
@@ -178,7 +179,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = as_info(arena.ledger(turn.outcome)[0, self.seat].tolist())
+        info = arena.as_infos(arena.ledger(turn.outcome)[0, [self.seat]].tolist())[0]
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:

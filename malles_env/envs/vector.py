@@ -11,7 +11,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -28,7 +27,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     A market starts anew in the step that ends its episode (`AutoresetMode.SAME_STEP`); that step's infos hold
     ``final_obs`` and ``final_info``. Every step's infos hold ``revenue, cost, fees, profit, units, share,
-    surplus`` as arrays of shape ``(num_envs,)``.
+    surplus`` as arrays of shape ``(num_envs,)``, and what price rules count, see `PricingParallelEnv`.
 
     >>> import gymnasium, malles_env
     >>> envs = gymnasium.make_vec("malles_env/Pricing-v0", 3, "vector_entry_point")
@@ -131,8 +130,9 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         turn = self.batch.step(actions)
         if self.render_mode is not None:
             self._record(turn)
-        ledger = self.batch.arena.ledger(turn.outcome)[:, self.seat]
-        infos: dict[str, Any] = {key: ledger[:, i].copy() for i, key in enumerate(MONEY_KEYS)}
+        arena = self.batch.arena
+        ledger = arena.ledger(turn.outcome)[:, self.seat]
+        infos: dict[str, Any] = {key: ledger[:, i].copy() for i, key in enumerate(arena.info_keys)}
         if turn.over.any():
             infos |= self._final(turn, dict(infos))
         rewards = np.array(turn.rewards[:, 0])

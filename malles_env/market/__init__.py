@@ -8,6 +8,8 @@ from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
+from malles_env.market.price_rules import PriceRules
+from malles_env.market.promotion import Promotions
 from malles_env.market.reference import ReferencePrice
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
@@ -24,7 +26,9 @@ __all__ = [
     "Offer",
     "Outcome",
     "Population",
+    "PriceRules",
     "Product",
+    "Promotions",
     "ReferencePrice",
     "Response",
     "Tastes",

@@ -9,6 +9,8 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray, as_floats
+from malles_env.market.price_rules import PriceRules
+from malles_env.market.promotion import Promotions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Catalog:
         sales_tax: Tax on sales as a share of the price before tax, at least 0; prices include it, and a seller keeps
             price / (1 + sales_tax).
         unit_tax: The part of every unit cost that is tax, money; welfare counts it as revenue.
+        promotions: What display and advertising cost sellers, and their slots; None: sellers cannot promote.
+        price_rules: What prices have to obey beside their bounds; None: nothing.
         enters: First period in which each product may be listed, shape ``(J,)``.
 
     Raises:
@@ -69,6 +73,8 @@ class Catalog:
     capacity: dict[str, int] = field(default_factory=dict)
     sales_tax: float = 0.0
     unit_tax: float = 0.0
+    promotions: Promotions | None = None
+    price_rules: PriceRules | None = None
     sellers: tuple[str, ...] = field(init=False)
     seller_of: IntArray = field(init=False, repr=False)
     unit_cost: FloatArray = field(init=False, repr=False)
@@ -114,6 +120,13 @@ class Catalog:
             if product.enters < 0:
                 raise invalid(f"products[{j}].enters", product.enters, "a whole number of at least 0")
         set_(self, "enters", _frozen([product.enters for product in products]))
+        if self.promotions is not None:
+            self.promotions.budget(sellers)
+        if self.price_rules is not None:
+            boxes = zip(self.price_low, self.price_high, self.unit_cost, strict=True)
+            for j, (low, high, cost) in enumerate(boxes):
+                for problem in self.price_rules.problems(j, float(low), float(high), float(cost), self.kept):
+                    raise problem
 
     def _set(self, name: str, values: Sequence[float], low: float = 0.0, *, finite: bool = True) -> None:
         array = as_floats(f"products.{name}", values, (len(self.products),), low=low, finite=finite)

@@ -84,6 +84,30 @@ def checked_flags(name: str, value: ArrayLike | None, shape: tuple[int, ...]) ->
         raise invalid(name, np.shape(value), f"a shape that broadcasts to {shape}") from None
 
 
+def checked_promotion(
+    catalog: Catalog, display: ArrayLike | None, feature_ad: ArrayLike | None, listed: BoolArray
+) -> BoolArray | None:
+    """Return what is displayed and what is advertised as a fresh array ``(2, B, J)``, or None where nothing is.
+
+    Args:
+        catalog: Gives the sellers' slots, if they have any to keep to.
+        display: Broadcastable to ``(B, J)``; None: none is.
+        feature_ad: Likewise.
+        listed: What is on the shelf, shape ``(B, J)``.
+
+    Raises:
+        InvalidInput: A shape that does not broadcast, or a seller who promotes more than it has slots for.
+    """
+    if display is None and feature_ad is None:
+        return None
+    given = (("display", display), ("feature_ad", feature_ad))
+    rows = [checked_flags(name, value, listed.shape) for name, value in given]
+    flags = np.stack([np.zeros_like(listed) if row is None else row for row in rows])
+    if catalog.promotions is not None:
+        catalog.promotions.check(flags & listed, catalog.sellers, catalog.seller_of)
+    return flags
+
+
 def checked_actions(
     catalog: Catalog, prices: ArrayLike, listed: ArrayLike, num_markets: int
 ) -> tuple[FloatArray, BoolArray]:

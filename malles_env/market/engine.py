@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
 from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
-from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_flags, drawn_tastes
+from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_promotion, drawn_tastes
 from malles_env.market.compiled import play_blocks, rules_of, terms_of
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
@@ -196,37 +196,35 @@ class Market:
 
         Raises:
             InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
-                products than its shelf holds.
+                products than its shelf holds or promotes more than it has slots for.
         """
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
-        shown = checked_flags("display", display, money.shape)
-        return self.advance(money, shelf, shown, checked_flags("feature_ad", feature_ad, money.shape))
+        flags = checked_promotion(self.catalog, display, feature_ad, shelf)
+        return self.advance(money, shelf, flags)
 
-    def advance(
-        self, prices: FloatArray, listed: BoolArray, display: BoolArray | None = None,
-        feature_ad: BoolArray | None = None,
-    ) -> Outcome:  # fmt: skip
+    def advance(self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None) -> Outcome:
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
-        The environments call this after decoding an action; use `step` for anything that comes from outside.
+        `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
+        call this after decoding an action; use `step` for anything that comes from outside.
         """
         batch, products = prices.shape
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
+            promoted = promoted if promoted is None else promoted & listed
         felt = prices if self._felt is None else self._felt.felt(prices, self.state.reference)
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         answered: FloatArray | None = None
         remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if self._can_run_short else None
-        flags = self._no_flags
-        if display is not None or feature_ad is not None:
-            none = flags[0]
-            flags = np.stack([none if display is None else display, none if feature_ad is None else feature_ad])
+        flags = self._no_flags if promoted is None else promoted
         if self._coefficients is not None:
             short = self._play(prices, felt, listed, flags, books, sums, seen, seller_profit)
         else:
             short, answered = self._ask(prices, felt, listed, flags, books, sums, seen, seller_profit)
+        if self.catalog.promotions is not None and promoted is not None:
+            self._charge(listed, promoted, books, seller_profit)
         if short and self._tracks_loyalty and remembered is not None:
             offer = self._offer(felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
@@ -238,7 +236,7 @@ class Market:
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
-            seller_profit, sums[1], sums[0], seen, sums[2], sums[3],
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted,
         )  # fmt: skip
 
     def _play(
@@ -254,6 +252,15 @@ class Market:
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
         return play_blocks(self.threads, state.blocks.number, given)
+
+    def _charge(self, listed: BoolArray, flags: BoolArray, books: FloatArray, seller_profit: FloatArray) -> None:
+        """Let sellers pay for the listed products they promote."""
+        from malles_env.market.settle import charge
+
+        promotions = self.catalog.promotions
+        assert promotions is not None
+        fees = float(promotions.display_fee), float(promotions.feature_fee)
+        charge(listed, flags, *fees, self._terms.seller_of, books, seller_profit)
 
     @property
     def _tracks_loyalty(self) -> bool:

@@ -288,18 +288,23 @@ def add_forces(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add reference prices, display and advertising to the terms of utility that the mean field does not move."""
     classes, products, lanes = base.shape
-    for k in range(classes):
-        shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
-        for j in range(products):
-            if c.compares:
+    if c.compares:
+        for k in range(classes):
+            for j in range(products):
                 gain, loss = c.by_product[d, GAIN, k, j], c.by_product[d, LOSS, k, j]
                 for w in range(lanes):
                     below = log_reference[order[first + w], j] - feature[j, w]
                     base[k, j, w] += gain * max(below, 0.0) + loss * min(below, 0.0)
-            if promoted:
+    if promoted:
+        there = np.empty((2, lanes))  # gathered once for all classes
+        for j in range(products):
+            for w in range(lanes):
+                b = order[first + w]
+                there[0, w], there[1, w] = 1.0 * flags[0, b, j], 1.0 * flags[1, b, j]
+            for k in range(classes):
+                shown, advertised = c.slopes[d, DISPLAY, k], c.slopes[d, FEATURE, k]
                 for w in range(lanes):
-                    b = order[first + w]
-                    base[k, j, w] += (shown if flags[0, b, j] else 0.0) + (advertised if flags[1, b, j] else 0.0)
+                    base[k, j, w] += shown * there[0, w] + advertised * there[1, w]
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")

@@ -106,6 +106,20 @@ def settle(
         seller_profit[b, t.seller_of[j]] += revenue - cost - fee
 
 
+@njit(cache=True)
+def charge(
+    listed: Any, flags: Any, display_fee: float, feature_fee: float, seller_of: Any, books: Any, seller_profit: Any
+) -> None:
+    """Add the fees for promoting listed products to the books of all markets, and sum the sellers' profits anew."""
+    seller_profit[:] = 0.0
+    for b in range(len(listed)):
+        for j in range(listed.shape[1]):
+            books[FEES, b, j] += listed[b, j] * (flags[0, b, j] * display_fee + flags[1, b, j] * feature_fee)
+            profit = books[REVENUE, b, j] - books[COST, b, j] - books[FEES, b, j]
+            books[PROFIT, b, j] = profit
+            seller_profit[b, seller_of[j]] += profit
+
+
 @njit(inline="always", error_model="numpy")
 def move_mean_field(
     b: int, period: int, buyers: Any, size: float, t: Terms, window: Any, mean_field: Any, centre: Any, books: Any,

@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
         lost_sales: The difference, shape ``(B, J)``.
         revenue: Of each product, shape ``(B, J)``; so are the next three.
         cost: Of the units sold.
-        fees: For being listed.
+        fees: For being listed and, where sellers pay for promotion, displayed and advertised.
         profit: revenue - cost - fees.
         share: Purchase shares of the period as the mean field counts them, shape ``(B, J)``.
         seller_profit: Sum over each seller's products, shape ``(B, N)``.
@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
         mean_field: The shares that consumers felt in this period, shape ``(B, J)``.
         residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
         iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
+        promoted: What was displayed (row 0) and advertised (row 1), shape ``(2, B, J)``; None: nothing was.
     """
 
     prices: FloatArray
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     mean_field: FloatArray
     residual: FloatArray
     iterations: FloatArray
+    promoted: BoolArray | None = None
 
 
 class Blocks(NamedTuple):

@@ -25,6 +25,8 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _prices(scenario)
     yield from _product_keys(scenario)
     yield from _policy(scenario)
+    yield from _promotions(scenario)
+    yield from _price_rules(scenario)
     yield from _forces(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
@@ -99,6 +101,33 @@ def _policy(scenario: Scenario) -> Iterator[InvalidInput]:
             if policy.price_cap <= product.price_low:
                 allowed = f"more than products[{j}].price_low = {product.price_low:g}"
                 yield invalid("policy.price_cap", policy.price_cap, allowed)
+
+
+def _promotions(scenario: Scenario) -> Iterator[InvalidInput]:
+    names = [seller.name for seller in scenario.sellers]
+    for name in () if scenario.promotions is None else scenario.promotions.slots:
+        if name not in names:
+            yield invalid("promotions.slots", name, f"one of the sellers {', '.join(names)}")
+
+
+def _price_rules(scenario: Scenario) -> Iterator[InvalidInput]:
+    entry, policy = scenario.price_rules, scenario.policy
+    if entry is None:
+        return
+    if entry.change is not None and (entry.change.share is None) == (entry.change.money is None):
+        found = "nothing" if entry.change.share is None else "share and money"
+        yield invalid("price_rules.change", found, "share or money, one of them")
+        return
+    try:
+        rules = entry.settings()
+    except InvalidInput as error:
+        yield error
+        return
+    for j, product in enumerate(scenario.products):
+        high = product.price_high if policy.price_cap is None else min(product.price_high, policy.price_cap)
+        if rules is not None and high > product.price_low:
+            cost, kept = product.unit_cost + policy.unit_tax, 1.0 / (1.0 + policy.sales_tax)
+            yield from rules.problems(j, product.price_low, high, cost, kept)
 
 
 def _prices(scenario: Scenario) -> Iterator[InvalidInput]:

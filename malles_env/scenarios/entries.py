@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
-from malles_env.market import Dynamics, MeanField, ReferencePrice, Tastes
+from malles_env.market import Dynamics, MeanField, PriceRules, Promotions, ReferencePrice, Tastes
+from malles_env.market.price_rules import RULES
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
@@ -192,6 +193,111 @@ class PolicyEntry(Entry):
     price_cap: Price | None = None
     entry: dict[str, Count] = Field(default_factory=dict)
     mergers: tuple[tuple[str, ...], ...] = ()
+
+
+class SlotsEntry(Entry):
+    """Most products that one seller may promote in a period.
+
+    Attributes:
+        display, feature: Displayed in the shop, advertised in the leaflet; None: as many as sellers that are not named.
+    """
+
+    display: Count | None = None
+    feature: Count | None = None
+
+
+class PromotionsEntry(Entry):
+    """Display and advertising as actions of sellers: what they cost and how much there is of them.
+
+    What they are worth to consumers stands elsewhere: in the tastes, or in `ForcesEntry.promotion`.
+
+    Attributes:
+        display_fee, feature_fee: Money per displayed, or advertised, product and period.
+        display_slots, feature_slots: Most products that a seller may display, or advertise, in a period.
+        slots: Other numbers for single sellers, by name.
+    """
+
+    display_fee: Money = 0.0
+    feature_fee: Money = 0.0
+    display_slots: Count = 1
+    feature_slots: Count = 1
+    slots: dict[str, SlotsEntry] = Field(default_factory=dict)
+
+    def settings(self, owner: Mapping[str, str]) -> Promotions:
+        """Return the market's settings object.
+
+        Args:
+            owner: Who prices each seller's products; after a merger the slots of all add up.
+        """
+        total: dict[str, tuple[int, int]] = {}
+        for name, owned_by in owner.items():
+            own, before = self.slots.get(name, SlotsEntry()), total.get(owned_by, (0, 0))
+            display = self.display_slots if own.display is None else own.display
+            feature = self.feature_slots if own.feature is None else own.feature
+            total[owned_by] = before[0] + display, before[1] + feature
+        return Promotions(self.display_fee, self.feature_fee, total)
+
+
+class RuleEntry(Entry):
+    """One rule of prices.
+
+    Attributes:
+        enforce: ``bind`` moves an action to the nearest price that obeys; ``cost`` counts how far it is from there.
+    """
+
+    enforce: Literal["bind", "cost"] = "bind"
+
+
+class LadderEntry(RuleEntry):
+    """Prices are a whole number of money plus one of the endings, e.g. 0.99."""
+
+    endings: Annotated[tuple[Annotated[float, Field(strict=True, ge=0.0, lt=1.0)], ...], Field(min_length=1)]
+
+
+class StepEntry(RuleEntry):
+    """A price that changes from one period to the next changes by at least so much money."""
+
+    least: Price
+
+
+class ChangeEntry(RuleEntry):
+    """A price changes from one period to the next by at most `share` of it, or by at most `money`; one is given."""
+
+    share: Price | None = None
+    money: Price | None = None
+
+
+class MarginEntry(RuleEntry):
+    """A price leaves, after sales tax, at least `least` of the unit cost on top of it."""
+
+    least: Money
+
+
+class PriceRulesEntry(Entry):
+    """What prices have to obey beside their bounds, see `malles_env.market.PriceRules`; all parts may be left out."""
+
+    ladder: LadderEntry | None = None
+    step: StepEntry | None = None
+    change: ChangeEntry | None = None
+    margin: MarginEntry | None = None
+
+    def settings(self) -> PriceRules | None:
+        """Return the market's settings object, None where there is no rule.
+
+        Raises:
+            InvalidInput: Rules that do not go together.
+        """
+        given = {name: rule for name in RULES if (rule := getattr(self, name)) is not None}
+        if not given:
+            return None
+        return PriceRules(
+            endings=() if self.ladder is None else self.ladder.endings,
+            step=None if self.step is None else self.step.least,
+            change=None if self.change is None else self.change.money,
+            change_share=None if self.change is None else self.change.share,
+            margin=None if self.margin is None else self.margin.least,
+            counted=frozenset(name for name, rule in given.items() if rule.enforce == "cost"),
+        )
 
 
 class ReferencePriceEntry(Entry):

@@ -35,7 +35,9 @@ from malles_env.scenarios.entries import (
     Name,
     PolicyEntry,
     Positive,
+    PriceRulesEntry,
     ProductEntry,
+    PromotionsEntry,
     ReferencePriceEntry,
     SegmentEntry,
     SellerEntry,
@@ -68,6 +70,8 @@ class Scenario(Entry):
             ``prompted`` (a language model asked live) or ``discussion`` (its roles talk before they buy).
         mean_field: How consumers feel each other.
         policy: Taxes, price cap, entry and mergers.
+        promotions: Display and advertising as actions of sellers, with fees and slots; None: sellers cannot promote.
+        price_rules: What prices have to obey beside their bounds: endings, steps, changes, margins; None: nothing.
         reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
             stands for a gain and a loss of s times beta. None: not at all.
         forces: Promotion, reference prices in logs, fading inertia and seasons, as far as the data show them; None:
@@ -95,6 +99,8 @@ class Scenario(Entry):
     consumers: ConsumersEntry
     mean_field: MeanFieldEntry = MeanFieldEntry()
     policy: PolicyEntry = PolicyEntry()
+    promotions: PromotionsEntry | None = None
+    price_rules: PriceRulesEntry | None = None
     reference_price: ReferencePriceEntry | None = None
     forces: ForcesEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
@@ -135,7 +141,9 @@ class Scenario(Entry):
         shelf: Counter[str] = Counter()
         for seller in self.sellers:
             shelf[owner[seller.name]] += owned[seller.name] if seller.capacity is None else seller.capacity
-        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax)
+        promotions = None if self.promotions is None else self.promotions.settings(owner)
+        rules = None if self.price_rules is None else self.price_rules.settings()
+        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax, promotions, rules)
 
     def population(self) -> Population:
         """Return the segments as arrays; personas are the segments' descriptions."""
@@ -267,7 +275,9 @@ class Scenario(Entry):
     def digest(self) -> str:
         """Return a hash of all that play depends on: everything but words about the scenario."""
         words = {"title", "description", "sources", "licence", "made_by", "notes"}
-        told = json.dumps(self.model_dump(mode="json", exclude=words), sort_keys=True)
+        # blocks that came later are left out where there are none, so that older scenarios keep their hash
+        absent = {name for name in ("promotions", "price_rules") if getattr(self, name) is None}
+        told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def without_tastes(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 
 import malles_env
 from malles_env.consumers import LogitConsumers
-from malles_env.market import Catalog, Market, MeanField, Population, Product, Tastes
+from malles_env.market import Catalog, Market, MeanField, Population, PriceRules, Product, Promotions, Tastes
 
 CROOKED = "crooked"  # sellers of unequal size, shelves too small, stock that runs out, listing fees
 ALONE = "alone"  # one seller
-NAMES = [*malles_env.list_scenarios(), CROOKED, ALONE]
+PROMOTED = "promoted"  # the crooked one with fees and unequal slots for display and advertising
+RULED = "ruled"  # the crooked one with price rules, some that bind and some that are counted
+OWN = [CROOKED, ALONE, PROMOTED, RULED]
+NAMES = [*malles_env.list_scenarios(), *OWN]
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,11 @@ class Small:
     reward_scale: float = 50.0
     max_cycles: int = 6
     size: float = 300.0
+    promotions: Promotions | None = None
+    price_rules: PriceRules | None = None
 
     def catalog(self) -> Catalog:
-        return Catalog(self.products, dict(self.capacity))
+        return Catalog(self.products, dict(self.capacity), promotions=self.promotions, price_rules=self.price_rules)
 
     def market(self, num_markets: int = 1, demand: Any = "multinomial", consumers: Any = None) -> Market:
         products = len(self.products)
@@ -53,6 +58,8 @@ def quick_consumers(segments: int, products: int) -> LogitConsumers:
             lambda_=1.0,
             kappa=np.full((segments, products), -1.0),
             delta=0.5,
+            display=0.8,
+            feature=0.5,
         )
     )
 
@@ -66,6 +73,12 @@ def scenario_of(name: str) -> Any:
             for j in range(4)
         )  # fmt: skip
         return Small(name, (*goods, Product("p4", "third", 0.0, 1.0)), (("big", 2),))
+    if name == PROMOTED:
+        promotions = Promotions(3.25, 7.5, {"big": (1, 2), "small": (0, 1)})
+        return replace(scenario_of(CROOKED), name=name, promotions=promotions)
+    if name == RULED:
+        rules = PriceRules((0.99, 0.49), change_share=0.4, margin=4.0, counted=frozenset({"margin"}))
+        return replace(scenario_of(CROOKED), name=name, price_rules=rules)
     if name == ALONE:
         return Small(name, (Product("p0", "only", 1.0, 2.0), Product("p1", "only", 1.0, 3.0)), (("only", 1),))
     return malles_env.load_scenario(name)
@@ -75,7 +88,7 @@ def scenario_of(name: str) -> Any:
 def settings_of(name: str) -> dict[str, Any]:
     """Return scenario and consumers; a language model's tastes are replaced by quick ones of the same shape."""
     scenario = scenario_of(name)
-    if name in (CROOKED, ALONE):
+    if name in OWN:
         return {"scenario": scenario}
     if scenario.consumers.kind == "logit":
         return {"scenario": scenario, "consumers": scenario.build_consumers()}
@@ -91,9 +104,9 @@ def draw(env: Any, rng: np.random.Generator) -> dict[str, Any]:
 def random_action(space: Any, rng: np.random.Generator) -> Any:
     if hasattr(space, "spaces"):
         price = space["price"]
-        return {
-            "price": rng.uniform(price.low, price.high),
-            "listed": rng.integers(0, 2, space["listed"].n).astype(np.int8),
+        bits = [key for key in sorted(space.spaces, reverse=True) if key != "price"]
+        return {"price": rng.uniform(price.low, price.high)} | {
+            key: rng.integers(0, 2, space[key].n).astype(np.int8) for key in bits
         }
     if hasattr(space, "nvec"):
         return rng.integers(0, space.nvec)

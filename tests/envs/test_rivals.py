@@ -12,7 +12,7 @@ import pytest
 import malles_env
 from malles_env.errors import InvalidInput, MallesError
 from malles_env.market import Consumers
-from tests.envs.bundled import ACTION_MODES, CROOKED, NAMES, make, random_action, settings_of
+from tests.envs.bundled import ACTION_MODES, CROOKED, NAMES, RULED, make, random_action, settings_of
 
 
 class Counting:
@@ -45,6 +45,7 @@ def test_default_rivals_keep_regular_prices_and_full_shelves(name: str, mode: An
     catalog, outcome = core.market.catalog, core.outcome
     regular = np.clip(catalog.regular_price, catalog.price_low, catalog.price_high)
     grid = (catalog.price_high - catalog.price_low) / 14 / 2 if mode == "discrete" else 1e-6 * regular
+    grid = grid + (0.25 if name == RULED else 0.0)  # half the way between two endings
     for n in range(1, catalog.num_sellers):
         own = catalog.products_of(n)
         shelf = own[outcome.listed[0, own]]
