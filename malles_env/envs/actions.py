@@ -61,6 +61,7 @@ class Actions:
         self.promotes = seats.promotion_slots is not None
         parts = (1 if mode == "discrete" else 2) + (2 if self.promotes else 0)
         self.width = parts * seats.slots
+        self._one = (self.width,)
         self.flags = self.width - 2 * seats.slots, self.width - seats.slots
         self._open = [self._kinds_open(n) for n in range(seats.count)]
         self.low, self.high = self._bounds()
@@ -133,11 +134,9 @@ class Actions:
             self._put_dict(rows, seat, action)
             return
         array = action if type(action) is np.ndarray else _as_array(self.seats.agents[seat], action)
-        if array.dtype.kind not in self._dtypes or array.shape not in (
-            (self.width,),
-            (len(rows), self.width),
-        ):
-            self._refuse(self.seats.agents[seat], array, (self.width,))
+        fits = array.shape == self._one or array.shape == (len(rows), self.width)
+        if not fits or array.dtype.kind not in self._dtypes:
+            self._refuse(self.seats.agents[seat], array, self._one)
         rows[:, seat] = array
 
     def put_all(self, rows: FloatArray, actions: Any) -> None:
