@@ -13,6 +13,8 @@ from malles_env.envs.observations import Layout
 from malles_env.envs.seats import Seats
 from malles_env.market import Catalog, Consumers
 from malles_env.market.ascent import BoolArray, FloatArray, IntArray
+from malles_env.market.game import tastes_of
+from malles_env.market.reference import slow_states, with_reference
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -97,7 +99,10 @@ class Seat:
 
     @cached_property
     def _layout(self) -> Layout:
-        memories = self.scenario.market(consumers=self.consumers).memories
+        scenario, tastes = self.scenario, tastes_of(self.consumers)
+        prices = None if scenario.reference_price is None else scenario.reference_price.settings()
+        known = with_reference(() if tastes is None else (tastes,), prices)
+        memories = slow_states(known, prices, scenario.mean_field_settings())
         return Layout(self._seats, self.scenario.population_size, memories=memories, history=self.history)
 
     @cached_property

@@ -156,17 +156,6 @@ class TasteData:
     def _ratio(self) -> FloatArray:
         return np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
 
-    def support(self) -> tuple[float, float]:
-        """Return how much more often a product is displayed, and advertised, per unit of discount depth.
-
-        Both are slopes of a least-squares line over all alternatives, at least 0.
-        """
-        depth = self.discount[self.mask].astype(np.float64)
-        spread = float(depth.var())
-        flags = (self.display[self.mask], self.feature_ad[self.mask])
-        first, second = (float(((depth - depth.mean()) * flag).mean()) / max(spread, 1e-12) for flag in flags)
-        return max(0.0, first), max(0.0, second)
-
 
 def batches(data: TasteData, *, size: int, chunk: int, seed: int, epoch: int) -> Iterator[IntArray]:
     """Yield the row indices of an epoch's batches; the order is a function of seed and epoch alone.

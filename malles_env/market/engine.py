@@ -18,7 +18,7 @@ from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_l
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
-from malles_env.market.reference import ReferencePrice
+from malles_env.market.reference import ReferencePrice, slow_states, with_reference
 from malles_env.market.state import BOOKS, Demand, Outcome
 
 
@@ -94,10 +94,10 @@ class Market:
     def _prepare(self) -> None:
         from malles_env.market.kernel import coefficients
 
-        self._felt = self.reference_price
-        if self._draws and self._draws[0].price_transform == "log" and self.reference_price is not None:
-            self._draws = tuple(tastes.comparing(self.reference_price.strength) for tastes in self._draws)
-            self._felt = None
+        linear = not self._draws or self._draws[0].price_transform == "linear"
+        self._felt = self.reference_price if linear else None
+        self._draws = with_reference(self._draws, self.reference_price)
+        self._memories = slow_states(self._draws, self.reference_price, self.mean_field)
         population, regular = self.population, self.catalog.regular_price
         self._coefficients = None
         if self._draws and self.demand != "exact":
@@ -140,9 +140,7 @@ class Market:
     @property
     def memories(self) -> tuple[str, ...]:
         """Which slow states there are that a seller can know: ``"long_share"``, ``"reference"``."""
-        compares = self._felt is not None or any(tastes.compares_prices for tastes in self._draws)
-        coupled = self.mean_field.centre == "long_run" and bool(self._draws)
-        return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))
+        return self._memories
 
     def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
         """Start new episodes.
@@ -272,7 +270,7 @@ class Market:
     ) -> Offer:  # fmt: skip
         """Return what consumers are shown; centre and log reference are those of the state's form."""
         regular = self.catalog.regular_price
-        compares = any(tastes.compares_prices for tastes in self._draws)
+        compares = self._felt is None and "reference" in self._memories
         reference = log_reference + np.log(regular) if compares else None
         return Offer(prices, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
+from malles_env.market.mean_field import MeanField
+from malles_env.market.tastes import Tastes
 
 SMALLEST = 1e-6
 
@@ -44,3 +47,24 @@ class ReferencePrice:
     def moved(self, prices: FloatArray, reference: FloatArray) -> FloatArray:
         """Return the next reference prices, money, same shape."""
         return self.memory * reference + (1.0 - self.memory) * prices
+
+
+def with_reference(draws: Sequence[Tastes], settings: ReferencePrice | None) -> tuple[Tastes, ...]:
+    """Return tastes in log prices with a reference price as gain and loss of their own; linear ones as they are."""
+    if settings is None or not draws or draws[0].price_transform == "linear":
+        return tuple(draws)
+    return tuple(tastes.comparing(settings.strength) for tastes in draws)
+
+
+def slow_states(draws: Sequence[Tastes], settings: ReferencePrice | None, mean_field: MeanField) -> tuple[str, ...]:
+    """Return which slow states a market has that a seller can know: ``"long_share"``, ``"reference"``.
+
+    Args:
+        draws: What `with_reference` returned; empty where consumers must be asked.
+        settings: Reference prices.
+        mean_field: Its centre decides about long-run shares, which asked consumers do not use.
+    """
+    felt = settings is not None and (not draws or draws[0].price_transform == "linear")
+    compares = felt or any(tastes.compares_prices for tastes in draws)
+    coupled = mean_field.centre == "long_run" and bool(draws)
+    return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))
