@@ -13,8 +13,8 @@ from malles_env.envs.observations import Layout
 from malles_env.envs.seats import Seats
 from malles_env.market import Catalog, Consumers
 from malles_env.market.ascent import BoolArray, FloatArray, IntArray
-from malles_env.market.game import tastes_of
 from malles_env.market.reference import slow_states, with_reference
+from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:

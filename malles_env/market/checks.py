@@ -13,7 +13,7 @@ from malles_env.market.catalog import Catalog
 from malles_env.market.offer import Consumers
 from malles_env.market.population import Population
 from malles_env.market.state import DEMANDS, Demand
-from malles_env.market.tastes import Tastes
+from malles_env.market.tastes import Tastes, tastes_of
 
 TastesMode = Literal["mean", "draws"]
 
@@ -55,9 +55,9 @@ def drawn_tastes(
     """
     if mode not in ("mean", "draws"):
         raise invalid("tastes", mode, "'mean' or 'draws'")
-    tastes = getattr(consumers, "tastes", None)
+    tastes = tastes_of(consumers)
     if mode == "mean":
-        return (tastes,) if isinstance(tastes, Tastes) else ()
+        return () if tastes is None else (tastes,)
     draws = tuple(getattr(consumers, "draws", ()))
     if not draws:
         raise invalid("tastes", mode, "'mean': these consumers carry no draws of their tastes")

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, as_floats
 from malles_env.market.choice import mean_quantity, respond, utilities
-from malles_env.market.game import settle_offer, tastes_of
+from malles_env.market.game import settle_offer
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer
-from malles_env.market.tastes import Tastes
+from malles_env.market.tastes import Tastes, tastes_of
 
 Hold = Literal["state", "steady"]
 Of = Literal["units", "choice"]

@@ -15,7 +15,7 @@ from malles_env.market.engine import Market
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
-from malles_env.market.tastes import Tastes
+from malles_env.market.tastes import Tastes, tastes_of
 
 MOST_PERIODS = 5_000
 
@@ -118,12 +118,6 @@ class Game:
         """Return consumer surplus, money per period up to a constant, shape ``(B,)``."""
         response = self.steady(prices, listed)
         return np.asarray(response.surplus @ self.population.weights) * self.population.size
-
-
-def tastes_of(consumers: Consumers) -> Tastes | None:
-    """Return the consumers' coefficients, or None where they must be asked."""
-    tastes = getattr(consumers, "tastes", None)
-    return tastes if isinstance(tastes, Tastes) else None
 
 
 def settle_offer(

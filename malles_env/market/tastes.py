@@ -160,6 +160,12 @@ def sensitivity_classes(draws: Sequence[Tastes]) -> IntArray:
     return np.ascontiguousarray(classes.reshape(-1), dtype=np.int64)
 
 
+def tastes_of(consumers: object) -> Tastes | None:
+    """Return the consumers' coefficients, or None where they must be asked."""
+    tastes = getattr(consumers, "tastes", None)
+    return tastes if isinstance(tastes, Tastes) else None
+
+
 def _rows(value: ArrayLike, segments: int) -> FloatArray:
     """Read a vector of length S as one number per segment rather than per product."""
     array = np.asarray(value, dtype=np.float64)

@@ -110,8 +110,9 @@ def refuse_bounds(scenario: Scenario) -> None:
         InvalidInput: Names market, coefficient, value and how many segments have it.
     """
     from malles_env.alignment.bounds import at_bounds
+    from malles_env.market.tastes import tastes_of
 
-    tastes = getattr(scenario.build_consumers(), "tastes", None)
+    tastes = tastes_of(scenario.build_consumers())
     if tastes is None:
         return
     found = at_bounds({"rho": tastes.rho}, [segment.name for segment in scenario.segments])
