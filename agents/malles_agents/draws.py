@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from malles_agents.evaluate import play
+from malles_agents.hidden_draws import FINALISTS, BestOfDraws
 from malles_agents.registry import Seller
+from malles_agents.rules import StationarySeller
 from malles_agents.search import search
 from malles_agents.seat import Seat
 from malles_env.consumers import LogitConsumers
@@ -20,8 +22,6 @@ from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario
 
 TAIL = 0.1
-FINALISTS = 4
-"""Starting points of the search of each draw; on the bundled markets more found nothing better."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class OverDraws:
         profit: Mean profit under each draw, shape ``(D,)``.
         episodes: Profit of every episode, shape ``(D, E)``.
         best: Profit of the best stationary action of each draw, on the same seeds, shape ``(D,)``.
+        each: Mean profit of each of the N sellers of the kind, shape ``(N,)``.
     """
 
     profit: FloatArray
     episodes: FloatArray
     best: FloatArray
+    each: FloatArray
 
     def summary(self) -> dict[str, Any]:
         """Return the measures by name.
@@ -44,7 +46,8 @@ class OverDraws:
         ``profit``: mean over draws and its standard error, draws being the sample; ``cvar10``: mean of the worst tenth
         of all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst
         draw; ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more,
-        and its standard error; ``of_best``, ``least_of_best``: mean and least share of that action's profit.
+        and its standard error; ``of_best``, ``of_best_se``, ``least_of_best``: mean share of that action's profit, its
+        standard error, and the least.
         """
         lost, share = self.best - self.profit, self.profit / self.best
         ordered = np.sort(self.episodes, axis=None)
@@ -55,6 +58,7 @@ class OverDraws:
             "regret": float(lost.mean()),
             "regret_se": _mean_se(lost)["se"],
             "of_best": float(share.mean()),
+            "of_best_se": _mean_se(share)["se"],
             "least_of_best": float(share.min()),
         }
 
@@ -72,6 +76,7 @@ def over_draws(
     rivals: dict[str, Seller] | None = None,
     *,
     episodes: int = 8,
+    best: BestOfDraws | None = None,
     watch: Callable[[str], object] | None = None,
     **options: Any,
 ) -> dict[str, OverDraws]:
@@ -87,6 +92,7 @@ def over_draws(
         agent: The seat.
         rivals: Seller per other seat.
         episodes: Held-out seeds per draw, E.
+        best: The best stationary action of each of these draws against these rivals; searched for where not given.
         watch: Called with words before each draw.
         options: Passed on to `play`.
 
@@ -104,13 +110,17 @@ def over_draws(
             watch(f"draw {d + 1} of {len(draws)}")
         consumers = LogitConsumers(tastes)
         told = {"consumers": consumers, "episodes": episodes, **options}
-        best = search(scenario, agent, rivals, consumers=consumers, finalists=FINALISTS)
-
         seat = Seat.of(scenario, agent, consumers=consumers, action_mode=options.get("action_mode", "continuous"))
-        groups = {**sellers, "clairvoyant": [best.seller(seat)]}
+        if best is None:
+            knowing = search(scenario, agent, rivals, consumers=consumers, finalists=FINALISTS).seller(seat)
+        else:
+            knowing = StationarySeller(seat, best.prices[d], best.listed[d])
+        groups = {**sellers, "clairvoyant": [knowing]}
         for kind, group in groups.items():
-            runs = [play(scenario, seller, agent, rivals, **told).profit for seller in group]
-            profit[kind].append(np.mean(runs, axis=0))
-    top = np.array([np.mean(row) for row in profit["clairvoyant"]])
+            profit[kind].append(np.array([play(scenario, seller, agent, rivals, **told).profit for seller in group]))
+    top = np.mean(profit["clairvoyant"], axis=(1, 2))
     found = {kind: np.array(rows) for kind, rows in profit.items()}
-    return {kind: OverDraws(rows.mean(axis=1), rows, top) for kind, rows in found.items()}
+    return {
+        kind: OverDraws(rows.mean(axis=(1, 2)), rows.mean(axis=1), top, rows.mean(axis=(0, 2)))
+        for kind, rows in found.items()
+    }

@@ -10,7 +10,7 @@ import numpy as np
 from malles_agents.registry import default_rivals
 from malles_agents.remembering import Memory, RememberingSeller
 from malles_agents.rules import StationarySeller
-from malles_agents.search import EpisodeValue, search
+from malles_agents.search import EpisodeValue, Stationary, search
 from malles_agents.seat import Seat, Seen
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import invalid
@@ -24,6 +24,7 @@ SENSITIVITIES = (0.6, 0.8, 1.0, 1.3, 1.8)
 MODEL_ERROR = 0.02
 """Standard deviation of units around what a draw predicts that is no sampling noise, as a share of them."""
 FINALISTS = 4
+"""Starting points of the search of each draw; on the bundled markets more found nothing better."""
 MOST_STARTS = 4
 BATCH = 32
 """Candidates valued side by side; changes speed only."""
@@ -58,7 +59,7 @@ def draws_of(seat: Seat) -> tuple[Tastes, ...]:
 
 @dataclass(frozen=True)
 class BestOfDraws:
-    """What is best for a seat under each of D draws, against cost-plus rivals.
+    """What is best for a seat under each of D draws, against rivals of one kind.
 
     Attributes:
         draws: The tastes.
@@ -73,24 +74,21 @@ class BestOfDraws:
     value: FloatArray
 
 
-Key = tuple[str, str, int]
+Key = tuple[str, str, int, str]
 _KNOWN: dict[Key, tuple[Consumers, BestOfDraws]] = {}
 _ROBUST: dict[tuple[Key, bool], tuple[FloatArray, BoolArray]] = {}
 
 
-def _key(seat: Seat) -> Key:
-    return seat.scenario.model_dump_json(), seat.agent, id(seat.consumers)
+def _key(seat: Seat, rivals: str) -> Key:
+    return seat.scenario.model_dump_json(), seat.agent, id(seat.consumers), rivals
 
 
-def best_of_draws(seat: Seat) -> BestOfDraws:
-    """Return the best stationary action of each draw; found once per scenario, seat and consumers."""
-    key = _key(seat)
+def best_of_draws(seat: Seat, rivals: str = "cost-plus") -> BestOfDraws:
+    """Return the best stationary action of each draw; found once per scenario, seat, consumers and kind of rivals."""
+    key = _key(seat, rivals)
     if key not in _KNOWN:
         draws = draws_of(seat)
-        found = [
-            search(seat.scenario, seat.agent, consumers=LogitConsumers(draw), finalists=FINALISTS, num_markets=BATCH)
-            for draw in draws
-        ]
+        found = [_best_under(draw, seat, rivals) for draw in draws]
         table = BestOfDraws(
             draws,
             np.array([best.prices for best in found]),
@@ -102,15 +100,21 @@ def best_of_draws(seat: Seat) -> BestOfDraws:
     return _KNOWN[key][1]
 
 
+def _best_under(draw: Tastes, seat: Seat, rivals: str) -> Stationary:
+    consumers = LogitConsumers(draw)
+    others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers)
+    return search(seat.scenario, seat.agent, others, consumers=consumers, finalists=FINALISTS, num_markets=BATCH)
+
+
 class _OverDraws:
     """Objective of a robust action: mean profit over the draws, or the least share of what each draw allows."""
 
-    def __init__(self, seat: Seat, table: BestOfDraws, worst: bool) -> None:
+    def __init__(self, seat: Seat, table: BestOfDraws, worst: bool, kind: str) -> None:
         self.table, self.worst = table, worst
         self.values = []
         for tastes in table.draws:
             consumers = LogitConsumers(tastes)
-            rivals = default_rivals(seat.scenario, seat.agent, consumers=consumers)
+            rivals = default_rivals(seat.scenario, seat.agent, kind, consumers=consumers)
             self.values.append(EpisodeValue(seat.scenario, seat.agent, rivals, num_markets=BATCH, consumers=consumers))
 
     def __call__(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
@@ -120,27 +124,28 @@ class _OverDraws:
         return np.asarray(profit.mean(axis=0))
 
 
-def robust_stationary(seat: Seat, worst: bool = False) -> StationarySeller:
+def robust_stationary(seat: Seat, worst: bool = False, rivals: str = "cost-plus") -> StationarySeller:
     """Return the constant action with the best mean profit over the draws, or the max-min one.
 
-    Found by a search that starts at the best actions of single draws, with expected demand over whole episodes against
-    cost-plus rivals. The max-min action maximises the least share, over draws, of what the best stationary action of
-    the draw earns: shares, since the profits themselves would make it the best action of the poorest draw.
+    Found by a search that starts at the best actions of single draws, with expected demand over whole episodes. The
+    max-min action maximises the least share, over draws, of what the best stationary action of the draw earns: shares,
+    since the profits themselves would make it the best action of the poorest draw.
 
     Args:
         seat: Whose products it prices.
         worst: Whether to take the max-min action.
+        rivals: Kind of the other sellers.
     """
-    key = (_key(seat), worst)
+    key = (_key(seat, rivals), worst)
     if key not in _ROBUST:
-        _ROBUST[key] = _robust_action(seat, worst)
+        _ROBUST[key] = _robust_action(seat, worst, rivals)
     return StationarySeller(seat, *_ROBUST[key])
 
 
-def _robust_action(seat: Seat, worst: bool) -> tuple[FloatArray, BoolArray]:
+def _robust_action(seat: Seat, worst: bool, rivals: str) -> tuple[FloatArray, BoolArray]:
     """Return prices and listings of the robust action, ``(J_n,)`` each."""
-    table = best_of_draws(seat)
-    objective = _OverDraws(seat, table, worst)
+    table = best_of_draws(seat, rivals)
+    objective = _OverDraws(seat, table, worst, rivals)
     prices, listed = table.prices, table.listed
     order = np.argsort(-objective(np.arange(len(prices)), prices, listed), kind="stable")[:MOST_STARTS]
     box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)

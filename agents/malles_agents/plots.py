@@ -55,7 +55,7 @@ def learning_curve(
     title: str = "",
     currency: str = "money",
 ) -> Path:
-    """Draw profit per episode over training steps.
+    """Draw profit per episode over training steps, from a little below the lowest reference upwards.
 
     Args:
         curves: Label -> rows with ``steps`` and ``profit`` (money per episode, while exploring).
@@ -69,17 +69,68 @@ def learning_curve(
         steps = np.array([row["steps"] for row in rows]) / 1000.0
         profit = np.array([row["profit"] for row in rows])
         axis.plot(steps, _smooth(profit), color=colour, linewidth=1.8, label=label)
-    for index, (label, value) in enumerate(sorted(references.items(), key=lambda pair: -pair[1])):
-        axis.axhline(value, color=INK if index == 0 else FAINT, linewidth=1.2, linestyle="--")
-        axis.annotate(
-            label, (0.01, value), xycoords=("axes fraction", "data"), va="bottom" if index == 0 else "top",
-            fontsize=8.5, color=INK,
-        )  # fmt: skip
+    ranked = sorted(references.items(), key=lambda pair: -pair[1])
+    for (label, value), style in zip(ranked, ("--", ":", "-.") * 3, strict=False):
+        axis.axhline(value, color=INK, linewidth=1.3, linestyle=style, label=label)
+    if references:
+        low, high = ranked[-1][1], ranked[0][1]
+        axis.set_ylim(bottom=low - max(2.0 * (high - low), 0.02 * abs(low)))
     axis.set_xlabel("training steps (thousand periods, all markets together)")
     axis.set_ylabel(f"profit per episode ({currency})")
     _with_separators(axis.yaxis)
     axis.set_title(title, loc="left", fontsize=11)
-    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return save_figure(figure, path)
+
+
+def two_worlds(
+    prices: Sequence[FloatArray],
+    best: FloatArray,
+    robust: float,
+    shares: Mapping[str, tuple[float, float]],
+    path: Path,
+    *,
+    title: str = "",
+    ylabel: str = "price",
+    period: str = "period",
+) -> Path:
+    """Draw what a learner asks in two hidden worlds beside the best constant prices, and every seller's profit.
+
+    Args:
+        prices: One path per world, sensitive consumers first, money, each of shape ``(T,)``.
+        best: What is best in each world, money, shape ``(2,)``.
+        robust: The constant price that is best over all worlds, money.
+        shares: Seller kind -> profit as a share of what knowing the world earns, and its standard error.
+        path: Where the PNG goes.
+        title: Above the picture.
+        ylabel: Of the prices.
+        period: What a step is, e.g. ``"week"``.
+    """
+    figure, (left, right) = new_figure(1, 2, size=(11.5, 4.6))
+    worlds = ("price-sensitive customers", "less sensitive customers")
+    for path_of, level, colour, name in zip(prices, best, (COLOURS[0], COLOURS[1]), worlds, strict=True):
+        weeks = np.arange(1, len(path_of) + 1)
+        left.plot(weeks, path_of, color=colour, linewidth=2.2, label=f"learner, {name}")
+        left.axhline(level, color=colour, linewidth=1.2, linestyle="--", label="best there, if one knew")
+    left.axhline(robust, color=FAINT, linewidth=1.6, linestyle=":", label="best constant price, not knowing")
+    left.set_xlabel(f"{period} of an episode never seen in training")
+    left.set_ylabel(ylabel)
+    left.set_title("What it asks, in two hidden worlds", loc="left", fontsize=10)
+    left.legend(frameon=False, fontsize=8.5)
+    ranked = sorted(shares, key=lambda kind: shares[kind][0])
+    means, errors = [100 * shares[kind][0] for kind in ranked], [200 * shares[kind][1] for kind in ranked]
+    colours = [COLOURS[0] if kind in ALGORITHMS else "#c9ccd6" for kind in ranked]
+    right.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
+    for row, mean in enumerate(means):
+        right.annotate(f"{mean:.1f}", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9,
+                       color="white" if ranked[row] in ALGORITHMS else INK)  # fmt: skip
+    shown = [mean for mean in means if mean > 75.0]
+    right.set_xlim(min(shown) - 5.0, 100.5)
+    right.grid(axis="x", color="#e6e6ec", linewidth=0.8)
+    right.grid(visible=False, axis="y")
+    right.set_xlabel("profit, % of the clairvoyant's; whiskers: 2 standard errors")
+    right.set_title("What it earns, over all hidden worlds", loc="left", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return save_figure(figure, path)
 
 

@@ -99,13 +99,17 @@ def evaluate(
 
 def demo(
     model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
-    scenario: Annotated[str, typer.Option(help="A scenario whose tastes a language model reads.")] = "soft-drinks",
+    scenario: Annotated[str, typer.Option(help="A bundled scenario, or a .yaml file.")] = "ice-cream",
+    tastes: Annotated[
+        str | None,
+        typer.Option(help="draws: each market has hidden tastes of its own; mean. Default: draws where a model reads."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="PPO runs, each with its own seed.")] = 3,
     steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 500_000,
     rivals: RivalsOption = "cost-plus",
     out: Annotated[Path, typer.Option(help="Folder of results and pictures.")] = Path("runs/demo"),
 ) -> None:
-    """Read tastes, train PPO sellers, compare them with simple rules and draw the outcome."""
+    """Read tastes, train PPO sellers that learn what is hidden, compare them with constant prices, draw the outcome."""
     from malles_agents.demo import Demo
 
-    Demo(scenario=scenario, model=model, seeds=seeds, steps=steps, rivals=rivals, out=out).run()
+    Demo(scenario=scenario, model=model, tastes=tastes, seeds=seeds, steps=steps, rivals=rivals, out=out).run()

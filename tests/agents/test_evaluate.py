@@ -122,6 +122,10 @@ def test_pictures_are_drawn(tmp_path):
             np.array([True, False]), tmp_path / "b.png",
         ),
         plots.comparison({kind: row["profit"] for kind, row in RESULTS.items()}, 12_200.0, tmp_path / "c.png"),
+        plots.two_worlds(
+            [np.linspace(1.5, 1.2, 8), np.linspace(1.5, 1.9, 8)], np.array([1.2, 1.9]), 1.5,
+            {"ppo": (0.99, 0.01), "robust-stationary": (0.95, 0.02)}, tmp_path / "d.png",
+        ),
     ]  # fmt: skip
     from matplotlib.image import imread
 
@@ -139,8 +143,11 @@ def test_the_demo_writes_what_it_promises(tmp_path):
     demo.run()
     results = json.loads((out / "results.json").read_text())
     assert set(results) == {
-        "scenario", "seeds", "profit", "best_stationary", "ratio", "wall_seconds", "consumers"
+        "scenario", "seeds", "profit", "best_stationary", "ratio", "wall_seconds", "consumers", "tastes",
+        "robust_stationary", "clairvoyant",
     }  # fmt: skip
+    assert results["tastes"] == "mean"
+    assert results["robust_stationary"] is results["clairvoyant"] is None
     kinds = {"regular-price", "cost-plus", "random", "best-response", "best-stationary", "ppo"}
     assert set(results["profit"]) == kinds
     assert all(set(row) == {"mean", "se"} for row in results["profit"].values())
@@ -159,7 +166,8 @@ def test_the_demo_writes_what_it_promises(tmp_path):
 def test_the_demo_on_real_products_with_shipped_weights(tmp_path):
     """The learner comes within 5% of the best stationary action, above every rule; measured: 0.1%."""
     out = tmp_path / "demo"
-    Demo("soft-drinks", model="embedded", seeds=1, steps=300_000, out=out, console=Console(file=StringIO())).run()
+    demo = Demo("soft-drinks", tastes="mean", seeds=1, steps=300_000, out=out, console=Console(file=StringIO()))
+    demo.run()
     results = json.loads((out / "results.json").read_text())
     assert results["consumers"]["kind"] == "aligned"
     assert results["consumers"]["model"] == "embedded"
@@ -167,3 +175,25 @@ def test_the_demo_on_real_products_with_shipped_weights(tmp_path):
     assert results["ratio"] > 0.95
     profit = {kind: row["mean"] for kind, row in results["profit"].items()}
     assert all(profit["ppo"] > profit[kind] for kind in ("regular-price", "cost-plus", "random"))
+
+
+@pytest.mark.slow
+def test_the_demo_with_hidden_tastes(tmp_path):
+    """The learner moves its price with what it sells: up where customers are less sensitive. Both bounds hold."""
+    out, shown = tmp_path / "demo", StringIO()
+    Demo(seeds=1, steps=200_000, out=out, console=Console(file=shown, width=120)).run()
+    results = json.loads((out / "results.json").read_text())
+    assert results["tastes"] == "draws"
+    profit = {kind: row["mean"] for kind, row in results["profit"].items()}
+    assert results["robust_stationary"] == profit["robust-stationary"] < results["clairvoyant"] == profit["clairvoyant"]
+    assert profit["best-stationary"] < profit["robust-stationary"]
+    assert profit["cost-plus"] < profit["ppo"] < profit["clairvoyant"]
+    assert (out / "worlds.png").stat().st_size > 5000
+    assert "worlds.png" in shown.getvalue()
+
+
+def test_a_demo_of_hidden_tastes_needs_draws(tmp_path):
+    with pytest.raises(InvalidInput, match="tastes"):
+        Demo(DUOPOLY, tastes="draws", out=tmp_path, console=Console(file=StringIO())).run()
+    with pytest.raises(InvalidInput, match="tastes"):
+        Demo(DUOPOLY, tastes="hidden", out=tmp_path)
