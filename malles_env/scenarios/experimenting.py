@@ -51,7 +51,7 @@ def run_experiment(
         told: Called with what is being done.
 
     Returns:
-        The findings; `malles_env.evaluation.experiments.report` turns them into tables and JSON, `plots` into a picture.
+        The findings; `report` and `plots` in `malles_env.evaluation.experiments` make tables, JSON and a picture.
 
     Raises:
         InvalidInput: A design, seller, product, price or change that is not allowed.

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.evaluation.experiments.intervals import Estimates, cosine_terms, equal_weighted_cosines, welch
+from malles_env.evaluation.experiments.intervals import Estimates, equal_weighted_cosines, welch
 from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.pooled import Pooling
 
@@ -146,7 +146,7 @@ class UserSplit:
         Raises:
             InvalidInput: Names the horizon and what is allowed.
         """
-        if horizon < 4 or cosine_terms(horizon) < 1:
+        if horizon < 4:
             raise invalid("horizon", horizon, "at least 4 weeks")
 
     def draw(self, rng: np.random.Generator, replications: int, horizon: int) -> tuple[BoolArray, FloatArray]:
@@ -210,8 +210,9 @@ class StoreSplit:
 
     def draw(self, rng: np.random.Generator, replications: int, horizon: int) -> tuple[BoolArray, FloatArray]:
         """Draw which half of the stores is treated, and how large they are."""
-        treated = _half(rng, replications, self.stores)
-        sizes = np.exp(self.size_sd * rng.standard_normal((replications, self.stores)))
+        assigning, sizing = rng.spawn(2)  # so that a replication does not depend on how many there are
+        treated = _half(assigning, replications, self.stores)
+        sizes = np.exp(self.size_sd * sizing.standard_normal((replications, self.stores)))
         sizes /= sizes.mean(axis=1, keepdims=True)
         return np.repeat(treated[:, None], horizon, axis=1), sizes
 

@@ -91,7 +91,7 @@ def price_test(
         if not low <= control[j] <= high:
             raise invalid(f"prices.{name}", float(control[j]), f"its price bounds, {low:g} to {high:g}")
         if not low * (1 - 1e-9) <= treatment[j] <= high * (1 + 1e-9):
-            bounds = f"{low / control[j] - 1:+.1%} to {high / control[j] - 1:+.1%}"
+            bounds = " to ".join(f"{int(1000 * (end / control[j] - 1)) / 1000:+.1%}" for end in (low, high))
             allowed = f"{bounds}, which keeps {name} (now {control[j]:g}) within its price bounds, {low:g} to {high:g}"
             raise invalid("change", f"{change:+.1%}", allowed)
     treatment = np.where(shelf, np.clip(treatment, catalog.price_low, catalog.price_high), treatment)

@@ -25,7 +25,7 @@ def tables(report: Report) -> Iterator[tuple[str, Cells]]:
     yield "One experiment: profit per week", _experiment_cells(report)
     yield f"{report.settings.replications} experiments: profit per week", _performance_cells(report)
     if report.channels:
-        yield "Bias of profit by channel (sums to the bias without purchase noise)", _channel_cells(report)
+        yield "Bias of profit by channel", _channel_cells(report)
 
 
 def remarks(report: Report) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _verdict(report: Report, found: DesignResult, k: int) -> str:
     # on the side of the truth away from 0, or beyond 0 on the other
     side = "overstates" if bias * truth > 0.0 else "turns the sign of" if abs(bias) > abs(truth) else "understates"
     largest = max(found.parts, key=lambda name: abs(found.parts[name].part[k]))
-    share = f" by {abs(bias / truth):.0%}" if truth and side != "turns the sign of" else ""
+    share = f" by {abs(bias / truth):.0%}" if side != "turns the sign of" and abs(bias) < 2 * abs(truth) else ""
     part = found.parts[largest].part[k]
     return f"{side} the effect{share}, bias {_signed(bias)} per week; largest part: {largest}, {_signed(part)}"
 

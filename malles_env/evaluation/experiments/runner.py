@@ -221,9 +221,9 @@ class _Laboratory:
     def judge(self, design: Design) -> DesignResult:
         """Run a design."""
         settings = self.settings
-        rng = np.random.default_rng([settings.seed, list(DESIGNS).index(design.name)])
-        assigned, sizes = design.draw(rng, settings.replications, settings.horizon)
-        seeds = rng.integers(0, 2**62, sizes.size).tolist()
+        assigning, buying = np.random.default_rng([settings.seed, list(DESIGNS).index(design.name)]).spawn(2)
+        assigned, sizes = design.draw(assigning, settings.replications, settings.horizon)
+        seeds = buying.integers(0, 2**62, sizes.size).tolist()
         earlier = np.zeros((len(assigned), design.before, assigned.shape[2]), dtype=bool)
         treated = np.concatenate([earlier, assigned], axis=1)
         outcomes = play_drawn(
