@@ -115,7 +115,6 @@ def test_without_interference_the_truth_is_the_logit_and_no_design_is_biased() -
 def test_profit_is_after_fees_in_every_design() -> None:
     market = shop()
     test = cut(market)
-    market.demand = "expected"
     alone = Market(market.catalog, market.population, market.consumers, demand="expected")
     profit = alone.step(test.control, True).seller_profit[0, 0]
     report = run(market, test, [Switchback()], SHORT)
