@@ -17,6 +17,7 @@ from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
 from malles_env.cli.distil import distil_command
+from malles_env.cli.experiment import experiment_command
 from malles_env.cli.forces import forces_command
 from malles_env.cli.injection import audit_app
 from malles_env.cli.prompted import prompted_command
@@ -58,6 +59,7 @@ app.command("discuss")(discuss)
 app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
 app.command("distil")(distil_command)
+app.command("experiment")(experiment_command)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)

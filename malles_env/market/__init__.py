@@ -7,6 +7,7 @@ from malles_env.market.elasticity import Elasticities, elasticities
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.pooled import PooledMarket, Pooling
 from malles_env.market.population import Population
 from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
@@ -25,6 +26,8 @@ __all__ = [
     "MeanField",
     "Offer",
     "Outcome",
+    "PooledMarket",
+    "Pooling",
     "Population",
     "PriceRules",
     "Product",

@@ -242,6 +242,20 @@ def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any
 
 
 @njit(cache=True, nogil=True)
+def answer_blocks(  # type: ignore[no-untyped-def]
+    blocks, felt, listed, flags, c, rules, stock, mean_field, centre, log_reference, loyalty, next_loyalty, share,
+    extra, sums, seen,
+):  # fmt: skip
+    """Fill the consumers' answer of all blocks of markets, see `respond_block`; nothing is drawn or sold yet."""
+    order, first, draw = blocks
+    for block in range(len(draw)):
+        respond_block(
+            felt, listed, flags, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            order, first[block], first[block + 1], draw[block], c, rules, share, extra, sums, seen,
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
     low, high, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
     log_reference, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
