@@ -12,6 +12,7 @@ from malles_env.market.population import Population
 from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
 from malles_env.market.reference import ReferencePrice
+from malles_env.market.replenishment import Replenishment, Supply
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
 
@@ -33,7 +34,9 @@ __all__ = [
     "Product",
     "Promotions",
     "ReferencePrice",
+    "Replenishment",
     "Response",
+    "Supply",
     "Tastes",
     "TastesMode",
     "elasticities",

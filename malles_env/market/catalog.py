@@ -11,6 +11,7 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray, as_floats
 from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
+from malles_env.market.replenishment import Replenishment
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,15 @@ class Catalog:
         price_low: Lowest price that may be asked, money, shape ``(J,)``.
         price_high: Highest price that may be asked, money, shape ``(J,)``.
         listing_fee: Money per listed product and period, shape ``(J,)``.
-        stock: Units, shape ``(J,)``; may be infinite.
+        stock: Units at the start of an episode, shape ``(J,)``; may be infinite.
         shelf: Most products each seller may list, shape ``(N,)``.
         sales_tax: Tax on sales as a share of the price before tax, at least 0; prices include it, and a seller keeps
             price / (1 + sales_tax).
         unit_tax: The part of every unit cost that is tax, money; welfare counts it as revenue.
         promotions: What display and advertising cost sellers, and their slots; None: sellers cannot promote.
         price_rules: What prices have to obey beside their bounds; None: nothing.
+        replenishment: How products are ordered; None: they are not, and each unit costs its unit cost when it is sold.
+            Otherwise it costs that, less the unit tax, when it is ordered.
         enters: First period in which each product may be listed, shape ``(J,)``.
 
     Raises:
@@ -75,6 +78,7 @@ class Catalog:
     unit_tax: float = 0.0
     promotions: Promotions | None = None
     price_rules: PriceRules | None = None
+    replenishment: Replenishment | None = None
     sellers: tuple[str, ...] = field(init=False)
     seller_of: IntArray = field(init=False, repr=False)
     unit_cost: FloatArray = field(init=False, repr=False)
@@ -106,7 +110,7 @@ class Catalog:
         highs = [p.regular_price * 2 if p.price_high is None else p.price_high for p in products]
         self._set("price_low", lows, low=1e-9)
         self._set("price_high", highs)
-        self._set("stock", [p.stock for p in products], finite=False)
+        self._set("stock", self._first_stock(), finite=False)
         self._set("listing_fee", [p.listing_fee for p in products])
         for j, (low, high) in enumerate(zip(self.price_low, self.price_high, strict=True)):
             if high <= low:
@@ -131,6 +135,18 @@ class Catalog:
     def _set(self, name: str, values: Sequence[float], low: float = 0.0, *, finite: bool = True) -> None:
         array = as_floats(f"products.{name}", values, (len(self.products),), low=low, finite=finite)
         object.__setattr__(self, name, array)
+
+    def _first_stock(self) -> list[float]:
+        stock = [product.stock for product in self.products]
+        if self.replenishment is None:
+            return stock
+        supplies = self.replenishment.supplies
+        if len(supplies) != len(stock):
+            raise invalid("replenishment", f"{len(supplies)} supplies", f"{len(stock)}, one per product")
+        for j, units in enumerate(stock):
+            if units != np.inf:
+                raise invalid(f"products[{j}].stock", units, "nothing beside replenishment, whose initial says it")
+        return [float(supply.initial) for supply in supplies]
 
     def _shelf(self, sellers: tuple[str, ...]) -> list[int]:
         for name, limit in self.capacity.items():

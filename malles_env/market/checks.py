@@ -12,7 +12,7 @@ from malles_env.market.arrays import BoolArray, FloatArray, as_floats
 from malles_env.market.catalog import Catalog
 from malles_env.market.offer import Consumers
 from malles_env.market.population import Population
-from malles_env.market.state import DEMANDS, Demand
+from malles_env.market.state import DEMANDS, Demand, MarketState
 from malles_env.market.tastes import Tastes, tastes_of
 
 TastesMode = Literal["mean", "draws"]
@@ -106,6 +106,28 @@ def checked_promotion(
     if catalog.promotions is not None:
         catalog.promotions.check(flags & listed, catalog.sellers, catalog.seller_of)
     return flags
+
+
+def checked_orders(catalog: Catalog, orders: ArrayLike | None, state: MarketState) -> FloatArray | None:
+    """Return units ordered as a fresh array ``(B, J)``, or None where products are not ordered.
+
+    Args:
+        catalog: Says how products are ordered.
+        orders: Broadcastable to ``(B, J)``; None: nothing is ordered.
+        state: Stock on hand and on order.
+
+    Raises:
+        InvalidInput: Orders in a market without replenishment, a wrong shape, or a negative, fractional (where whole
+            ones are due) or too large order.
+    """
+    given = catalog.replenishment
+    if given is None:
+        if orders is not None:
+            raise invalid("orders", orders, "nothing, as the catalog has no replenishment")
+        return None
+    if orders is None:
+        return np.zeros_like(state.stock)
+    return given.checked(orders, given.room(state.stock, state.pipeline), catalog.product_ids)
 
 
 def checked_actions(

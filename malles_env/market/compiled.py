@@ -16,6 +16,7 @@ from malles_env.market.population import Population
 from malles_env.market.state import Demand
 
 if TYPE_CHECKING:
+    from malles_env.market.ordering import Supplies
     from malles_env.market.settle import Terms
 
 
@@ -26,7 +27,8 @@ def terms_of(
     from malles_env.market.settle import EXPECTED, GAUSSIAN, MULTINOMIAL, Terms
 
     return Terms(  # writable copies: the catalog's arrays are read-only until pickled, and each kind is compiled anew
-        catalog.unit_cost.copy(),
+        # ordered units are paid for when ordered; what is left to pay when they are sold is the tax
+        catalog.unit_cost.copy() if catalog.replenishment is None else np.full(catalog.num_products, catalog.unit_tax),
         catalog.listing_fee.copy(),
         catalog.seller_of.copy(),
         population.size,
@@ -35,6 +37,27 @@ def terms_of(
         catalog.kept,
         settings.pace,
         dynamics.reference_memory,
+    )
+
+
+def supplies_of(catalog: Catalog) -> Supplies | None:
+    """Return what stock keeping needs to know of a catalog; None where products are not ordered."""
+    given = catalog.replenishment
+    if given is None:
+        return None
+    from malles_env.market.ordering import Supplies
+
+    return Supplies(
+        given.of("storage"),
+        given.of("largest"),
+        given.of("lead_time").astype(np.int64),
+        given.of("fixed_cost"),
+        catalog.unit_cost - catalog.unit_tax,
+        given.of("holding_cost"),
+        given.of("salvage"),
+        catalog.enters.copy(),
+        catalog.seller_of.copy(),
+        given.whole_units,
     )
 
 

@@ -11,8 +11,16 @@ from numpy.typing import ArrayLike
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
 from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
-from malles_env.market.checks import TastesMode, check_parts, checked_actions, checked_promotion, drawn_tastes
-from malles_env.market.compiled import play_blocks, rules_of, terms_of
+from malles_env.market.checks import (
+    TastesMode,
+    check_parts,
+    checked_actions,
+    checked_flags,
+    checked_orders,
+    checked_promotion,
+    drawn_tastes,
+)
+from malles_env.market.compiled import play_blocks, rules_of, supplies_of, terms_of
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
 from malles_env.market.mean_field import MeanField
@@ -88,6 +96,7 @@ class Market:
         self.state.streams[:] = new_streams(None, num_markets)
         self._next_loyalty = self.state.loyalty.copy()
         self._traffic, self._every = np.ones(num_markets), np.ones(num_markets, dtype=bool)
+        self._nobody = np.zeros(num_markets, dtype=bool)
         self._no_flags = np.zeros((2, num_markets, catalog.num_products), dtype=bool)
         self.reset()
 
@@ -104,6 +113,7 @@ class Market:
             self._coefficients = coefficients(self._draws, population, regular, self.dynamics.fade)
         self._rules = {promoted: rules_of(self.mean_field, promoted) for promoted in (False, True)}
         self._terms = terms_of(self.catalog, population, self.mean_field, self.demand, self.dynamics)
+        self._supplies = supplies_of(self.catalog)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +190,8 @@ class Market:
         listed: ArrayLike,
         display: ArrayLike | None = None,
         feature_ad: ArrayLike | None = None,
+        orders: ArrayLike | None = None,
+        last: ArrayLike | None = None,
     ) -> Outcome:
         """Play one period in every market.
 
@@ -188,24 +200,49 @@ class Market:
             listed: Which products are on the shelf, broadcastable to ``(B, J)``.
             display: Which are displayed in the shop, likewise; None: none is.
             feature_ad: Which are advertised in the leaflet, likewise.
+            orders: Units ordered, likewise; only where the catalog has replenishment. None: nothing is.
+            last: Markets whose episode ends with this period, broadcastable to ``(B,)``: their stock is then sold for
+                its salvage value. None: none does.
 
         Returns:
             What happened, as fresh arrays.
 
         Raises:
             InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
-                products than its shelf holds or promotes more than it has slots for.
+                products than its shelf holds, promotes more than it has slots for, or orders more than there is room
+                for.
         """
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
         flags = checked_promotion(self.catalog, display, feature_ad, shelf)
-        return self.advance(money, shelf, flags)
+        units = checked_orders(self.catalog, orders, self.state)
+        return self.advance(money, shelf, flags, units, checked_flags("last", last, (self.num_markets,)))
 
-    def advance(self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None) -> Outcome:
+    def advance(
+        self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None,
+        orders: FloatArray | None = None, last: BoolArray | None = None,
+    ) -> Outcome:  # fmt: skip
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
         `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
-        call this after decoding an action; use `step` for anything that comes from outside.
+        call this after decoding an action; use `step` for anything that comes from outside. `orders` (units, ``(B, J)``)
+        and `last` (``(B,)``) count only where the catalog has replenishment; orders are placed as far as there is room.
         """
+        if self._supplies is None:
+            return self._advance(prices, listed, promoted)
+        from malles_env.market.ordering import take_in
+
+        before = self.state.stock, self.state.pipeline
+        stocked = take_in(self.state, np.zeros_like(prices) if orders is None else orders, self._supplies)
+        try:
+            return self._advance(prices, listed, promoted, stocked, self._nobody if last is None else last)
+        except BaseException:  # consumers that could not be asked: the period can be played again
+            self.state.stock, self.state.pipeline = before
+            raise
+
+    def _advance(
+        self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None, stocked: FloatArray | None = None,
+        last: BoolArray | None = None,
+    ) -> Outcome:  # fmt: skip
         batch, products = prices.shape
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
@@ -226,6 +263,11 @@ class Market:
         if short and self._tracks_loyalty and remembered is not None:
             offer = self._offer(felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
+        if stocked is not None:
+            from malles_env.market.ordering import pay
+
+            state = self.state
+            pay(last, state.stock, state.pipeline, state.period, self._supplies, books, stocked, seller_profit)
         if self._felt is not None:
             moved = self._felt.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)
@@ -234,7 +276,7 @@ class Market:
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
-            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted,
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted, *(() if stocked is None else stocked),
         )  # fmt: skip
 
     def _play(

@@ -36,6 +36,7 @@ def unset_state(catalog: Catalog, population: Population, batch: int, window: in
         season=np.zeros(batch),
         draw=np.zeros(batch, dtype=np.int64),
         blocks=blocks,
+        pipeline=np.zeros((batch, catalog.replenishment.longest if catalog.replenishment else 0, shape[1])),
     )
 
 
@@ -66,6 +67,7 @@ def restart(
         centre: Shares at which they have no effect first, shape ``(J,)``.
     """
     state.stock[chosen] = catalog.stock
+    state.pipeline[chosen] = 0.0
     state.mean_field[chosen] = mean_field
     state.window[chosen] = mean_field
     state.period[chosen] = 0

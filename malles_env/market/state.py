@@ -25,9 +25,9 @@ class Outcome(NamedTuple):
         units: Units that they got, shape ``(B, J)``.
         lost_sales: The difference, shape ``(B, J)``.
         revenue: Of each product, shape ``(B, J)``; so are the next three.
-        cost: Of the units sold.
+        cost: Of the units sold; where products are ordered only the unit tax, as units are paid when ordered.
         fees: For being listed and, where sellers pay for promotion, displayed and advertised.
-        profit: revenue - cost - fees.
+        profit: revenue - cost - fees, and - ordering - holding + salvage where products are ordered.
         share: Purchase shares of the period as the mean field counts them, shape ``(B, J)``.
         seller_profit: Sum over each seller's products, shape ``(B, N)``.
         consumer_surplus: Sum over all consumers, up to a constant, shape ``(B,)``.
@@ -36,6 +36,11 @@ class Outcome(NamedTuple):
         residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
         iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
         promoted: What was displayed (row 0) and advertised (row 1), shape ``(2, B, J)``; None: nothing was.
+        ordered: Units ordered, shape ``(B, J)``; this and what follows are None where products are not ordered.
+        ordering: Fixed and unit costs of the orders placed, shape ``(B, J)``.
+        holding: Cost of the stock on hand at the end of the period, shape ``(B, J)``.
+        salvage: What that stock brought, shape ``(B, J)``; 0 but in the last period of an episode.
+        stock: Units on hand at the end of the period, before any salvage, shape ``(B, J)``.
     """
 
     prices: FloatArray
@@ -55,6 +60,11 @@ class Outcome(NamedTuple):
     residual: FloatArray
     iterations: FloatArray
     promoted: BoolArray | None = None
+    ordered: FloatArray | None = None
+    ordering: FloatArray | None = None
+    holding: FloatArray | None = None
+    salvage: FloatArray | None = None
+    stock: FloatArray | None = None
 
 
 class Blocks(NamedTuple):
@@ -106,6 +116,8 @@ class MarketState:
         season: Log traffic, ``(B,)``, see `Dynamics`.
         draw: Which draw of the tastes each market has, ``(B,)``; 0 without draws. Hidden from sellers.
         blocks: Which markets the kernel walks together.
+        pipeline: Units on order: what arrives in the coming period, in the one after, ..., ``(B, L, J)``, L being the
+            longest lead time; ``(B, 0, J)`` where products are not ordered.
     """
 
     stock: FloatArray
@@ -120,6 +132,7 @@ class MarketState:
     season: FloatArray
     draw: IntArray
     blocks: Blocks
+    pipeline: FloatArray
 
     def copy(self) -> MarketState:
         """Return an independent copy."""
