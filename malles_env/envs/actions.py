@@ -1,22 +1,22 @@
-"""Action spaces, and the one way from actions to prices and listings for one market or thousands."""
+"""The one way from actions to prices, listings, promotion and orders, and back, for one market or thousands."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
-from malles_env.envs.kernels import CONTINUOUS, DISCRETE, MONEY, decode, promote
+from malles_env.envs.action_spaces import MODES, ORDER, ActionMode, bounds_of, parts_of, space_of
+from malles_env.envs.kernels import decode, decode_orders, promote
+from malles_env.envs.money_actions import MoneyActions, as_array
 from malles_env.envs.seats import NOTHING, Seats
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.promotion import KINDS
 
-ActionMode = Literal["continuous", "discrete", "dict"]
-MODES: dict[str, int] = {"continuous": CONTINUOUS, "discrete": DISCRETE, "dict": MONEY}
-SLACK = 1e-6  # of a price in dict mode, relative: float32 cannot hold every bound
+__all__ = ["ActionMode", "Actions"]
 
 
 class Actions:
@@ -36,17 +36,23 @@ class Actions:
     ``MultiBinary(J_n)`` and there only if the seller has slots for it. Only what is on the shelf is promoted, and
     beyond a seller's slots the best stay, as with listings.
 
+    Where products are ordered (the catalog has a `Replenishment`), each mode ends with a part for orders: W numbers,
+    linear from no order to the largest one and rounded where orders are whole; W choices, 0 = none, 1 to m = a grid of
+    m orders up to the largest, rounded likewise; or ``"order"``, ``Box`` in units ``(J_n,)``. What there is no room for
+    is not ordered.
+
     Slots in which a seat has no product (see `Seats`) are checked like the others and then ignored.
 
     Args:
         seats: Who owns what.
         mode: ``"continuous"``, ``"discrete"`` or ``"dict"``.
-        levels: m, prices of the discrete grid, at least 2.
+        levels: m, prices of the discrete grid and orders of theirs, at least 2.
 
     Attributes:
         width: A, numbers of an action in a row.
+        parts: Where in a row each part begins.
         promotes: Whether actions say what is displayed and advertised.
-        flags: Where in a row these parts begin, if it does.
+        orders: Whether actions say what is ordered.
 
     Raises:
         InvalidInput: An unknown mode, or fewer than two levels.
@@ -58,49 +64,16 @@ class Actions:
         if not isinstance(levels, int) or levels < 2:
             raise invalid("price_levels", levels, "a whole number of at least 2")
         self.seats, self.mode, self.levels = seats, mode, levels
-        self.promotes = seats.promotion_slots is not None
-        parts = (1 if mode == "discrete" else 2) + (2 if self.promotes else 0)
-        self.width = parts * seats.slots
+        self.parts = parts_of(seats, mode)
+        self.promotes, self.orders = KINDS[0] in self.parts, ORDER in self.parts
+        self.width = len(self.parts) * seats.slots
         self._one = (self.width,)
-        self.flags = self.width - 2 * seats.slots, self.width - seats.slots
-        self._open = [self._kinds_open(n) for n in range(seats.count)]
-        self.low, self.high = self._bounds()
-        self._spaces = {agent: self._space(n) for n, agent in enumerate(seats.agents)}
+        self.low, self.high = bounds_of(seats, mode, levels, self.parts)
+        self._spaces = {agent: space_of(seats, n, mode, self.high) for n, agent in enumerate(seats.agents)}
         self._blank = np.empty((0, seats.count, self.width))
         self._kind = MODES[mode]
-        self._keys = ("price", "listed", *(KINDS if self.promotes else ()))
+        self._money = MoneyActions(seats, self.parts)
         self._dtypes = "iu" if mode == "discrete" else "fiu"
-
-    def _bounds(self) -> tuple[FloatArray, FloatArray]:
-        seats, shape = self.seats, (self.seats.count, self.width)
-        if self.mode == "continuous":
-            return np.full(shape, -1.0), np.full(shape, 1.0)
-        if self.mode == "discrete":
-            most = np.ones(shape)
-            most[:, : seats.slots] = self.levels
-            return np.zeros(shape), most
-        low, high = np.zeros(shape), np.ones(shape)
-        filled = np.nonzero(seats.own != NOTHING)
-        low[filled] = seats.catalog.price_low[seats.own[filled]] * (1.0 - SLACK)
-        high[filled] = seats.catalog.price_high[seats.own[filled]] * (1.0 + SLACK)
-        return low, high
-
-    def _space(self, seat: int) -> spaces.Space[Any]:
-        if self.mode == "continuous":
-            return spaces.Box(-1.0, 1.0, (self.width,), np.float32)
-        if self.mode == "discrete":
-            return spaces.MultiDiscrete((self.high[seat] + 1.0).astype(np.int64))
-        catalog, products = self.seats.catalog, self.seats.products(seat)
-        price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
-        flags = {name: spaces.MultiBinary(len(products)) for name in ("listed", *self._open[seat])}
-        return spaces.Dict({**flags, "price": price})
-
-    def _kinds_open(self, seat: int) -> tuple[str, ...]:
-        """Return the kinds of promotion that a seat has slots for."""
-        slots = self.seats.promotion_slots
-        return (
-            () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seat], strict=True) if most > 0)
-        )
 
     def space(self, agent: str) -> spaces.Space[Any]:
         """Return the space of one agent, the same object each time.
@@ -131,9 +104,9 @@ class Actions:
             InvalidInput: A wrong shape or kind.
         """
         if self.mode == "dict":
-            self._put_dict(rows, seat, action)
+            self._money.put(rows, seat, action)
             return
-        array = action if type(action) is np.ndarray else _as_array(self.seats.agents[seat], action)
+        array = action if type(action) is np.ndarray else as_array(self.seats.agents[seat], action)
         fits = array.shape == self._one or array.shape == (len(rows), self.width)
         if not fits or array.dtype.kind not in self._dtypes:
             self._refuse(self.seats.agents[seat], array, self._one)
@@ -149,30 +122,6 @@ class Actions:
         if array.shape != rows.shape or array.dtype.kind not in self._dtypes:
             self._refuse("all sellers", array, rows.shape)
         rows[...] = array
-
-    def _put_dict(self, rows: FloatArray, seat: int, action: Any) -> None:
-        agent, count = self.seats.agents[seat], len(self.seats.products(seat))
-        needed = ("price", "listed", *self._open[seat])
-        if not isinstance(action, dict) or not set(needed) <= set(action) <= {*needed, *self._keys}:
-            words = " and ".join((", ".join(map(repr, needed[:-1])), repr(needed[-1])))
-            raise invalid(f"action of {agent}", action, f"a dict with {words}")
-        for part, key in enumerate(self._keys):
-            if key not in action:
-                continue
-            start = part * self.seats.slots
-            array = _as_array(f"{agent}[{key!r}]", action[key])
-            if array.dtype.kind not in "fiub" or array.shape not in ((count,), (len(rows), count)):
-                allowed = f"{count} numbers, one per product of {agent}"
-                raise invalid(f"action of {agent}[{key!r}]", action[key], allowed)
-            if key not in needed:
-                self._refuse_flags(seat, key, array)
-            rows[:, seat, start : start + count] = array
-
-    def _refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
-        """Refuse a promoted product where a seat has no slot to promote any."""
-        if kind not in self._open[seat] and np.any(flags):
-            why = f"the seller has no {kind} slot" if self.promotes else "the scenario has no promotions"
-            raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), f"0, as {why}")
 
     def _refuse(self, who: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         kind = "whole numbers" if self.mode == "discrete" else "real numbers"
@@ -206,30 +155,41 @@ class Actions:
         seats, slots = self.seats, self.seats.promotion_slots
         assert slots is not None
         flags = np.empty((2, *listed.shape), dtype=np.bool_)
-        promote(self._kind, rows, self.flags[0], seats.own, slots, seats.table, prices, listed, flags)
+        promote(self._kind, rows, self.parts[KINDS[0]], seats.own, slots, seats.table, prices, listed, flags)
         return flags
+
+    def ordered(self, rows: FloatArray) -> FloatArray:
+        """Return what is ordered, units, fresh, shape ``(B, J)``; only where products are ordered.
+
+        Args:
+            rows: As given to `decode`, which checks them.
+
+        Raises:
+            InvalidInput: A fractional order in the dict mode where whole ones are due.
+        """
+        seats = self.seats
+        units = np.empty((len(rows), seats.catalog.num_products))
+        bad = decode_orders(
+            self._kind, self.levels, rows, self.parts[ORDER], seats.own, seats.largest_order, seats.whole_orders, units
+        )
+        if bad >= 0:
+            raise self._complaint(rows, bad)
+        return units
 
     def _complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
         market, seat, entry = (int(i) for i in np.unravel_index(bad, rows.shape))
-        low, high = float(self.low[seat, entry]), float(self.high[seat, entry])
-        place = f"[{entry}]"
-        if self.mode == "dict":
-            part, i = divmod(entry, self.seats.slots)
-            key = self._keys[part]
-            product = self.seats.own[seat, i]
-            place = f"[{key!r}][{i}]"
-            if key == "price":
-                catalog = self.seats.catalog
-                low, high = float(catalog.price_low[product]), float(catalog.price_high[product])
-        where = f" in market {market}" if len(rows) > 1 else ""
+        where = f"action of {self.seats.agents[seat]}" + (f" in market {market}" if len(rows) > 1 else "")
         value = float(rows[market, seat, entry])
-        return invalid(f"action of {self.seats.agents[seat]}{where}, {place}", value, f"{low:g} to {high:g}")
+        if self.mode == "dict":
+            return self._money.complaint(where, seat, entry, value)
+        low, high = float(self.low[seat, entry]), float(self.high[seat, entry])
+        return invalid(f"{where}, [{entry}]", value, f"{low:g} to {high:g}")
 
     def encode(
         self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
-        feature: ArrayLike | None = None,
+        feature: ArrayLike | None = None, order: ArrayLike | None = None,
     ) -> Any:  # fmt: skip
-        """Return the action that asks for given prices, listings and promotion; the inverse of decoding.
+        """Return the action that asks for given prices, listings, promotion and orders; the inverse of decoding.
 
         Args:
             seat: Whose.
@@ -237,46 +197,51 @@ class Actions:
             listed: Which of its products, same shape (or one that broadcasts).
             display: Which of them to display, likewise; None: none.
             feature: Which of them to advertise, likewise; None: none.
+            order: Units to order of each, likewise, on the grid if discrete; None: none.
 
         Raises:
-            InvalidInput: Promotion that the seat has no slot for.
+            InvalidInput: Promotion that the seat has no slot for, or an order that is negative, too large, or
+                fractional where whole ones are due.
         """
-        products, slots = self.seats.products(seat), self.seats.slots
+        products = self.seats.products(seat)
         low, span = self.seats.table[0, products], self.seats.table[1, products]
         money = np.clip(np.asarray(prices, dtype=np.float64), low, low + span)
         shelf, *flags = (
             np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
             for given in (listed, display, feature)
         )
+        units = self._money.checked_orders(seat, order, money.shape)
         for kind, wanted in zip(KINDS, flags, strict=True):
-            self._refuse_flags(seat, kind, wanted)
+            self._money.refuse_flags(seat, kind, wanted)
+        bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
         if self.mode == "dict":
-            parts = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
-            bits = {name: parts[name].astype(np.int8) for name in ("listed", *self._open[seat])}
-            return {"price": money, **bits}
-        share, count = (money - low) / span, len(products)
+            told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
+            whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
+            return {"price": money, **told, **whole}
+        share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self.mode == "discrete"
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
-        if discrete:
-            action[..., :count] = np.where(shelf, 1 + np.rint(share * (self.levels - 1)), 0)
-        else:
-            action[..., :count] = 2.0 * share - 1.0
-        scored = [] if discrete else [(slots, shelf)]
-        if self.promotes:
-            scored += zip(self.flags, flags, strict=True)
-        for start, wanted in scored:
-            action[..., start : start + count] = np.where(wanted, 1, 0 if discrete else -1)
+        action[..., :count] = np.where(shelf, 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
+        for name, start in self.parts.items():
+            place = slice(start, start + count)
+            if name in bits:
+                action[..., place] = np.where(bits[name], 1, 0 if discrete else -1)
+            elif name == ORDER and self.seats.largest_order is not None:
+                full = units / self.seats.largest_order[products]
+                action[..., place] = np.rint(full * self.levels) if discrete else 2.0 * full - 1.0
         return action
 
-    def masks(self, seat: int, stock: FloatArray) -> BoolArray:
+    def masks(self, seat: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
         """Return which discrete choices of a seat make sense, flat.
 
         Args:
             seat: Whose.
-            stock: On hand in its market, shape ``(J,)``.
+            stock: What can be sold of each product in this period, shape ``(J,)``.
+            room: Units that may be ordered, shape ``(J,)``; needed where products are ordered.
 
         Returns:
-            Shape ``(W * (m + 1),)``; where sellers can promote ``(W * (m + 5),)``.
+            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote and W * (m + 1) more where products are
+            ordered. An order that comes to the same as a smaller choice makes no sense.
 
         Raises:
             InvalidInput: The actions are not discrete.
@@ -288,6 +253,12 @@ class Actions:
         parts = [_open_choices(closed, self.levels + 1)]
         slots: IntArray | None = self.seats.promotion_slots
         parts += [_open_choices(closed | (most == 0), 2) for most in (() if slots is None else slots[:, seat])]
+        if room is not None and self.seats.largest_order is not None:
+            sizes = np.arange(self.levels + 1) / self.levels * self.seats.largest_order[own, None]
+            sizes = np.minimum(np.floor(sizes + 0.5) if self.seats.whole_orders else sizes, room[own, None])
+            more = np.diff(sizes, axis=1, prepend=-1.0) > 0.0
+            more[own == NOTHING, 1:] = False
+            parts.append(more.reshape(-1))
         return np.concatenate(parts)
 
 
@@ -296,10 +267,3 @@ def _open_choices(closed: BoolArray, choices: int) -> BoolArray:
     open_ = np.ones((len(closed), choices), dtype=np.bool_)
     open_[closed, 1:] = False
     return open_.reshape(-1)
-
-
-def _as_array(name: str, action: Any) -> np.ndarray:
-    try:
-        return np.asarray(action)
-    except (TypeError, ValueError):
-        raise invalid(f"action of {name}", action, "an array of numbers") from None

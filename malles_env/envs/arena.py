@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from malles_env.envs.actions import ActionMode, Actions
-from malles_env.envs.kernels import keep_books
-from malles_env.envs.observations import NO_FLAGS, Layout, Monitoring
+from malles_env.envs.kernels import keep_books, keep_stock_books
+from malles_env.envs.observations import NO_FLAGS, NO_ORDERS, Layout, Monitoring
 from malles_env.envs.price_rules import RuledPrices
 from malles_env.envs.seats import Seats
 from malles_env.errors import InvalidInput, invalid
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
 MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
+STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "capped_orders")
+"""What infos hold besides where products are ordered: units, money, money, money, units, units."""
 
 
 def find_scenario(scenario: str | PathLike[str] | Scenario) -> Scenario:
@@ -73,7 +75,8 @@ class Arena:
         market: The market engine.
         seats, actions, layout: Who plays, what goes in, what comes out.
         rules: The price rules; None where the scenario has none.
-        info_keys: What `ledger` holds of each seat: MONEY_KEYS, and then what the price rules count.
+        info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, and STOCK_KEYS where
+            products are ordered.
         outcome: What happened in the last period; None before the first.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
@@ -103,7 +106,8 @@ class Arena:
         self._plain: Layout | None = None
         self.reward_scale = float(self.scenario.reward_scale)
         self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
-        self.info_keys = MONEY_KEYS if self.rules is None else (*MONEY_KEYS, *self.rules.keys)
+        counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
+        self.info_keys = (*MONEY_KEYS, *counted, *stocked)
         self.outcome: Outcome | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
@@ -124,6 +128,7 @@ class Arena:
             self._units = np.zeros(shape)
             self._asked = self._prices  # prices at which products were listed last; kept for price rules only
             self._promoted = np.zeros((2, *shape), dtype=bool) if self.actions.promotes else NO_FLAGS
+            self._ordered = np.zeros(shape) if self.actions.orders else NO_ORDERS
         else:
             self._prices, self._listed = self._prices.copy(), self._listed.copy()
             self._units = self._units.copy()
@@ -132,6 +137,8 @@ class Arena:
                 self._asked = np.where(markets[:, None], prices, self._asked)
             if self.actions.promotes:
                 self._promoted = self._promoted & ~markets[:, None]
+            if self.actions.orders:
+                self._ordered = np.where(markets[:, None], 0.0, self._ordered)
         self._now: np.ndarray | None = None
         if self.layout.history > 1:
             usual = self.layout.as_past(self._encode(self.layout, 1.0))
@@ -156,16 +163,20 @@ class Arena:
         self.episode = now if markets is None else np.where(markets, now, self.episode)
         self._start(markets)
 
-    def step(self, rows: FloatArray) -> Outcome:
+    def step(self, rows: FloatArray, cycles: float = np.inf) -> Outcome:
         """Play one period.
 
         Args:
             rows: Actions of all seats from `Actions.blank` and `Actions.put`, shape ``(B, N, A)``.
+            cycles: Periods of an episode: in its last one, stock that is left is sold for its salvage value.
 
         Raises:
             InvalidInput: An action outside its space; then nothing has happened.
         """
         prices, listed = self.actions.decode(rows)
+        orders, last = None, None
+        if self.actions.orders:
+            orders, last = self.actions.ordered(rows), self.market.state.period + 1 >= cycles
         if self.layout.history > 1:
             now = self._encode(self.layout, 1.0) if self._now is None else self._now
             self._past, self._now = self.layout.moved_on(self._past, now), None
@@ -174,12 +185,14 @@ class Arena:
             listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
-        self.outcome = outcome = self.market.advance(prices, listed, flags)
+        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, last)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
         if outcome.promoted is not None:
             self._promoted = outcome.promoted
+        if orders is not None and outcome.ordered is not None:
+            self._orders, self._ordered = orders, outcome.ordered
         return outcome
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
@@ -209,6 +222,8 @@ class Arena:
             now.period,
             cycles,
             promoted=self._promoted,
+            ordered=self._ordered,
+            pipeline=now.pipeline,
             state=state,
         )
 
@@ -218,16 +233,39 @@ class Arena:
 
     def ledger(self, outcome: Outcome) -> FloatArray:
         """Return `info_keys` of each seat, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
-        books = np.empty((self.num_markets, self.seats.count, len(MONEY_KEYS)))
+        books, of = np.empty((self.num_markets, self.seats.count, len(self.info_keys))), self.seats.seller_of
         keep_books(
-            outcome.revenue, outcome.cost, outcome.fees, outcome.units, outcome.share,
-            outcome.consumer_surplus, self.seats.seller_of, books,
+            outcome.revenue, outcome.cost, outcome.fees, outcome.profit, outcome.units, outcome.share,
+            outcome.consumer_surplus, of, books,
         )  # fmt: skip
-        return books if self.rules is None else np.concatenate([books, self._counted], axis=2)
+        first = len(MONEY_KEYS)
+        if self.rules is not None:
+            books[:, :, first : first + len(self.rules.keys)] = self._counted
+            first += len(self.rules.keys)
+        if outcome.ordered is not None:
+            keep_stock_books(
+                outcome.ordered, outcome.ordering, outcome.holding, outcome.salvage, outcome.stock, self._orders, of,
+                first, books,
+            )  # fmt: skip
+        return books
+
+    def masks(self, seat: int, market: int) -> BoolArray:
+        """Return which discrete choices of a seat make sense in a market, see `Actions.masks`.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        state, given = self.market.state, self.seats.catalog.replenishment
+        stock, coming = state.stock[market], state.pipeline[market]
+        if given is None:
+            return self.actions.masks(seat, stock)
+        room = given.room(stock, coming)
+        at_once = np.where(given.of("lead_time") == 0, room, 0.0)  # what is ordered now can be sold now
+        return self.actions.masks(seat, stock + coming[:1].sum(axis=0) + at_once, room)
 
     def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
         """Return rows of a ledger by name."""
-        if self.rules is None:
+        if len(self.info_keys) == len(MONEY_KEYS):
             return list(map(money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
 

@@ -144,7 +144,7 @@ class Batch:
 
     def _play(self, rows: FloatArray) -> Turn:
         arena = self.arena
-        outcome = arena.step(rows)
+        outcome = arena.step(rows, self.max_cycles)
         seen = last = arena.observe(self.max_cycles)
         over = arena.market.state.period >= self.max_cycles
         if self.autoreset and over.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from numba import njit
 CONTINUOUS, DISCRETE, MONEY = range(3)
 LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money
 # What an observed number holds.
-PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, DISPLAY, FEATURE, TIME, CONSTANT = range(12)
+(PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, DISPLAY, FEATURE, ORDERED, TIME,
+ CONSTANT) = range(13)  # fmt: skip
+ON_ORDER = CONSTANT + 1  # units that arrive in the coming period; the kinds behind it: in the one after, and so on
 NOTHING = -1  # marks a padded product slot
 REVENUE, EXPENSE, FEES, PROFIT, UNITS, SHARE, SURPLUS = range(7)  # columns of a ledger
 
@@ -141,6 +144,43 @@ def promote(
 
 
 @njit(cache=True)
+def decode_orders(
+    mode: int, levels: int, actions: Any, first: int, own: Any, largest: Any, whole: bool, orders: Any
+) -> int:
+    """Turn checked actions into units ordered.
+
+    Args:
+        mode: CONTINUOUS, DISCRETE or MONEY.
+        levels: Orders of the discrete grid.
+        actions: One row per market and seller, shape ``(B, N, A)``.
+        first: Where in a row the W orders stand.
+        own: Product in each of a seller's slots or NOTHING, shape ``(N, W)``.
+        largest: Units of the largest order, shape ``(J,)``.
+        whole: Whether orders are whole numbers: shares of the largest one are rounded, halves up.
+        orders: Filled, shape ``(B, J)``.
+
+    Returns:
+        -1, or the flat index of the first order in MONEY mode that is not whole but should be.
+    """
+    batch, sellers, width = actions.shape
+    for b in range(batch):
+        for n in range(sellers):
+            for i in range(own.shape[1]):
+                j = own[n, i]
+                if j == NOTHING:
+                    continue
+                units = actions[b, n, first + i]
+                if mode == MONEY:
+                    if whole and units != floor(units):
+                        return (b * sellers + n) * width + first + i
+                else:
+                    units = largest[j] * (0.5 * (units + 1.0) if mode == CONTINUOUS else units / levels)
+                    units = floor(units + 0.5) if whole else units
+                orders[b, j] = units
+    return -1
+
+
+@njit(cache=True)
 def encode(
     prices: Any,
     listed: Any,
@@ -150,6 +190,8 @@ def encode(
     centre: Any,
     log_reference: Any,
     promoted: Any,
+    ordered: Any,
+    pipeline: Any,
     period: Any,
     cycles: float,
     table: Any,
@@ -168,20 +210,23 @@ def encode(
         centre: Their long-run shares, shape ``(B, J)``.
         log_reference: Log of reference over regular price, shape ``(B, J)``.
         promoted: Last displayed and last advertised, shape ``(2, B, J)``; of size 0 where sellers cannot promote.
+        ordered: Last ordered, units, shape ``(B, J)``; of size 0 where products are not ordered.
+        pipeline: On order by remaining lead time, shape ``(B, L, J)``.
         period: Periods played, shape ``(B,)``.
         cycles: Periods of an episode.
         table: Product constants, shape ``(4, J)``.
-        scales: Per product: highest price, starting stock, units that show as one half; shape ``(3, J)``.
-        places: Of each observed number: what it tells times J plus its product, or one of the last two places,
-            which hold 0 and 1, shape ``(N, D)``.
+        scales: Per product: highest price, largest stock, units that show as one half, largest order; shape ``(4, J)``.
+        places: Of each observed number: what it tells times J plus its product, or one of the two places after those
+            of TIME, which hold 0 and 1; those on order come behind. Shape ``(N, D)``.
         out: Filled, shape ``(B, N, D)``.
     """
     batch, seats, size = out.shape
     promotes = promoted.size > 0
     products = prices.shape[1]
-    store = np.empty(CONSTANT * products + 2)
-    store[-2], store[-1] = 0.0, 1.0
-    facts = store[: CONSTANT * products].reshape(CONSTANT, products)
+    fixed = CONSTANT * products
+    store = np.empty(fixed + 2 + pipeline.shape[1] * products)
+    store[fixed], store[fixed + 1] = 0.0, 1.0
+    facts = store[:fixed].reshape(CONSTANT, products)
     for b in range(batch):
         for j in range(products):
             scaled = 2.0 * (prices[b, j] - table[LOW, j]) / table[SPAN, j] - 1.0
@@ -196,6 +241,10 @@ def encode(
             if promotes:
                 facts[DISPLAY, j] = 1.0 if promoted[0, b, j] else 0.0
                 facts[FEATURE, j] = 1.0 if promoted[1, b, j] else 0.0
+            if ordered.size > 0:
+                facts[ORDERED, j] = ordered[b, j] / scales[3, j]
+                for age in range(pipeline.shape[1]):
+                    store[fixed + 2 + age * products + j] = min(pipeline[b, age, j] / scales[1, j], 1.0)
             facts[TIME, j] = min(period[b] / cycles, 1.0)
         for n in range(seats):
             for i in range(size):
@@ -204,9 +253,9 @@ def encode(
 
 @njit(cache=True)
 def keep_books(
-    revenue: Any, cost: Any, fees: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any
+    revenue: Any, cost: Any, fees: Any, profit: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any
 ) -> None:
-    """Write each seller's books of a period: columns REVENUE to SURPLUS of `out`, shape ``(B, N, 7)``."""
+    """Write each seller's books of a period: columns REVENUE to SURPLUS of `out`, ``(B, N, 7 or more)``."""
     out[:] = 0.0
     for b in range(len(out)):
         for j in range(len(seller_of)):
@@ -214,8 +263,27 @@ def keep_books(
             row[REVENUE] += revenue[b, j]
             row[EXPENSE] += cost[b, j]
             row[FEES] += fees[b, j]
-            row[PROFIT] += revenue[b, j] - cost[b, j] - fees[b, j]
+            row[PROFIT] += profit[b, j]
             row[UNITS] += units[b, j]
             row[SHARE] += share[b, j]
         for n in range(out.shape[1]):
             out[b, n, SURPLUS] = surplus[b]
+
+
+@njit(cache=True)
+def keep_stock_books(
+    ordered: Any, ordering: Any, holding: Any, salvage: Any, stock: Any, asked: Any, seller_of: Any, first: int, out: Any
+) -> None:
+    """Add each seller's stock books from column `first` of `out`, shape ``(B, N, first + 6)``, which hold 0.
+
+    The last column is what was `asked` for, ``(B, J)``, and not ordered for lack of room.
+    """
+    for b in range(len(out)):
+        for j in range(len(seller_of)):
+            row = out[b, seller_of[j], first:]
+            row[0] += ordered[b, j]
+            row[1] += ordering[b, j]
+            row[2] += holding[b, j]
+            row[3] += salvage[b, j]
+            row[4] += stock[b, j]
+            row[5] += asked[b, j] - ordered[b, j]

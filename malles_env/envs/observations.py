@@ -55,6 +55,7 @@ FIELDS = {
     "reference": (k.REFERENCE, -1.0, "log(reference price / regular price), held to [-1, 1]"),
     "display": (k.DISPLAY, 0.0, "1 = was displayed"),
     "feature": (k.FEATURE, 0.0, "1 = was advertised"),
+    "ordered": (k.ORDERED, 0.0, "last order / largest order"),
 }
 ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
 """Fields of every market; the others stand only where they move."""
@@ -63,6 +64,7 @@ REMEMBERED = (k.PRICE, k.LISTED, k.SALES, k.MEAN_FIELD)
 PUBLIC = ("price", "listed", "reference", "display", "feature")
 """Fields of rivals that a seller sees where prices are public."""
 NO_FLAGS = np.zeros((2, 0, 0), dtype=np.bool_)
+NO_ORDERS, NO_PIPELINE = np.zeros((0, 0)), np.zeros((0, 0, 0))
 
 
 class Layout:
@@ -72,9 +74,11 @@ class Layout:
 
     ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference, own_display, own_feature`` (W each) of the
     last period (costs are constant; stock only if the catalog limits any, reference prices only where they matter,
-    display and feature only where sellers can promote), ``rivals_price, rivals_listed, rivals_reference,
+    display and feature only where sellers can promote), where products are ordered ``own_ordered, own_on_order_1`` to
+    ``own_on_order_<L>`` (W each: the last order, and what arrives in the coming period, in the one after, ..., L being
+    the longest lead time), ``rivals_price, rivals_listed, rivals_reference,
     rivals_display, rivals_feature`` ((N - 1) W each; with monitoring ``full`` also ``rivals_cost, rivals_stock,
-    rivals_sales``; with ``own`` none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters,
+    rivals_sales`` and their orders; with ``own`` none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters,
     ``long_share`` likewise, ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
 
     With a `history` of k periods the blocks of the k - 1 periods before the last follow behind all of these, the newest
@@ -109,9 +113,20 @@ class Layout:
         limited = bool(np.isfinite(catalog.stock).any())
         promoted = () if seats.promotion_slots is None else ("display", "feature")
         there = {*ALWAYS, *memories, *promoted, *(("stock",) if limited else ())}
-        self.fields = tuple(name for name in FIELDS if name in there)
+        given = catalog.replenishment
+        self.lead_time = 0 if given is None else given.longest
+        self._told = dict(FIELDS)
+        if given is not None:
+            there.add("ordered")
+            self._told["stock"] = (k.STOCK, 0.0, "units on hand / storage")
+            told = {f"on_order_{age + 1}": (k.ON_ORDER + age, 0.0, "units / storage") for age in range(self.lead_time)}
+            self._told |= told
+            there |= told.keys()
+        self.fields = tuple(name for name in self._told if name in there)
         typical = np.full(catalog.num_products, size / catalog.num_products)
-        self.scales = np.ascontiguousarray([catalog.price_high, catalog.stock, typical])
+        full = catalog.stock if given is None else given.of("storage")
+        most = np.ones_like(full) if given is None else given.of("largest")
+        self.scales = np.ascontiguousarray([catalog.price_high, full, typical, most])
         blocks: list[Block] = []
         kinds: list[np.ndarray] = []
         where: list[np.ndarray] = []
@@ -132,15 +147,15 @@ class Layout:
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
         seats, slots = self.seats, self.seats.slots
         known = [name for name in self.fields if name not in ("mean_field", "long_share")]
-        parts = [(f"own_{name}", *FIELDS[name], seats.view[:, :slots]) for name in known]
+        parts = [(f"own_{name}", *self._told[name], seats.view[:, :slots]) for name in known]
         if self.monitoring != "own" and seats.count > 1:
             public = [name for name in known if self.monitoring == "full" or name in PUBLIC]
-            parts += [(f"rivals_{name}", *FIELDS[name], seats.view[:, slots:]) for name in public]
+            parts += [(f"rivals_{name}", *self._told[name], seats.view[:, slots:]) for name in public]
         felt = seats.view[:, :slots] if self.monitoring == "own" else seats.view
         first = np.zeros((seats.count, 1), dtype=np.int64)
         return [
             *parts,
-            *((name, *FIELDS[name], felt) for name in self.fields if name in ("mean_field", "long_share")),
+            *((name, *self._told[name], felt) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
             ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
         ]
@@ -167,8 +182,8 @@ class Layout:
 
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
         products = np.arange(self.seats.catalog.num_products)
-        shown = [name for name in FIELDS if name in self.fields or name == "stock"]
-        kinds = [np.full(len(products), FIELDS[name][0]) for name in shown]
+        shown = [name for name in self._told if name in self.fields or name == "stock"]
+        kinds = [np.full(len(products), self._told[name][0]) for name in shown]
         where = [products] * len(shown)
         return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
 
@@ -176,7 +191,9 @@ class Layout:
         """Return where `kernels.encode` finds each number, shape of `where`."""
         products = self.seats.catalog.num_products
         fixed = k.CONSTANT * products + np.maximum(where, 0)  # numbers that are 0 or 1 in every period
-        return np.where((kinds == k.CONSTANT) | (where == NOTHING), fixed, kinds * products + where)
+        ahead = kinds * products + where
+        ahead = np.where(kinds >= k.ON_ORDER, ahead - products + 2, ahead)  # behind the fixed numbers
+        return np.where((kinds == k.CONSTANT) | (where == NOTHING), fixed, ahead)
 
     @property
     def size(self) -> int:
@@ -219,7 +236,8 @@ class Layout:
     def state_space(self) -> spaces.Box:
         """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time.
 
-        Long-run shares, reference prices, display and feature of all J stand before the time where they matter.
+        Long-run shares, reference prices, display and feature, orders and what is on order of all J stand before the
+        time where they matter.
         """
         below = (self._state_kinds == k.PRICE) | (self._state_kinds == k.REFERENCE)
         low = np.where(below, -1.0, 0.0).astype(np.float32)
@@ -238,6 +256,8 @@ class Layout:
         cycles: float,
         *,
         promoted: np.ndarray = NO_FLAGS,
+        ordered: np.ndarray = NO_ORDERS,
+        pipeline: np.ndarray = NO_PIPELINE,
         state: bool = False,
     ) -> np.ndarray:
         """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
@@ -255,6 +275,8 @@ class Layout:
             period: Periods played, ``(B,)``.
             cycles: Periods of an episode.
             promoted: Last displayed and last advertised, ``(2, B, J)``; needed only where sellers can promote.
+            ordered: Last ordered, units, ``(B, J)``; needed only where products are ordered, as is the next.
+            pipeline: On order by remaining lead time, ``(B, L, J)``.
             state: Whether to describe the whole market instead of what each seat sees.
         """
         places = self._places[state]
@@ -268,6 +290,8 @@ class Layout:
             centre,
             log_reference,
             promoted,
+            ordered,
+            pipeline,
             period,
             float(cycles),
             self.seats.table,
@@ -287,12 +311,14 @@ class Layout:
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
             ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), ``display`` and
-            ``feature`` (bool), each ``(..., J)`` with NaN (False) where not visible, and ``time`` of shape ``(...)``.
+            ``feature`` (bool), ``ordered`` (units), each ``(..., J)`` with NaN (False) where not visible, ``on_order``
+            (units, ``(..., L, J)``, the coming period first) and ``time`` of shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
-        shown = {name: self._gather(flat, name, seat) for name in FIELDS if name != "cost"}
+        shown = {name: self._gather(flat, name, seat) for name in self._told if name != "cost"}
         low, span = self.seats.table[0], self.seats.table[1]
-        full = self.seats.catalog.stock
+        full = self.scales[1]
+        coming = [shown[f"on_order_{age + 1}"] * full for age in range(self.lead_time)]
         sales = shown["sales"]
         return {
             "price": low + 0.5 * (shown["price"] + 1.0) * span,
@@ -304,11 +330,13 @@ class Layout:
             "reference": self.seats.catalog.regular_price * np.exp(shown["reference"]),
             "display": shown["display"] > 0.5,
             "feature": shown["feature"] > 0.5,
+            "ordered": shown["ordered"] * self.scales[3],
+            "on_order": np.stack(coming, axis=-2) if coming else np.empty((*flat.shape[:-1], 0, len(full))),
             "time": flat[..., self["time"].start],
         }
 
     def _gather(self, flat: FloatArray, name: str, seat: int) -> FloatArray:
         values = np.full((*flat.shape[:-1], self.seats.catalog.num_products), np.nan)
-        places = np.flatnonzero((self.kinds == FIELDS[name][0]) & (self.where[seat] != NOTHING))
+        places = np.flatnonzero((self.kinds == self._told[name][0]) & (self.where[seat] != NOTHING))
         values[..., self.where[seat, places]] = flat[..., places]
         return values

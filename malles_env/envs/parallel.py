@@ -206,9 +206,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """
         return self.arena.actions.space(agent)
 
-    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
-        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
-        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature)
+    def encode_action(
+        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
+    ) -> Any:
+        """Return the action of `agent` for prices (money), listings, promotion and orders, see `Actions.encode`."""
+        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature, order)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -257,7 +259,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         rows = arena.actions.blank(1)
         for n, agent in enumerate(agents):
             arena.actions.put(rows, n, actions[agent])
-        outcome = arena.step(rows)
+        outcome = arena.step(rows, self.max_cycles)
         self._cycle += 1
         over = self._cycle >= self.max_cycles
         if self.render_mode is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import MONEY_KEYS, check_seed
+from malles_env.envs.arena import check_seed
 from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
@@ -34,7 +34,8 @@ class PricingVecEnv(VecEnv):
 
     A market starts anew in the step that ends its episode. The infos of that step hold
     ``terminal_observation``, ``TimeLimit.truncated`` (always True: nobody is terminated) and the episode's
-    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count) and its mean share;
+    sums of revenue, cost, fees, profit, units and surplus (and of what price rules count, and of orders and their
+    costs) and its mean share (and stock);
     wrap in `VecMonitor` for SB3's own statistics. With ``info="step"`` every step's infos hold those of the
     period; otherwise they are empty, and `outcome` has all of it as arrays.
 
@@ -131,10 +132,12 @@ class PricingVecEnv(VecEnv):
     def max_cycles(self, value: int) -> None:
         self.batch.max_cycles = value
 
-    def encode_action(self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
-        """Return the action of `agent` for given prices (money), listings and promotion, see `Actions.encode`."""
+    def encode_action(
+        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
+    ) -> Any:
+        """Return the action of `agent` for prices (money), listings, promotion and orders, see `Actions.encode`."""
         arena = self.batch.arena
-        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature)
+        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature, order)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.
@@ -207,10 +210,12 @@ class PricingVecEnv(VecEnv):
         return infos
 
     def _close_episodes(self, turn: Turn, infos: list[dict[str, Any]]) -> None:
-        seats, share = len(self.agents), MONEY_KEYS.index("share")
+        seats, keys = len(self.agents), self.batch.arena.info_keys
+        means = [keys.index(key) for key in ("share", "stock") if key in keys]
         for market in np.flatnonzero(turn.over):
             for i, row in enumerate(self._totals[market, self.batch.learners].tolist()):
-                row[share] /= self.max_cycles
+                for mean in means:
+                    row[mean] /= self.max_cycles
                 last: Any = turn.last[market, i].copy()
                 if self._as_dict:
                     last = self.batch.arena.layout.copies(last)
@@ -242,7 +247,7 @@ class PricingVecEnv(VecEnv):
         """
         market, i = divmod(slot, len(self.agents))
         arena = self.batch.arena
-        return arena.actions.masks(range(arena.seats.count)[self.batch.learners][i], arena.market.state.stock[market])
+        return arena.masks(range(arena.seats.count)[self.batch.learners][i], market)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute for each slot; ``"agent"`` is the slot's agent, all others are shared."""

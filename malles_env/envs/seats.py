@@ -29,6 +29,8 @@ class Seats:
         seller_of: Seller of each product, shape ``(J,)``.
         promotion_slots: How many products each seller may display (row 0) and advertise (row 1), shape ``(2, N)``;
             None where sellers cannot promote.
+        largest_order: Most units of one order, shape ``(J,)``; None where products are not ordered.
+        whole_orders: Whether orders are whole numbers.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -47,6 +49,9 @@ class Seats:
         self.shelf, self.seller_of = catalog.shelf.copy(), catalog.seller_of.copy()
         promotions = catalog.promotions
         self.promotion_slots = None if promotions is None else promotions.budget(catalog.sellers)
+        given = catalog.replenishment
+        self.largest_order = None if given is None else given.of("largest")
+        self.whole_orders = given is not None and given.whole_units
 
     @property
     def count(self) -> int:

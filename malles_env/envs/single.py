@@ -129,9 +129,11 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         """Periods of an episode."""
         return self.batch.max_cycles
 
-    def encode_action(self, prices: Any, listed: Any, display: Any = None, feature: Any = None) -> Any:
-        """Return the action that asks for given prices (money), listings and promotion, see `Actions.encode`."""
-        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature)
+    def encode_action(
+        self, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
+    ) -> Any:
+        """Return the action for given prices (money), listings, promotion and orders, see `Actions.encode`."""
+        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature, order)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.
@@ -139,7 +141,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         Raises:
             InvalidInput: The actions are not discrete.
         """
-        return self.batch.arena.actions.masks(self.seat, self.market.state.stock[0])
+        return self.batch.arena.masks(self.seat, 0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
