@@ -10,7 +10,8 @@ import numpy as np
 from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import AlignedEntry, InertiaEntry, LogitEntry, SegmentEntry
+from malles_env.scenarios.entries import AlignedEntry, LogitEntry, SegmentEntry
+from malles_env.scenarios.forces_entries import InertiaEntry
 
 if TYPE_CHECKING:
     from malles_env.scenarios.schema import Scenario
@@ -27,6 +28,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _policy(scenario)
     yield from _promotions(scenario)
     yield from _price_rules(scenario)
+    yield from _replenishment(scenario)
     yield from _forces(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
@@ -126,8 +128,17 @@ def _price_rules(scenario: Scenario) -> Iterator[InvalidInput]:
     for j, product in enumerate(scenario.products):
         high = product.price_high if policy.price_cap is None else min(product.price_high, policy.price_cap)
         if rules is not None and high > product.price_low:
-            cost, kept = product.unit_cost + policy.unit_tax, 1.0 / (1.0 + policy.sales_tax)
+            cost, kept = scenario.unit_cost(product) + policy.unit_tax, 1.0 / (1.0 + policy.sales_tax)
             yield from rules.problems(j, product.price_low, high, cost, kept)
+
+
+def _replenishment(scenario: Scenario) -> Iterator[InvalidInput]:
+    if scenario.replenishment is None:
+        return
+    yield from scenario.replenishment.problems(scenario.product_ids)
+    for j, product in enumerate(scenario.products):
+        if product.stock is not None:
+            yield invalid(f"products[{j}].stock", product.stock, "nothing beside replenishment, whose initial says it")
 
 
 def _prices(scenario: Scenario) -> Iterator[InvalidInput]:

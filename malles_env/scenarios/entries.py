@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
-from malles_env.market import Dynamics, MeanField, PriceRules, Promotions, ReferencePrice, Tastes
-from malles_env.market.price_rules import RULES
+from malles_env.market import MeanField, ReferencePrice
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
@@ -195,111 +192,6 @@ class PolicyEntry(Entry):
     mergers: tuple[tuple[str, ...], ...] = ()
 
 
-class SlotsEntry(Entry):
-    """Most products that one seller may promote in a period.
-
-    Attributes:
-        display, feature: Displayed in the shop, advertised in the leaflet; None: as many as sellers that are not named.
-    """
-
-    display: Count | None = None
-    feature: Count | None = None
-
-
-class PromotionsEntry(Entry):
-    """Display and advertising as actions of sellers: what they cost and how much there is of them.
-
-    What they are worth to consumers stands elsewhere: in the tastes, or in `ForcesEntry.promotion`.
-
-    Attributes:
-        display_fee, feature_fee: Money per displayed, or advertised, product and period.
-        display_slots, feature_slots: Most products that a seller may display, or advertise, in a period.
-        slots: Other numbers for single sellers, by name.
-    """
-
-    display_fee: Money = 0.0
-    feature_fee: Money = 0.0
-    display_slots: Count = 1
-    feature_slots: Count = 1
-    slots: dict[str, SlotsEntry] = Field(default_factory=dict)
-
-    def settings(self, owner: Mapping[str, str]) -> Promotions:
-        """Return the market's settings object.
-
-        Args:
-            owner: Who prices each seller's products; after a merger the slots of all add up.
-        """
-        total: dict[str, tuple[int, int]] = {}
-        for name, owned_by in owner.items():
-            own, before = self.slots.get(name, SlotsEntry()), total.get(owned_by, (0, 0))
-            display = self.display_slots if own.display is None else own.display
-            feature = self.feature_slots if own.feature is None else own.feature
-            total[owned_by] = before[0] + display, before[1] + feature
-        return Promotions(self.display_fee, self.feature_fee, total)
-
-
-class RuleEntry(Entry):
-    """One rule of prices.
-
-    Attributes:
-        enforce: ``bind`` moves an action to the nearest price that obeys; ``cost`` counts how far it is from there.
-    """
-
-    enforce: Literal["bind", "cost"] = "bind"
-
-
-class LadderEntry(RuleEntry):
-    """Prices are a whole number of money plus one of the endings, e.g. 0.99."""
-
-    endings: Annotated[tuple[Annotated[float, Field(strict=True, ge=0.0, lt=1.0)], ...], Field(min_length=1)]
-
-
-class StepEntry(RuleEntry):
-    """A price that changes from one period to the next changes by at least so much money."""
-
-    least: Price
-
-
-class ChangeEntry(RuleEntry):
-    """A price changes from one period to the next by at most `share` of it, or by at most `money`; one is given."""
-
-    share: Price | None = None
-    money: Price | None = None
-
-
-class MarginEntry(RuleEntry):
-    """A price leaves, after sales tax, at least `least` of the unit cost on top of it."""
-
-    least: Money
-
-
-class PriceRulesEntry(Entry):
-    """What prices have to obey beside their bounds, see `malles_env.market.PriceRules`; all parts may be left out."""
-
-    ladder: LadderEntry | None = None
-    step: StepEntry | None = None
-    change: ChangeEntry | None = None
-    margin: MarginEntry | None = None
-
-    def settings(self) -> PriceRules | None:
-        """Return the market's settings object, None where there is no rule.
-
-        Raises:
-            InvalidInput: Rules that do not go together.
-        """
-        given = {name: rule for name in RULES if (rule := getattr(self, name)) is not None}
-        if not given:
-            return None
-        return PriceRules(
-            endings=() if self.ladder is None else self.ladder.endings,
-            step=None if self.step is None else self.step.least,
-            change=None if self.change is None else self.change.money,
-            change_share=None if self.change is None else self.change.share,
-            margin=None if self.margin is None else self.margin.least,
-            counted=frozenset(name for name, rule in given.items() if rule.enforce == "cost"),
-        )
-
-
 class ReferencePriceEntry(Entry):
     """Settings of `malles_env.market.ReferencePrice`."""
 
@@ -309,92 +201,6 @@ class ReferencePriceEntry(Entry):
     def settings(self) -> ReferencePrice:
         """Return the market's settings object."""
         return ReferencePrice(**self.model_dump())
-
-
-class PromotionEntry(Entry):
-    """What being displayed and being advertised are worth, utils.
-
-    Attributes:
-        display, feature: None takes what the taste model reads; a number holds for all segments.
-    """
-
-    display: Number | None = None
-    feature: Number | None = None
-
-
-class PriceMemoryEntry(Entry):
-    """Reference prices in logs, see `malles_env.market.Tastes`.
-
-    Attributes:
-        gain, loss: Utils per unit of log price below and above the reference price.
-        memory: What the log reference price keeps of itself in a period.
-    """
-
-    gain: Money
-    loss: Money
-    memory: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.8
-
-
-class InertiaEntry(Entry):
-    """Loyalty to the last purchase that fades.
-
-    Attributes:
-        fade: Share of the loyal who forget their last purchase in a period.
-        loyalty: Worth of the last purchase right after it, utils, for all segments; None keeps what the tastes have.
-    """
-
-    fade: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
-    loyalty: Annotated[float, Field(strict=True, ge=-50.0, le=50.0)] | None = None
-
-
-class SeasonsEntry(Entry):
-    """Random traffic, see `malles_env.market.Dynamics`."""
-
-    sd: Annotated[float, Field(strict=True, ge=0.0, le=2.0)]
-    persistence: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.0
-
-
-class ForcesEntry(Entry):
-    """What moves demand beside prices and loyalty; a part that is not there does nothing.
-
-    `malles consumers forces` estimates the block from choice occasions and keeps in it what predicts held-out ones.
-    """
-
-    promotion: PromotionEntry | None = None
-    reference_price: PriceMemoryEntry | None = None
-    inertia: InertiaEntry | None = None
-    seasons: SeasonsEntry | None = None
-
-    def on(self, tastes: Tastes) -> Tastes:
-        """Return `tastes` with these forces and no others.
-
-        Raises:
-            InvalidInput: Reference prices in logs beside linear prices.
-        """
-        changed: dict[str, Any] = {"display": np.zeros(1), "feature": np.zeros(1)}
-        for name in changed if self.promotion is not None else ():
-            given = getattr(self.promotion, name)
-            changed[name] = getattr(tastes, name) if given is None else np.array(given)
-        if self.reference_price is not None:
-            memory = self.reference_price
-            changed |= {"gain": np.array(memory.gain), "loss": np.array(memory.loss)}
-        if self.inertia is not None and self.inertia.loyalty is not None:
-            changed["lambda_"] = np.array(self.inertia.loyalty)
-        return replace(tastes, **changed)
-
-    def dynamics(self, memory: float) -> Dynamics:
-        """Return the market's settings object.
-
-        Args:
-            memory: Of reference prices where this block names none.
-        """
-        price, inertia, seasons = self.reference_price, self.inertia, self.seasons
-        return Dynamics(
-            reference_memory=memory if price is None else price.memory,
-            fade=0.0 if inertia is None else inertia.fade,
-            season_sd=0.0 if seasons is None else seasons.sd,
-            season_persistence=0.0 if seasons is None else seasons.persistence,
-        )
 
 
 class MeanFieldEntry(Entry):

@@ -9,9 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from malles_env.market import Supply
 from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import ForcesEntry, LogitEntry, SegmentEntry
+from malles_env.scenarios.entries import LogitEntry, SegmentEntry
+from malles_env.scenarios.forces_entries import ForcesEntry
 from malles_env.scenarios.schema import Scenario
+from malles_env.scenarios.seller_entries import ReplenishmentEntry
 
 
 def overview(scenarios: Iterable[Scenario]) -> Table:
@@ -68,7 +71,7 @@ def _products(scenario: Scenario) -> Table:
         table.add_row(
             product.product_id,
             product.title or product.product_id,
-            f"{product.unit_cost:.2f}",
+            f"{scenario.unit_cost(product):.2f}",
             f"{product.regular_price:.2f}",
             f"{product.price_low:.2f}-{product.price_high:.2f}",
             f"{product.listing_fee:g}",
@@ -127,7 +130,33 @@ def _rules(scenario: Scenario) -> dict[str, str]:
     reference = scenario.reference_price
     if reference is not None:
         said["Reference price"] = f"strength {reference.strength:g}, memory {reference.memory:g}"
+    if scenario.replenishment is not None:
+        said["Orders"] = _orders(scenario, scenario.replenishment)
     return said | ({} if scenario.forces is None else {"Forces": _forces(scenario.forces)})
+
+
+def _orders(scenario: Scenario, given: ReplenishmentEntry) -> str:
+    """Return how products are ordered in words: products that are ordered alike on one line."""
+    alike: dict[str, list[str]] = {}
+    for name in scenario.product_ids:
+        alike.setdefault(_supply(given.supply(name), scenario.currency, scenario.period), []).append(name)
+    kind = "whole units" if given.whole_units else "any quantity"
+    return "\n".join(
+        f"{words}, {kind}" + ("" if len(alike) == 1 else f" ({', '.join(names)})") for words, names in alike.items()
+    )
+
+
+def _supply(supply: Supply, money: str, period: str) -> str:
+    parts = [
+        f"up to {supply.largest:g} at a time",
+        f"storage {supply.storage:g}",
+        f"lead time {supply.lead_time}",
+        f"{supply.fixed_cost:g} {money} per order" if supply.fixed_cost else "",
+        f"{supply.holding_cost:g} {money} per unit on hand and {period}" if supply.holding_cost else "",
+        f"{supply.initial:g} on hand at first" if supply.initial else "",
+        f"{supply.salvage:g} {money} for a unit left at the end" if supply.salvage else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _forces(forces: ForcesEntry) -> str:

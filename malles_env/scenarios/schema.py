@@ -29,21 +29,20 @@ from malles_env.scenarios.checks import problems
 from malles_env.scenarios.entries import (
     AlignedEntry,
     Entry,
-    ForcesEntry,
     LogitEntry,
     MeanFieldEntry,
     Name,
     PolicyEntry,
     Positive,
-    PriceRulesEntry,
     ProductEntry,
-    PromotionsEntry,
     ReferencePriceEntry,
     SegmentEntry,
     SellerEntry,
     Share,
     TastesEntry,
 )
+from malles_env.scenarios.forces_entries import ForcesEntry
+from malles_env.scenarios.seller_entries import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,6 +71,8 @@ class Scenario(Entry):
         policy: Taxes, price cap, entry and mergers.
         promotions: Display and advertising as actions of sellers, with fees and slots; None: sellers cannot promote.
         price_rules: What prices have to obey beside their bounds: endings, steps, changes, margins; None: nothing.
+        replenishment: Stock that sellers order, with lead times, costs and storage; None: products never run out, or
+            have the `stock` they begin with.
         reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
             stands for a gain and a loss of s times beta. None: not at all.
         forces: Promotion, reference prices in logs, fading inertia and seasons, as far as the data show them; None:
@@ -101,6 +102,7 @@ class Scenario(Entry):
     policy: PolicyEntry = PolicyEntry()
     promotions: PromotionsEntry | None = None
     price_rules: PriceRulesEntry | None = None
+    replenishment: ReplenishmentEntry | None = None
     reference_price: ReferencePriceEntry | None = None
     forces: ForcesEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
@@ -136,14 +138,27 @@ class Scenario(Entry):
     def catalog(self) -> Catalog:
         """Return products and sellers as arrays."""
         owner = self.merged_into
-        products = tuple(_product(entry, self.policy, owner[entry.seller]) for entry in self.products)
+        products = tuple(_product(entry, self.policy, owner[entry.seller], self.unit_cost(entry)) for entry in self.products)
         owned = Counter(entry.seller for entry in self.products)
         shelf: Counter[str] = Counter()
         for seller in self.sellers:
             shelf[owner[seller.name]] += owned[seller.name] if seller.capacity is None else seller.capacity
         promotions = None if self.promotions is None else self.promotions.settings(owner)
         rules = None if self.price_rules is None else self.price_rules.settings()
-        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax, promotions, rules)
+        supply = None if self.replenishment is None else self.replenishment.settings(self.product_ids)
+        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax, promotions, rules, supply)
+
+    def unit_cost(self, product: ProductEntry) -> float:
+        """Return what one more unit of a product costs before taxes, money: what it costs to order where it is ordered."""
+        given = self.replenishment
+        return product.unit_cost if given is None else given.cost_of(product.product_id, product.unit_cost)
+
+    def without_replenishment(self) -> Scenario:
+        """Return a copy whose products never run out and are paid for, at the same cost, when they are sold."""
+        if self.replenishment is None:
+            return self
+        products = tuple(entry.model_copy(update={"unit_cost": self.unit_cost(entry)}) for entry in self.products)
+        return self.model_copy(update={"products": products, "replenishment": None})
 
     def population(self) -> Population:
         """Return the segments as arrays; personas are the segments' descriptions."""
@@ -270,13 +285,14 @@ class Scenario(Entry):
         products = [
             entry.model_copy(update={"unit_cost": cost}) for entry, cost in zip(self.products, costs, strict=True)
         ]
-        return self.model_copy(update={"products": tuple(products)})
+        given = None if self.replenishment is None else self.replenishment.without_unit_costs()
+        return self.model_copy(update={"products": tuple(products), "replenishment": given})
 
     def digest(self) -> str:
         """Return a hash of all that play depends on: everything but words about the scenario."""
         words = {"title", "description", "sources", "licence", "made_by", "notes"}
         # blocks that came later are left out where there are none, so that older scenarios keep their hash
-        absent = {name for name in ("promotions", "price_rules") if getattr(self, name) is None}
+        absent = {name for name in ("promotions", "price_rules", "replenishment") if getattr(self, name) is None}
         told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -323,12 +339,12 @@ class Scenario(Entry):
             raise InvalidInput(f"consumers.{error}") from None
 
 
-def _product(entry: ProductEntry, policy: PolicyEntry, seller: str) -> Product:
+def _product(entry: ProductEntry, policy: PolicyEntry, seller: str, unit_cost: float) -> Product:
     cap = entry.price_high if policy.price_cap is None else policy.price_cap
     return Product(
         product_id=entry.product_id,
         seller=seller,
-        unit_cost=entry.unit_cost + policy.unit_tax,
+        unit_cost=unit_cost + policy.unit_tax,
         regular_price=entry.regular_price,
         price_low=entry.price_low,
         price_high=min(entry.price_high, cap),
