@@ -20,7 +20,8 @@ class BestResponse(RuleSeller):
     It maximises the expected profit of the coming period with the scenario's own consumers, at the mean field, stock,
     long-run shares and reference prices it observes. What it does not see it takes from the scenario: each segment's
     last purchases are those of the first period. Answers are remembered by what was observed (prices to 0.1% of their
-    range, shares to 0.02), so it stops computing where rivals stand still.
+    range, shares to 0.02), so it stops computing where rivals stand still. Where products are ordered it reckons as if
+    each unit were bought when it is sold, and stock never ran out.
 
     Args:
         seat: Whose products it prices; `seat.consumers` are the ones it knows.
@@ -31,7 +32,7 @@ class BestResponse(RuleSeller):
         super().__init__(seat)
         self.tolerance = tolerance
         self.box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
-        self.market = seat.scenario.market(CHUNK, "expected", seat.consumers)
+        self.market = seat.scenario.without_replenishment().market(CHUNK, "expected", seat.consumers)
         self._known: dict[bytes, tuple[FloatArray, BoolArray]] = {}
         self._last: tuple[FloatArray, BoolArray] | None = None
 
@@ -41,8 +42,9 @@ class BestResponse(RuleSeller):
         rivals = np.where(seen.listed, seen.prices, self.market.catalog.regular_price)
         rivals[:, self.seat.products] = 0.0
         memories = [_coarse(seen.long_share), self._rounded(seen.reference)]
+        stock = np.full_like(seen.stock, np.inf) if self.seat.orders else seen.stock
         table = np.concatenate(
-            [self._rounded(rivals), seen.listed, _coarse(seen.mean_field), seen.stock, *map(np.nan_to_num, memories)],
+            [self._rounded(rivals), seen.listed, _coarse(seen.mean_field), stock, *map(np.nan_to_num, memories)],
             axis=1,
         )
         table[:, rivals.shape[1] + self.seat.products] = 0.0

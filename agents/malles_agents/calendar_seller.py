@@ -97,7 +97,7 @@ class CalendarSeller(RuleSeller):
         first = np.zeros(batch, dtype=bool) if episode_start is None else np.array(episode_start, dtype=bool)
         draw = (first if known else np.ones(batch, dtype=bool)) & ~now["set"]
         week = np.where(draw, self._drawn(batch), now["week"]) if draw.any() else now["week"]
-        action = self.seat.encode(self.prices[week], self.listed[week])
+        action = self.seat.act(np.atleast_2d(observation), self.prices[week], self.listed[week])
         after = {"week": (week + 1) % self.weeks, "set": np.zeros(batch, dtype=bool)}
         return (action if np.ndim(observation) > 1 else action[0]), after
 

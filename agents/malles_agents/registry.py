@@ -14,7 +14,7 @@ from malles_agents.assortment_bandit import MnlBandit
 from malles_agents.oracles import monopoly_seller, nash_seller
 from malles_agents.policies import ALGORITHMS, load_policy
 from malles_agents.reactive import Grim, TitForTat, Undercut
-from malles_agents.rules import RandomSeller, cost_plus, discount, fixed_price
+from malles_agents.rules import RandomSeller, cost_plus, discount, fixed_price, lot_size
 from malles_agents.seat import Seat
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario
@@ -164,6 +164,7 @@ def _language_model(name: str, url: str) -> LanguageModel:
 
 BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
     "regular-price": (_known(fixed_price), "regular-price: the regular prices in every period"),
+    "lot-size": (_known(lot_size), "lot-size: regular prices; orders in lots that weigh fixed and holding costs"),
     "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
     "discount": (_with_number(discount), "discount, discount:DEPTH: regular prices less a share, default 0.35"),
     "cost-plus": (_cost_plus, "cost-plus, cost-plus:MARKUP: unit cost times (1 + mark-up), default 0.5"),

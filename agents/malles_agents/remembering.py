@@ -77,12 +77,24 @@ class RememberingSeller(RuleSeller):
         """
         batch = np.atleast_2d(observation)
         prices, listed, memory = self._decide(batch, state, episode_start)
-        action = self.seat.encode(prices, listed)
+        action = self.seat.act(batch, prices, listed)
         return (action if np.ndim(observation) > 1 else action[0]), memory
 
 
 def own_profit(seat: Seat, seen: Seen) -> FloatArray:
-    """Return the seat's profit of the period that the observations show, money, shape ``(B,)``."""
-    own = seat.products
-    margin = (seat.catalog.kept * seen.prices[:, own] - seat.unit_cost) * np.nan_to_num(seen.sales[:, own])
-    return np.asarray((margin - seat.catalog.listing_fee[own] * seen.listed[:, own]).sum(axis=1))
+    """Return the seat's profit of the period that the observations show, money, shape ``(B,)``.
+
+    Fees for promotion, orders and what stock costs are in it; salvage is not, as it comes when an episode is over.
+    """
+    own, catalog = seat.products, seat.catalog
+    sold, revenue = np.nan_to_num(seen.sales[:, own]), catalog.kept * seen.prices[:, own]
+    profit = revenue * sold - catalog.listing_fee[own] * seen.listed[:, own]
+    if catalog.promotions is not None and seen.promoted is not None:
+        display, feature = seen.promoted[:, :, own]
+        profit -= catalog.promotions.display_fee * display + catalog.promotions.feature_fee * feature
+    if catalog.replenishment is None or seen.ordered is None:
+        return np.asarray((profit - seat.unit_cost * sold).sum(axis=1))
+    given, ordered, before_tax = catalog.replenishment, seen.ordered[:, own], seat.unit_cost - catalog.unit_tax
+    ordering = before_tax * ordered + given.of("fixed_cost")[own] * (ordered > 0.0)
+    holding = given.of("holding_cost")[own] * seen.stock[:, own]
+    return np.asarray((profit - catalog.unit_tax * sold - ordering - holding).sum(axis=1))

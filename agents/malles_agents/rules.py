@@ -16,9 +16,14 @@ Predicted = tuple[np.ndarray, Any]
 class RuleSeller:
     """A seller that decides prices and assortment in physical units and answers SB3's `predict`.
 
+    It promotes nothing, and orders, where products are ordered, as `malles_env.envs.base_stock.BaseStock` does.
+
     Attributes:
         seat: Whose products it prices.
+        lots: Whether it orders in lots.
     """
+
+    lots = False
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
@@ -46,7 +51,7 @@ class RuleSeller:
             Action(s) of the seat's action space, and `state`.
         """
         batch = np.atleast_2d(observation)
-        action = self.seat.encode(*self.decide(batch))
+        action = self.seat.act(batch, *self.decide(batch), lots=self.lots)
         return (action if np.ndim(observation) > 1 else action[0]), state
 
 
@@ -82,6 +87,13 @@ class StationarySeller(RuleSeller):
 def fixed_price(seat: Seat, price: float | None = None) -> StationarySeller:
     """Return the seller that keeps its regular prices, or `price` (money) for every product."""
     return StationarySeller(seat, seat.regular_price if price is None else price)
+
+
+def lot_size(seat: Seat) -> StationarySeller:
+    """Return the seller that keeps its regular prices and orders in lots, see `malles_env.envs.base_stock.BaseStock`."""
+    seller = fixed_price(seat)
+    seller.lots = True
+    return seller
 
 
 def discount(seat: Seat, depth: float = 0.35) -> StationarySeller:

@@ -91,12 +91,14 @@ class EpisodeValue:
     def _play(self, prices: FloatArray, listed: BoolArray) -> FloatArray:
         count = len(prices)
         fill = np.minimum(np.arange(self.batch), count - 1)
-        action = self.seat.encode(prices[fill], listed[fill])
         total = np.zeros(self.batch)
         with same_draws(self.rivals, shared=True):
-            self.env.batch.reset([0] * self.batch)  # one seed for all: rivals that start by it start alike
+            seen = self.env.batch.reset([0] * self.batch)[:, 0]  # one seed: rivals that start by it start alike
+            action = self.seat.act(seen, prices[fill], listed[fill])
             for _ in range(self.env.max_cycles):
-                _, reward, _, _ = self.env.step(action)
+                seen, reward, _, _ = self.env.step(action)
+                if self.seat.orders:
+                    action = self.seat.act(seen, prices[fill], listed[fill])
                 total += reward
         return total[:count] * self.scale
 

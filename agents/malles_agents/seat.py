@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.envs.actions import ActionMode, Actions
+from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.observations import Layout
 from malles_env.envs.seats import Seats
 from malles_env.market import Catalog, Consumers
@@ -33,6 +34,8 @@ class Seen:
         sales: Units sold last, NaN where not visible, shape ``(B, J)``.
         long_share: Long-run shares, NaN where the market has none, shape ``(B, J)``.
         reference: Reference prices, money, NaN where the market has none, shape ``(B, J)``.
+        promoted: What was displayed, then what was advertised, as far as visible, shape ``(2, B, J)``; None: not told.
+        ordered: Units ordered last, NaN where not visible, shape ``(B, J)``; None where products are not ordered.
     """
 
     prices: FloatArray
@@ -42,6 +45,8 @@ class Seen:
     sales: FloatArray
     long_share: FloatArray
     reference: FloatArray
+    promoted: BoolArray | None = None
+    ordered: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,33 @@ class Seat:
         """The action space of the seat."""
         return self._actions.space(self.agent)
 
-    def encode(self, prices: FloatArray, listed: BoolArray) -> np.ndarray:
-        """Return the action(s) for prices in money and listings of the seat's products, each ``(..., J_n)``."""
-        action: np.ndarray = self._actions.encode(self.index, prices, listed)
+    @property
+    def orders(self) -> bool:
+        """Whether products are ordered."""
+        return self._actions.orders
+
+    def encode(self, prices: FloatArray, listed: BoolArray, order: FloatArray | None = None) -> np.ndarray:
+        """Return the action(s) for prices (money), listings and orders (units) of the seat's products, ``(..., J_n)``."""
+        action: np.ndarray = self._actions.encode(self.index, prices, listed, order=order)
         return action
+
+    def act(self, observation: np.ndarray, prices: FloatArray, listed: BoolArray, *, lots: bool = False) -> np.ndarray:
+        """Return the actions for prices and listings ``(B, J_n)``, with the orders of `BaseStock` where there are any.
+
+        Args:
+            observation: Flat observations, shape ``(B, D)``.
+            prices: Money.
+            listed: Flags.
+            lots: Whether to order in lots.
+        """
+        if not self._actions.orders:
+            return self.encode(prices, listed)
+        return self.encode(prices, listed, self._policies[lots].orders(np.asarray(observation), np.asarray(listed)))
+
+    @cached_property
+    def _policies(self) -> dict[bool, BaseStock]:
+        expected = expected_units(self.scenario.market(consumers=self.consumers, demand="expected"))
+        return {lots: BaseStock(self._layout, self.index, expected, lots=lots) for lots in (False, True)}
 
     def read(self, observation: np.ndarray) -> Seen:
         """Return what flat observations ``(B, D)`` say."""
@@ -177,5 +205,6 @@ class Seat:
         stock = np.where(np.isnan(said["stock"]), np.inf, said["stock"])
         return Seen(
             said["price"], said["listed"] > 0, said["mean_field"], stock, said["sales"], said["long_share"],
-            said["reference"],
+            said["reference"], np.stack([said["display"], said["feature"]]),
+            said["ordered"] if self._actions.orders else None,
         )  # fmt: skip

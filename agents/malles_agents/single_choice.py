@@ -19,14 +19,14 @@ class SingleChoice(VecEnvWrapper):
         venv: A vector env in discrete action mode whose sellers own one product each.
 
     Raises:
-        InvalidInput: More than one product per seller, promotion, or another action space.
+        InvalidInput: More than one product per seller, promotion, orders, or another action space.
     """
 
     def __init__(self, venv: VecEnv) -> None:
         space = venv.action_space
         if not isinstance(space, spaces.MultiDiscrete) or len(space.nvec) != 1:
             raise invalid(
-                "algo", "dqn", "ppo, a2c, sac or td3: dqn needs sellers with one product each and nothing to promote"
+                "algo", "dqn", "ppo, a2c, sac or td3: dqn needs sellers with one product each and nothing to promote or order"
             )
         super().__init__(venv, action_space=spaces.Discrete(int(space.nvec[0])))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from malles_env.envs.arena import Arena
+from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.named import named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -46,6 +48,8 @@ class Beginner(Protocol):
 class RegularPrice:
     """The default rival: regular prices for the products with the largest margins, up to shelf capacity.
 
+    Where products are ordered, it orders as `BaseStock` does.
+
     Args:
         arena: Where it plays.
         seat: Whose products it sells.
@@ -55,12 +59,23 @@ class RegularPrice:
         prices, listed = arena.seats.usual
         products = arena.seats.products(seat)
         self.action = arena.actions.encode(seat, prices[products], listed[products])
+        self._orders: BaseStock | None = None
+        if arena.actions.orders:
+            self._orders = BaseStock(arena.layout, seat, expected_units(arena.market))
+            self._encode = partial(arena.actions.encode, seat)
+            self._usual = prices[products], listed[products]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return the same action for each market of the batch; see `Policy`."""
+        """Return the same prices and shelf for each market of the batch; see `Policy`."""
         first = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        if self._orders is not None:
+            blocks = self._orders.layout.blocks
+            as_dict = isinstance(observation, dict)
+            flat = np.concatenate([observation[block.name] for block in blocks], axis=1) if as_dict else first
+            prices, listed = (np.tile(part, (len(first), 1)) for part in self._usual)
+            return self._encode(prices, listed, order=self._orders.orders(flat, listed)), state
         if isinstance(self.action, dict):
             return {key: np.tile(value, (len(first), 1)) for key, value in self.action.items()}, state
         return np.tile(self.action, (len(first), 1)), state
