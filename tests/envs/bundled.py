@@ -10,13 +10,25 @@ import numpy as np
 
 import malles_env
 from malles_env.consumers import LogitConsumers
-from malles_env.market import Catalog, Market, MeanField, Population, PriceRules, Product, Promotions, Tastes
+from malles_env.market import (
+    Catalog,
+    Market,
+    MeanField,
+    Population,
+    PriceRules,
+    Product,
+    Promotions,
+    Replenishment,
+    Supply,
+    Tastes,
+)
 
 CROOKED = "crooked"  # sellers of unequal size, shelves too small, stock that runs out, listing fees
 ALONE = "alone"  # one seller
 PROMOTED = "promoted"  # the crooked one with fees and unequal slots for display and advertising
 RULED = "ruled"  # the crooked one with price rules, some that bind and some that are counted
-OWN = [CROOKED, ALONE, PROMOTED, RULED]
+STOCKED = "stocked"  # the promoted one with orders, of lead times from 0 to 2 periods
+OWN = [CROOKED, ALONE, PROMOTED, RULED, STOCKED]
 NAMES = [*malles_env.list_scenarios(), *OWN]
 
 
@@ -33,9 +45,13 @@ class Small:
     size: float = 300.0
     promotions: Promotions | None = None
     price_rules: PriceRules | None = None
+    replenishment: Replenishment | None = None
 
     def catalog(self) -> Catalog:
-        return Catalog(self.products, dict(self.capacity), promotions=self.promotions, price_rules=self.price_rules)
+        return Catalog(
+            self.products, dict(self.capacity), promotions=self.promotions, price_rules=self.price_rules,
+            replenishment=self.replenishment,
+        )  # fmt: skip
 
     def market(self, num_markets: int = 1, demand: Any = "multinomial", consumers: Any = None) -> Market:
         products = len(self.products)
@@ -79,6 +95,16 @@ def scenario_of(name: str) -> Any:
     if name == RULED:
         rules = PriceRules((0.99, 0.49), change_share=0.4, margin=4.0, counted=frozenset({"margin"}))
         return replace(scenario_of(CROOKED), name=name, price_rules=rules)
+    if name == STOCKED:
+        supplies = (
+            Supply(120.0, 60.0, 2, 4.0, 0.05, 40.0, 0.2),
+            Supply(90.0, None, 0, 2.5, 0.1),
+            Supply(80.0, 33.0, 1, 0.0, 0.02, 10.0),
+            Supply(60.0, 7.0, 2, 1.25, 0.0, 60.0, 1.0),
+            Supply(100.0, 100.0, 0),
+        )
+        goods = tuple(replace(product, stock=np.inf) for product in scenario_of(PROMOTED).products)
+        return replace(scenario_of(PROMOTED), name=name, products=goods, replenishment=Replenishment(supplies))
     if name == ALONE:
         return Small(name, (Product("p0", "only", 1.0, 2.0), Product("p1", "only", 1.0, 3.0)), (("only", 1),))
     return malles_env.load_scenario(name)
@@ -104,10 +130,11 @@ def draw(env: Any, rng: np.random.Generator) -> dict[str, Any]:
 def random_action(space: Any, rng: np.random.Generator) -> Any:
     if hasattr(space, "spaces"):
         price = space["price"]
-        bits = [key for key in sorted(space.spaces, reverse=True) if key != "price"]
-        return {"price": rng.uniform(price.low, price.high)} | {
+        bits = [key for key in sorted(space.spaces, reverse=True) if key not in ("price", "order")]
+        drawn = {"price": rng.uniform(price.low, price.high)} | {
             key: rng.integers(0, 2, space[key].n).astype(np.int8) for key in bits
         }
+        return drawn | ({"order": rng.integers(0, space["order"].high + 1)} if "order" in space.spaces else {})
     if hasattr(space, "nvec"):
         return rng.integers(0, space.nvec)
     return rng.uniform(-1.0, 1.0, space.shape).astype(np.float32)
