@@ -47,10 +47,15 @@ def forced_market(num_markets: int) -> Market:
     return Scenario.model_validate(fields).market(num_markets, "expected", tastes="draws")
 
 
-def scenario(*, promotions: bool = False) -> Scenario:
-    """Return the same market as a scenario, for the environments; with `promotions` sellers display and advertise."""
+def scenario(*, promotions: bool = False, replenishment: bool = False) -> Scenario:
+    """Return the same market as a scenario, for the environments.
+
+    With `promotions` sellers display and advertise; with `replenishment` they order stock that arrives two periods later.
+    """
     given = tastes()
-    promoting = {"promotions": {"display_fee": 20.0, "feature_fee": 50.0}} if promotions else {}
+    promoting: dict[str, object] = {"promotions": {"display_fee": 20.0, "feature_fee": 50.0}} if promotions else {}
+    if replenishment:
+        promoting["replenishment"] = {"storage": 30_000.0, "lead_time": 2, "fixed_cost": 50.0, "holding_cost": 0.01}
     worth = {"display": 0.4, "feature": 0.3} if promotions else {}
     return Scenario.model_validate(
         {

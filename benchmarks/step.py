@@ -28,6 +28,7 @@ from rich.table import Table
 
 import malles_env
 from benchmarks.markets import CONSUMERS, PRODUCTS, SEGMENTS, SELLERS, batched_market, forced_market, scenario
+from malles_env.scenarios import Scenario
 
 BATCH = 1024
 ROUNDS = 9
@@ -35,6 +36,9 @@ SECONDS_PER_ROUND = 0.4
 FLOOR = "floor: the bare exponentials, single precision"
 THREADED = "1024 markets, sampled demand, 2 threads (wall clock)"
 PROMOTED = "the same, promotion on"
+ORDERED = "the same, replenishment on"
+VECTOR = "vec_env, 256 of these markets"
+VECTOR_PROMOTED, VECTOR_ORDERED = f"{VECTOR}, promotion on", f"{VECTOR}, replenishment on"
 FORCED = "soft-drinks, all forces, 1,024 markets, draws"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
@@ -51,6 +55,21 @@ def parallel_steps(name_or_scenario: object, calls: int = 200) -> tuple[Run, int
             env.step(actions[i % 50])
 
     return run, calls
+
+
+def vector_steps(of: Scenario, markets: int = 256, calls: int = 8) -> tuple[Run, int]:
+    """Return a function that plays `calls` periods of `vec_env` with actions of all sellers drawn beforehand."""
+    env = malles_env.vec_env(of, num_markets=markets, max_cycles=10**9)
+    env.seed(0)
+    env.reset()
+    rng, shape = np.random.default_rng(0), (env.num_envs, *env.action_space.shape)  # type: ignore[misc]
+    actions = [rng.uniform(-1.0, 1.0, shape).astype(np.float32) for _ in range(calls)]
+
+    def run() -> None:
+        for action in actions:
+            env.step(action)
+
+    return run, calls * markets
 
 
 def batched_steps(threads: int = 1, **options: object) -> tuple[Run, int]:
@@ -136,6 +155,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
     jobs = {
         "parallel env, 64 segments, 16 products, 4 sellers": parallel_steps(scenario()),
         PROMOTED: parallel_steps(scenario(promotions=True)),
+        ORDERED: parallel_steps(scenario(replenishment=True)),
         "parallel env, bertrand-duopoly": parallel_steps("bertrand-duopoly"),
         PEER: peer_steps(),
         f"{BATCH} markets, expected demand": batched_steps(demand="expected"),
@@ -145,6 +165,9 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
             demand="expected", loyal=True, quantities=True
         ),
         FORCED: forced_steps(),
+        VECTOR: vector_steps(scenario()),
+        VECTOR_PROMOTED: vector_steps(scenario(promotions=True)),
+        VECTOR_ORDERED: vector_steps(scenario(replenishment=True)),
         THREADED: batched_steps(demand="multinomial", threads=2),
         FLOOR: floor_steps(np.float32),
         "the same exponentials in double precision": floor_steps(np.float64),
@@ -172,13 +195,17 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
         found_keys = {
             "parallel_env_steps_per_s": medians[names[0]],
             "parallel_env_promotion_steps_per_s": medians[PROMOTED],
-            "parallel_env_duopoly_steps_per_s": medians[names[2]],
+            "parallel_env_replenishment_steps_per_s": medians[ORDERED],
+            "vec_env_market_steps_per_s": medians[VECTOR],
+            "vec_env_promotion_market_steps_per_s": medians[VECTOR_PROMOTED],
+            "vec_env_replenishment_market_steps_per_s": medians[VECTOR_ORDERED],
+            "parallel_env_duopoly_steps_per_s": medians[names[3]],
             "peer": {PEER: medians[PEER]},
-            "batched_expected": medians[names[4]],
-            "batched_sampled": medians[names[5]],
+            "batched_expected": medians[names[5]],
+            "batched_sampled": medians[names[6]],
             "batched_sampled_two_threads_wall": medians[THREADED],
-            "batched_sampled_quantities": medians[names[6]],
-            "batched_expected_loyalty": medians[names[7]],
+            "batched_sampled_quantities": medians[names[7]],
+            "batched_expected_loyalty": medians[names[8]],
             "batched_forces_draws": medians[FORCED],
             "floor_market_steps_per_s": float(floor),
             "floor_double_precision": medians[names[-1]],

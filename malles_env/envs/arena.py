@@ -174,9 +174,7 @@ class Arena:
             InvalidInput: An action outside its space; then nothing has happened.
         """
         prices, listed = self.actions.decode(rows)
-        orders, last = None, None
-        if self.actions.orders:
-            orders, last = self.actions.ordered(rows), self.market.state.period + 1 >= cycles
+        orders = self.actions.ordered(rows) if self.actions.orders else None
         if self.layout.history > 1:
             now = self._encode(self.layout, 1.0) if self._now is None else self._now
             self._past, self._now = self.layout.moved_on(self._past, now), None
@@ -185,7 +183,7 @@ class Arena:
             listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
-        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, last)
+        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
@@ -265,8 +263,8 @@ class Arena:
 
     def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
         """Return rows of a ledger by name."""
-        if len(self.info_keys) == len(MONEY_KEYS):
-            return list(map(money_info, rows))
+        if self.rules is None:
+            return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
 
 
@@ -300,6 +298,20 @@ def money_info(row: Sequence[float]) -> dict[str, float]:
         "units": units,
         "share": share,
         "surplus": surplus,
+    }
+
+
+def stock_info(row: Sequence[float]) -> dict[str, float]:
+    """Return MONEY_KEYS and STOCK_KEYS by name."""
+    ordered, ordering_cost, holding_cost, salvage, stock, capped_orders = row[7:]
+    return {
+        **money_info(row[:7]),
+        "ordered": ordered,
+        "ordering_cost": ordering_cost,
+        "holding_cost": holding_cost,
+        "salvage": salvage,
+        "stock": stock,
+        "capped_orders": capped_orders,
     }
 
 

@@ -47,18 +47,10 @@ def supplies_of(catalog: Catalog) -> Supplies | None:
         return None
     from malles_env.market.ordering import Supplies
 
-    return Supplies(
-        given.of("storage"),
-        given.of("largest"),
-        given.of("lead_time").astype(np.int64),
-        given.of("fixed_cost"),
-        catalog.unit_cost - catalog.unit_tax,
-        given.of("holding_cost"),
-        given.of("salvage"),
-        catalog.enters.copy(),
-        catalog.seller_of.copy(),
-        given.whole_units,
-    )
+    names = ("storage", "largest", "lead_time", "fixed_cost")
+    rows = [given.of(name) for name in names]
+    rows += [catalog.unit_cost - catalog.unit_tax, given.of("holding_cost"), given.of("salvage"), catalog.enters]
+    return Supplies(np.ascontiguousarray(rows, dtype=np.float64), catalog.seller_of.copy(), given.whole_units)
 
 
 def rules_of(settings: MeanField, promoted: bool) -> tuple[bool, bool, float, float, int, bool]:

@@ -15,7 +15,6 @@ from malles_env.market.checks import (
     TastesMode,
     check_parts,
     checked_actions,
-    checked_flags,
     checked_orders,
     checked_promotion,
     drawn_tastes,
@@ -96,7 +95,6 @@ class Market:
         self.state.streams[:] = new_streams(None, num_markets)
         self._next_loyalty = self.state.loyalty.copy()
         self._traffic, self._every = np.ones(num_markets), np.ones(num_markets, dtype=bool)
-        self._nobody = np.zeros(num_markets, dtype=bool)
         self._no_flags = np.zeros((2, num_markets, catalog.num_products), dtype=bool)
         self.reset()
 
@@ -191,7 +189,7 @@ class Market:
         display: ArrayLike | None = None,
         feature_ad: ArrayLike | None = None,
         orders: ArrayLike | None = None,
-        last: ArrayLike | None = None,
+        cycles: float = np.inf,
     ) -> Outcome:
         """Play one period in every market.
 
@@ -201,8 +199,8 @@ class Market:
             display: Which are displayed in the shop, likewise; None: none is.
             feature_ad: Which are advertised in the leaflet, likewise.
             orders: Units ordered, likewise; only where the catalog has replenishment. None: nothing is.
-            last: Markets whose episode ends with this period, broadcastable to ``(B,)``: their stock is then sold for
-                its salvage value. None: none does.
+            cycles: Periods of an episode, which is over when so many have been played since the reset: what is left is
+                then sold for its salvage value. By default episodes go on for ever.
 
         Returns:
             What happened, as fresh arrays.
@@ -215,17 +213,17 @@ class Market:
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
         flags = checked_promotion(self.catalog, display, feature_ad, shelf)
         units = checked_orders(self.catalog, orders, self.state)
-        return self.advance(money, shelf, flags, units, checked_flags("last", last, (self.num_markets,)))
+        return self.advance(money, shelf, flags, units, cycles)
 
     def advance(
         self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None,
-        orders: FloatArray | None = None, last: BoolArray | None = None,
+        orders: FloatArray | None = None, cycles: float = np.inf,
     ) -> Outcome:  # fmt: skip
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
         `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
         call this after decoding an action; use `step` for anything that comes from outside. `orders` (units, ``(B, J)``)
-        and `last` (``(B,)``) count only where the catalog has replenishment; orders are placed as far as there is room.
+        and `cycles` count only where the catalog has replenishment; orders are placed as far as there is room.
         """
         if self._supplies is None:
             return self._advance(prices, listed, promoted)
@@ -234,14 +232,14 @@ class Market:
         before = self.state.stock, self.state.pipeline
         stocked = take_in(self.state, np.zeros_like(prices) if orders is None else orders, self._supplies)
         try:
-            return self._advance(prices, listed, promoted, stocked, self._nobody if last is None else last)
+            return self._advance(prices, listed, promoted, stocked, cycles)
         except BaseException:  # consumers that could not be asked: the period can be played again
             self.state.stock, self.state.pipeline = before
             raise
 
     def _advance(
         self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None, stocked: FloatArray | None = None,
-        last: BoolArray | None = None,
+        cycles: float = np.inf,
     ) -> Outcome:  # fmt: skip
         batch, products = prices.shape
         if self._enters_late:
@@ -263,11 +261,11 @@ class Market:
         if short and self._tracks_loyalty and remembered is not None:
             offer = self._offer(felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
-        if stocked is not None:
+        if stocked is not None and self._supplies is not None:
             from malles_env.market.ordering import pay
 
-            state = self.state
-            pay(last, state.stock, state.pipeline, state.period, self._supplies, books, stocked, seller_profit)
+            state, (table, of, _) = self.state, self._supplies
+            pay(state.stock, state.pipeline, state.period, float(cycles), table, of, books, stocked, seller_profit)
         if self._felt is not None:
             moved = self._felt.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)

@@ -52,7 +52,7 @@ def test_money_is_that_of_the_ledger_with_tax() -> None:
     supply = Supply(500.0, fixed_cost=7.0, holding_cost=0.25, initial=20.0, salvage=0.5)
     market = market_of(supply, demand="expected", size=100, unit_tax=0.1)
     for last in (False, True):
-        out = market.step(PRICE, True, orders=60.0, last=last)
+        out = market.step(PRICE, True, orders=60.0, cycles=2)
         left = out.stock[0, 0]
         assert out.units[0, 0] == pytest.approx(40.0)
         assert out.cost[0, 0] == pytest.approx(0.1 * 40.0)  # the tax is due when a unit is sold
@@ -138,7 +138,7 @@ def test_asked_consumers_give_the_same_and_their_failure_changes_nothing() -> No
     supplies = (Supply(100.0, 60.0, 1, 2.0, 0.1, 30.0), Supply(50.0, 50.0, 0, 1.0))
     told, asked = (market_of(*supplies, asked=flag, demand="expected") for flag in (False, True))
     for period in range(6):
-        one, other = (market.step(PRICE, True, orders=[9.0, 7.0], last=period == 5) for market in (told, asked))
+        one, other = (market.step(PRICE, True, orders=[9.0, 7.0], cycles=6) for market in (told, asked))
         np.testing.assert_allclose(one.stock, other.stock, atol=1e-9)
         np.testing.assert_allclose(one.profit, other.profit, atol=1e-9)
     answer = asked.consumers.respond
@@ -187,7 +187,7 @@ def test_newsvendor(salvage: float, holding: float) -> None:
     start, orders, profits = market.state.copy(), np.arange(15, 36), []
     for order in orders:
         market.state = start.copy()
-        out = market.step(PRICE, True, orders=float(order), last=True)
+        out = market.step(PRICE, True, orders=float(order), cycles=1)
         profits.append(out.seller_profit[:, 0])
     demand, mean = out.demand[:, 0], np.mean(profits, axis=1)
     units, chance = np.arange(61), binom.pmf(np.arange(61), 60, 0.4)
@@ -214,7 +214,7 @@ def test_base_stock_without_lead_time_is_a_newsvendor_in_every_period(holding: f
         market.reset(3)
         total, demand = np.zeros(market.num_markets), []
         for period in range(periods):
-            out = market.step(PRICE, True, orders=level - market.state.stock, last=period == periods - 1)
+            out = market.step(PRICE, True, orders=level - market.state.stock, cycles=periods)
             total += out.seller_profit[:, 0]
             demand.append(out.demand[:, 0])
         profits.append(total)
@@ -266,7 +266,7 @@ def played(orders: Any, markets: int = 6_000) -> tuple[float, float]:
     for period in range(HORIZON):
         rows = np.column_stack([market.state.stock[:, 0], market.state.pipeline[:, :, 0]]).astype(int).tolist()
         units = [orders(stock, tuple(coming), period) for stock, *coming in rows]
-        out = market.step(PRICE, True, orders=np.array(units, dtype=float)[:, None], last=period == HORIZON - 1)
+        out = market.step(PRICE, True, orders=np.array(units, dtype=float)[:, None], cycles=HORIZON)
         total += out.seller_profit[:, 0]
     return float(total.mean()), float(total.std() / np.sqrt(markets))
 
