@@ -124,23 +124,26 @@ def promote(
         promoted: Filled, shape ``(2, B, J)``.
     """
     width = own.shape[1]
-    score, chosen, better = np.empty(width), np.empty(width, dtype=np.int64), np.empty(width, dtype=np.int64)
+    score = np.empty(width)
+    promoted[:] = False
     for b in range(len(actions)):
         for n in range(len(own)):
             for kind in range(2):
                 for i in range(width):
                     j = max(own[n, i], 0)
                     asked = actions[b, n, first + kind * width + i]
-                    chosen[i] = (own[n, i] != NOTHING) & (asked > 0.0) & listed[b, j]
-                    score[i] = asked if mode == CONTINUOUS else prices[b, j] - table[COST, j]
-                    better[i] = 0
-                    for m in range(i):  # ranks, counted without branches, which random actions would make slow
-                        ahead = score[m] >= score[i]
-                        better[i] += chosen[m] * ahead
-                        better[m] += chosen[i] * (not ahead)
-                for i in range(width):
-                    if own[n, i] != NOTHING:
-                        promoted[kind, b, own[n, i]] = (chosen[i] != 0) & (better[i] < slots[kind, n])
+                    chosen = (own[n, i] != NOTHING) & (asked > 0.0) & listed[b, j]
+                    worth = asked if mode == CONTINUOUS else prices[b, j] - table[COST, j]
+                    score[i] = worth if chosen else -np.inf
+                for _ in range(min(slots[kind, n], width)):
+                    best, most = 0, score[0]
+                    for i in range(1, width):  # selections, not branches, which random actions would make slow
+                        better = score[i] > most
+                        best, most = (i if better else best), (score[i] if better else most)
+                    if most == -np.inf:
+                        break
+                    promoted[kind, b, own[n, best]] = True
+                    score[best] = -np.inf
 
 
 @njit(cache=True)
