@@ -303,9 +303,16 @@ def money_info(row: Sequence[float]) -> dict[str, float]:
 
 def stock_info(row: Sequence[float]) -> dict[str, float]:
     """Return MONEY_KEYS and STOCK_KEYS by name."""
-    ordered, ordering_cost, holding_cost, salvage, stock, capped_orders = row[7:]
+    revenue, cost, fees, profit, units, share, surplus, ordered, ordering_cost, holding_cost, salvage, *rest = row
+    stock, capped_orders = rest
     return {
-        **money_info(row[:7]),
+        "revenue": revenue,
+        "cost": cost,
+        "fees": fees,
+        "profit": profit,
+        "units": units,
+        "share": share,
+        "surplus": surplus,
         "ordered": ordered,
         "ordering_cost": ordering_cost,
         "holding_cost": holding_cost,

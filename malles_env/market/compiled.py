@@ -16,7 +16,7 @@ from malles_env.market.population import Population
 from malles_env.market.state import Demand
 
 if TYPE_CHECKING:
-    from malles_env.market.ordering import Supplies
+    from malles_env.market.ordering import StockRoom
     from malles_env.market.settle import Terms
 
 
@@ -40,17 +40,13 @@ def terms_of(
     )
 
 
-def supplies_of(catalog: Catalog) -> Supplies | None:
-    """Return what stock keeping needs to know of a catalog; None where products are not ordered."""
-    given = catalog.replenishment
-    if given is None:
+def stock_room_of(catalog: Catalog) -> StockRoom | None:
+    """Return what keeps the stock of a catalog's products; None where they are not ordered."""
+    if catalog.replenishment is None:
         return None
-    from malles_env.market.ordering import Supplies
+    from malles_env.market.ordering import StockRoom
 
-    names = ("storage", "largest", "lead_time", "fixed_cost")
-    rows = [given.of(name) for name in names]
-    rows += [catalog.unit_cost - catalog.unit_tax, given.of("holding_cost"), given.of("salvage"), catalog.enters]
-    return Supplies(np.ascontiguousarray(rows, dtype=np.float64), catalog.seller_of.copy(), given.whole_units)
+    return StockRoom(catalog)
 
 
 def rules_of(settings: MeanField, promoted: bool) -> tuple[bool, bool, float, float, int, bool]:

@@ -19,7 +19,7 @@ from malles_env.market.checks import (
     checked_promotion,
     drawn_tastes,
 )
-from malles_env.market.compiled import play_blocks, rules_of, supplies_of, terms_of
+from malles_env.market.compiled import play_blocks, rules_of, stock_room_of, terms_of
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
 from malles_env.market.mean_field import MeanField
@@ -111,7 +111,7 @@ class Market:
             self._coefficients = coefficients(self._draws, population, regular, self.dynamics.fade)
         self._rules = {promoted: rules_of(self.mean_field, promoted) for promoted in (False, True)}
         self._terms = terms_of(self.catalog, population, self.mean_field, self.demand, self.dynamics)
-        self._supplies = supplies_of(self.catalog)
+        self._stock_room = stock_room_of(self.catalog)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -225,12 +225,10 @@ class Market:
         call this after decoding an action; use `step` for anything that comes from outside. `orders` (units, ``(B, J)``)
         and `cycles` count only where the catalog has replenishment; orders are placed as far as there is room.
         """
-        if self._supplies is None:
+        if self._stock_room is None:
             return self._advance(prices, listed, promoted)
-        from malles_env.market.ordering import take_in
-
         before = self.state.stock, self.state.pipeline
-        stocked = take_in(self.state, np.zeros_like(prices) if orders is None else orders, self._supplies)
+        stocked = self._stock_room.take_in(self.state, orders)
         try:
             return self._advance(prices, listed, promoted, stocked, cycles)
         except BaseException:  # consumers that could not be asked: the period can be played again
@@ -250,7 +248,8 @@ class Market:
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         answered: FloatArray | None = None
-        remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if self._can_run_short else None
+        kept = self._can_run_short and self._tracks_loyalty
+        remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if kept else None
         flags = self._no_flags if promoted is None else promoted
         if self._coefficients is not None:
             short = self._play(prices, felt, listed, flags, books, sums, seen, seller_profit)
@@ -258,14 +257,11 @@ class Market:
             short, answered = self._ask(prices, felt, listed, flags, books, sums, seen, seller_profit)
         if self.catalog.promotions is not None and promoted is not None:
             self._charge(listed, promoted, books, seller_profit)
-        if short and self._tracks_loyalty and remembered is not None:
+        if short and remembered is not None:
             offer = self._offer(felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
-        if stocked is not None and self._supplies is not None:
-            from malles_env.market.ordering import pay
-
-            state, (table, of, _) = self.state, self._supplies
-            pay(state.stock, state.pipeline, state.period, float(cycles), table, of, books, stocked, seller_profit)
+        if stocked is not None and self._stock_room is not None:
+            self._stock_room.pay(self.state, cycles, books, stocked, seller_profit)
         if self._felt is not None:
             moved = self._felt.moved(prices, self.state.reference)
             self.state.reference = np.where(listed, moved, self.state.reference)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import floor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.arrays import FloatArray
+from malles_env.market.catalog import Catalog
 from malles_env.market.replenishment import CLOSE
 from malles_env.market.settle import COST, FEES, PROFIT, REVENUE
 from malles_env.market.state import MarketState
@@ -18,39 +19,50 @@ ORDERED, ORDERING, HOLDING, SALVAGE, LEFT = range(STOCK_BOOKS)  # rows of the st
 STORAGE, LARGEST, LEAD_TIME, FIXED_COST, UNIT_COST, HOLDING_COST, SALVAGE_VALUE, ENTERS = range(8)
 
 
-class Supplies(NamedTuple):
-    """What stock keeping needs to know of the catalog.
+class StockRoom:
+    """Keeps the stock of markets whose products are ordered.
+
+    Args:
+        catalog: With a `Replenishment`.
 
     Attributes:
         table: Rows STORAGE to ENTERS, units, money or periods, shape ``(8, J)``: passed to the kernels as one array, as
             each array costs time.
-        seller_of: Seller of each product, a writable copy, shape ``(J,)``.
-        whole: Whether orders are whole numbers.
     """
 
-    table: FloatArray
-    seller_of: IntArray
-    whole: bool
+    def __init__(self, catalog: Catalog) -> None:
+        given = catalog.replenishment
+        assert given is not None
+        rows = [given.of(name) for name in ("storage", "largest", "lead_time", "fixed_cost")]
+        rows += [catalog.unit_cost - catalog.unit_tax, given.of("holding_cost"), given.of("salvage"), catalog.enters]
+        self.table = np.ascontiguousarray(rows, dtype=np.float64)
+        self.whole, self.seller_of = given.whole_units, catalog.seller_of.copy()
 
+    def take_in(self, state: MarketState, orders: FloatArray | None) -> FloatArray:
+        """Place orders and take in what arrives: `state` gets new arrays of stock and pipeline, the old ones stay.
 
-def take_in(state: MarketState, orders: FloatArray, supplies: Supplies) -> FloatArray:
-    """Place orders and take in what arrives: `state` gets new arrays of stock and pipeline, the old ones stay.
+        Args:
+            state: Of B markets.
+            orders: Units asked for, at least 0, shape ``(B, J)``; placed as far as there is room. None: none.
 
-    Args:
-        state: Of B markets.
-        orders: Units asked for, at least 0, shape ``(B, J)``; placed as far as there is room.
-        supplies: Of the catalog.
+        Returns:
+            The period's stock books, shape ``(5, B, J)``, with units placed in row ORDERED.
+        """
+        stock, pipeline = state.stock, state.pipeline
+        asked = np.zeros(stock.shape) if orders is None else orders
+        books, on_hand, coming = np.empty((STOCK_BOOKS, *stock.shape)), np.empty(stock.shape), np.empty(pipeline.shape)
+        receive(asked, stock, pipeline, state.period, self.table, self.whole, books, on_hand, coming)
+        state.stock, state.pipeline = on_hand, coming
+        return books
 
-    Returns:
-        The period's stock books, shape ``(5, B, J)``, with units placed in row ORDERED.
-    """
-    books = np.empty((STOCK_BOOKS, *orders.shape))
-    on_hand, coming = np.empty_like(state.stock), np.empty_like(state.pipeline)
-    receive(
-        orders, state.stock, state.pipeline, state.period, supplies.table, supplies.whole, books, on_hand, coming
-    )
-    state.stock, state.pipeline = on_hand, coming
-    return books
+    def pay(
+        self, state: MarketState, cycles: float, money: FloatArray, books: FloatArray, seller_profit: FloatArray
+    ) -> None:
+        """Write what a period's orders and stock cost, see the function `pay`."""
+        pay(
+            state.stock, state.pipeline, state.period, float(cycles), self.table, self.seller_of, money, books,
+            seller_profit,
+        )  # fmt: skip
 
 
 @njit(cache=True)
@@ -64,7 +76,7 @@ def receive(
         stock: On hand after the last period, shape ``(B, J)``.
         pipeline: On order: what arrives now, in one period, ..., shape ``(B, L, J)``.
         period: Periods played, shape ``(B,)``; products that have not entered are not ordered.
-        table: See `Supplies`.
+        table: See `StockRoom`.
         whole: Whether orders are whole numbers.
         books: Filled in row ORDERED: units placed, shape ``(5, B, J)``.
         on_hand: Filled: what can be sold in this period, shape ``(B, J)``.
@@ -104,7 +116,7 @@ def pay(
         pipeline: On order after the period, shape ``(B, L, J)``.
         period: Periods played, this one included, shape ``(B,)``.
         cycles: Periods of an episode: when it is over, nothing is left.
-        table: See `Supplies`.
+        table: See `StockRoom`.
         seller_of: Seller of each product, shape ``(J,)``.
         money: The period's books, see `malles_env.market.settle`, shape ``(8, B, J)``.
         books: Stock books, shape ``(5, B, J)``; row ORDERED is given, the others are filled.
