@@ -82,26 +82,26 @@ def receive(
         on_hand: Filled: what can be sold in this period, shape ``(B, J)``.
         coming: Filled: `pipeline` after this period, shape ``(B, L, J)``.
     """
-    longest = pipeline.shape[1]
-    for b in range(len(orders)):
-        for j in range(orders.shape[1]):
-            room = table[STORAGE, j] - stock[b, j]
-            for k in range(longest):
-                room -= pipeline[b, k, j]
+    longest, products = pipeline.shape[1], orders.shape[1]
+    placed = books[ORDERED]
+    for b in range(len(orders)):  # short loops over products, which become vector instructions
+        now = float(period[b])
+        for j in range(products):
+            placed[b, j] = table[STORAGE, j] - stock[b, j]
+            on_hand[b, j] = stock[b, j]
+        for k in range(longest):
+            for j in range(products):
+                placed[b, j] -= pipeline[b, k, j]
+        for j in range(products):
+            units = max(min(orders[b, j], table[LARGEST, j], placed[b, j]), 0.0)
+            units = floor(units + CLOSE) if whole else units
+            placed[b, j] = units if now >= table[ENTERS, j] else 0.0
+            on_hand[b, j] += placed[b, j] if table[LEAD_TIME, j] == 0.0 else 0.0
+        for k in range(longest):
+            for j in range(products):
+                on_hand[b, j] += pipeline[b, k, j] if k == 0 else 0.0
                 coming[b, k, j] = pipeline[b, k + 1, j] if k + 1 < longest else 0.0
-            placed = max(min(orders[b, j], table[LARGEST, j], room), 0.0)
-            if whole:
-                placed = floor(placed + CLOSE)
-            if period[b] < table[ENTERS, j]:
-                placed = 0.0
-            arriving = pipeline[b, 0, j] if longest > 0 else 0.0
-            lead_time = int(table[LEAD_TIME, j])
-            if lead_time == 0:
-                arriving += placed
-            else:
-                coming[b, lead_time - 1, j] += placed
-            on_hand[b, j] = stock[b, j] + arriving
-            books[ORDERED, b, j] = placed
+                coming[b, k, j] += placed[b, j] if table[LEAD_TIME, j] == k + 1.0 else 0.0
 
 
 @njit(cache=True)
