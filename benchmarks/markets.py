@@ -50,7 +50,7 @@ def forced_market(num_markets: int) -> Market:
 def scenario(*, promotions: bool = False, replenishment: bool = False) -> Scenario:
     """Return the same market as a scenario, for the environments.
 
-    With `promotions` sellers display and advertise; with `replenishment` they order stock that arrives two periods later.
+    With `promotions` sellers display and advertise; with `replenishment` they order stock, two periods ahead.
     """
     given = tastes()
     promoting: dict[str, object] = {"promotions": {"display_fee": 20.0, "feature_fee": 50.0}} if promotions else {}

@@ -90,7 +90,7 @@ def fixed_price(seat: Seat, price: float | None = None) -> StationarySeller:
 
 
 def lot_size(seat: Seat) -> StationarySeller:
-    """Return the seller that keeps its regular prices and orders in lots, see `malles_env.envs.base_stock.BaseStock`."""
+    """Return the seller that keeps regular prices and orders in lots, see `malles_env.envs.base_stock.BaseStock`."""
     seller = fixed_price(seat)
     seller.lots = True
     return seller

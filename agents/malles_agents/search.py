@@ -96,9 +96,9 @@ class EpisodeValue:
             seen = self.env.batch.reset([0] * self.batch)[:, 0]  # one seed: rivals that start by it start alike
             action = self.seat.act(seen, prices[fill], listed[fill])
             for _ in range(self.env.max_cycles):
-                seen, reward, _, _ = self.env.step(action)
+                after, reward, _, _ = self.env.step(action)
                 if self.seat.orders:
-                    action = self.seat.act(seen, prices[fill], listed[fill])
+                    action = self.seat.act(np.asarray(after), prices[fill], listed[fill])
                 total += reward
         return total[:count] * self.scale
 

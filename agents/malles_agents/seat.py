@@ -177,7 +177,7 @@ class Seat:
         return self._actions.orders
 
     def encode(self, prices: FloatArray, listed: BoolArray, order: FloatArray | None = None) -> np.ndarray:
-        """Return the action(s) for prices (money), listings and orders (units) of the seat's products, ``(..., J_n)``."""
+        """Return the action(s) for prices (money), listings and orders (units) of its products, ``(..., J_n)``."""
         action: np.ndarray = self._actions.encode(self.index, prices, listed, order=order)
         return action
 

@@ -26,7 +26,9 @@ class SingleChoice(VecEnvWrapper):
         space = venv.action_space
         if not isinstance(space, spaces.MultiDiscrete) or len(space.nvec) != 1:
             raise invalid(
-                "algo", "dqn", "ppo, a2c, sac or td3: dqn needs sellers with one product each and nothing to promote or order"
+                "algo",
+                "dqn",
+                "ppo, a2c, sac or td3: dqn needs sellers with one product each and nothing to promote or order",
             )
         super().__init__(venv, action_space=spaces.Discrete(int(space.nvec[0])))
 

@@ -62,7 +62,7 @@ def space_of(seats: Seats, seat: int, mode: ActionMode, high: FloatArray) -> spa
     price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
     more: dict[str, Any] = {name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(seats, seat))}
     if seats.largest_order is not None:
-        kind = np.int64 if seats.whole_orders else np.float64
+        kind: Any = np.int64 if seats.whole_orders else np.float64
         most = seats.largest_order[products].astype(kind)
-        more[ORDER] = spaces.Box(np.zeros_like(most), most, dtype=kind)
+        more[ORDER] = spaces.Box(np.zeros(len(products), kind), most, dtype=kind)
     return spaces.Dict({**more, "price": price})

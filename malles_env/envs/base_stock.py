@@ -55,7 +55,8 @@ class BaseStock:
         """
         said = self.layout.read(observation, self.seat)
         stock, sales, coming = said["stock"][:, self.own], said["sales"][:, self.own], said["on_order"][..., self.own]
-        told = said["listed"][:, self.own] & (stock > 0.5) & (said["time"] > 0.0)[:, None]
+        played = said["time"][:, None] > 0.0
+        told = (said["listed"][:, self.own] > 0) & (stock > 0.5) & played
         rate = np.where(told, sales, np.maximum(SOLD_OUT * sales, self.expected))
         level, position = self.periods * rate, stock + coming.sum(axis=1)
         wanted = level - position

@@ -275,7 +275,15 @@ def keep_books(
 
 @njit(cache=True)
 def keep_stock_books(
-    ordered: Any, ordering: Any, holding: Any, salvage: Any, stock: Any, asked: Any, seller_of: Any, first: int, out: Any
+    ordered: Any,
+    ordering: Any,
+    holding: Any,
+    salvage: Any,
+    stock: Any,
+    asked: Any,
+    seller_of: Any,
+    first: int,
+    out: Any,
 ) -> None:
     """Add each seller's stock books from column `first` of `out`, shape ``(B, N, first + 6)``, which hold 0.
 

@@ -73,7 +73,9 @@ class MoneyActions:
                 raise invalid(f"action of {agent}[{ORDER!r}]", np.asarray(units).tolist(), allowed)
             return units
         most = given.of("largest")[self.seats.products(seat)]
-        for at in np.argwhere(~((units >= 0.0) & (units <= most)) | (given.whole_units & (units != np.floor(units))))[:1]:
+        for at in np.argwhere(~((units >= 0.0) & (units <= most)) | (given.whole_units & (units != np.floor(units))))[
+            :1
+        ]:
             field, value = f"action of {agent}[{ORDER!r}][{at[-1]}]", float(units[tuple(at)])
             raise given.complaint(field, value, float(most[at[-1]])) or invalid(field, value, "a number")
         return units

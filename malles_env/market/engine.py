@@ -222,8 +222,9 @@ class Market:
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
         `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
-        call this after decoding an action; use `step` for anything that comes from outside. `orders` (units, ``(B, J)``)
-        and `cycles` count only where the catalog has replenishment; orders are placed as far as there is room.
+        call this after decoding an action; use `step` for anything that comes from outside. `orders` (units,
+        ``(B, J)``) and `cycles` count only where the catalog has replenishment; orders are placed as far as there is
+        room.
         """
         if self._stock_room is None:
             return self._advance(prices, listed, promoted)

@@ -34,7 +34,8 @@ class StockRoom:
         given = catalog.replenishment
         assert given is not None
         rows = [given.of(name) for name in ("storage", "largest", "lead_time", "fixed_cost")]
-        rows += [catalog.unit_cost - catalog.unit_tax, given.of("holding_cost"), given.of("salvage"), catalog.enters]
+        before_tax, enters = catalog.unit_cost - catalog.unit_tax, catalog.enters.astype(np.float64)
+        rows += [before_tax, given.of("holding_cost"), given.of("salvage"), enters]
         self.table = np.ascontiguousarray(rows, dtype=np.float64)
         self.whole, self.seller_of = given.whole_units, catalog.seller_of.copy()
 

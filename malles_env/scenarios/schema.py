@@ -138,7 +138,9 @@ class Scenario(Entry):
     def catalog(self) -> Catalog:
         """Return products and sellers as arrays."""
         owner = self.merged_into
-        products = tuple(_product(entry, self.policy, owner[entry.seller], self.unit_cost(entry)) for entry in self.products)
+        products = tuple(
+            _product(entry, self.policy, owner[entry.seller], self.unit_cost(entry)) for entry in self.products
+        )
         owned = Counter(entry.seller for entry in self.products)
         shelf: Counter[str] = Counter()
         for seller in self.sellers:
@@ -149,7 +151,7 @@ class Scenario(Entry):
         return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax, promotions, rules, supply)
 
     def unit_cost(self, product: ProductEntry) -> float:
-        """Return what one more unit of a product costs before taxes, money: what it costs to order where it is ordered."""
+        """Return what one more unit of a product costs before taxes, money; where it is ordered, to order it."""
         given = self.replenishment
         return product.unit_cost if given is None else given.cost_of(product.product_id, product.unit_cost)
 

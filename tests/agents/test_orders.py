@@ -76,6 +76,7 @@ def test_base_stock_covers_lead_time_and_the_coming_period(corner: Scenario) -> 
     env.seed(0)
     seen = env.reset()
     seller = make_seller("regular-price", corner, "seller_0")
+    last = np.zeros(2)
     for period in range(6):
         before = env.market.state.copy()
         seen = env.step(seller.predict(seen)[0])[0]

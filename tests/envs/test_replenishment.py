@@ -60,7 +60,9 @@ def test_continuous_orders_run_from_none_to_the_largest_in_whole_units() -> None
     for share, found in ((-1.0, [0, 0, 0]), (1.0, [60, 33, 7]), (0.0, [30, 17, 4])):  # 16.5 and 3.5 are rounded up
         action[12:] = share
         np.testing.assert_array_equal(ordered(actions, seller_0=action)[BIG], found)
-    some = replace(scenario_of(STOCKED), replenishment=Replenishment(scenario_of(STOCKED).replenishment.supplies, False))
+    some = replace(
+        scenario_of(STOCKED), replenishment=Replenishment(scenario_of(STOCKED).replenishment.supplies, False)
+    )
     split = Actions(Seats(some.catalog()), "continuous")
     action[12:] = 0.0
     np.testing.assert_array_equal(ordered(split, seller_0=action)[BIG], [30.0, 16.5, 3.5])
