@@ -78,7 +78,8 @@ class Layout:
     ``own_on_order_<L>`` (W each: the last order, and what arrives in the coming period, in the one after, ..., L being
     the longest lead time), ``rivals_price, rivals_listed, rivals_reference, rivals_display, rivals_feature`` ((N - 1) W
     each; with monitoring ``full`` also ``rivals_cost, rivals_stock, rivals_sales`` and their orders; with ``own``
-    none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters, ``long_share`` likewise, ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
+    none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters, ``long_share`` likewise,
+    ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
 
     With a `history` of k periods the blocks of the k - 1 periods before the last follow behind all of these, the newest
     first: ``past_<a>_<block>`` for a = 1 to k - 1 periods earlier, where block is each of the above that holds prices,
