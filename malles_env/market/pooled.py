@@ -70,7 +70,8 @@ class PooledMarket(Market):
             mean field that stands in the state.
 
     Raises:
-        InvalidInput: Consumers that must be asked, ``"exact"`` demand, draws of tastes, or sizes out of range.
+        InvalidInput: Consumers that must be asked, ``"exact"`` demand, draws of tastes, products that are ordered, or
+            sizes out of range.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class PooledMarket(Market):
             raise invalid("demand", demand, "multinomial, gaussian or expected")
         if like.tastes != "mean":
             raise invalid("tastes", like.tastes, "'mean'")
+        if like.catalog.replenishment is not None:
+            raise invalid("catalog.replenishment", "orders", "none, as groups of cells cannot order")
         self.pooling = pooling
         self.sizes = as_floats("sizes", sizes, (groups, pooling.cells), low=0.0).reshape(-1)
         self.solves = like.mean_field.coupling == "equilibrium"

@@ -35,7 +35,7 @@ def run_experiment(
     """Test a price change in a scenario's market, and judge the test against the true effect.
 
     Rivals keep their prices. Every seller lists its products of largest reference share up to its shelf's capacity, the
-    tested ones first.
+    tested ones first. Where products are ordered, stock never runs out and each unit is paid when it is sold.
 
     Args:
         scenario: Name of a bundled scenario, path of a ``.yaml`` file, or a scenario.
@@ -57,7 +57,7 @@ def run_experiment(
         InvalidInput: A design, seller, product, price or change that is not allowed.
         MissingResource: The taste model is not there.
     """
-    found = load_scenario(scenario)
+    found = load_scenario(scenario).without_replenishment()
     listed_designs = [designs] if isinstance(designs, str) or not isinstance(designs, Sequence) else list(designs)
     chosen = [named_design(design) if isinstance(design, str) else design for design in listed_designs]
     catalog = found.catalog()

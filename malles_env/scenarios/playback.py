@@ -48,7 +48,7 @@ def play(
         start: Purchase shares of the weeks before, oldest first [WINDOW, J].
     """
     market = Market(
-        catalog,
+        replace(catalog, replenishment=None),  # real shelves were not the simulated sellers' to fill
         replace(population, size=1.0),
         LogitConsumers(tastes),
         demand="expected",

@@ -13,6 +13,7 @@ from scipy.stats import binom
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Market, Population, Product, Replenishment, Supply, Tastes
+from malles_env.market.pooled import PooledMarket, Pooling
 from tests.market.markets import Asked
 
 PRICE, COST = 3.0, 1.0
@@ -157,6 +158,11 @@ def test_asked_consumers_give_the_same_and_their_failure_changes_nothing() -> No
     assert np.array_equal(before.pipeline, asked.state.pipeline)
     asked.consumers.respond = answer
     assert asked.step(PRICE, True, orders=[9.0, 7.0]).ordered.tolist() == [[9.0, 7.0]]
+
+
+def test_cells_of_a_group_cannot_order() -> None:
+    with pytest.raises(InvalidInput, match="catalog.replenishment: got 'orders'; allowed: none"):
+        PooledMarket(market_of(Supply(100.0)), Pooling(2), groups=1)
 
 
 # -- known answers -----------------------------------------------------------------------------------------------------
