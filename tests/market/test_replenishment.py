@@ -161,7 +161,7 @@ def test_asked_consumers_give_the_same_and_their_failure_changes_nothing() -> No
 
 
 def test_cells_of_a_group_cannot_order() -> None:
-    with pytest.raises(InvalidInput, match="catalog.replenishment: got 'orders'; allowed: none"):
+    with pytest.raises(InvalidInput, match=r"catalog\.replenishment: got 'orders'; allowed: none"):
         PooledMarket(market_of(Supply(100.0)), Pooling(2), groups=1)
 
 
