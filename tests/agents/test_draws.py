@@ -35,7 +35,8 @@ def uncertain(spread: float = 0.5, count: int = 3) -> Drawn:
 
 def test_measures_are_what_their_names_say():
     episodes = np.array([[1.0, 3.0], [5.0, 5.0], [9.0, 7.0], [10.0, 10.0], [10.0, 20.0]])
-    scores = OverDraws(episodes.mean(axis=1), episodes, np.array([2.0, 6.0, 8.0, 11.0, 20.0])).summary()
+    best = np.array([2.0, 6.0, 8.0, 11.0, 20.0])
+    scores = OverDraws(episodes.mean(axis=1), episodes, best, np.array([8.0])).summary()
     assert scores["profit"] == {"mean": 8.0, "se": pytest.approx(np.std([2, 5, 8, 10, 15], ddof=1) / np.sqrt(5))}
     assert scores["cvar10"] == 1.0  # the worst of ten
     assert scores["worst"] == 2.0
