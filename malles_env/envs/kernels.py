@@ -6,7 +6,8 @@ from math import floor
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from malles_env.compiling import njit
 
 CONTINUOUS, DISCRETE, MONEY = range(3)
 LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.envs.seats import Seats
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.price_rules import CLOSE, RULES, PriceRules

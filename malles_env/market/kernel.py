@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.lanes import exp_lane, log_lane, mean_lane

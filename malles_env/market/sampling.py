@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from math import exp, floor, lgamma, log, sqrt
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from malles_env.compiling import njit
 
 StateArray = NDArray[np.uint64]
 SMALL_MEAN = 10.0

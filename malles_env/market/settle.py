@@ -6,8 +6,8 @@ from math import floor, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.kernel import respond_block
 from malles_env.market.sampling import StateArray, binomial, normal, poisson

@@ -7,10 +7,10 @@ from os import cpu_count
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from malles_agents.plots import COLOURS, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, row
+from malles_env.compiling import njit
 from malles_env.market import assortment
 from malles_env.market.arrays import FloatArray
 from malles_env.market.sampling import StateArray, seed_streams, uniform

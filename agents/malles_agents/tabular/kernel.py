@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.sampling import StateArray, uniform
 
