@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import logging
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+
+_LOG = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
-    """Return the user cache, ``$MALLES_CACHE`` when set."""
+    """Return the user cache, ``$MALLES_CACHE`` when set; where nobody has a home, a folder for this process alone.
+
+    Raises:
+        InvalidInput: The variable names the home of a user who does not exist.
+    """
     if chosen := os.environ.get("MALLES_CACHE"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise invalid("MALLES_CACHE", chosen, "a folder") from None
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("malles-env"))
+    try:
+        folder = Path(user_cache_dir("malles-env"))
+    except RuntimeError:  # no home to be found; older versions of platformdirs answer "~/.cache"
+        return _passing_cache()
+    return folder if folder.is_absolute() else _passing_cache()
+
+
+@cache
+def _passing_cache() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="malles-env-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _LOG.warning("there is no home folder: what is kept goes when this process ends; MALLES_CACHE names another place")
+    return folder
+
+
+@contextmanager
+def keeping(path: Path) -> Iterator[None]:
+    """Let a block that keeps something for the next time fail over the disk: a warning says that it was not kept.
+
+    Args:
+        path: What is written, for the warning.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        _LOG.warning("%s: not kept for the next time (%s); MALLES_CACHE names another place", path, reason)
 
 
 @contextmanager
@@ -40,7 +79,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written says more
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any, *, sort_keys: bool = False, allow_nan: bool = True) -> Path:

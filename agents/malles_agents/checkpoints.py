@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ from malles_env.files import replacing
 NAME = re.compile(r"^checkpoint_(\d+)\.zip$")
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in place in one move.
+def write_whole(path: Path, write: Callable[[BytesIO], object]) -> Path:
+    """Let `write` fill a buffer, then write it beside `path` and put it in place in one move.
 
     A kill at any moment leaves either the old file or the new one, never half of one.
 
     Args:
         path: Where the file shall stand.
-        write: Called with the temporary path; the suffix is kept.
+        write: Called with the buffer: libraries word the errors of a full disk in their own ways, or not at all.
+
+    Raises:
+        OSError: It cannot be written; the old file stays.
     """
+    buffer = BytesIO()
+    write(buffer)
     with replacing(path) as temporary:
-        write(temporary)
+        temporary.write_bytes(buffer.getbuffer())
     return path
 
 

@@ -44,7 +44,7 @@ def _with_separators(axis: Any) -> None:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all, and return its path."""
-    return write_whole(Path(path), lambda temporary: figure.savefig(temporary, dpi=130, format="png"))
+    return write_whole(Path(path), lambda buffer: figure.savefig(buffer, dpi=130, format="png"))
 
 
 def learning_curve(

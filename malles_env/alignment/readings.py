@@ -14,7 +14,7 @@ from malles_env.alignment.reader import States, read_states, rows_of
 from malles_env.alignment.shelves import Goods
 from malles_env.alignment.storage import read_json, read_tensors, text_hash, write_json, write_tensors
 from malles_env.errors import CorruptFile
-from malles_env.files import cache_dir
+from malles_env.files import cache_dir, keeping
 
 SHARD = 16
 """Requests (markets) per file: a kill loses at most the file being made."""
@@ -62,6 +62,7 @@ def _shard(backbone: Backbone, group: Sequence[Request], home: Path) -> States:
         with torch.no_grad():
             states = read_states(backbone, group)
         shard = {"prefix": states.prefix.half().cpu(), "option": states.option.half().cpu()}
-        write_tensors(tensors, shard)
-        write_json(note, {name: list(value.shape) for name, value in shard.items()})
+        with keeping(tensors):
+            write_tensors(tensors, shard)
+            write_json(note, {name: list(value.shape) for name, value in shard.items()})
     return States(shard["prefix"].float(), shard["option"].float())

@@ -1,11 +1,10 @@
-"""The `malles` command: its root, and how errors reach a person."""
+"""The `malles` command: its root and its parts."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from malles_env.cli.agents import demo, evaluate, train
 from malles_env.cli.align import align_command, consumers_app
@@ -18,6 +17,7 @@ from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
 from malles_env.cli.distil import distil_command
 from malles_env.cli.experiment import experiment_command
+from malles_env.cli.failures import ReadableGroup, hear_signals
 from malles_env.cli.forces import forces_command
 from malles_env.cli.injection import audit_app
 from malles_env.cli.prompted import prompted_command
@@ -26,20 +26,6 @@ from malles_env.cli.scenario import scenario_app
 from malles_env.cli.study import study
 from malles_env.cli.tournament import tournament
 from malles_env.cli.validate import validate_command
-from malles_env.errors import MallesError
-
-
-class ReadableGroup(TyperGroup):
-    """A command group that answers a user's mistake with the message alone and exit code 2."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; print a `MallesError` as its message on standard error."""
-        try:
-            return super().invoke(ctx)
-        except MallesError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
-
 
 app = typer.Typer(
     name="malles",
@@ -92,4 +78,5 @@ def root(
 
 def main() -> None:
     """Run the command line."""
+    hear_signals()
     app()

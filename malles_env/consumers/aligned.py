@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from malles_env.alignment.reading import TasteReading
 from malles_env.alignment.text import Persona, ProductText
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
-from malles_env.files import cache_dir, replacing
+from malles_env.files import cache_dir, keeping, replacing
 from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
 
@@ -186,7 +187,7 @@ def _load(path: Path, shape: tuple[int, int]) -> TasteReading | None:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike `Path.is_file` it takes a folder that may not be read for one without it
         return None
     try:
         arrays = load_file(path)
@@ -201,9 +202,9 @@ def _load(path: Path, shape: tuple[int, int]) -> TasteReading | None:
 
 
 def _store(path: Path, reading: TasteReading, source: str) -> None:
-    """Write the reading so that no reader ever sees half of it."""
-    from safetensors.numpy import save_file
+    """Write the reading so that no reader ever sees half of it; where the disk does not let us, say so and go on."""
+    from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, {"source": source})
+    with keeping(path), replacing(path) as temporary:
+        temporary.write_bytes(save(arrays, {"source": source}))

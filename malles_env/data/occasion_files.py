@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,16 @@ def write_folder(folder: Path, frames: dict[str, pl.DataFrame], meta: dict[str, 
 
     Returns:
         The folder.
+
+    Raises:
+        OSError: It cannot be written.
     """
     with new_directory(folder, "meta.json") as fresh:
-        for name, frame in frames.items():
-            frame.write_parquet(fresh / f"{name}.parquet", compression="zstd")
+        try:
+            for name, frame in frames.items():
+                frame.write_parquet(fresh / f"{name}.parquet", compression="zstd")
+        except pl.exceptions.ComputeError as error:  # it words the system's error instead of raising it
+            raise OSError(errno.EIO, str(error), str(folder)) from None
         rows = {name: len(frame) for name, frame in frames.items()}
         text = json.dumps({"format": FORMAT, "rows": rows, "meta": meta}, indent=2)
         (fresh / "meta.json").write_text(text, encoding="utf-8")

@@ -71,7 +71,8 @@ def prepare_complete_journey(
         _LOG.warning("building choice occasions again: %s", error)
     # Held by nobody here, the raw tables make room while the build goes on.
     occasions = build_occasions(load_complete_journey(wanted, folder=source, splits=settings.splits), settings, wanted)
-    occasions.save(folder)
+    with files.keeping(folder):
+        occasions.save(folder)
     return occasions
 
 

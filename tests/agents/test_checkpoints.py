@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ def policy_file(path: Path) -> Path:
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = write_json(tmp_path / "a.json", {"old": 1})
 
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
+    def fail(buffer: BytesIO) -> None:
+        buffer.write(b"half")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):

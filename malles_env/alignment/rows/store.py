@@ -11,7 +11,7 @@ from typing import Any
 
 from malles_env.alignment.rows.base import Row
 from malles_env.errors import CorruptFile
-from malles_env.files import cache_dir, replacing
+from malles_env.files import cache_dir, keeping, replacing
 
 _LOG = logging.getLogger(__name__)
 CODE = 1
@@ -31,9 +31,9 @@ def row_path(name: str, key: dict[str, Any]) -> Path:
 
 
 def save_row(row: Row, path: Path) -> None:
-    """Write a fitted row, whole or not at all."""
+    """Write a fitted row, whole or not at all; where the disk does not let us, say so and go on."""
     body = pickle.dumps(row, protocol=5)
-    with replacing(path) as temporary:
+    with keeping(path), replacing(path) as temporary:
         temporary.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
 
 

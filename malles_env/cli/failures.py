@@ -1,0 +1,103 @@
+"""How a command ends that cannot go on: errors in one line, what to install, and what to type after an interruption."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from malles_env.errors import MallesError
+
+GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil")
+"""Commands that go on where they were stopped when called again."""
+_NOT_FOR_USERS = ("dev", "docs", "bench")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; ends what Ctrl-C ends."""
+
+
+class ReadableGroup(TyperGroup):
+    """A command group that answers a user's mistake, or the machine's, with one line and exit code 2.
+
+    An interrupted command says how to go on and exits with 128 + the number of the signal, as shells expect.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; print what ends it as a message on standard error."""
+        try:
+            return super().invoke(ctx)
+        except MallesError as error:
+            _end(f"error: {error}")
+        except KeyboardInterrupt as error:
+            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+            _end(f"stopped{_next_command(sys.argv[1:])}", 128 + number)
+        except ModuleNotFoundError as error:
+            told = missing_extra(error.name or "")
+            if told is None:
+                raise
+            _end(f"error: {told}")
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has gone
+                raise
+            _end(f"error: {_what_failed(error)}")
+
+
+def _end(message: str, code: int = 2) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code) from None
+
+
+def _what_failed(error: OSError) -> str:
+    named = error.filename if error.filename is not None else ""
+    place = f"{named}: " if named != "" else ""
+    hints = {
+        errno.ENOSPC: "; free some space and run the same command again",
+        errno.ENAMETOOLONG: "; choose a shorter one",
+    }
+    return f"{place}{error.strerror or error}{hints.get(error.errno or 0, '')}"
+
+
+def _next_command(arguments: Sequence[str]) -> str:
+    if not arguments or arguments[0] not in GO_ON:
+        return ""
+    more = ["--resume"] if arguments[0] == "train" and "--resume" not in arguments else []
+    return f"; go on with: {shlex.join(['malles', *arguments, *more])}"
+
+
+def missing_extra(module: str) -> str | None:
+    """Return what to install for a module that is not there; None where no extra of ours brings it.
+
+    Args:
+        module: Its name as imported, e.g. ``"polars"``.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    top = module.partition(".")[0]
+    try:
+        listed = requires("malles-env") or []
+    except PackageNotFoundError:
+        return None
+    for line in listed:
+        name, _, condition = line.partition(";")
+        package = name.strip().split("[")[0].rstrip("0123456789.<>=!~, ")
+        _, _, extra = condition.partition("extra ==")
+        extra = extra.strip(" '\"")
+        if extra and extra not in _NOT_FOR_USERS and package.replace("-", "_").lower() == top.lower():
+            return f"{top} is not installed: run  pip install 'malles-env[{extra}]'"
+    return None
+
+
+def hear_signals() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: in order, with its workers, telling how to go on."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)

