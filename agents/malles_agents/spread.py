@@ -3,31 +3,100 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
+from malles_env.errors import MallesError, invalid
 
+PATIENCE = 5.0
+"""Seconds that workers have to end in order before they are killed."""
+
+
+@contextmanager
 def spread(
     work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int | None = None
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield each job with what `work` makes of it, in the order in which they end.
+) -> Iterator[Iterator[tuple[tuple[Any, ...], Any]]]:
+    """Give each job with what `work` makes of it, in the order in which they end.
+
+    However the block ends, also by Ctrl-C or SIGTERM, no worker is left; and if this process is killed, its workers
+    end by themselves.
 
     Args:
         work: A function of a module, so that other processes can import it.
         jobs: Its arguments, one tuple per call; they and the results can be pickled.
         workers: Processes, at most; default all cores.
 
+    Yields:
+        An iterator over pairs of job and result.
+
     Raises:
+        InvalidInput: `workers` is less than 1.
+        MallesError: The system ended a worker.
         Exception: Whatever a job raises; jobs not yet begun may then never be.
     """
+    if workers is not None and workers < 1:
+        raise invalid("workers", workers, "a whole number of at least 1")
     processes = min(workers or os.cpu_count() or 1, len(jobs))
     if processes <= 1:
-        for job in jobs:
-            yield job, work(*job)
+        yield ((job, work(*job)) for job in jobs)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(work, *job): job for job in jobs}
-        for part in as_completed(waiting):
-            yield waiting[part], part.result()
+    before = set(active_children())
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_follow)
+    try:
+        with _deaf():
+            waiting = {pool.submit(work, *job): job for job in jobs}
+        yield ((waiting[part], part.result()) for part in as_completed(waiting))
+        pool.shutdown()
+    except BaseException as error:
+        _end(pool, [child for child in active_children() if child not in before])
+        if isinstance(error, BrokenProcessPool):
+            raise MallesError(
+                "workers: the system ended one, perhaps for want of memory; run the same command again to go on, with "
+                "fewer workers"
+            ) from None
+        raise
+
+
+def _follow() -> None:
+    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Hold Ctrl-C back while workers are started: they inherit that, and would else print tracebacks of their own."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(pool: ProcessPoolExecutor, children: Sequence[Any]) -> None:
+    """End a pool that is not done: its workers by SIGTERM, and by SIGKILL those that do not heed it."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(PATIENCE)
+        if child.is_alive():
+            child.kill()
+            child.join()

@@ -111,9 +111,10 @@ def run_study(
     jobs = list(study.jobs())
     parts: list[tuple[Any, ...]] = [(yardstick, scenario, study.rivals, out) for scenario in study.scenarios]
     parts += [(train_and_score, study, job, out) for job in jobs]
-    for done, _ in enumerate(spread(_call, parts, workers), start=1):
-        if watch is not None:
-            watch(done, len(parts))
+    with spread(_call, parts, workers) as finished:
+        for done, _ in enumerate(finished, start=1):
+            if watch is not None:
+                watch(done, len(parts))
     scores = [train_and_score(study, job, out) for job in jobs]
     return scores, {scenario: yardstick(scenario, study.rivals, out) for scenario in study.scenarios}
 

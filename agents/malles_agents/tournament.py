@@ -208,11 +208,12 @@ def run_tournament(
     done = len(wanted) - len(todo)
     if watch is not None and wanted:
         watch(done, len(wanted))
-    for (_, *match), result in spread(play_match, [(tournament, *match) for match in todo], workers):
-        write_json(_file(out, *match), asdict(result))
-        done += 1
-        if watch is not None:
-            watch(done, len(wanted))
+    with spread(play_match, [(tournament, *match) for match in todo], workers) as played:
+        for (_, *match), result in played:
+            write_json(_file(out, *match), asdict(result))
+            done += 1
+            if watch is not None:
+                watch(done, len(wanted))
     return [Match(**read_json(_file(out, *match))) for match in wanted]
 
 

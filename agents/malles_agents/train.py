@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents.checkpoints import newest_good, write_json, write_whole
+from malles_agents.interruption import stop_requests
 from malles_agents.policies import algorithm_class, load_model
 from malles_agents.registry import default_rivals
 from malles_agents.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import CorruptFile, InvalidInput, invalid
 from malles_env.files import read_json
 from malles_env.scenarios import Scenario, load_scenario
 
@@ -68,8 +69,9 @@ class Run:
             raise invalid("steps", self.steps, "a whole number of at least 1")
         if not 0 <= self.seed < MOST_SEEDS:
             raise invalid("seed", self.seed, f"a whole number from 0 to {MOST_SEEDS - 1}")
-        if self.checkpoint_every < 1:
-            raise invalid("checkpoint_every", self.checkpoint_every, "a whole number of at least 1")
+        for name in ("checkpoint_every", "threads"):
+            if getattr(self, name) < 1:
+                raise invalid(name, getattr(self, name), "a whole number of at least 1")
         if self.tastes not in ("mean", "draws"):
             raise invalid("tastes", self.tastes, "'mean' or 'draws'")
 
@@ -106,7 +108,8 @@ def train(
     Args:
         run: What to train.
         out: Folder for ``config.json``, ``policy.zip``, ``curve.json``, ``checkpoints/`` and ``tensorboard/``.
-        resume: Go on from the newest checkpoint that can be read; no code in it is run.
+        resume: Go on from the newest checkpoint that can be read; no code in it is run. Whether what follows is the
+            same run bit for bit is said: ppo, a2c and recurrent-ppo are, the others have a buffer that is not kept.
         trust: Let rivals that are policy files be unpickled whole, which runs code stored in them.
         consumers: Built consumers, to avoid building them anew.
         watch: Called after each rollout with steps done and mean profit per episode (NaN before the first ends).
@@ -118,6 +121,7 @@ def train(
     Raises:
         InvalidInput: `out` holds another run, or a setting is not allowed.
         CorruptFile: Resuming, and no checkpoint can be read.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was kept at the end of the rollout, unless it was again.
     """
     import torch
 
@@ -129,17 +133,23 @@ def train(
     scenario = load_scenario(run.scenario)
     built = consumers or scenario.build_consumers(run.model, draws=run.tastes == "draws")
     env, arguments = _prepare(run, scenario, built, trust)
+    changed = _changes(run, out) if resume else []
     told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
     write_json(out / "config.json", told)
     start = newest_good(out / "checkpoints", say) if resume else None
-    model = _model(run, env, arguments, out, start)
-    env.seed(_first_seed(run.seed, model.num_timesteps))
-    keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch)
-    keeper.curve = _old_curve(out, model.num_timesteps)
-    left = run.steps - model.num_timesteps
-    if left > 0:
-        model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
-        keeper.keep(model)
+    if resume and start is None:
+        say(f"{out}: there is no checkpoint to go on from; the run begins anew")
+    with stop_requests(say) as request:
+        model = _model(run, env, arguments, out, start)
+        env.seed(_first_seed(run.seed, model.num_timesteps))
+        keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
+        keeper.curve = _old_curve(out, model.num_timesteps)
+        left = run.steps - model.num_timesteps
+        if left > 0:
+            if start is not None:
+                keeper.running = _go_on(run, model, env, start, changed, say)
+            model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
+            keeper.keep(model)
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
     return Trained(model, policy, keeper.curve, out)
@@ -148,6 +158,42 @@ def train(
 def model_of(scenario: Scenario) -> str | None:
     """Return the model that reads a scenario's tastes or is asked; None where tastes stand in the file."""
     return getattr(scenario.consumers, "model", None)
+
+
+def _changes(run: Run, out: Path) -> list[str]:
+    """Return the settings that may change when resuming and that did, in words."""
+    path = out / "config.json"
+    old = read_json(path) if path.exists() else {}
+    names = [name for name in ("steps", "threads") if name in old and old[name] != getattr(run, name)]
+    return [f"{name} were {old[name]} and are {getattr(run, name)}" for name in names]
+
+
+def _go_on(
+    run: Run, model: BaseAlgorithm, env: VecEnv, start: Path, changed: list[str], say: Callable[[str], object]
+) -> np.ndarray | None:
+    """Bring model and env to where the checkpoint was written, and say whether the run is now the same.
+
+    Returns:
+        Reward of the episodes under way; None where all begin anew.
+    """
+    from malles_agents.run_state import put_state
+
+    done = f"going on from {start.name}"
+    model._last_obs = env.reset()  # type: ignore[assignment]
+    model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+    try:
+        running = put_state(start, model)
+    except CorruptFile as error:
+        say(f"{done}: not the same run bit for bit, its markets begin anew ({error})")
+        model._last_obs = None
+        model.set_random_seed(run.seed + model.num_timesteps)
+        env.seed(_first_seed(run.seed, model.num_timesteps))
+        return None
+    if changed:
+        say(f"{done}: not the same run bit for bit ({'; '.join(changed)})")
+    else:
+        say(f"{done}: the same run bit for bit, on the same machine and packages")
+    return running
 
 
 def _first_seed(seed: int, steps_done: int) -> int:

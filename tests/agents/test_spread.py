@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import os
+import time
+from multiprocessing import active_children
 
 import pytest
 
 from malles_agents.spread import spread
+from malles_env.errors import InvalidInput, MallesError
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_comes_back_with_its_result(workers: int) -> None:
-    assert dict(spread(divmod, [(7, 2), (9, 4), (8, 3)], workers)) == {(7, 2): (3, 1), (9, 4): (2, 1), (8, 3): (2, 2)}
+    with spread(divmod, [(7, 2), (9, 4), (8, 3)], workers) as found:
+        assert dict(found) == {(7, 2): (3, 1), (9, 4): (2, 1), (8, 3): (2, 2)}
 
 
 @pytest.mark.parametrize(("jobs", "workers", "here"), [(2, 1, True), (1, 4, True), (2, 2, False)])
 def test_one_worker_or_one_job_starts_no_process(jobs: int, workers: int, here: bool) -> None:
-    found = {number for _, number in spread(os.getpid, [()] * jobs, workers)}
+    with spread(os.getpid, [()] * jobs, workers) as results:
+        found = {number for _, number in results}
     assert (found == {os.getpid()}) == here
     assert here or os.getpid() not in found
 
 
-def test_an_error_of_a_job_reaches_the_caller() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(spread(divmod, [(1, 1), (1, 0)], 1))
-    assert not list(spread(divmod, [], 3))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_job_reaches_the_caller_and_no_worker_is_left(workers: int) -> None:
+    with pytest.raises(ZeroDivisionError), spread(divmod, [(1, 1), (1, 0)], workers) as found:
+        list(found)
+    assert not active_children()
+    with spread(divmod, [], 3) as nothing:
+        assert not list(nothing)
+
+
+def test_an_error_of_the_caller_ends_workers_in_the_middle_of_their_work() -> None:
+    began = time.monotonic()
+    with pytest.raises(OSError, match="disk full"), spread(time.sleep, [(0.0,), (600.0,)], 2) as found:
+        next(found)
+        raise OSError("disk full")
+    assert not active_children() and time.monotonic() - began < 60
+
+
+def test_a_worker_that_the_system_ends_is_one_line() -> None:
+    with pytest.raises(MallesError, match="the system ended one"), spread(os._exit, [(9,), (9,)], 2) as found:
+        list(found)
+    assert not active_children()
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused(workers: int) -> None:
+    with pytest.raises(InvalidInput, match="workers: got"), spread(divmod, [(1, 1)], workers):
+        pass
