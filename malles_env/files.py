@@ -70,7 +70,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: Where the file shall stand; its folder is made. The temporary name keeps the suffix.
+
+    Raises:
+        InvalidInput: A device stands there.
+        OSError: It cannot be written.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/null would become a file for everybody
+        raise InvalidInput(f"{path}: is a device; a file is written there")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, path.suffix)
     try:

@@ -136,20 +136,30 @@ def _cell(value: tuple[float, float], digits: int = 3) -> str:
     return "" if np.isnan(value[0]) else f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}"
 
 
+def check_readme(readme: Path) -> tuple[str, str]:
+    """Return what stands before and behind the table of a Markdown file, its marks included.
+
+    Raises:
+        InvalidInput: The file is not there, is no text, or has not both marks.
+    """
+    try:
+        old = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{readme}: cannot be read ({getattr(error, 'strerror', 'not UTF-8 text')})") from None
+    head, begin, rest = old.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise InvalidInput(f"{readme}: got no place for the table; allowed: a file with {BEGIN} and {END}")
+    return head + BEGIN, END + tail
+
+
 def write_leaderboard(text: str, readme: Path) -> Path:
     """Put the table between the marks of a Markdown file, whole or not at all.
 
     Raises:
         InvalidInput: The file is not there, or has not both marks.
     """
-    try:
-        old = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"{readme}: cannot be read ({error.strerror})") from None
-    head, begin, rest = old.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise InvalidInput(f"{readme}: got no place for the table; allowed: a file with {BEGIN} and {END}")
+    head, tail = check_readme(readme)
     with replacing(readme) as temporary:
-        temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+        temporary.write_text(f"{head}\n\n{text}\n\n{tail}", encoding="utf-8")
     return readme

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.places import file_option, folder_option
+
 ScenarioArgument = Annotated[str, typer.Argument(help="Name of a bundled scenario, or a .yaml file.")]
 RivalsOption = Annotated[str, typer.Option(help="Kind of the other sellers, e.g. cost-plus:0.3.")]
 ModelOption = Annotated[
@@ -35,11 +37,11 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, exploration and demand; 0 to 999.")] = 0,
     learner: Annotated[str, typer.Option(help="The seat that learns, or 'all': one shared policy.")] = "seller_0",
     rivals: RivalsOption = "cost-plus",
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/SCENARIO-ALGO-SEED.")] = None,
+    out: Annotated[Path | None, folder_option("Folder of the run; default runs/SCENARIO-ALGO-SEED.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good checkpoint.")] = False,
     model: ModelOption = None,
     checkpoint_every: Annotated[int, typer.Option(help="Periods between checkpoints.")] = 100_000,
-    threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     tastes: Annotated[str, typer.Option(help="mean, or draws: each market has hidden tastes of its own.")] = "mean",
     history: Annotated[int, typer.Option(help="Periods that an observation shows.")] = 1,
     trust_policy: TrustOption = False,
@@ -84,7 +86,7 @@ def evaluate(
     cost_share: Annotated[
         float | None, typer.Option(help="Unit costs as a share of average prices, instead of the scenario's.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file too.")] = None,
+    json_file: Annotated[Path | None, file_option("Write the results to this file too.", "--json")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
     """Play sellers on held-out seeds: profit, share and surplus with standard errors."""
@@ -107,7 +109,7 @@ def demo(
     seeds: Annotated[int, typer.Option(help="PPO runs, each with its own seed.")] = 3,
     steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 500_000,
     rivals: RivalsOption = "cost-plus",
-    out: Annotated[Path, typer.Option(help="Folder of results and pictures.")] = Path("runs/demo"),
+    out: Annotated[Path, folder_option("Folder of results and pictures.")] = Path("runs/demo"),
 ) -> None:
     """Read tastes, train PPO sellers that learn what is hidden, compare them with constant prices, draw the outcome."""
     from malles_agents.demo import Demo

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from malles_env.cli.places import folder_option
+
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
@@ -30,7 +32,7 @@ def _consumers() -> None:
 
 def align_command(
     backbone: Annotated[str, typer.Option(help="embedded, smollm2, a local path or a hub id.")] = "embedded",
-    out: Annotated[Path, typer.Option(help="Folder of the run; the model ends in OUT/model.")] = Path("runs/align"),
+    out: Annotated[Path, folder_option("Folder of the run; the model ends in OUT/model.")] = Path("runs/align"),
     occasions: OccasionsOption = None,
     train_on: Annotated[
         Training, typer.Option(help="seen leaves out the protocol's held-out categories and households.")
@@ -54,7 +56,7 @@ def align_command(
     outside: Annotated[float, typer.Option(help="Share of the no-purchase visits trained on.")] = 0.5,
     validate_every: Annotated[int | None, typer.Option(help="Steps between validations and checkpoints.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data order.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto takes a GPU when there is one; or cpu, cuda.")] = "auto",
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
 ) -> None:

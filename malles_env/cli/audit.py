@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malles_env.cli.long_asking import plain_console
-from malles_env.errors import InvalidInput
+from malles_env.cli.places import file_option, folder_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +27,8 @@ def audit_command(
     consumers: Annotated[
         str | None, typer.Option(help="Taste model to read the consumers with: embedded, smollm2 or a folder.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md and a plot per test.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
+    out: Annotated[Path | None, folder_option("Folder for report.md and a plot per test.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
     states: Annotated[int, typer.Option(min=1, help="Random states per test; few for consumers that are slow.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the states.")] = 0,
     tolerance: Annotated[
@@ -44,7 +44,6 @@ def audit_command(
     from malles_env.scenarios import load_scenario
     from malles_env.scenarios.auditing import audit_subject, rereadable
 
-    _check_places(out, json_file)
     settings = AuditSettings(states, seed, batch, tolerance, orders=orders, wordings=wordings)
     loaded = load_scenario(scenario)
     console = plain_console()
@@ -84,27 +83,6 @@ def show(console: Console, report: AuditReport, title: str) -> None:
         if finding.worst:
             console.print(f"{finding.name}: {escape(finding.worst)}")
     console.print(f"{summary(report)}; {report.seconds:.1f} s")
-
-
-def _check_places(out: Path | None, json_file: Path | None) -> None:
-    """Make the folders to write into, before consumers are asked for hours.
-
-    Raises:
-        InvalidInput: Something else stands there, or they cannot be made.
-    """
-    if out is not None:
-        _make(out)
-    if json_file is not None:
-        _make(json_file.parent)
-    if json_file is not None and json_file.is_dir():
-        raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malles_env.cli.long_asking import plain_console
-from malles_env.errors import InvalidInput
+from malles_env.cli.places import file_option, folder_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +27,8 @@ def backtest_command(
     max_lines: Annotated[
         int, typer.Option("--max-products", min=2, max=20, help="Most products of a market that is no scenario.")
     ] = 12,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for backtest.md and backtest.png.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
+    out: Annotated[Path | None, folder_option("Folder for backtest.md and backtest.png.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of bootstrap, noise floor and the logit's sample.")] = 0,
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws of weeks.")] = 2000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the language model.")] = 1,
@@ -39,7 +39,6 @@ def backtest_command(
     from malles_env.scenarios.backtest import BacktestSettings, backtest
 
     torch.set_num_threads(threads)
-    make_places(out, json_file)
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
     with telling(console) as told:
@@ -83,28 +82,6 @@ def _write(console: Console, found: Backtest, model: str, out: Path | None, json
     if json_file is not None:
         write_json(json_file, as_json(found) | {"command": command, "model": model})
         console.print(f"written: {json_file}", markup=False)
-
-
-def make_places(out: Path | None, *files: Path | None) -> None:
-    """Make the folders to write into before anything is computed.
-
-    Args:
-        out: A folder.
-        files: Files.
-
-    Raises:
-        InvalidInput: They cannot be made, or a file is a folder.
-    """
-    wanted = [file for file in files if file is not None]
-    for folder in (out, *(file.parent for file in wanted)):
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InvalidInput(f"{folder}: cannot be written ({error.strerror})") from None
-    for file in wanted:
-        if file.is_dir():
-            raise InvalidInput(f"{file}: is a folder; a file is written there")
 
 
 @contextmanager

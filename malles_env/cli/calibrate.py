@@ -11,6 +11,7 @@ import typer
 
 from malles_env.cli.align import OccasionsOption, load_occasions
 from malles_env.cli.long_asking import asking_bar, check_scenario_out, plain_console
+from malles_env.cli.places import file_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def calibrate_command(
     scenario: Annotated[str, typer.Argument(help="A scenario built from the log: its name, or path of a .yaml file.")],
-    out: Annotated[Path, typer.Option(help="Scenario file to write, with the fitted numbers in it.")],
+    out: Annotated[Path, file_option("Scenario file to write, with the fitted numbers in it.")],
     model: Annotated[
         str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
     ] = None,
@@ -43,7 +44,7 @@ def calibrate_command(
     ] = False,
     market: Annotated[str | None, typer.Option(help="Market of the log; default the scenario's.")] = None,
     occasions: OccasionsOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the visits drawn and of the folds.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of a local model.")] = 1,
 ) -> None:
@@ -58,7 +59,7 @@ def calibrate_command(
     from malles_env.scenarios.calibrating import as_json, calibrate, described
 
     torch.set_num_threads(threads)
-    check_scenario_out(out, json_file)
+    check_scenario_out(out)
     loaded, console = load_scenario(scenario), plain_console()
     asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
     how: dict[str, Any] = {"model": model, "server": server, "top_logprobs": top_logprobs, **asked}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from malles_env.cli.long_asking import asking_bar, check_scenario_out, plain_console
+from malles_env.cli.places import file_option
 from malles_env.errors import invalid
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def distil_command(
     scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
-    out: Annotated[Path, typer.Option(help="Scenario file to write, with the fitted tastes in it.")],
+    out: Annotated[Path, file_option("Scenario file to write, with the fitted tastes in it.")],
     consumers: Annotated[
         str,
         typer.Option(
@@ -50,9 +51,10 @@ def distil_command(
         bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
     ] = False,
     answers: Annotated[
-        Path | None, typer.Option(help="File that keeps the answers, to go on from; default beside OUT.")
+        Path | None,
+        file_option("File that keeps the answers, to go on from; default beside OUT."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
 ) -> None:
     """Put a conjoint experiment to consumers and write a scenario with tastes fitted to their answers."""
     from malles_env.consumers.distil import DistilSettings, distil
@@ -62,7 +64,7 @@ def distil_command(
     from malles_env.scenarios.auditing import audit_subject
     from malles_env.scenarios.distilling import distilled_scenario
 
-    check_scenario_out(out, json_file)
+    check_scenario_out(out)
     settings = DistilSettings(
         questions=questions,
         fresh=fresh,

@@ -12,8 +12,10 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from malles_env.errors import MallesError
+from malles_env.errors import MallesError, invalid
 
+UsageError = typer.BadParameter.__mro__[1]
+"""Base of all mistakes in a command line; newer versions of typer bring their own click."""
 GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil")
 """Commands that go on where they were stopped when called again."""
 _NOT_FOR_USERS = ("dev", "docs", "bench")
@@ -29,12 +31,23 @@ class ReadableGroup(TyperGroup):
     An interrupted command says how to go on and exits with 128 + the number of the signal, as shells expect.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read what stands before the command's name."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            _end_usage(error, given)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; print what ends it as a message on standard error."""
+        given = [*getattr(ctx, "_protected_args", []), *ctx.args]
         try:
             return super().invoke(ctx)
         except MallesError as error:
             _end(f"error: {error}")
+        except UsageError as error:
+            _end_usage(error, given)
         except KeyboardInterrupt as error:
             number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
             _end(f"stopped{_next_command(sys.argv[1:])}", 128 + number)
@@ -52,6 +65,30 @@ class ReadableGroup(TyperGroup):
 def _end(message: str, code: int = 2) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(code) from None
+
+
+def _end_usage(error: Any, given: Sequence[str]) -> NoReturn:
+    """Say what is wrong with a command line: the option, what was given and what is allowed."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # no mistake: whoever gives nothing is shown what there is
+        raise error
+    message = " ".join(error.format_message().split())
+    options = getattr(getattr(error, "param", None), "opts", None) or []
+    value = _value_of(options, given)
+    if value is not None and isinstance(error, typer.BadParameter):
+        told = error.message.removeprefix("Input should be ").rstrip(".")
+        message = str(invalid(options[0], value, told))
+    command = getattr(getattr(error, "ctx", None), "command_path", "") or "malles"
+    _end(f"error: {message} (see: {command} --help)")
+
+
+def _value_of(options: Sequence[str], given: Sequence[str]) -> str | None:
+    """Return the last value given to an option, None where it is none or got none."""
+    found = None
+    for at, word in enumerate(given):
+        name, equals, value = word.partition("=")
+        if name in options and name.startswith("-"):
+            found = value if equals else given[at + 1] if at + 1 < len(given) else None
+    return found
 
 
 def _what_failed(error: OSError) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from malles_env.cli.align import OccasionsOption, load_occasions
 from malles_env.cli.long_asking import plain_console
-from malles_env.errors import InvalidInput
+from malles_env.cli.places import file_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ def forces_command(
         ),
     ] = None,
     occasions: OccasionsOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the splits of households.")] = 0,
 ) -> None:
     """Estimate what moves demand over time, and keep what predicts unseen households and later weeks."""
@@ -40,8 +40,6 @@ def forces_command(
     from malles_env.alignment.forces.report import as_json
     from malles_env.files import write_json
 
-    if json_file is not None and json_file.is_dir():
-        raise InvalidInput(f"{json_file}: is a folder; --json takes a file")
     loaded, console = load_occasions(occasions), plain_console()
     names = markets or (loaded.markets if occasions is not None else _bundled())
     for name in names:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from malles_env.cli.places import file_option
+
 if TYPE_CHECKING:
     from malles_env.consumers.injection import Uplift
 
@@ -35,7 +37,7 @@ def injection_command(
     segments: Annotated[int, typer.Option(min=1, help="Segments that prompted consumers answer for.")] = 2,
     orders: Annotated[int, typer.Option(min=1, help="Orders of the shelf that prompted consumers average.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of prices and orders.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
 ) -> None:
     """Measure how much demand product texts such as "ignore the other products" draw, by kind of consumers."""
     from malles_env.consumers.injection import chosen_attacks

@@ -7,29 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def check_scenario_out(out: Path, json_file: Path | None) -> None:
-    """Refuse places that cannot be written before consumers are asked for hours.
+def check_scenario_out(out: Path) -> None:
+    """Refuse the path of another kind of file before consumers are asked for hours.
 
     Raises:
-        InvalidInput: `out` is no YAML file, a folder stands in a file's place, or a folder cannot be made.
+        InvalidInput: `out` is no YAML file.
     """
     if out.suffix not in (".yaml", ".yml"):
         raise invalid("out", str(out), "a .yaml file")
-    for path in (out, json_file):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise InvalidInput(f"{path}: is a folder; a file is written there")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"{path.parent}: cannot be made ({error.strerror})") from None
 
 
 def plain_console() -> Console:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malles_env.cli.align import data_licence, load_occasions
+from malles_env.cli.places import folder_option
 
 if TYPE_CHECKING:
     from malles_env.alignment.evaluation import Estimate
@@ -18,7 +19,7 @@ def prompted_command(
     backbone: Annotated[str, typer.Option(help="embedded, smollm2, a local path or a hub id.")] = "embedded",
     prior: Annotated[float, typer.Option(help="Attention prior on price, discount and promotion, in nats.")] = 0.0,
     reference: Annotated[str, typer.Option(help="none, or base: scores relative to the untrained model.")] = "none",
-    out: Annotated[Path, typer.Option(help="Folder of the run; the model ends in OUT/model.")] = Path("runs/prompted"),
+    out: Annotated[Path, folder_option("Folder of the run; the model ends in OUT/model.")] = Path("runs/prompted"),
     steps: Annotated[int, typer.Option(help="Optimizer steps, at most.")] = 400,
     batch_size: Annotated[int, typer.Option(help="Occasions per step, about.")] = 32,
     learning_rate: Annotated[
@@ -35,7 +36,7 @@ def prompted_command(
     ] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations and checkpoints.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of weights, data order and shelf orders.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
 ) -> None:
     """Train a consumer that reads shelf and household as a prompt and answers with label probabilities."""

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.places import file_option, folder_option
+
 
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="The experiment; none lists them.")] = None,
     sessions: Annotated[int | None, typer.Option(help="Sessions of each cell instead of the experiment's own.")] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; default all cores.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Optimizer steps of each training run instead of the experiment's own.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("runs/reproduce"),
+    json_file: Annotated[Path | None, file_option("Write all figures to this file.", "--json")] = None,
+    out: Annotated[Path, folder_option("Folder of the picture.")] = Path("runs/reproduce"),
 ) -> None:
     """Reproduce a published result: a table beside the published figures, standard errors and a picture."""
     from malles_agents.reproduce.base import Options

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from malles_env.cli.places import file_option
 from malles_env.errors import InvalidInput
 
 scenario_app = typer.Typer(no_args_is_help=True, help="List, show and build scenarios.")
@@ -57,8 +58,8 @@ def show_command(
     hold: Annotated[
         str, typer.Option(help="state: the first period's answer; steady: that to a lasting price change.")
     ] = "state",
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for the elasticities as JSON.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="File for the elasticities as a heat map, .png.")] = None,
+    json_file: Annotated[Path | None, file_option("File for the elasticities as JSON.", "--json")] = None,
+    plot: Annotated[Path | None, file_option("File for the elasticities as a heat map, .png.")] = None,
 ) -> None:
     """Print a scenario: sellers, products, segments, consumers, settings and sources; or its price elasticities."""
     from rich.console import Console
@@ -93,15 +94,12 @@ def _check_response_options(elasticities: bool, hold: str, json_file: Path | Non
             raise InvalidInput(f"{option}: got {str(value)!r}; allowed: nothing without --elasticities")
     if plot is not None and plot.suffix != ".png":
         raise InvalidInput(f"--plot: got {str(plot)!r}; allowed: a path that ends in .png")
-    for option, path in (("--json", json_file), ("--plot", plot)):
-        if path is not None and path.is_dir():
-            raise InvalidInput(f"{option}: got {str(path)!r}; allowed: a file, not a folder")
 
 
 @scenario_app.command("build")
 def build_command(
     market: Annotated[str, typer.Argument(help="Market, e.g. 'ICE CREAM/MILK/SHERBTS | PREMIUM'.")],
-    out: Annotated[Path, typer.Option("--out", help="The .yaml file to write; its stem names the scenario.")],
+    out: Annotated[Path, file_option("The .yaml file to write; its stem names the scenario.", "--out")],
     title: Annotated[str | None, typer.Option(help="Title; default the market's name.")] = None,
     unit_words: Annotated[str, typer.Option("--unit", help="What one unit is; default its size.")] = "",
     min_share: Annotated[float, typer.Option(help="Smallest share of purchases of a product.")] = 0.015,
@@ -155,7 +153,7 @@ def _forces_of(market: str, seed: int) -> dict[str, Any]:
 
 @scenario_app.command("cereal")
 def cereal_command(
-    out: Annotated[Path, typer.Option("--out", help="The .yaml file to write.")],
+    out: Annotated[Path, file_option("The .yaml file to write.", "--out")],
     market: Annotated[str, typer.Option(help="City and quarter of pyblp's cereal data.")] = "C01Q1",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
@@ -173,7 +171,7 @@ def cereal_command(
 @scenario_app.command("calendar")
 def calendar_command(
     name: Annotated[str, typer.Argument(help="A scenario built from the Complete Journey, by name or path.")],
-    out: Annotated[Path, typer.Option("--out", help="The .json file to write.")],
+    out: Annotated[Path, file_option("The .json file to write.", "--out")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write what the real sellers asked in each week of training and validation, for sellers called `calendar`.

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.places import folder_option
+
 
 def study(
     scenario: Annotated[list[str] | None, typer.Option(help="A scenario; repeatable; default all bundled.")] = None,
@@ -16,8 +18,8 @@ def study(
     steps: Annotated[int, typer.Option(help="Env steps of each run.")] = 500_000,
     rivals: Annotated[str, typer.Option(help="Kind of the other sellers.")] = "cost-plus",
     self_play: Annotated[bool, typer.Option(help="Also train one policy for all seats of the duopoly.")] = True,
-    workers: Annotated[int | None, typer.Option(help="Processes; default all cores.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs; a second call goes on in it.")] = Path("runs/study"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
+    out: Annotated[Path, folder_option("Folder of the runs; a second call goes on in it.")] = Path("runs/study"),
 ) -> None:
     """Train sellers with several seeds; print profit as a share of the best stationary response and of the optimum."""
     from rich.progress import Progress
@@ -26,6 +28,7 @@ def study(
     from malles_agents.policies import algorithm_class
     from malles_agents.study import Study, run_study
     from malles_agents.study_report import as_markdown, draw
+    from malles_env.files import write_text
     from malles_env.scenarios import list_scenarios, load_scenario
 
     algos = tuple(name.strip() for name in algo.split(",") if name.strip())
@@ -42,6 +45,6 @@ def study(
         )
     text = as_markdown(scores, yardsticks, " ".join(["malles", *sys.argv[1:]]))
     typer.echo(text)
-    (out / "study.md").write_text(text + "\n", encoding="utf-8")
+    write_text(out / "study.md", text + "\n")
     for picture in draw(scores, yardsticks, out):
         typer.echo(f"picture: {picture}")

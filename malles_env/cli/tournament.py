@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from malles_env.cli.agents import TrustOption
+from malles_env.cli.places import file_option, folder_option
 
 
 def tournament(
@@ -26,11 +27,12 @@ def tournament(
     episodes: Annotated[int, typer.Option(help="Held-out seeds of each match.")] = 4,
     cycles: Annotated[int, typer.Option(help="Periods of an episode.")] = 200,
     seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default all cores.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the matches; going on in it plays only what is missing.")] = Path(
-        "runs/tournament"
-    ),
-    readme: Annotated[Path | None, typer.Option(help="Markdown file whose leaderboard is rewritten.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
+    out: Annotated[
+        Path,
+        folder_option("Folder of the matches; going on in it plays only what is missing."),
+    ] = Path("runs/tournament"),
+    readme: Annotated[Path | None, file_option("Markdown file whose leaderboard is rewritten.")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
     """Play a round robin of sellers on held-out seeds and print the leaderboard."""
@@ -38,7 +40,7 @@ def tournament(
     from rich.progress import Progress
 
     from malles_agents.console import make_console
-    from malles_agents.leaderboard import as_markdown, write_leaderboard
+    from malles_agents.leaderboard import as_markdown, check_readme, write_leaderboard
     from malles_agents.registry import check_name
     from malles_agents.tournament import KINDS, Tournament, load_entry, run_tournament
     from malles_env.scenarios import list_scenarios, load_scenario
@@ -51,6 +53,8 @@ def tournament(
             check_name(name)
     for name in scenario or []:
         load_scenario(name)
+    if readme is not None:
+        check_readme(readme)
     what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
     console = make_console()
     with Progress(console=console, disable=not console.is_terminal) as bar:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malles_env.cli.align import OccasionsOption, load_occasions
-from malles_env.cli.backtest import make_places, telling
+from malles_env.cli.backtest import telling
 from malles_env.cli.consumers import cell_table, fitting
 from malles_env.cli.long_asking import plain_console
+from malles_env.cli.places import file_option, picture_option
 from malles_env.errors import InvalidInput, invalid
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def validate_command(
         list[str] | None,
         typer.Option(help="Taste model to put beside the data, a shipped name or a folder; may be repeated; or none."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="A .png file for one market, or a folder for several.")] = None,
-    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write the tables as Markdown to this file.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
+    plot: Annotated[Path | None, picture_option("A .png file for one market, or a folder for several.")] = None,
+    docs_file: Annotated[Path | None, file_option("Write the tables as Markdown to this file.", "--docs")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Purchases on which a model's prices are moved, at most.")] = 1000,
     min_purchases: Annotated[int, typer.Option(min=1, help="Purchases of a market that counts among all.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of these purchases.")] = 0,
@@ -48,8 +49,6 @@ def validate_command(
     everything = markets == ["all"]
     if plot is not None and plot.suffix == ".png" and (everything or len(markets) > 1):
         raise invalid("plot", str(plot), "a folder, for several markets")
-    picture = plot if plot is not None and plot.suffix == ".png" else None
-    make_places(plot if picture is None else None, picture, json_file, docs_file)
     wanted = CHECKS if checks.strip() == "all" else tuple(name.strip() for name in checks.split(",") if name.strip())
     settings = ValidateSettings(wanted, limit, seed, min_purchases)
     models = _models(["embedded"] if model is None else model)

@@ -88,9 +88,9 @@ def test_the_command_refuses_a_model_where_tastes_are_given():
 @pytest.mark.parametrize("option", ["--out", "--json"])
 def test_the_command_says_before_asking_where_it_cannot_write(option, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="cannot be written"):
+    with pytest.raises(InvalidInput, match="can be written"):
         words("bertrand-duopoly", option, str(tmp_path / "file" / "below"))
-    with pytest.raises(InvalidInput, match="file" if option == "--out" else "is a folder"):
+    with pytest.raises(InvalidInput, match="a folder, not a file" if option == "--out" else "a file, not a folder"):
         words("bertrand-duopoly", option, str(tmp_path / "file" if option == "--out" else tmp_path))
 
 

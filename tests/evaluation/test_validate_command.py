@@ -123,7 +123,7 @@ def test_one_store_is_refused_for_instruments_and_runs_the_other_checks(tmp_path
         ((MARKET, "--model", "nowhere"), "taste model 'nowhere': no such model"),
         (("all", "--min-purchases", "99999999"), "min_purchases: got 99999999; allowed: at most"),
         (("all", "--plot", "x.png"), "plot: got 'x.png'; allowed: a folder"),
-        ((MARKET, "--docs", "/"), "/: is a folder; a file is written there"),
+        ((MARKET, "--docs", "/"), "--docs: got '/'; allowed: a file, not a folder"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(occasions: Path, words: tuple[str, ...], message: str) -> None:
