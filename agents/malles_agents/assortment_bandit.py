@@ -42,8 +42,8 @@ class MnlBandit(RememberingSeller):
 
     def __init__(self, seat: Seat, scale: float = 1.0) -> None:
         super().__init__(seat)
-        if not scale > 0:
-            raise invalid("mnl-bandit scale", scale, "more than 0")
+        if not 0 < scale < np.inf:
+            raise invalid("mnl-bandit scale", scale, "a finite number of more than 0")
         self.scale, self.size = scale, seat.scenario.population_size
         self.prices = np.clip(seat.regular_price, seat.price_low, seat.price_high)
 

@@ -63,8 +63,10 @@ class Undercut(ReactiveSeller):
 
     def __init__(self, seat: Seat, floor: float = 0.0, tick: float = 0.05) -> None:
         super().__init__(seat)
-        if not tick > 0:
-            raise invalid("undercut tick", tick, "more than 0")
+        if not 0 < tick < np.inf:
+            raise invalid("undercut tick", tick, "a finite number of more than 0")
+        if not np.isfinite(floor):
+            raise invalid("undercut floor", floor, "a finite number")
         self.floor, self.tick = floor, tick
 
     def index(self, rivals: FloatArray, memory: Memory) -> FloatArray:

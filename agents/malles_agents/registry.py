@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,9 +44,19 @@ def _number(spec: str, text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise invalid("seller", spec, "a number after the colon, e.g. cost-plus:0.5") from None
+        number = nan
+    if not isfinite(number) or abs(number) > 1e12:
+        raise invalid("seller", spec, "a finite number after the colon, e.g. cost-plus:0.5")
+    return number
+
+
+def _seed(spec: str, text: str | None) -> int:
+    number = _number(spec, text) or 0.0
+    if number < 0 or number != int(number):
+        raise invalid("seller", spec, "a whole number of at least 0, the seed, behind the colon")
+    return int(number)
 
 
 def _fixed(spec: str, text: str | None, seat: Seat) -> Seller:
@@ -58,7 +69,7 @@ def _cost_plus(spec: str, text: str | None, seat: Seat) -> Seller:
 
 
 def _random(spec: str, text: str | None, seat: Seat) -> Seller:
-    return RandomSeller(seat, seed=int(_number(spec, text) or 0))
+    return RandomSeller(seat, seed=_seed(spec, text))
 
 
 def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
@@ -108,10 +119,7 @@ def _learner(name: str, module: str = "bandits") -> Callable[[str, str | None, S
     """Return a builder of the learning seller called `name` in `module`; its argument is a seed."""
 
     def build(spec: str, text: str | None, seat: Seat) -> Seller:
-        number = _number(spec, text) or 0.0
-        if number < 0 or number != int(number):
-            raise invalid("seller", spec, "a whole number of at least 0, the seed, behind the colon")
-        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(seat, seed=int(number))
+        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(seat, seed=_seed(spec, text))
         return seller
 
     return build

@@ -25,13 +25,16 @@ def study(
     from rich.progress import Progress
 
     from malles_agents.console import make_console
-    from malles_agents.policies import algorithm_class
+    from malles_agents.policies import ALGORITHMS, algorithm_class
     from malles_agents.study import Study, run_study
     from malles_agents.study_report import as_markdown, draw
+    from malles_env.errors import invalid
     from malles_env.files import write_text
     from malles_env.scenarios import list_scenarios, load_scenario
 
     algos = tuple(name.strip() for name in algo.split(",") if name.strip())
+    if not algos:
+        raise invalid("--algo", algo, f"names of {', '.join(ALGORITHMS)}, separated by commas")
     for name in algos:
         algorithm_class(name)
     for name in scenario or []:

@@ -18,6 +18,8 @@ from malles_env.market.promotion import KINDS
 
 __all__ = ["ActionMode", "Actions"]
 
+MOST_LEVELS = 10_000
+
 
 class Actions:
     """Spaces, checks, decoding and encoding of the actions of all seats.
@@ -59,10 +61,10 @@ class Actions:
     """
 
     def __init__(self, seats: Seats, mode: ActionMode = "continuous", levels: int = 15) -> None:
-        if mode not in MODES:
+        if not isinstance(mode, str) or mode not in MODES:
             raise invalid("action_mode", mode, ", ".join(MODES))
-        if not isinstance(levels, int) or levels < 2:
-            raise invalid("price_levels", levels, "a whole number of at least 2")
+        if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MOST_LEVELS:
+            raise invalid("price_levels", levels, f"a whole number from 2 to {MOST_LEVELS}")
         self.seats, self.mode, self.levels = seats, mode, levels
         self.parts = parts_of(seats, mode)
         self.promotes, self.orders = KINDS[0] in self.parts, ORDER in self.parts

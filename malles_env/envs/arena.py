@@ -20,6 +20,9 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
+MOST_CYCLES = 10**9
+LONGEST_HISTORY = 1000
+MOST_SEED = 2**64 - 1
 MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
 STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "capped_orders")
 """What infos hold besides where products are ordered: units, money, money, money, units, units."""
@@ -41,8 +44,8 @@ def check_cycles(max_cycles: int | None, scenario: Scenario) -> int:
         InvalidInput: Not a whole number of at least 1.
     """
     cycles = scenario.max_cycles if max_cycles is None else max_cycles
-    if isinstance(cycles, bool) or not isinstance(cycles, (int, np.integer)) or cycles < 1:
-        raise invalid("max_cycles", max_cycles, "a whole number of at least 1")
+    if isinstance(cycles, bool) or not isinstance(cycles, (int, np.integer)) or not 1 <= cycles <= MOST_CYCLES:
+        raise invalid("max_cycles", max_cycles, f"a whole number from 1 to {MOST_CYCLES}")
     return int(cycles)
 
 
@@ -52,8 +55,8 @@ def check_seed(seed: Any) -> int:
     Raises:
         InvalidInput: Not a whole number of at least 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise invalid("seed", seed, "a whole number of at least 0")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
+        raise invalid("seed", seed, f"a whole number of at least 0 and at most {MOST_SEED}")
     return int(seed)
 
 
@@ -282,8 +285,10 @@ def check_history(history: Any, cycles: int) -> int:
     Raises:
         InvalidInput: Not a whole number from 1 to the periods of an episode.
     """
-    if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= cycles:
-        raise invalid("history", history, f"a whole number from 1 to {cycles}, the periods of an episode")
+    most = min(cycles, LONGEST_HISTORY)
+    told = ", the periods of an episode" if most == cycles else ""
+    if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= most:
+        raise invalid("history", history, f"a whole number from 1 to {most}{told}")
     return int(history)
 
 

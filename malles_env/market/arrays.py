@@ -10,6 +10,10 @@ from malles_env.errors import invalid
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+MOST = 1e12
+"""Largest amount of money and largest number of consumers: beyond, sums of a period lose their units."""
+LARGEST_UTILITY = 300.0
+"""Beyond, exponentials lose their meaning."""
 
 
 def as_floats(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray, as_floats
+from malles_env.market.arrays import MOST, FloatArray, IntArray, as_floats
 from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
 from malles_env.market.replenishment import Replenishment
@@ -116,8 +116,8 @@ class Catalog:
             if high <= low:
                 raise invalid(f"products[{j}].price_high", float(high), f"more than price_low = {low}")
         set_(self, "shelf", _frozen(self._shelf(sellers)))
-        if not 0.0 <= self.sales_tax < np.inf:
-            raise invalid("sales_tax", self.sales_tax, "a number of at least 0, e.g. 0.2 for a fifth on top")
+        if not 0.0 <= self.sales_tax <= MOST:
+            raise invalid("sales_tax", self.sales_tax, f"0 to {MOST:g}, e.g. 0.2 for a fifth on top")
         if not 0.0 <= self.unit_tax <= self.unit_cost.min():
             raise invalid("unit_tax", self.unit_tax, f"0 to {self.unit_cost.min():g}, as it is part of each unit cost")
         for j, product in enumerate(products):
@@ -133,7 +133,8 @@ class Catalog:
                     raise problem
 
     def _set(self, name: str, values: Sequence[float], low: float = 0.0, *, finite: bool = True) -> None:
-        array = as_floats(f"products.{name}", values, (len(self.products),), low=low, finite=finite)
+        high = MOST if finite else np.inf
+        array = as_floats(f"products.{name}", values, (len(self.products),), low=low, high=high, finite=finite)
         object.__setattr__(self, name, array)
 
     def _first_stock(self) -> list[float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.arrays import LARGEST_UTILITY, BoolArray, FloatArray, as_floats
 from malles_env.market.catalog import Catalog
 from malles_env.market.offer import Consumers
 from malles_env.market.population import Population
@@ -16,6 +17,11 @@ from malles_env.market.state import DEMANDS, Demand, MarketState
 from malles_env.market.tastes import Tastes, tastes_of
 
 TastesMode = Literal["mean", "draws"]
+MOST_NUMBERS = 1 << 28
+"""Numbers that a batch of markets keeps from period to period, 2 GB of them."""
+MOST_LOG_UNITS = 20.0
+LARGEST_MONEY = 1e24
+"""Of a period; divided by the smallest reward scale it still is a float32."""
 
 
 def check_parts(
@@ -26,9 +32,9 @@ def check_parts(
     Raises:
         InvalidInput: Shapes that do not match, or a setting out of range.
     """
-    if num_markets < 1:
+    if isinstance(num_markets, bool) or not isinstance(num_markets, (int, np.integer)) or num_markets < 1:
         raise invalid("num_markets", num_markets, "a whole number of at least 1")
-    if demand not in DEMANDS:
+    if not isinstance(demand, str) or demand not in DEMANDS:
         raise invalid("demand", demand, ", ".join(DEMANDS))
     shape = (population.num_segments, catalog.num_products)
     for name, found in (
@@ -37,6 +43,56 @@ def check_parts(
     ):
         if found != shape:
             raise invalid(f"{name} (segments, products)", found, f"{shape}, as in population and catalog")
+
+
+def check_sizes(
+    catalog: Catalog, population: Population, draws: Sequence[Tastes], num_markets: int, window: int
+) -> None:
+    """Check that a batch of markets fits into memory and that what it computes stays finite.
+
+    Args:
+        catalog: Gives prices, costs and fees.
+        population: Gives the number of consumers.
+        draws: The tastes; none where consumers are asked.
+        num_markets: B.
+        window: Periods of the mean field.
+
+    Raises:
+        InvalidInput: Too many numbers, utilities out of reach of exponentials, or sums of money that are no numbers.
+    """
+    kept = population.num_segments * (catalog.num_products + 1) + window * catalog.num_products
+    if num_markets * kept > MOST_NUMBERS:
+        raise invalid("num_markets", num_markets, f"at most {MOST_NUMBERS // kept:,} such markets at once")
+    most_units = 1.0
+    for tastes in draws:
+        added = float(_most_added(catalog, tastes).max())
+        if not added <= LARGEST_UTILITY:
+            allowed = f"coefficients that add at most {LARGEST_UTILITY:g} to a utility at prices in their bounds"
+            raise invalid("tastes", added, allowed)
+        log_units = float(tastes.kappa.max()) + max(float(tastes.delta.max()), 0.0)
+        if log_units > MOST_LOG_UNITS:
+            raise invalid("tastes.kappa + tastes.delta", log_units, f"at most {MOST_LOG_UNITS:g}, the log of units")
+        most_units = max(most_units, 1.0 + float(np.exp(log_units)))
+        with np.errstate(over="ignore"):
+            worth = tastes.worth_at_regular(catalog.regular_price)
+        if not worth.max() <= LARGEST_MONEY:
+            raise invalid("tastes.beta", float(tastes.beta[tastes.beta > 0.0].min()), "0, or a number less near to it")
+    dearest = float(np.maximum(catalog.price_high, catalog.unit_cost).max())
+    most = population.size * most_units * dearest
+    if not most <= LARGEST_MONEY:
+        raise invalid("population.size", population.size, f"so many that they spend at most {LARGEST_MONEY:g} a period")
+
+
+def _most_added(catalog: Catalog, tastes: Tastes) -> FloatArray:
+    """Return the most that price, discount, promotion and the others add to a utility, shape ``(S, J)``."""
+    low, high, regular = catalog.price_low, catalog.price_high, catalog.regular_price
+    if tastes.price_transform == "linear":
+        below, width = regular - low, high - low
+    else:
+        below, width = np.log(regular / low), np.log(np.maximum(high, regular) / np.minimum(low, regular))
+    pulls = sum(np.abs(getattr(tastes, name)) for name in ("gamma", "rho", "display", "feature"))
+    moved = tastes.beta * np.maximum(below, 0.0) + (tastes.gain + tastes.loss) * width
+    return np.asarray(moved + np.asarray(pulls)[:, None])
 
 
 def drawn_tastes(
@@ -53,7 +109,7 @@ def drawn_tastes(
     Raises:
         InvalidInput: Another mode, consumers without draws, or draws that do not fit the market or one another.
     """
-    if mode not in ("mean", "draws"):
+    if not isinstance(mode, str) or mode not in ("mean", "draws"):
         raise invalid("tastes", mode, "'mean' or 'draws'")
     tastes = tastes_of(consumers)
     if mode == "mean":

@@ -14,6 +14,7 @@ from malles_env.market.catalog import Catalog
 from malles_env.market.checks import (
     TastesMode,
     check_parts,
+    check_sizes,
     checked_actions,
     checked_orders,
     checked_promotion,
@@ -89,6 +90,7 @@ class Market:
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
         self.window = window_of(self.mean_field, consumers, catalog, population, self.initial_mean_field)
+        check_sizes(catalog, population, self._draws, num_markets, self.window)
         self.threads = 1
         self._prepare()
         self.state = unset_state(catalog, population, num_markets, self.window)

@@ -17,14 +17,13 @@ import numpy as np
 
 from malles_env.compiling import njit
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.arrays import LARGEST_UTILITY, FloatArray, IntArray
 from malles_env.market.lanes import exp_lane, log_lane, mean_lane
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, sensitivity_classes
 
 STEP = 4
-LARGEST_UTILITY = 300.0
 BETA, GAIN, LOSS, WORTH = range(4)
 WEIGHT, BONUS, MONEY = range(3)
 GAMMA, RHO, DELTA, DISPLAY, FEATURE = range(5)

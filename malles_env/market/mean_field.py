@@ -17,6 +17,8 @@ from malles_env.market.tastes import Tastes
 Coupling = Literal["lagged", "equilibrium"]
 Shares = Literal["buyers", "population"]
 Centre = Literal["uniform", "long_run"]
+LONGEST_WINDOW = 1000
+MOST_ITERATIONS = 100_000
 NOBODY = 1e-12
 """Share of buyers below which shares of buyers have no meaning; the mean field then stays as it is."""
 
@@ -58,8 +60,8 @@ class MeanField:
 
     def __post_init__(self) -> None:
         """Check every setting."""
-        if self.window != "auto" and (not isinstance(self.window, int) or self.window < 1):
-            raise invalid("mean_field.window", self.window, "a whole number of at least 1, or 'auto'")
+        if self.window != "auto" and (not isinstance(self.window, int) or not 1 <= self.window <= LONGEST_WINDOW):
+            raise invalid("mean_field.window", self.window, f"a whole number from 1 to {LONGEST_WINDOW}, or 'auto'")
         if self.coupling not in ("lagged", "equilibrium"):
             raise invalid("mean_field.coupling", self.coupling, "'lagged' or 'equilibrium'")
         if self.shares not in ("buyers", "population"):
@@ -68,8 +70,8 @@ class MeanField:
             raise invalid("mean_field.relaxation", self.relaxation, "more than 0 and at most 1")
         if not self.tolerance > 0.0:
             raise invalid("mean_field.tolerance", self.tolerance, "more than 0")
-        if self.max_iterations < 1:
-            raise invalid("mean_field.max_iterations", self.max_iterations, "at least 1")
+        if not 1 <= self.max_iterations <= MOST_ITERATIONS:
+            raise invalid("mean_field.max_iterations", self.max_iterations, f"1 to {MOST_ITERATIONS}")
         if not self.drift > 0.0:
             raise invalid("mean_field.drift", self.drift, "more than 0")
         if self.centre not in ("uniform", "long_run"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import MOST, FloatArray, as_floats
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Population:
         for s, total in enumerate(loyalty.sum(axis=1)):
             if abs(total - 1.0) > 1e-6:
                 raise invalid(f"population.initial_loyalty[{s}]", float(total), "shares that sum to 1")
-        size = float(as_floats("population.size", self.size, (), low=1.0))
+        size = float(as_floats("population.size", self.size, (), low=1.0, high=MOST))
         set_ = object.__setattr__
         set_(self, "size", size)
         set_(self, "weights", _read_only(weights / weights.sum()))

@@ -13,6 +13,8 @@ from malles_env.market.arrays import FloatArray
 
 RULES = ("ladder", "step", "change", "margin")
 """Names of the rules, in the order in which infos count what breaks them."""
+WIDEST = 100_000.0
+"""Money between lowest and highest price over which a ladder is laid."""
 CLOSE = 1e-9  # money: prices this near are the same one
 
 
@@ -98,6 +100,9 @@ class PriceRules:
             most = high * kept / unit_cost - 1.0
             allowed = f"at most {most:.4g}, or no price of products[{product}] up to {high:g} reaches it"
             yield invalid("price_rules.margin.least", self.margin, allowed)
+        elif "ladder" in self.bound and high - low > WIDEST:
+            allowed = f"prices at most {WIDEST:g} apart where price_rules.ladder is given"
+            yield invalid(f"products[{product}].price_high", high, allowed)
         elif "ladder" in self.bound:
             least = max(low, least if "margin" in self.bound else low)
             if not len(self.ladder(least, high)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, IntArray
+from malles_env.market.arrays import MOST, BoolArray, IntArray
 
 KINDS = ("display", "feature")
 """Ways to promote a product: displayed in the shop, advertised in the leaflet."""
@@ -35,8 +35,8 @@ class Promotions:
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         for kind, fee in zip(KINDS, (self.display_fee, self.feature_fee), strict=True):
-            if not 0.0 <= fee < np.inf:
-                raise invalid(f"promotions.{kind}_fee", fee, "a finite number of at least 0")
+            if not 0.0 <= fee <= MOST:
+                raise invalid(f"promotions.{kind}_fee", fee, f"0 to {MOST:g}")
         for name, pair in self.slots.items():
             for kind, most in zip(KINDS, pair, strict=True):
                 if most < 0:

@@ -9,14 +9,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
 from malles_env.market import MeanField, ReferencePrice
+from malles_env.market.arrays import MOST
+from malles_env.market.mean_field import LONGEST_WINDOW
 
 Name = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True)]
-Money = Annotated[float, Field(strict=True, ge=0.0)]
-Price = Annotated[float, Field(strict=True, gt=0.0)]
+Money = Annotated[float, Field(strict=True, ge=0.0, le=MOST)]
+Price = Annotated[float, Field(strict=True, ge=1e-9, le=MOST)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
-Count = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=10**9)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 Typed = Annotated[
     str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff<>{}|\[\]]*$")
 ]
@@ -33,9 +35,9 @@ def _nested(value: object) -> Any:
 
 
 def _window(value: object) -> object:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_WINDOW):
         return value
-    raise invalid("", value, "a whole number of at least 1, or 'auto'")
+    raise invalid("", value, f"a whole number from 1 to {LONGEST_WINDOW}, or 'auto'")
 
 
 Coefficients = Annotated[Any, BeforeValidator(_nested)]
@@ -117,7 +119,7 @@ class SegmentEntry(Entry):
 
     name: Name
     description: str = ""
-    weight: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    weight: Annotated[float, Field(strict=True, ge=1e-9, le=MOST)] = 1.0
     loyalty: dict[str, Share] = Field(default_factory=dict)
     history_total: Count | None = None
     weeks_seen: Count | None = None
@@ -215,10 +217,10 @@ class MeanFieldEntry(Entry):
     shares: Literal["buyers", "population"] = "buyers"
     relaxation: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] = 1.0
     tolerance: Annotated[float, Field(strict=True, gt=0.0)] = 1e-10
-    max_iterations: Positive = 500
-    drift: Annotated[float, Field(strict=True, gt=0.0)] = 0.003
+    max_iterations: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 500
+    drift: Annotated[float, Field(strict=True, ge=1e-9, le=1.0)] = 0.003
     centre: Literal["uniform", "long_run"] | None = None
-    long_run: Annotated[float, Field(strict=True, ge=1.0)] = 26.0
+    long_run: Annotated[float, Field(strict=True, ge=1.0, le=1e9)] = 26.0
 
     def settings(self, centre: Literal["uniform", "long_run"] = "uniform") -> MeanField:
         """Return the market's settings object; `centre` counts where the entry names none."""

@@ -17,6 +17,7 @@ from malles_env.files import write_text
 from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
+from malles_env.yaml_files import parse_yaml, read_numbers_as_they_look, read_plain_text
 
 logger = logging.getLogger(__name__)
 _HOME = Path(__file__).parent
@@ -60,16 +61,10 @@ def _bundled(name: str) -> Scenario:
 
 def _read(path: Path) -> Scenario:
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_plain_text(path)
+    except MissingResource:
         names = ", ".join(list_scenarios())
         raise MissingResource(f"{path}: there is no such scenario file; bundled scenarios: {names}") from None
-    except IsADirectoryError:
-        raise InvalidInput(f"{path}: is a folder; a scenario is a .yaml file") from None
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise CorruptFile(f"{path}: is not UTF-8 text (byte {error.start})") from None
     return parse_scenario(text, path.name)
 
 
@@ -84,10 +79,7 @@ def parse_scenario(text: str, source: str = "scenario") -> Scenario:
         InvalidInput: A field that is not allowed; one line per problem.
         CorruptFile: The text is not YAML, or no mapping of fields.
     """
-    try:
-        fields = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise CorruptFile(f"{source}: is not valid YAML{_where(error)}") from None
+    fields = parse_yaml(text, source)
     if not isinstance(fields, dict):
         kind = "nothing" if fields is None else f"a {type(fields).__name__}"
         raise CorruptFile(f"{source}: holds {kind} where the fields of a scenario should be")
@@ -133,23 +125,4 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, mapping, True if numbers else flow_style)
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key written twice instead of keeping the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose keys differ."""
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands there twice", key_node.start_mark
-                )
-            seen.add(str(key_node.value))
-        return super().construct_mapping(node, deep)
-
-
-def _where(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None)
-    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{place}: {problem}" if problem else place
+read_numbers_as_they_look(_Dumper)

@@ -29,6 +29,7 @@ _ALLOWED = {
     "string_pattern_mismatch": "one line of text without control or invisible characters and without brackets",
     "string_too_short": "text of at least {min_length} character",
     "too_short": "at least {min_length} entry",
+    "too_long": "at most {max_length} entries",
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a mapping of names to values",

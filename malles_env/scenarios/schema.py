@@ -23,7 +23,7 @@ from malles_env.market import (
     Tastes,
     TastesMode,
 )
-from malles_env.market.arrays import FloatArray
+from malles_env.market.arrays import MOST, FloatArray
 from malles_env.scenarios.asked_entries import AskedEntry, ConsumersEntry
 from malles_env.scenarios.checks import problems
 from malles_env.scenarios.entries import (
@@ -93,10 +93,10 @@ class Scenario(Entry):
     made_by: str = ""
     currency: str = "money"
     period: str = "week"
-    sellers: Annotated[tuple[SellerEntry, ...], Field(min_length=1)]
-    products: Annotated[tuple[ProductEntry, ...], Field(min_length=1)]
-    segments: Annotated[tuple[SegmentEntry, ...], Field(min_length=1)]
-    population_size: Annotated[float, Field(strict=True, ge=1.0)]
+    sellers: Annotated[tuple[SellerEntry, ...], Field(min_length=1, max_length=200)]
+    products: Annotated[tuple[ProductEntry, ...], Field(min_length=1, max_length=2000)]
+    segments: Annotated[tuple[SegmentEntry, ...], Field(min_length=1, max_length=100_000)]
+    population_size: Annotated[float, Field(strict=True, ge=1.0, le=MOST)]
     consumers: ConsumersEntry
     mean_field: MeanFieldEntry = MeanFieldEntry()
     policy: PolicyEntry = PolicyEntry()
@@ -107,7 +107,7 @@ class Scenario(Entry):
     forces: ForcesEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
     max_cycles: Positive = 52
-    reward_scale: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    reward_scale: Annotated[float, Field(strict=True, ge=1e-9, le=1e15)] = 1.0
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

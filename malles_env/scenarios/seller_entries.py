@@ -12,6 +12,8 @@ from malles_env.market import PriceRules, Promotions, Replenishment, Supply
 from malles_env.market.price_rules import RULES
 from malles_env.scenarios.entries import Count, Entry, Money, Price
 
+Lead = Annotated[int, Field(strict=True, ge=0, le=1000)]
+
 
 class SlotsEntry(Entry):
     """Most products that one seller may promote in a period.
@@ -128,7 +130,7 @@ class SupplyEntry(Entry):
 
     storage: Price | None = None
     max_order: Price | None = None
-    lead_time: Count | None = None
+    lead_time: Lead | None = None
     fixed_cost: Money | None = None
     unit_cost: Money | None = None
     holding_cost: Money | None = None
@@ -154,7 +156,7 @@ class ReplenishmentEntry(Entry):
 
     storage: Price
     max_order: Price | None = None
-    lead_time: Count = 0
+    lead_time: Lead = 0
     fixed_cost: Money = 0.0
     unit_cost: Money | None = None
     holding_cost: Money = 0.0

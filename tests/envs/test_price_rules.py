@@ -243,7 +243,7 @@ def test_a_scenario_says_its_rules(tmp_path: Any) -> None:
         ({"ladder": {"endings": []}}, r"price_rules.ladder.endings"),
         ({"margin": {"least": -0.1}}, "price_rules.margin.least: got -0.1; allowed: at least 0"),
         ({"margin": {"least": 9.0}}, r"price_rules.margin.least: got 9.0; allowed: at most .*products\[0\]"),
-        ({"step": {"least": 0.0}}, "price_rules.step.least: got 0.0; allowed: more than 0"),
+        ({"step": {"least": 0.0}}, "price_rules.step.least: got 0.0; allowed: at least 1e-09"),
         ({"change": {"enforce": "cost"}}, "price_rules.change: got 'nothing'; allowed: share or money"),
         ({"change": {"share": 0.1, "money": 0.1}}, "price_rules.change: got 'share and money'"),
         ({"step": {"least": 0.5}, "change": {"money": 0.2}}, "price_rules.step.least: got 0.5; allowed: at most"),

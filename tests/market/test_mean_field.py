@@ -170,7 +170,7 @@ def test_half_life_grows_towards_the_critical_coupling():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "mean_field.window: got 0; allowed: a whole number of at least 1, or 'auto'"),
+        ({"window": 0}, "mean_field.window: got 0; allowed: a whole number from 1 to 1000, or 'auto'"),
         ({"coupling": "none"}, "mean_field.coupling"),
         ({"shares": "all"}, "mean_field.shares"),
         ({"relaxation": 0.0}, "mean_field.relaxation"),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from malles_env.errors import CorruptFile, invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 HOME = Path(__file__).parent
 
@@ -40,10 +39,7 @@ def load_settings(algorithm: str, path: str | Path | None = None, scenario: str 
 
 
 def _read(source: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CorruptFile(f"{source}: cannot be read as YAML ({error})") from None
+    settings = parse_yaml(read_plain_text(source), str(source))
     if not isinstance(settings, dict):
         raise CorruptFile(f"{source}: holds no settings; allowed: a mapping of names to values")
     return settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -179,15 +179,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         MissingResource: No such file.
         CorruptFile: It is not YAML, or no mapping.
+        InvalidInput: It is no plain file, or too large.
     """
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingResource(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise CorruptFile(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+    fields = parse_yaml(read_plain_text(path), str(path))
     if not isinstance(fields, dict):
         raise CorruptFile(f"{path}: holds no mapping of fields")
     return fields

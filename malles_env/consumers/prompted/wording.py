@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from malles_env.consumers.fence import fenced
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
 """Labels of products in the order listed; N is kept for buying nothing (as in `malles_env.alignment.prompted`)."""
@@ -112,12 +111,14 @@ class Wording:
                 raise invalid(f"wording.{part.name}", words, "text")
             allowed = _NAMES.get(part.name, set())
             try:
-                named = {name for _, name, _, _ in string.Formatter().parse(words) if name is not None}
+                parts = [part for part in string.Formatter().parse(words) if part[1] is not None]
             except ValueError as error:
                 raise InvalidInput(
                     f"wording.{part.name}: {error}; braces that are no names are written twice"
                 ) from None
-            if unknown := sorted(named - allowed):
+            if any(form or how for _, _, form, how in parts):
+                raise invalid(f"wording.{part.name}", words, "names in braces without a format behind them")
+            if unknown := sorted({name or "" for _, name, _, _ in parts} - allowed):
                 raise invalid(f"wording.{part.name}", unknown[0], f"names in braces: {', '.join(sorted(allowed))}")
 
     def shelf_words(self, lines: Sequence[Line], market: str, currency: str, limit: int | None) -> str:
@@ -196,12 +197,7 @@ def read_wording(path: Path) -> Wording:
         CorruptFile: Not a mapping of parts to texts.
         InvalidInput: A part that does not exist, or with a name that does not.
     """
-    try:
-        found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingResource(f"{path}: there is no such wording file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise CorruptFile(f"{path}: is no wording ({error})") from None
+    found: Any = parse_yaml(read_plain_text(path), str(path))
     if not isinstance(found, dict):
         raise CorruptFile(f"{path}: holds no mapping of parts to texts")
     names = [part.name for part in fields(Wording)]
