@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _SECRETS = re.compile(r"(?<=://)[^\s'\"]*@|(?<=\?)[^\s'\"]*=[^\s'\"]*")
 """Where URLs hold secrets: before an @, and behind a question mark."""
@@ -31,6 +32,16 @@ class LanguageModelError(MallesError, RuntimeError):
     """
 
 
+def check_choice(field: str, value: object, choices: Collection[str | None]) -> None:
+    """Refuse whatever is none of the choices, of any type.
+
+    Raises:
+        InvalidInput: Names the field, the value and the choices.
+    """
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        raise invalid(field, value, ", ".join(str(choice) for choice in choices))
+
+
 def invalid(field: str, value: object, allowed: str) -> InvalidInput:
     """Return an `InvalidInput` that names the field, the value and what is allowed.
 
@@ -42,7 +53,10 @@ def invalid(field: str, value: object, allowed: str) -> InvalidInput:
     Returns:
         The error, to be raised by the caller.
     """
-    shown = _SECRETS.sub("***", repr(value))
+    try:
+        shown = _SECRETS.sub("***", " ".join(repr(value)[:100_000].split()))
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes, a list in itself
+        shown = f"a {type(value).__name__}"
     if len(shown) > 120:
         shown = shown[:117] + "..."
     return InvalidInput(f"{field}: got {shown}; allowed: {allowed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def check_zip(path: Path) -> None:
         MissingResource: It is not there.
         CorruptFile: It cannot be what its name says.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # also of names that no file can have
         raise MissingResource(f"{path}: no such policy; `malles train` writes policy.zip into its --out folder")
     try:
         with zipfile.ZipFile(path) as archive:

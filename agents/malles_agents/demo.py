@@ -42,7 +42,8 @@ class Demo:
         seeds: PPO runs.
         steps: Periods per run, over all markets together.
         rivals: Kind of the other sellers.
-        out: Folder of results and pictures; runs of an earlier demo in it are replaced.
+        out: Folder of results and pictures. What an earlier demo finished in it is replaced; one that was stopped is
+            gone on with.
     """
 
     scenario: str = "ice-cream"
@@ -68,6 +69,10 @@ class Demo:
         began = time.monotonic()
         for seed in range(self.seeds):
             check_replaceable(self._folder(seed), "config.json")
+        if (self.out / "results.json").is_file():  # that demo came to its end: this is another one
+            (self.out / "results.json").unlink()
+            for seed in range(self.seeds):
+                shutil.rmtree(self._folder(seed), ignore_errors=True)
         market = load_scenario(self.scenario)
         self.console.rule(market.title or market.name, align="left")
         world = self._read_tastes(market)
@@ -130,19 +135,21 @@ class Demo:
         return constant
 
     def _train(self, seed: int, world: World) -> Trained:
-        from malles_agents.train import Run, train
+        from malles_agents.train import Run, holds_part_of, train
 
         if seed == 0:
             seen = f", which sees its last {HISTORY} {world.market.period}s" if world.draws else ""
             self._say(3, f"train PPO{seen}: {self.seeds} seeds of {self.steps:,} periods")
         out = self._folder(seed)
-        shutil.rmtree(out, ignore_errors=True)
         run = Run(
             self.scenario, "ppo", self.steps, seed, SEAT, self.rivals, world.model,
             tastes="draws" if world.draws else "mean", history=world.history,
         )  # fmt: skip
+        resume = holds_part_of(run, out)
+        if not resume:
+            shutil.rmtree(out, ignore_errors=True)
         with watched(self.console, f"seed {seed}", self.steps, world.market.currency) as watch:
-            return train(run, out, consumers=world.consumers, watch=watch, say=self.console.print)
+            return train(run, out, resume=resume, consumers=world.consumers, watch=watch, say=self.console.print)
 
     def _evaluate(self, world: World, constant: dict[str, Seller], trained: list[Trained]) -> Report:
         from malles_agents.draws import over_draws

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -112,7 +113,7 @@ def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
         InvalidInput: It defines no callable `make_seller`, or fails while it is read.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise MissingResource(f"{file}: there is no such entry file")
     spec = importlib.util.spec_from_file_location(f"entry_{file.stem}", file)
     if spec is None or spec.loader is None:
@@ -228,7 +229,7 @@ def _label(spec: str) -> str:
     """Return a seller's name for file names; an entry or policy file adds a hash, so that a changed one plays anew."""
     name = seller_name(spec).replace("/", "_").replace(":", "_")
     file = Path(spec if spec.endswith(".py") else spec.partition(":")[2])
-    return f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" if file.is_file() else name
+    return f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" if os.path.isfile(file) else name
 
 
 def _check_folder(tournament: Tournament, out: Path) -> None:

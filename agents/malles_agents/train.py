@@ -16,7 +16,7 @@ from malles_agents.registry import default_rivals
 from malles_agents.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
-from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MallesError, invalid
 from malles_env.files import read_json
 from malles_env.scenarios import Scenario, load_scenario
 
@@ -158,6 +158,17 @@ def train(
 def model_of(scenario: Scenario) -> str | None:
     """Return the model that reads a scenario's tastes or is asked; None where tastes stand in the file."""
     return getattr(scenario.consumers, "model", None)
+
+
+def holds_part_of(run: Run, out: Path) -> bool:
+    """Return whether a folder holds checkpoints of just this run, which then can be gone on with."""
+    if not (out / "checkpoints").is_dir() or not (out / "config.json").is_file():
+        return False
+    try:
+        _check_folder(run, out, resume=True)
+    except MallesError:
+        return False
+    return not _changes(run, out)
 
 
 def _changes(run: Run, out: Path) -> list[str]:

@@ -60,8 +60,8 @@ class AlignConfig:
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "1 or more")
         for name in ("learning_rate", "head_learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise invalid(name, getattr(self, name), "above 0")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise invalid(name, getattr(self, name), "above 0, finite")
         if not 0 <= self.cold <= 1:
             raise invalid("cold", self.cold, "a share from 0 to 1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from malles_env.errors import CorruptFile, MissingResource
@@ -23,9 +24,9 @@ def locate(name: str | Path) -> Path:
         MissingResource: There is no such model; the message lists the shipped ones.
     """
     directory = WEIGHTS / str(name) if str(name) in shipped_models() else Path(name)
-    if (directory / "model" / "config.json").is_file():
+    if os.path.isfile(directory / "model" / "config.json"):
         directory = directory / "model"
-    if not (directory / "config.json").is_file():
+    if not os.path.isfile(directory / "config.json"):
         shipped = ", ".join(shipped_models()) or "none"
         raise MissingResource(
             f"taste model {str(name)!r}: no such model; shipped are: {shipped}; "

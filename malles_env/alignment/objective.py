@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from malles_env.alignment.ensemble import HeadSet
 from malles_env.alignment.inputs import Batch, Reader, batch
 from malles_env.alignment.losses import choice_loss, consistency_loss, inside_loss, sensitivity_prior
 from malles_env.alignment.quantities import quantity_nll, tilt
+from malles_env.errors import invalid
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Weights:
     consistency: float = 0.0
     beta_centre: float = 2.5
     gamma_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what is no weight."""
+        for name, value in vars(self).items():
+            if not 0.0 <= value < math.inf:
+                raise invalid(name, value, "a finite number of at least 0")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CYCLES = 10**9
 LONGEST_HISTORY = 1000
-MOST_SEED = 2**64 - 1
+MOST_SEED = 2**63 - 1
 MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
 STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "capped_orders")
 """What infos hold besides where products are ordered: units, money, money, money, units, units."""

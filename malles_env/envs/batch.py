@@ -85,7 +85,7 @@ class Batch:
         self.autoreset = autoreset
         self.rivals: Rivals | None = None
         self.learners = slice(0, arena.seats.count)
-        if learner != "all":
+        if not (isinstance(learner, str) and learner == "all"):
             seat = arena.seats.index(learner)
             self.learners = slice(seat, seat + 1)
             self.rivals = Rivals(arena, seat, rivals, as_dict)

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from malles_env.envs import kernels as k
 from malles_env.envs.seats import NOTHING, Seats
-from malles_env.errors import invalid
+from malles_env.errors import check_choice, invalid
 from malles_env.market.arrays import FloatArray
 
 ObservationMode = Literal["flat", "dict"]
@@ -106,8 +106,7 @@ class Layout:
         memories: Sequence[str] = (),
         history: int = 1,
     ) -> None:
-        if monitoring not in MONITORING:
-            raise invalid("monitoring", monitoring, ", ".join(MONITORING))
+        check_choice("monitoring", monitoring, MONITORING)
         self.seats, self.monitoring, self.history = seats, monitoring, history
         catalog = seats.catalog
         limited = bool(np.isfinite(catalog.stock).any())
@@ -217,12 +216,11 @@ class Layout:
         Raises:
             InvalidInput: `mode` is neither ``"flat"`` nor ``"dict"``.
         """
+        check_choice("observation_mode", mode, ("flat", "dict"))
         if mode == "flat":
             low = np.concatenate([np.full(block.size, block.low) for block in self.blocks])
             return spaces.Box(low.astype(np.float32), np.float32(1.0), dtype=np.float32)
-        if mode == "dict":
-            return spaces.Dict({b.name: spaces.Box(b.low, b.high, (b.size,), np.float32) for b in self.blocks})
-        raise invalid("observation_mode", mode, "flat, dict")
+        return spaces.Dict({b.name: spaces.Box(b.low, b.high, (b.size,), np.float32) for b in self.blocks})
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return the blocks of flat observation(s) ``(..., D)`` by name, as views."""

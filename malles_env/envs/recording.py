@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from malles_env.market import Outcome
@@ -20,22 +22,28 @@ class Recording:
 
     Args:
         market: Which market of the batch.
+        most: Periods kept, the last ones; None keeps all.
+
+    Attributes:
+        dropped: Periods of this episode that are no longer kept.
     """
 
-    def __init__(self, market: int = 0) -> None:
-        self.market = market
-        self._periods: list[dict[str, np.ndarray]] = []
+    def __init__(self, market: int = 0, most: int | None = None) -> None:
+        self.market, self.dropped = market, 0
+        self._periods: deque[dict[str, np.ndarray]] = deque(maxlen=most)
 
     def __len__(self) -> int:
         return len(self._periods)
 
     def clear(self) -> None:
         """Forget everything, as at the start of an episode."""
+        self.dropped = 0
         self._periods.clear()
 
     def add(self, outcome: Outcome) -> None:
         """Keep one period."""
         names = PER_PRODUCT + PER_SELLER + PER_MARKET
+        self.dropped += len(self._periods) == self._periods.maxlen
         self._periods.append({name: np.array(getattr(outcome, name)[self.market]) for name in names})
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.envs.recording import Recording
-from malles_env.errors import invalid
+from malles_env.errors import check_choice
 from malles_env.market import Catalog
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ PANELS = (
     ("seller_profit", "profit (money)"),
     ("mean_field", "mean field (share)"),
 )
+MOST_SHOWN = 1000
+"""Periods in a picture, the last ones; what a renderer keeps does not grow beyond."""
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -31,8 +33,7 @@ def check_render_mode(mode: str | None) -> str | None:
     Raises:
         InvalidInput: It is not.
     """
-    if mode is not None and mode not in RENDER_MODES:
-        raise invalid("render_mode", mode, f"None, {', '.join(RENDER_MODES)}")
+    check_choice("render_mode", mode, (None, *RENDER_MODES))
     return mode
 
 
@@ -54,7 +55,7 @@ def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = ""
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         if history:
-            _draw_lines(axes, catalog, name, _shown(history, name))
+            _draw_lines(axes, catalog, name, _shown(history, name), recording.dropped)
         if name in ("seller_profit", "mean_field"):
             axes.set_xlabel("period")
     handles, labels = figure.axes[2].get_legend_handles_labels()
@@ -67,8 +68,8 @@ def _shown(history: dict[str, np.ndarray], name: str) -> np.ndarray:
     return np.where(history["listed"], history["prices"], np.nan) if name == "prices" else history[name]
 
 
-def _draw_lines(axes: Any, catalog: Catalog, name: str, values: np.ndarray) -> None:
-    time = np.arange(1, len(values) + 1)
+def _draw_lines(axes: Any, catalog: Catalog, name: str, values: np.ndarray, before: int) -> None:
+    time = np.arange(1, len(values) + 1) + before
     marker = "." if len(values) < 3 else None
     seen: dict[int, int] = {}
     for i in range(values.shape[1]):
@@ -95,7 +96,7 @@ def as_image(catalog: Catalog, recording: Recording, title: str = "") -> np.ndar
 
 def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
     """Return the last period of a recording as a table of text."""
-    lines = [f"{title}, period {len(recording)}".strip(", ")]
+    lines = [f"{title}, period {recording.dropped + len(recording)}".strip(", ")]
     history = recording.arrays()
     if not history:
         return f"{lines[0]}: nothing has happened yet\n"
@@ -182,7 +183,7 @@ class Renderer:
 
     def __init__(self, catalog: Catalog, mode: str | None, title: str = "") -> None:
         self.mode, self.catalog, self.title = check_render_mode(mode), catalog, title
-        self.recording, self._window = Recording(), Window()
+        self.recording, self._window = Recording(most=MOST_SHOWN), Window()
 
     def start(self) -> None:
         """Begin an episode."""

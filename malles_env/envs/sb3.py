@@ -16,7 +16,7 @@ from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
 from malles_env.envs.rivals import Policies
-from malles_env.errors import invalid
+from malles_env.errors import check_choice, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
@@ -87,12 +87,10 @@ class PricingVecEnv(VecEnv):
         info: InfoMode = "episode",
         render_mode: str | None = None,
     ) -> None:
-        if action_mode == "dict":
+        if isinstance(action_mode, str) and action_mode == "dict":
             raise invalid("action_mode", action_mode, "continuous, discrete (Stable-Baselines3 takes no dict actions)")
-        if info not in ("episode", "step"):
-            raise invalid("info", info, "episode, step")
-        if render_mode not in (None, "rgb_array"):
-            raise invalid("render_mode", render_mode, "None, rgb_array")
+        check_choice("info", info, ("episode", "step"))
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.batch = Batch(
             scenario, num_markets, learner=learner, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
             demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,

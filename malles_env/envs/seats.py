@@ -68,7 +68,7 @@ class Seats:
         Raises:
             InvalidInput: There is no such agent.
         """
-        if agent not in self.agents:
+        if not isinstance(agent, str) or agent not in self.agents:
             raise invalid("agent", agent, ", ".join(self.agents))
         return self.agents.index(agent)
 

@@ -98,7 +98,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         tastes: TastesMode = "mean",
         history: int = 1,
     ) -> None:
-        if seller == "all":
+        if isinstance(seller, str) and seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
         self.batch = Batch(
             scenario, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode, demand=demand,

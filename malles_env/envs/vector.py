@@ -15,7 +15,7 @@ from malles_env.envs.batch import Batch, Turn
 from malles_env.envs.observations import Monitoring, ObservationMode
 from malles_env.envs.rendering import Renderer
 from malles_env.envs.rivals import Policies
-from malles_env.errors import invalid
+from malles_env.errors import check_choice, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         tastes: TastesMode = "mean",
         history: int = 1,
     ) -> None:
-        if seller == "all":
+        if isinstance(seller, str) and seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
-        if render_mode not in (None, "rgb_array"):
-            raise invalid("render_mode", render_mode, "None, rgb_array")
+        check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.batch = Batch(
             scenario, num_envs, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
             demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,

@@ -36,6 +36,8 @@ def check_parts(
         raise invalid("num_markets", num_markets, "a whole number of at least 1")
     if not isinstance(demand, str) or demand not in DEMANDS:
         raise invalid("demand", demand, ", ".join(DEMANDS))
+    if not isinstance(consumers, Consumers):
+        raise invalid("consumers", consumers, "an object with num_segments, num_products and respond(offer)")
     shape = (population.num_segments, catalog.num_products)
     for name, found in (
         ("consumers", (consumers.num_segments, consumers.num_products)),

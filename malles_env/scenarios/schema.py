@@ -255,7 +255,7 @@ class Scenario(Entry):
         return Market(
             self.catalog(),
             self.population(),
-            consumers or self.build_consumers(draws=tastes == "draws"),
+            self.build_consumers(draws=tastes == "draws") if consumers is None else consumers,
             num_markets=num_markets,
             demand=demand,
             mean_field=self.mean_field_settings(),
