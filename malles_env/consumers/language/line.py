@@ -37,7 +37,7 @@ class Patience:
     """How long to try.
 
     Attributes:
-        timeout: Seconds without an answer before a request is given up and repeated.
+        timeout: Seconds without a whole answer before a request is given up and repeated.
         attempts: Times a request is sent, 1 or more.
         first_wait: Seconds before the second attempt; doubled with each further one, times a jitter of 0.5 to 1.5.
         longest_wait: Seconds between attempts at most.
@@ -165,7 +165,8 @@ class Talk:
         for attempt in range(patience.attempts):
             asked = None
             try:
-                return read(_whole(await send()))
+                # the client's own timeout is per piece: an answer that drips in would never end
+                return read(_whole(await asyncio.wait_for(send(), patience.timeout)))
             except Unusable as error:
                 fault, unusable = str(error), unusable + 1
             except Exception as error:
@@ -184,7 +185,7 @@ class Talk:
         """Return a passing fault in words and the wait the server asks for; raise what will not pass."""
         import openai
 
-        if isinstance(error, openai.APITimeoutError):
+        if isinstance(error, openai.APITimeoutError | asyncio.TimeoutError):
             self.line.faulty = True
             return f"no answer within {self.line.patience.timeout:g} s; it is overloaded or stopped", None
         if isinstance(error, openai.APIStatusError):
@@ -199,7 +200,7 @@ class Talk:
         if isinstance(error, openai.APIConnectionError):
             self.line.faulty = True
             return f"cannot be reached ({error.__cause__ or error}); is it running?", None
-        if isinstance(error, ValueError | openai.APIResponseValidationError):
+        if isinstance(error, ValueError | RecursionError | openai.APIResponseValidationError):
             return "answers something that is not JSON", None
         raise error
 

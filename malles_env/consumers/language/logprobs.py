@@ -9,6 +9,7 @@ from typing import Any
 from malles_env.consumers.language.line import Unusable
 from malles_env.errors import LanguageModelError, invalid
 
+_ROUNDED = 0.01
 UNKNOWN = 0.01
 """Share of the labels' probability that may lie on labels the server did not tell, at most."""
 LACKS_LOGPROBS = (
@@ -41,7 +42,8 @@ def first_token(found: Mapping[str, Any]) -> list[tuple[str, float]]:
             pairs = [(str(token), float(value)) for token, value in told["top_logprobs"][0].items()]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Unusable(LACKS_LOGPROBS) from error
-    pairs = [(token, value) for token, value in pairs if not math.isnan(value)]
+    if any(math.isnan(value) or value > _ROUNDED for _, value in pairs):
+        raise Unusable("answers with log probabilities that are none: NaN, or above 0")
     if not pairs:
         raise Unusable("answers with empty log probabilities")
     return pairs

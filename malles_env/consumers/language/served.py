@@ -15,7 +15,7 @@ import numpy as np
 from malles_env.consumers.language import decisions
 from malles_env.consumers.language.addresses import NO_KEY
 from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
-from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported
+from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported, Unusable
 from malles_env.consumers.language.logprobs import check_labels, first_token, label_logs
 from malles_env.consumers.language.replies import read_reply
 from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
@@ -79,6 +79,7 @@ class ServedModel:
         self._top, self._ids, self._prices = top_logprobs, dict(label_token_ids or {}), prices
         self._check_after, self._checked = check_after, 0.0
         self._identity = self._seen = ""
+        self._others: set[str] = set()
 
     @property
     def usage(self) -> Usage:
@@ -158,21 +159,27 @@ class ServedModel:
         if sampling.schema is not None:
             form = {"name": "answer", "schema": sampling.schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        return "/chat/completions", body, lambda found: read_reply(found, sampling.schema)
+        return "/chat/completions", body, lambda found: read_reply(found, sampling.schema, sampling.max_tokens)
 
     def _count(self, found: Mapping[str, Any]) -> None:
-        self._usage.requests += 1
         self._count_probe(found)
+        self._usage.requests += 1
 
     def _count_probe(self, found: Mapping[str, Any]) -> None:
-        """Count tokens and money of a usable answer."""
-        told = found.get("usage") or {}
-        prompt = int(told.get("prompt_tokens", told.get("input_tokens", 0)) or 0)
-        written = int(told.get("completion_tokens", told.get("output_tokens", 0)) or 0)
-        shared = told.get("prompt_tokens_details") or told.get("input_tokens_details") or {}
+        """Count tokens and money of a usable answer.
+
+        Raises:
+            Unusable: The answer says that another model of the server gave it.
+        """
+        if str(found.get("model", self.name)) in self._others:
+            raise Unusable(f"answers as another model: {str(found['model'])[:80]!r} instead of {self.name!r}")
+        told = _mapping(found.get("usage"))
+        prompt = _counted(told.get("prompt_tokens", told.get("input_tokens")))
+        written = _counted(told.get("completion_tokens", told.get("output_tokens")))
+        shared = _mapping(told.get("prompt_tokens_details") or told.get("input_tokens_details"))
         usage = self._usage
         usage.prompt_tokens += prompt
-        usage.shared_tokens += int(shared.get("cached_tokens", 0) or 0)
+        usage.shared_tokens += _counted(shared.get("cached_tokens"))
         usage.completion_tokens += written
         usage.cost += (self._prices[0] * prompt + self._prices[1] * written) / 1e6
 
@@ -181,12 +188,14 @@ class ServedModel:
 
         async def look(talk: Talk) -> tuple[dict[str, Any], str]:
             try:
-                listed = (await talk.get("/models")).get("data") or []
+                told = (await talk.get("/models")).get("data")
             except Unsupported:
-                listed = []
+                told = []
+            listed = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
             entry: dict[str, Any] = next(
                 (one for one in listed if self.name in (one.get("id"), *(one.get("aliases") or ()))), {}
             )
+            self._others = {str(one.get("id")) for one in listed} - {self.name, str(entry.get("id", self.name))}
             words = _job(*self._words_request(_PROBE, Sampling(max_tokens=16)), self._count_probe)
             return {key: entry[key] for key in entry if key not in _PASSING}, (await words(talk)).text
 
@@ -236,6 +245,15 @@ class ServedModel:
         if self._line.faulty:
             self._make_sure()
         return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _counted(value: Any) -> int:
+    """Return a number of tokens that a server told, 0 where it is none."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else 0
 
 
 def _begun_turns(prompt: Prompt) -> dict[str, Any]:

@@ -23,6 +23,8 @@ import numpy as np
 
 from malles_env.alignment.backbones import smollm2_directory
 
+OTHER = "another-model"
+"""Listed by the proxy beside what the server has."""
 LLAMA = Path(__file__).parents[3] / "examples" / "gguf_server.py"
 
 
@@ -130,7 +132,9 @@ class Proxy:
 
     Attributes:
         plan: What to do with the next answers, first to last, and then `always`: a status such as ``"429"``,
-            ``"garbage"``, ``"truncated"``, ``"empty"`` (no log probabilities), ``"drop"`` (hang up), ``"good"``.
+            ``"garbage"``, ``"truncated"``, ``"empty"`` (no log probabilities), ``"nan"`` (log probabilities), ``"model"``
+            (another listed one), ``"long"`` (50,000 tokens), ``"deep"`` (JSON), ``"usage"`` (nonsense), ``"drip"`` (a
+            byte at a time), ``"redirect"``, ``"drop"`` (hang up), ``"good"``.
         always: What to do when the plan is used up.
         asked: Bodies of the requests that came.
         answered: Answers of the server behind.
@@ -159,7 +163,12 @@ def misbehaving(server: ServerProcess) -> Iterator[tuple[Proxy, str]]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._send(*_forward(proxy.upstream, "GET", self.path, b""))
+            status, answer = _forward(proxy.upstream, "GET", self.path, b"")
+            if self.path.endswith("/models"):
+                listed = json.loads(answer)
+                listed["data"].append({"id": OTHER, "object": "model"})
+                answer = json.dumps(listed).encode()
+            self._send(status, answer)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -169,10 +178,32 @@ def misbehaving(server: ServerProcess) -> Iterator[tuple[Proxy, str]]:
                 self._send(int(act), b'{"error": {"message": "planned"}}', retry_after="0.01")
             elif act == "drop":
                 self.close_connection = True
+            elif act == "redirect":
+                self.send_response(307)
+                self.send_header("location", f"http://127.0.0.1:9/v1{self.path}")
+                self.send_header("content-length", "0")
+                self.end_headers()
+            elif act == "drip":
+                self._drip()
             else:
                 status, answer = _forward(proxy.upstream, "POST", self.path, body)
                 proxy.answered += 1
                 self._send(status, _spoil(act, answer))
+
+        def _drip(self) -> None:
+            """Send an answer a byte at a time, each well within any timeout of a single piece."""
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", "100000")
+            self.end_headers()
+            self.close_connection = True
+            try:
+                for _ in range(600):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.1)
+            except OSError:
+                return
 
         def _send(self, status: int, body: bytes, retry_after: str | None = None) -> None:
             self.send_response(status)
@@ -274,6 +305,22 @@ def _spoil(act: str, answer: bytes) -> bytes:
         return b"<html>\xff what?"
     if act == "truncated":
         return answer[: len(answer) // 2]
+    if act == "deep":
+        return b"[" * 200_000
+    if act == "model":
+        return json.dumps(json.loads(answer) | {"model": OTHER}).encode()
+    if act == "usage":
+        return json.dumps(json.loads(answer) | {"usage": [{"prompt_tokens": "many"}]}).encode()
+    if act == "nan":
+        whole = json.loads(answer)
+        for choice in whole["choices"]:
+            choice["logprobs"] = {"top_logprobs": [{" A": float("nan"), " B": -0.5, " N": -1.0}]}
+        return json.dumps(whole).encode()
+    if act == "long":
+        whole = json.loads(answer)
+        for choice in whole["choices"]:
+            choice["message"] = {"role": "assistant", "content": "tea " * 50_000}
+        return json.dumps(whole | {"usage": {"prompt_tokens": 9, "completion_tokens": 50_000}}).encode()
     if act == "empty":
         whole = json.loads(answer)
         for choice in whole["choices"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,10 @@ def test_passing_faults_are_retried_counted_and_leave_no_trace(
         ("truncated", "not JSON"),
         ("empty", "log probabilities"),
         ("drop", "cannot be reached"),
+        ("nan", "log probabilities that are none"),
+        ("model", "another model: 'another-model'"),
+        ("deep", "not JSON"),
+        ("redirect", "redirects"),
     ],
 )
 def test_lasting_faults_are_clear_errors_and_the_episode_goes_on(
@@ -105,6 +110,48 @@ def test_lasting_faults_are_clear_errors_and_the_episode_goes_on(
     assert (model.usage.requests, model.usage.cached) == (3, 1)
     asked = [body["prompt"] for body in proxy.asked if "prompt" in body]
     assert [f"Household {n}" in text for n, text in zip((1, 2), asked, strict=True)] == [True, True]
+
+
+def test_an_answer_that_drips_in_is_given_up_and_the_episode_goes_on(
+    spoiled: tuple[Proxy, ServedModel], weights: Path, tmp_path: Path
+) -> None:
+    """No piece of it is late, but the whole is; twice it is a counted retry, for ever it is an error."""
+    proxy, _ = spoiled
+    with_url = spoiled[1]._line.base_url
+    model = asking(with_url, str(weights), Patience(timeout=6.0, attempts=3, first_wait=0.01))
+    cached = CachedModel(model, AnswerCache(tmp_path))
+    assert model.identity
+    proxy.plan = ["drip"]
+    began = time.monotonic()
+    assert np.isfinite(cached.label_log_probabilities(PROMPTS[:1], LABELS)).all()
+    assert (model.usage.requests, model.usage.retries, model.usage.failures) == (1, 1, 0)
+    proxy.always = "drip"
+    with pytest.raises(LanguageModelError, match="no answer within 6 s"):
+        cached.label_log_probabilities(PROMPTS[:2], LABELS)
+    assert time.monotonic() - began < 90
+    proxy.always = "good"
+    assert np.isfinite(cached.label_log_probabilities(PROMPTS[:2], LABELS)).all()
+    assert cached.cache.info().entries == model.usage.requests == 2
+
+
+def test_an_answer_of_far_more_tokens_than_asked_is_a_counted_retry_and_then_an_error(
+    spoiled: tuple[Proxy, ServedModel],
+) -> None:
+    proxy, model = spoiled
+    proxy.plan = ["long"]
+    assert len(model.complete(PROMPTS[:1], Sampling(8))[0].text) < 400
+    assert (model.usage.requests, model.usage.retries, model.usage.failures) == (1, 1, 0)
+    proxy.always = "long"
+    with pytest.raises(LanguageModelError, match="200,000 characters where at most 8 tokens"):
+        model.complete(PROMPTS[:1], Sampling(8))
+
+
+def test_a_server_that_counts_nonsense_is_believed_in_its_answer_alone(spoiled: tuple[Proxy, ServedModel]) -> None:
+    proxy, model = spoiled
+    tokens = model.usage.prompt_tokens
+    proxy.plan = ["usage"]
+    assert np.isfinite(model.label_log_probabilities(PROMPTS[:1], LABELS)).all()
+    assert (model.usage.requests, model.usage.retries, model.usage.prompt_tokens) == (1, 0, tokens)
 
 
 def test_refusals_are_not_repeated(spoiled: tuple[Proxy, ServedModel]) -> None:
