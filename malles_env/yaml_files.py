@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MallesError, MissingResource
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 200_000
@@ -78,10 +78,10 @@ def parse_yaml(text: str, source: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise CorruptFile(f"{source}: is not valid YAML{_where(error)}") from None
-    except (ValueError, RecursionError) as error:  # a date with a 13th month; what the scanner does not bound
-        if isinstance(error, (InvalidInput, CorruptFile)):
-            raise
-        raise CorruptFile(f"{source}: is not valid YAML ({error})") from None
+    except MallesError:
+        raise
+    except Exception as error:  # a value that does not fit its tag, e.g. !!timestamp x, raises what it likes
+        raise CorruptFile(f"{source}: is not valid YAML ({' '.join(str(error).split())[:200]})") from None
 
 
 def _check_shape(text: str, source: str) -> None:

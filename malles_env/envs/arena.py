@@ -13,7 +13,7 @@ from malles_env.envs.kernels import keep_books, keep_stock_books
 from malles_env.envs.observations import NO_FLAGS, NO_ORDERS, Layout, Monitoring
 from malles_env.envs.price_rules import RuledPrices
 from malles_env.envs.seats import Seats
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import InvalidInput, check_choice, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 from malles_env.market.arrays import BoolArray, FloatArray
 
@@ -100,6 +100,7 @@ class Arena:
     ) -> None:
         self.scenario = find_scenario(scenario)
         # Whatever else can build a market need not know of draws.
+        check_choice("tastes", tastes, ("mean", "draws"))
         drawn: dict[str, Any] = {} if tastes == "mean" else {"tastes": tastes}
         self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers, **drawn)
         catalog = self.market.catalog

@@ -132,7 +132,7 @@ class Proxy:
 
     Attributes:
         plan: What to do with the next answers, first to last, and then `always`: a status such as ``"429"``,
-            ``"garbage"``, ``"truncated"``, ``"empty"`` (no log probabilities), ``"nan"`` (log probabilities), ``"model"``
+            ``"garbage"``, ``"truncated"``, ``"empty"`` (no log probabilities), ``"nan"`` (among them), ``"model"``
             (another listed one), ``"long"`` (50,000 tokens), ``"deep"`` (JSON), ``"usage"`` (nonsense), ``"drip"`` (a
             byte at a time), ``"redirect"``, ``"drop"`` (hang up), ``"good"``.
         always: What to do when the plan is used up.
