@@ -89,6 +89,7 @@ def _check_shape(text: str, source: str) -> None:
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []
     size = 0
+    event: Any
     for event in yaml.parse(text, Loader=_FAST):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):

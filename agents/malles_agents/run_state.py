@@ -42,7 +42,7 @@ def add_state(buffer: BytesIO, model: BaseAlgorithm, running: np.ndarray) -> Non
         model: Between two rollouts.
         running: Reward of the episodes under way, one number per slot.
     """
-    found = {"why": why_inexact(model)}
+    found: dict[str, Plain] = {"why": why_inexact(model)}
     if found["why"] is None:
         try:
             found |= {"env": take(_pricing_env(model)), "draws": _streams(), "seen": _seen(model), "running": running}

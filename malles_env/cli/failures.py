@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from malles_env.errors import MallesError, invalid
 
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 """Base of all mistakes in a command line; newer versions of typer bring their own click."""
 GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil")
 """Commands that go on where they were stopped when called again."""
