@@ -86,7 +86,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 def _check_shape(text: str, source: str) -> None:
     """Walk through the text without building anything, so that aliases and depth cost nothing."""
-    sizes: dict[str, int] = {}
+    sizes: dict[Any, int] = {}
     open_: list[tuple[str | None, int]] = []
     size = 0
     event: Any
