@@ -84,7 +84,7 @@ def search_paths(value: PathValue, stationary: Stationary, *, seed: int = 0, res
     """
     rng, weeks, end = np.random.default_rng(seed), value.weeks, end_of(value.weeks)
     whole = _Climber(value, weeks)
-    constant = whole.improve(Paths.constant(stationary.prices, stationary.listed), FINE).take([0])
+    constant = whole.improve(_as_paths(stationary), FINE).take([0])
     cycles = [whole.improve(starts, COARSE) for starts in _calendars(whole, constant, rng, restarts)]
     long = [constant.tiled(weeks), *(cycle.tiled(weeks) for cycle in cycles)]
     kept = Paths.joined([long[0], whole.best(Paths.joined(long[1:]), 2), _noisy(whole, long[0], rng, restarts)])
@@ -94,6 +94,18 @@ def search_paths(value: PathValue, stationary: Stationary, *, seed: int = 0, res
     without_end = steady.then(constant.tiled(end))
     profit = value(Paths.joined([constant.tiled(weeks), free, without_end]))
     return BestPaths(constant, free, without_end, end, *profit, value.played)
+
+
+def search_constant(value: PathValue, stationary: Stationary) -> BestPaths:
+    """Return the best constant action as the best plan too: for markets in which nothing carries over between weeks."""
+    constant = _Climber(value, value.weeks).improve(_as_paths(stationary), FINE).take([0])
+    plan = constant.tiled(value.weeks)
+    profit = value(plan)[0]
+    return BestPaths(constant, plan, plan, end_of(value.weeks), profit, profit, profit, value.played)
+
+
+def _as_paths(stationary: Stationary) -> Paths:
+    return Paths.constant(stationary.prices, stationary.listed)
 
 
 class _Climber:

@@ -145,11 +145,10 @@ def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
 
 def dynamic_optimum(scenario: str) -> float | None:
     """Return the expected profit of the exact optimum, money per episode, where backward induction can find it."""
-    if load_scenario(scenario).name != "clearance":
-        return None
-    from malles_agents.reproduce.dynamics import clearance_plan
+    from malles_agents.exact_stock import StockProblem
 
-    return float(clearance_plan().value[-1, -1])
+    market = load_scenario(scenario)
+    return float(StockProblem.of(market).plan().value[-1, -1]) if StockProblem.fits(market) else None
 
 
 def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> Score:

@@ -1,0 +1,414 @@
+"""The yardstick: what a seller gains who plans over weeks, or learns within an episode, over the best constant action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malles_agents.calendar_shape import alike, calendar_shape
+from malles_agents.checkpoints import write_json
+from malles_agents.comparison import models_asked
+from malles_agents.spread import spread
+from malles_agents.train import MOST_SEEDS
+from malles_env import __version__
+from malles_env.errors import InvalidInput, invalid
+from malles_env.files import read_json
+from malles_env.scenarios import Scenario, list_scenarios, load_scenario
+from malles_env.scenarios.calendar import find_calendar, list_calendars
+from malles_env.scenarios.entries import ForcesEntry, PriceMemoryEntry
+
+SEAT = "seller_0"
+TRAINED = ("ppo", "recurrent-ppo")
+ADAPTIVE = ("iterated-least-squares", "thompson-draws")
+"""Sellers that learn within the episode without training."""
+RATIO_AIM, REGRET_AIM, SHARE_AIM = 1.03, 0.05, 0.6
+LOSS, MEMORY = 0.5, 0.8
+"""Of the reference prices assumed by ``what_if``."""
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DynamicStudy:
+    """What is asked.
+
+    Attributes:
+        scenarios: Names or paths; default all bundled ones.
+        model: Taste model, ``"all"`` for the shipped ones; of no matter where tastes stand in the file.
+        rivals: Kinds of the other sellers.
+        algos: Of TRAINED and ADAPTIVE, or other algorithms of `malles train`; may be empty.
+        seeds: Replicates of each, 1 to 1000; with one there is no interval.
+        steps: Env steps of each training run; 0 trains nothing.
+        history: Periods that trained policies see.
+        gains: Strengths of an assumed reference price to try, utils; empty: none.
+    """
+
+    scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
+    model: str = "all"
+    rivals: tuple[str, ...] = ("cost-plus",)
+    algos: tuple[str, ...] = (*TRAINED, *ADAPTIVE)
+    seeds: int = 5
+    steps: int = 500_000
+    history: int = 4
+    gains: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check all that can be checked before anything runs."""
+        from malles_agents.policies import ALGORITHMS
+        from malles_agents.registry import check_name
+
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            raise invalid("seeds", self.seeds, f"a whole number from 1 to {MOST_SEEDS}")
+        if self.steps < 0:
+            raise invalid("steps", self.steps, "a whole number of at least 0; 0 trains nothing")
+        for name in self.algos:
+            if name not in (*ALGORITHMS, *ADAPTIVE) or name == "dqn":
+                allowed = [known for known in ALGORITHMS if known != "dqn"]
+                raise invalid("algos", name, ", ".join((*allowed, *ADAPTIVE, "none")))
+        if not self.rivals:
+            raise invalid("rivals", "", "at least one kind of seller")
+        for kind in self.rivals:
+            check_name(kind)
+        for gain in self.gains:
+            if not np.isfinite(gain) or gain < 0.0:
+                raise invalid("what_if", gain, "strengths of gains, utils of at least 0")
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """The algorithms that are run."""
+        return tuple(name for name in self.algos if self.steps or name in ADAPTIVE)
+
+    def worlds(self) -> Iterator[tuple[str, str | None, str]]:
+        """Yield scenario, taste model and rivals of each result; the default of each scenario comes first."""
+        for scenario in self.scenarios:
+            market = load_scenario(scenario)
+            asked = None if market.consumers.kind == "logit" else self.model
+            models = models_asked(market, asked)
+            own = getattr(market.consumers, "model", None)
+            for model in sorted(models, key=lambda name: name != own):
+                for rivals in self.rivals:
+                    yield scenario, model, rivals
+
+    def parts(self) -> list[list[tuple[Any, ...]]]:
+        """Return the parts of the work in stages; those of a stage need the stages before it only."""
+        worlds = list(self.worlds())
+        paths: list[tuple[Any, ...]] = [(plan_part, world, None) for world in worlds]
+        paths += [(plan_part, world, gain) for world in worlds if takes_gains(world[0]) for gain in self.gains]
+        hidden = list(dict.fromkeys((scenario, drawn_by(model), rivals) for scenario, model, rivals in worlds))
+        learned = [(learned_part, world, (algo, seed)) for world in hidden for algo in self.learners
+                   for seed in range(self.seeds)]  # fmt: skip
+        return [[*paths, *((draws_part, world, None) for world in hidden)], learned]
+
+
+def drawn_by(model: str | None) -> str | None:
+    """Return who stands for a model's draws: the shipped models share theirs."""
+    from malles_env.consumers.aligned import DRAW_MODELS
+
+    return DRAW_MODELS[0] if model in DRAW_MODELS else model
+
+
+def takes_gains(scenario: str) -> bool:
+    """Return whether gains and losses of a reference price can be assumed: demand reads log prices from a log."""
+    return bool(load_scenario(scenario).consumers.kind == "aligned")
+
+
+def run_dynamic_study(
+    study: DynamicStudy,
+    out: Path,
+    *,
+    workers: int | None = None,
+    watch: Callable[[int, int], object] | None = None,
+) -> dict[str, Block]:
+    """Do all parts that `out` does not hold yet, over the cores, and put the results together.
+
+    Args:
+        study: What to do.
+        out: Folder of the parts; a second call goes on where the first was stopped.
+        workers: Processes, default all cores; with one all is done in this process.
+        watch: Called with parts done and all parts.
+
+    Returns:
+        Scenario -> its default block (see `block_of`) and, under ``models`` -> model -> ``rivals`` -> kind, all blocks.
+    """
+    for scenario in study.scenarios:
+        if load_scenario(scenario).consumers.kind in ("prompted", "discussion"):
+            raise invalid("scenario", scenario, "one whose tastes are known (kind: logit or aligned)")
+    stages, done = study.parts(), 0
+    total = sum(map(len, stages))
+    for stage in stages:
+        for _ in spread(_call, [(work, study, world, more, out) for work, world, more in stage], workers):
+            done += 1
+            if watch is not None:
+                watch(done, total)
+    found: dict[str, Block] = {}
+    for world in study.worlds():
+        scenario, model, rivals = world
+        block = block_of(study, world, out)
+        entry = found.setdefault(load_scenario(scenario).name, {**block, "models": {}})
+        of_model = entry["models"].setdefault(model or "scenario", {"rivals": {}})
+        of_model["rivals"][rivals] = block
+    return found
+
+
+def _call(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
+World = tuple[str, str | None, str]
+
+
+def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work: Callable[[], Block]) -> Block:
+    """Return what the part's file says if it answers this very question, else do the work and write it."""
+    scenario, model, rivals = world
+    market = load_scenario(scenario)
+    asked = {"version": __version__, "scenario_hash": market.digest(), "model": model, "rivals": rivals, **question}
+    folder = out / market.name / rivals.replace(":", "_").replace("/", "_") / (Path(model).name if model else "scenario")
+    path = folder / f"{name}.json"
+    if path.exists():
+        old = read_json(path)
+        if isinstance(old, dict) and old.get("question") == asked:
+            return dict(old["answer"])
+    answer = work()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"question": asked, "answer": answer})
+    return answer
+
+
+# -- plans over weeks -----------------------------------------------------------------------------------------------
+
+
+def plan_part(study: DynamicStudy, world: World, gain: float | None, out: Path) -> Block:
+    """Return the best constant action and the best plan, with an assumed gain of reference prices where one is given."""
+    name = "plans" if gain is None else f"plans-gain-{gain:g}"
+    question = {"gain": gain, "loss": LOSS, "memory": MEMORY} if gain is not None else {}
+    return _kept(out, world, name, question, lambda: _plans(world, gain))
+
+
+def comparing(market: Scenario, gain: float) -> Scenario:
+    """Return a copy whose consumers compare with a remembered price: an assumption, not an estimate."""
+    forces = market.forces or ForcesEntry()
+    memory = PriceMemoryEntry(gain=float(gain), loss=LOSS, memory=MEMORY)
+    return market.model_copy(update={"forces": forces.model_copy(update={"reference_price": memory})})
+
+
+def _plans(world: World, gain: float | None) -> Block:
+    from malles_agents.exact_stock import StockProblem, forgetful
+    from malles_agents.path_search import search_constant, search_paths
+    from malles_agents.paths import PathValue
+    from malles_agents.registry import default_rivals
+    from malles_agents.rules import StationarySeller
+    from malles_agents.search import search
+
+    scenario, model, kind = world
+    market = load_scenario(scenario)
+    if gain is not None:
+        market = comparing(market, gain)
+    consumers = market.build_consumers(model)
+    if StockProblem.fits(market, consumers):
+        return _exact_plans(market)
+    rivals = default_rivals(market, SEAT, kind, consumers=consumers)
+    stationary = search(market, SEAT, rivals, consumers=consumers, finalists=4)
+    value = PathValue(market, SEAT, rivals, consumers=consumers)
+    still = all(isinstance(rival, StationarySeller) for rival in rivals.values())
+    unruled = value.seat.catalog.price_rules is None
+    if still and unruled and forgetful(market, consumers) and np.isinf(value.seat.catalog.stock).all():
+        best = search_constant(value, stationary)
+        method, bound = "no memory: a constant action is best", 1.0
+    else:
+        best = search_paths(value, stationary)
+        method, bound = "path search, expected demand, common random numbers", None
+    prices, listed = value.asked(best.without_end)
+    whole, whole_listed = value.asked(best.free)
+    last = value.weeks - best.end
+    return {
+        "method": method, "upper_bound": bound, "weeks": value.weeks, "end": best.end, "plans_played": best.played,
+        "best_constant": _told(value.seat.product_ids, best.constant, best.constant_profit.sum()),
+        "best_dynamic": _told(value.seat.product_ids, best.free, best.free_profit.sum()),
+        "best_without_end": _told(value.seat.product_ids, best.without_end, best.without_end_profit.sum()),
+        "dynamic_ratio": best.ratio, "dynamic_ratio_without_end": best.ratio_without_end,
+        "shape": calendar_shape(prices[:last], listed[:last]), "shape_with_end": calendar_shape(whole, whole_listed),
+    }  # fmt: skip
+
+
+def _told(products: tuple[str, ...], plan: Any, profit: float) -> Block:
+    """Return a single plan for JSON: profit, and per product prices and what is listed and promoted in each week."""
+    found: Block = {"profit": float(profit)}
+    tables = {"prices": plan.prices[0], "listed": plan.listed[0], "display": plan.promoted[0, 0],
+              "feature": plan.promoted[1, 0]}  # fmt: skip
+    for name, table in tables.items():
+        if name not in ("display", "feature") or table.any():
+            found[name] = {product: table[:, j].tolist() for j, product in enumerate(products)}
+    return found
+
+
+def _exact_plans(market: Scenario) -> Block:
+    """Return the same where backward induction over the stock can."""
+    from malles_agents.exact_stock import StockProblem
+    from malles_agents.path_search import end_of
+
+    problem = StockProblem.of(market)
+    plan, (number, constant) = problem.plan(), problem.constant()
+    end, price = end_of(problem.periods), float(problem.prices[number])
+    last = problem.periods - end
+    tail = problem.plan(only=number, periods=end).value[-1]
+    calm = problem.plan(periods=last, terminal=tail)
+    earned = float(problem.plan(only=number, periods=last).value[-1, -1])
+    product, optimum = market.product_ids[0], float(plan.value[-1, -1])
+    path = problem.played(market, plan)
+    always = np.ones_like(path, dtype=bool)
+    return {
+        "method": "backward induction over the stock, exact", "upper_bound": optimum / constant,
+        "weeks": problem.periods, "end": end, "plans_played": 0,
+        "best_constant": {"profit": constant, "prices": {product: [price]}, "listed": {product: [True]}},
+        "best_dynamic": {"profit": optimum},
+        "best_without_end": {"profit": float(calm.value[-1, -1])},
+        "dynamic_ratio": optimum / constant,
+        "dynamic_ratio_without_end": 1.0 + (float(calm.value[-1, -1]) - constant) / earned,
+        "shape": calendar_shape(path[:last], always[:last]), "shape_with_end": calendar_shape(path, always),
+    }  # fmt: skip
+
+
+# -- hidden draws of the tastes -------------------------------------------------------------------------------------
+
+
+def draws_part(study: DynamicStudy, world: World, _: None, out: Path) -> Block:
+    """Return the robust constant action and what each draw allows."""
+    return _kept(out, world, "draws", {}, lambda: _draws(world))
+
+
+def _draws(world: World) -> Block:
+    from malles_agents.hidden_draws import DrawValues, best_of_draws, robust_action
+
+    seat = drawn_seat(world)
+    table = best_of_draws(seat, world[2])
+    values = DrawValues(seat, table, world[2])
+    prices, listed = robust_action(seat, values)
+    profit = values(np.arange(1), prices[None], listed[None])[:, 0]
+    models = list(getattr(seat.consumers, "draw_models", ()))
+    within = {}
+    for name in dict.fromkeys(models):
+        part = table.take(np.flatnonzero([drawn == name for drawn in models]))
+        own = DrawValues(seat, part, world[2])
+        chosen = robust_action(seat, own)
+        earned = own(np.arange(1), chosen[0][None], chosen[1][None])[:, 0]
+        within[name] = float((part.value - earned).mean() / part.value.mean())
+    return {
+        "draws": len(table.draws), "draw_models": models,
+        "robust": {"prices": prices.tolist(), "listed": listed.tolist(), "profit": profit.tolist()},
+        "best": {"prices": table.prices.tolist(), "listed": table.listed.tolist(), "profit": table.value.tolist()},
+        "within": within,
+    }  # fmt: skip
+
+
+def drawn_seat(world: World) -> Any:
+    """Return the seat whose consumers carry the draws."""
+    from dataclasses import replace
+
+    from malles_agents.hidden_draws import with_draws
+    from malles_agents.seat import Seat
+
+    scenario, model, _ = world
+    market = load_scenario(scenario)
+    seat = Seat.of(market, SEAT, consumers=market.build_consumers(model, draws=True))
+    return replace(seat, given=with_draws(seat))
+
+
+def learned_part(study: DynamicStudy, world: World, job: tuple[str, int], out: Path) -> Block:
+    """Return what one replicate of one learner earns under every draw, and constant actions on the same seeds."""
+    from malles_agents.learned_share import learn_and_score
+
+    algo, seed = job
+    trained = {} if algo in ADAPTIVE else {"steps": study.steps, "history": study.history}
+    known = draws_part(study, world, None, out)
+    folder = out / "runs" / load_scenario(world[0]).name / world[2].replace(":", "_") / f"{algo}-{seed}-{study.steps}"
+    name = f"{algo}-{seed}" if algo in ADAPTIVE else f"{algo}-{seed}-{study.steps}"
+    return _kept(out, world, name, trained, lambda: learn_and_score(world, algo, seed, known, folder, **trained))
+
+
+# -- putting together -----------------------------------------------------------------------------------------------
+
+
+def block_of(study: DynamicStudy, world: World, out: Path) -> Block:
+    """Return the result of one scenario, taste model and kind of rivals.
+
+    Keys: ``model``, ``against`` (rivals), ``dynamic_ratio``, ``dynamic_ratio_without_end``, ``upper_bound`` of the first
+    (None: none known), ``method``, ``best_constant``, ``best_dynamic``, ``best_without_end``, ``calendar`` -> ``model``,
+    ``real`` (see `calendar_shape`), ``alike``; ``robust_regret`` and more in ``hidden``; ``learned`` -> algorithm ->
+    ``share_of_gap``, ``of_clairvoyant`` -> ``iqm``, ``low``, ``high``; ``what_if`` where it was asked.
+    """
+    from malles_agents.learned_share import shares
+
+    scenario, model, rivals = world
+    market, plans = load_scenario(scenario), plan_part(study, world, None, out)
+    drawn: World = (scenario, drawn_by(model), rivals)
+    hidden = draws_part(study, drawn, None, out)
+    profit, best = np.array(hidden["robust"]["profit"]), np.array(hidden["best"]["profit"])
+    real = real_shape(market)
+    shape = plans.pop("shape")
+    with_end = plans.pop("shape_with_end")
+    learned = {
+        algo: shares([learned_part(study, drawn, (algo, seed), out) for seed in range(study.seeds)])
+        for algo in study.learners
+    }
+    block: Block = {
+        "model": model, "against": rivals, "currency": market.currency, "seat": SEAT, "scenario_hash": market.digest(),
+        **plans,
+        "calendar": {"model": shape, "model_with_end": with_end, "real": real, "alike": alike(shape, real)},
+        "robust_regret": float((best - profit).mean() / best.mean()),
+        "hidden": {
+            "draws": hidden["draws"],
+            "source": sorted(set(hidden["draw_models"])) or "assumed multiples of the price sensitivity",
+            "robust": float(profit.mean()), "clairvoyant": float(best.mean()),
+            "least_of_best": float((profit / best).min()),
+            "regret_within": hidden["within"].get(model),
+        },
+        "learned": learned,
+    }  # fmt: skip
+    if study.gains and takes_gains(scenario):
+        block["what_if"] = what_if(study, world, real, out)
+    return block
+
+
+def real_shape(market: Scenario) -> dict[str, float] | None:
+    """Return the measures of the real sellers' calendar, median over all lines; None where none is bundled."""
+    if market.name not in list_calendars():
+        return None
+    try:
+        calendar = find_calendar(market)
+    except InvalidInput:  # a scenario of the user's that has the name of a bundled one
+        return None
+    return calendar_shape(calendar.prices, calendar.listed)
+
+
+def what_if(study: DynamicStudy, world: World, real: dict[str, float] | None, out: Path) -> Block:
+    """Return ratios and calendars by the assumed gain, the gain at which the ratio passes the aim, and which match."""
+    rows = []
+    for gain in sorted(study.gains):
+        plans = plan_part(study, world, gain, out)
+        rows.append({
+            "gain": gain, "dynamic_ratio": plans["dynamic_ratio"],
+            "dynamic_ratio_without_end": plans["dynamic_ratio_without_end"], "calendar": plans["shape"],
+            "alike": alike(plans["shape"], real), "prices": plans["best_without_end"]["prices"],
+        })  # fmt: skip
+    return {
+        "assumption": f"reference price in logs with this gain, loss {LOSS:g}, memory {MEMORY:g}; not in the data",
+        "rows": rows,
+        "gain_at_aim": crossing([(row["gain"], row["dynamic_ratio_without_end"]) for row in rows], RATIO_AIM),
+        "gains_alike": [row["gain"] for row in rows if row["alike"]],
+    }  # fmt: skip
+
+
+def crossing(points: list[tuple[float, float]], level: float) -> float | None:
+    """Return where values first reach a level, between points on a straight line; None where they never do."""
+    before: tuple[float, float] | None = None
+    for x, y in points:
+        if y >= level:
+            if before is None:
+                return x
+            return before[0] + (level - before[1]) / (y - before[1]) * (x - before[0])
+        before = (x, y)
+    return None
