@@ -36,7 +36,7 @@ def line_shape(prices: FloatArray) -> dict[str, float]:
     moved = logs - logs.mean()
     spread = float((moved**2).sum())
     return {
-        "sd": float(logs.std(ddof=1)),
+        "sd": float(logs.std(ddof=1)) if np.ptp(prices) > 0 else 0.0,
         "changes": float((np.abs(np.expm1(np.diff(logs))) > CHANGE).mean()),
         "on_deal": float(on_deal.mean()),
         "depth": float((1.0 - prices[on_deal] / usual).mean()) if on_deal.any() else 0.0,

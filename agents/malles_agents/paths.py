@@ -15,8 +15,8 @@ from malles_env.envs.batch import Batch
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios import Scenario
 
-CANDIDATES = 256
-"""Plans valued side by side; changes speed only."""
+BATCHES = (16, 64, 128, 256)
+"""Plans valued side by side: the smallest batch that holds those that are left; changes speed only."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,6 @@ class PathValue:
         rivals: Seller per other seat.
         consumers: Built consumers, to avoid building them anew.
         max_cycles: T, weeks of an episode; default the scenario's.
-        candidates: Plans valued side by side.
 
     Attributes:
         seat: The seat.
@@ -113,26 +112,33 @@ class PathValue:
         *,
         consumers: Any = None,
         max_cycles: int | None = None,
-        candidates: int = CANDIDATES,
     ) -> None:
         self.seat = Seat.of(scenario, agent, consumers=consumers)
         self.rivals = rivals
-        self._batch = Batch(
-            scenario, candidates, learner=agent, rivals=rivals, max_cycles=max_cycles, demand="expected",
-            consumers=self.seat.consumers, autoreset=False,
-        )  # fmt: skip
-        self.weeks = self._batch.max_cycles
+        self._batches: dict[int, Batch] = {}
+        self._cycles = max_cycles
+        self.weeks = self._batch(1).max_cycles
         self.played = 0
+
+    def _batch(self, plans: int) -> Batch:
+        """Return the smallest batch of markets that holds so many plans, or the largest there is."""
+        size = next((size for size in BATCHES if size >= plans), BATCHES[-1])
+        if size not in self._batches:
+            self._batches[size] = Batch(
+                self.seat.scenario, size, learner=self.seat.agent, rivals=self.rivals, max_cycles=self._cycles,
+                demand="expected", consumers=self.seat.consumers, autoreset=False,
+            )  # fmt: skip
+        return self._batches[size]
 
     @property
     def slots(self) -> IntArray | None:
         """Most products the seat may display, and advertise, shape ``(2,)``; None where nothing can be promoted."""
-        slots = self._batch.arena.seats.promotion_slots
+        slots = self._batch(1).arena.seats.promotion_slots
         return None if slots is None else np.asarray(slots[:, self.seat.index])
 
     def __call__(self, plans: Paths) -> FloatArray:
         """Return the profit of each plan of T weeks in each week, money, shape ``(R, T)``."""
-        size = self._batch.arena.num_markets
+        size = BATCHES[-1]
         parts = [plans.take(range(i, min(i + size, len(plans)))) for i in range(0, len(plans), size)]
         self.played += len(plans)
         return np.concatenate([self._play(part)[0] for part in parts])
@@ -143,7 +149,7 @@ class PathValue:
 
     def _play(self, plans: Paths) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Return profits ``(R, T)``, and prices and listings of the first plan ``(T, J)``."""
-        batch, seat = self._batch, self.seat
+        batch, seat = self._batch(len(plans)), self.seat
         fill = np.minimum(np.arange(batch.arena.num_markets), len(plans) - 1)
         flags = plans.promoted if self.slots is not None else (None, None)
         actions = batch.arena.actions.encode(seat.index, plans.prices, plans.listed, *flags)

@@ -29,7 +29,7 @@ class Study:
     Attributes:
         scenarios: Names or paths; default all bundled ones.
         algos: Algorithms of `malles train`.
-        seeds: Training seeds of each, at least 2.
+        seeds: Training seeds of each, at least 1; with one there is no interval.
         steps: Env steps of each run.
         rivals: Kind of the other sellers.
         self_play: Also train one shared policy for all seats of the textbook duopoly.
@@ -44,8 +44,8 @@ class Study:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.seeds < 2:
-            raise invalid("seeds", self.seeds, "a whole number of at least 2")
+        if self.seeds < 1:
+            raise invalid("seeds", self.seeds, "a whole number of at least 1")
         if self.steps < 1:
             raise invalid("steps", self.steps, "a whole number of at least 1")
 
@@ -205,8 +205,13 @@ def iqm(values: ArrayLike) -> float:
 
 
 def interval(values: ArrayLike, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the interquartile mean over training seeds (Agarwal et al. 2021)."""
+    """Return the percentile bootstrap interval of the interquartile mean over training seeds (Agarwal et al. 2021).
+
+    One seed has no interval: both ends are NaN.
+    """
     sample = np.asarray(values, dtype=np.float64)
+    if len(sample) == 1:
+        return float("nan"), float("nan")
     if np.ptp(sample) == 0.0:
         return float(sample[0]), float(sample[0])
     found = bootstrap(

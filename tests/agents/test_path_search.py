@@ -41,7 +41,7 @@ def comparing(gain: float, loss: float, weeks: int) -> Scenario:
 
 
 def searched(scenario: Scenario) -> tuple[BestPaths, PathValue]:
-    value = PathValue(scenario, "seller_0", {}, candidates=128)
+    value = PathValue(scenario, "seller_0", {})
     return search_paths(value, search(scenario, "seller_0", {}, finalists=2)), value
 
 
@@ -88,7 +88,7 @@ def test_a_plan_has_one_value_whoever_is_valued_beside_it():
     """Rivals that draw at random draw the same for every candidate and in every call."""
     scenario = load_scenario("bertrand-duopoly")
     rivals = {"seller_1": make_seller("random", scenario, "seller_1")}
-    value = PathValue(scenario, "seller_0", rivals, max_cycles=9, candidates=8)
+    value = PathValue(scenario, "seller_0", rivals, max_cycles=9)
     flat = Paths.constant(np.array([1.5]), np.array([True])).tiled(9)
     others = flat.take([0] * 11).priced(np.linspace(1.2, 2.0, 11)[:, None, None] + np.zeros((11, 9, 1)))
     alone, among = value(flat)[0], value(Paths.joined([others, flat]))[-1]
@@ -116,7 +116,7 @@ def test_the_calendar_is_found_that_a_shelf_or_a_slot_asks_for():
         reward_scale: 1.0
         """
     scenario = parse_scenario(text)
-    value = PathValue(scenario, "seller_0", {}, candidates=64)
+    value = PathValue(scenario, "seller_0", {})
     seat = value.seat
     start = Stationary("seller_0", seat.regular_price, np.array([False, True]), 0.0, 0, seat.product_ids)
     best = search_paths(value, start, restarts=1)
@@ -133,7 +133,7 @@ def test_the_end_is_a_quarter_of_a_short_episode():
 def test_rivals_that_answer_are_met_as_they_are():
     scenario = load_scenario("bertrand-duopoly")
     rivals = default_rivals(scenario, "seller_0", "undercut")
-    value = PathValue(scenario, "seller_0", rivals, max_cycles=6, candidates=4)
+    value = PathValue(scenario, "seller_0", rivals, max_cycles=6)
     dear = Paths.constant(np.array([1.9]), np.array([True])).tiled(6)
     cheap = dear.priced(np.where(np.arange(6)[:, None] == 0, 1.45, dear.prices))
     profit = value(Paths.joined([dear, cheap]))

@@ -143,6 +143,6 @@ def test_a_seller_on_its_own_matches_itself():
 
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(InvalidInput, match="episodes"):
-        Tournament(episodes=1)
+        Tournament(episodes=0)
     with pytest.raises(InvalidInput, match="sellers"):
         Tournament(sellers=("nash", "nash"))
