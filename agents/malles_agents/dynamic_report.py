@@ -43,8 +43,9 @@ def _plans(found: Mapping[str, Block]) -> str:
     ]
     for name, block in blocks(found):
         bound = block["upper_bound"]
+        profit = [block[plan]["profit"] for plan in ("best_constant", "best_dynamic")]
         lines.append(
-            f"| {_who(name, block)} | {block['best_constant']['profit']:,.0f} | {block['best_dynamic']['profit']:,.0f} | "
+            f"| {_who(name, block)} | {profit[0]:,.0f} | {profit[1]:,.0f} | "
             f"{block['dynamic_ratio']:.4f} | {block['dynamic_ratio_without_end']:.4f} | "
             f"{'' if bound is None else f'{bound:.4f}'} | {block['method']} |"
         )
@@ -74,15 +75,15 @@ def _shape(shape: Mapping[str, float]) -> str:
 
 def _hidden(found: Mapping[str, Block]) -> str:
     lines = [
-        "| scenario | tastes | rivals | draws | robust constant | clairvoyant | regret | within the model | least share |",
+        "| scenario | tastes | rivals | draws | robust constant | clairvoyant | regret | of own draws | least share |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, block in blocks(found):
         hidden = block["hidden"]
-        within = hidden["regret_within"]
+        within = "" if hidden["regret_within"] is None else f"{hidden['regret_within']:.1%}"
         lines.append(
             f"| {_who(name, block)} | {hidden['draws']} | {hidden['robust']:,.0f} | {hidden['clairvoyant']:,.0f} | "
-            f"{block['robust_regret']:.1%} | {'' if within is None else f'{within:.1%}'} | {hidden['least_of_best']:.3f} |"
+            f"{block['robust_regret']:.1%} | {within} | {hidden['least_of_best']:.3f} |"
         )
     return "\n".join(lines)
 
@@ -126,14 +127,15 @@ def _what_if(found: Mapping[str, Block]) -> str:
         like = ", ".join(f"{gain:g}" for gain in assumed["gains_alike"]) or "none"
         who = _who(name, block).replace(" | ", ", ")
         notes.append(
-            f"- {who}: a ratio without the end of {RATIO_AIM:g} is {reached}; gains with a calendar like the real one: {like}"
+            f"- {who}: a ratio without the end of {RATIO_AIM:g} is {reached}; gains with a calendar like the real "
+            f"one: {like}"
         )
     if not rows:
         return ""
     head = [
         f"Assumption, not an estimate: a {assumed_words(found)}.", "",
-        "| scenario | tastes | rivals | gain | ratio without the end | sd of log price | weeks changed > 5% | on deal | "
-        "depth | autocorrelation | like the real calendar |",
+        "| scenario | tastes | rivals | gain | ratio without the end | sd of log price | weeks changed > 5% | "
+        "on deal | depth | autocorrelation | like the real calendar |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]  # fmt: skip
     return "\n".join([*head, *rows, "", *notes])
@@ -166,7 +168,7 @@ def _aims(found: Mapping[str, Block]) -> str:
 
 
 def draw(found: Mapping[str, Block], path: Path) -> Path | None:
-    """Draw the weekly price of seller_0's first line: real, and as the best plans ask it; None without real calendars."""
+    """Draw the weekly price of seller_0's first line, real and in the best plans; None without real calendars."""
     shown = {name: entry for name, entry in found.items() if entry["calendar"]["real"] is not None}
     if not shown:
         return None

@@ -70,7 +70,9 @@ class StockProblem:
             float(catalog.unit_cost[0]),
         )  # fmt: skip
 
-    def plan(self, *, only: int | None = None, periods: int | None = None, terminal: FloatArray | None = None) -> StockPlan:
+    def plan(
+        self, *, only: int | None = None, periods: int | None = None, terminal: FloatArray | None = None
+    ) -> StockPlan:
         """Return the best plan.
 
         Args:

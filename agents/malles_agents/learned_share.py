@@ -1,4 +1,4 @@
-"""Sellers that learn, judged over hidden draws: the share of the gap from the robust constant action to clairvoyance."""
+"""Sellers that learn, over hidden draws: the share of the gap from the robust constant action to clairvoyance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from malles_agents.evaluate import play
+from malles_agents.hidden_draws import BestOfDraws, draws_of, know_best_of_draws
+from malles_agents.registry import Seller, default_rivals, make_seller
+from malles_agents.rules import StationarySeller
+from malles_agents.seat import Seat
 from malles_agents.study import interval, iqm
+from malles_env.consumers import LogitConsumers
+from malles_env.market import Consumers, Tastes
 from malles_env.market.arrays import FloatArray
 
 EPISODES = 4
@@ -18,16 +25,17 @@ SMALLEST_GAP = 0.005
 
 
 def learn_and_score(
-    world: tuple[str, str | None, str], algo: str, seed: int, known: dict[str, Any], folder: Path, steps: int = 0,
-    history: int = 1,
+    seat: Seat, world: tuple[str, str | None, str], algo: str, seed: int, known: dict[str, Any], folder: Path,
+    steps: int = 0, history: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a seller over the draws (or make one that learns by itself), and play it under every draw.
 
     Args:
+        seat: Whose consumers carry the draws.
         world: Scenario, taste model and rivals.
         algo: Algorithm of `malles train`, or the name of a seller.
         seed: Number of the replicate: of training, and of the held-out seeds.
-        known: What `malles_agents.dynamic_study.draws_part` returned.
+        known: What `malles_agents.dynamic_parts.draws_part` returned.
         folder: Of the training run, which goes on where it was stopped.
         steps: Env steps of training.
         history: Periods that a trained policy sees.
@@ -35,12 +43,6 @@ def learn_and_score(
     Returns:
         ``learner``, ``robust``, ``clairvoyant``: mean profit under each draw, money per episode, D numbers each.
     """
-    from malles_agents.dynamic_study import drawn_seat
-    from malles_agents.hidden_draws import BestOfDraws, draws_of, know_best_of_draws
-    from malles_agents.registry import make_seller
-    from malles_agents.rules import StationarySeller
-
-    seat, draws = drawn_seat(world), None
     draws = draws_of(seat)
     best = {name: np.array(known["best"][name]) for name in ("prices", "listed", "profit")}
     know_best_of_draws(seat, BestOfDraws(draws, best["prices"], best["listed"], best["profit"]))
@@ -63,21 +65,20 @@ def learn_and_score(
 
 
 def _trained(
-    world: tuple[str, str | None, str], algo: str, seed: int, consumers: Any, folder: Path, steps: int, history: int
-) -> Any:
+    world: tuple[str, str | None, str], algo: str, seed: int, consumers: Consumers, folder: Path, steps: int,
+    history: int,
+) -> Seller:  # fmt: skip
     from malles_agents.train import Run, train
 
     run = Run(world[0], algo, steps, seed, "seller_0", world[2], world[1], tastes="draws", history=history)
     resume = (folder / "checkpoints").exists()
+    if not resume:  # stopped before its first checkpoint: begin again
+        (folder / "config.json").unlink(missing_ok=True)
     return train(run, folder, resume=resume, consumers=consumers, say=lambda _: None).model
 
 
-def _played(seat: Any, seller: Any, draw: Any, rivals: str, seed: int, history: int) -> FloatArray:
+def _played(seat: Seat, seller: Seller, draw: Tastes, rivals: str, seed: int, history: int) -> FloatArray:
     """Return the profit of each held-out episode under a draw, money, shape ``(EPISODES,)``."""
-    from malles_agents.evaluate import play
-    from malles_agents.registry import default_rivals
-    from malles_env.consumers import LogitConsumers
-
     consumers = LogitConsumers(draw)
     others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers, history=history)
     options: dict[str, Any] = {"episodes": EPISODES, "seed": seed * EPISODES, "history": history}
@@ -87,8 +88,8 @@ def _played(seat: Any, seller: Any, draw: Any, rivals: str, seed: int, history: 
 def shares(replicates: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
     """Return how far replicates of one learner get, interquartile mean and 95% bootstrap interval over them.
 
-    ``share_of_gap``: (learner - robust) / (clairvoyant - robust), each the mean over draws and held-out seeds; None where
-    the gap is below half a percent of the clairvoyant's profit. ``of_clairvoyant``: learner / clairvoyant.
+    ``share_of_gap``: (learner - robust) / (clairvoyant - robust), each the mean over draws and held-out seeds; None
+    where the gap is below half a percent of the clairvoyant's profit. ``of_clairvoyant``: learner / clairvoyant.
     """
     means = {name: np.array([np.mean(one[name]) for one in replicates]) for name in replicates[0]}
     gap = means["clairvoyant"] - means["robust"]

@@ -54,9 +54,9 @@ class BestPaths:
     def ratio_without_end(self) -> float:
         """The same of weeks 1 to T - E, with what their plan leaves behind valued.
 
-        1 + (profit of all T weeks of `without_end` less that of the constant action) / profit of weeks 1 to T - E of the
-        constant action. Both end in E weeks of the constant action, so all they differ in is earned before, or is the
-        worth of the consumers' memories then: nothing is gained by running these down.
+        1 + (profit of all T weeks of `without_end` less that of the constant action) / (profit of the constant action
+        in weeks 1 to T - E). Both end in E weeks of the constant action, so all they differ in is earned before, or is
+        the worth of the consumers' memories then: nothing is gained by running these down.
         """
         gained = float(self.without_end_profit.sum() - self.constant_profit.sum())
         return 1.0 + gained / float(self.constant_profit[: len(self.constant_profit) - self.end].sum())

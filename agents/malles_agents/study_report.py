@@ -26,7 +26,8 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
         for algo in dict.fromkeys(score.algo for score in shared):
             gains = self_play_gain([score.profit for score in shared if score.algo == algo])
             text.append(f"| {algo}, one policy for both seats | {_cell((iqm(gains), *interval(gains)))} |")
-    over = f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval" if seeds > 1 else "One training seed"
+    many = f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval"
+    over = many if seeds > 1 else "One training seed"
     text += ["", f"{over}. Made by `{command}`."]
     return "\n".join(text)
 

@@ -26,11 +26,12 @@ def study(
     algo: Annotated[
         str | None,
         typer.Option(
-            "--algo", "--algos",
+            "--algo",
+            "--algos",
             help="Algorithms, separated by commas, or none; default ppo,a2c; with --dynamic "
             "ppo,recurrent-ppo,iterated-least-squares,thompson-draws.",
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Training seeds of each; with 1 no interval.")] = 5,
     steps: Annotated[
         int, typer.Option(min=0, help="Env steps of each run; with --dynamic 0 trains nothing.")
@@ -41,9 +42,9 @@ def study(
     model: Annotated[
         str | None, typer.Option(help="With --dynamic: taste model, embedded, smollm2, a folder or all; default all.")
     ] = None,
-    history: Annotated[int | None, typer.Option(help="With --dynamic: periods that trained policies see; default 4.")] = (
-        None
-    ),
+    history: Annotated[
+        int | None, typer.Option(help="With --dynamic: periods that trained policies see; default 4.")
+    ] = None,
     what_if: Annotated[
         str | None,
         typer.Option(

@@ -63,7 +63,7 @@ def finite_stock_plan(
     """Return the best prices for a stock that cannot be refilled, by backward induction.
 
     In a period each of `size` consumers buys one unit with the probability that belongs to the price, so buyers are
-    binomial, as `Market` draws them; sales beyond the stock are lost, and what is left at the end has no value of its own.
+    binomial, as `Market` draws them; sales beyond the stock are lost.
 
     Args:
         prices: The grid, money, shape ``(m,)``.

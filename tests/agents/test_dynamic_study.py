@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from malles_agents.calendar_shape import alike, calendar_shape, line_shape
+from malles_agents.dynamic_parts import comparing, plan_part
 from malles_agents.dynamic_report import as_markdown
-from malles_agents.dynamic_study import DynamicStudy, comparing, crossing, real_shape, run_dynamic_study
+from malles_agents.dynamic_study import DynamicStudy, crossing, real_shape, run_dynamic_study
 from malles_agents.exact_stock import StockProblem, forgetful
 from malles_agents.hidden_draws import DrawValues, best_of_draws, robust_action, with_draws
 from malles_agents.learned_share import shares
@@ -163,16 +164,16 @@ def test_the_command_writes_the_keys_and_goes_on_where_it_was_stopped(tmp_path):
     assert len(kept) == len(stamps)
 
 
-def test_nothing_is_trained_where_no_steps_are_asked(tmp_path):
-    study = DynamicStudy((DUOPOLY,), rivals=("cost-plus", "fixed"), seeds=1, steps=0, algos=("ppo",))
-    assert study.learners == ()
-    found = run_dynamic_study(study, tmp_path, workers=1)
-    rivals = found[DUOPOLY]["models"]["scenario"]["rivals"]
-    assert list(rivals) == ["cost-plus", "fixed"]
-    assert rivals["fixed"]["best_constant"]["profit"] != rivals["cost-plus"]["best_constant"]["profit"]
-    assert found[DUOPOLY]["against"] == "cost-plus"
-    assert not list(tmp_path.rglob("policy.zip"))
-    assert "share of the gap" not in as_markdown(found, "malles study --dynamic")
+def test_every_kind_of_rivals_is_a_world_and_nothing_is_trained_where_no_steps_are_asked(tmp_path):
+    study = DynamicStudy((DUOPOLY,), rivals=("cost-plus", "fixed"), steps=0, algos=("ppo", "thompson-draws"))
+    assert study.learners == ("thompson-draws",)
+    worlds = list(study.worlds())
+    assert worlds == [(DUOPOLY, None, "cost-plus"), (DUOPOLY, None, "fixed")]
+    profit = [plan_part(study, world, None, tmp_path)["best_constant"]["profit"] for world in worlds]
+    assert profit[1] > 1.05 * profit[0]  # beside rivals at regular prices there is more to earn
+    retail = DynamicStudy(("ice-cream",), algos=())
+    assert [model for _, model, _ in retail.worlds()] == ["embedded", "smollm2"]
+    assert len(retail.parts()[0]) == 3  # two plans, and draws that the models share
 
 
 @pytest.mark.parametrize(

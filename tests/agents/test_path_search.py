@@ -71,7 +71,7 @@ def test_where_gains_count_more_the_search_finds_the_optimum_of_the_dynamic_prog
     constant = best.constant_profit
     np.testing.assert_allclose(best.without_end.prices[0, -best.end :], best.constant.prices[0, 0, 0])
     gained = best.without_end_profit.sum() - constant.sum()
-    assert best.ratio_without_end == pytest.approx(1 + gained / constant[:-best.end].sum())
+    assert best.ratio_without_end == pytest.approx(1 + gained / constant[: -best.end].sum())
 
 
 def test_where_gains_and_losses_count_alike_only_start_and_end_are_worth_anything():
