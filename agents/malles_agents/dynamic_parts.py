@@ -183,12 +183,12 @@ def learned_part(study: DynamicStudy, world: World, job: tuple[str, int], out: P
     algo, seed = job
     trained = {} if algo in ADAPTIVE else {"steps": study.steps, "history": study.history}
     known = draws_part(study, world, None, out)
-    folder = out / "runs" / load_scenario(world[0]).name / world[2].replace(":", "_") / f"{algo}-{seed}-{study.steps}"
-    name = f"{algo}-{seed}" if algo in ADAPTIVE else f"{algo}-{seed}-{study.steps}"
-    return _kept(
-        out,
-        world,
-        name,
-        trained,
-        lambda: learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained),
-    )
+    market, name = load_scenario(world[0]), f"{algo}-{seed}"
+    if trained:
+        name += f"-{study.steps}-{study.history}"
+    folder = out / market.name / "runs" / f"{name}-{world[2]}-{market.digest()}".replace(":", "_").replace("/", "_")
+
+    def work() -> Block:
+        return learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained)
+
+    return _kept(out, world, name, trained, work)
