@@ -76,6 +76,19 @@ class DynamicStudy:
         for gain in self.gains:
             if not np.isfinite(gain) or gain < 0.0:
                 raise invalid("what_if", gain, "strengths of gains, utils of at least 0")
+        self._check_markets()
+
+    def _check_markets(self) -> None:
+        """Refuse markets whose tastes are not known, rivals without a calendar, and names that stand twice."""
+        markets = [load_scenario(scenario) for scenario in self.scenarios]
+        names = [market.name for market in markets]
+        if len(set(names)) < len(names):
+            raise invalid("scenarios", names, "scenarios with different names")
+        for market in markets:
+            if market.consumers.kind not in ("logit", "aligned"):
+                raise invalid("scenario", market.name, "one whose tastes are known (kind: logit or aligned)")
+            if "calendar" in self.rivals:
+                find_calendar(market)
 
     @property
     def learners(self) -> tuple[str, ...]:
@@ -134,9 +147,6 @@ def run_dynamic_study(
     Returns:
         Scenario -> its default block (see `block_of`) and, under ``models`` -> model -> ``rivals`` -> kind, all blocks.
     """
-    for scenario in study.scenarios:
-        if load_scenario(scenario).consumers.kind in ("prompted", "discussion"):
-            raise invalid("scenario", scenario, "one whose tastes are known (kind: logit or aligned)")
     stages, done = study.parts(), 0
     total = sum(map(len, stages))
     for stage in stages:

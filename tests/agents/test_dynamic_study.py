@@ -184,6 +184,8 @@ def test_every_kind_of_rivals_is_a_world_and_nothing_is_trained_where_no_steps_a
         (["study", "--dynamic", DUOPOLY, "--what-if", "much"], "numbers separated by commas"),
         (["study", "--dynamic", DUOPOLY, "--algos", "dqn"], "algos: got 'dqn'"),
         (["study", "--dynamic", DUOPOLY, "--rivals", "nobody"], "seller: got 'nobody'"),
+        (["study", "--dynamic", DUOPOLY, "--rivals", "calendar"], "calendar: bertrand-duopoly has none"),
+        (["study", "--dynamic", DUOPOLY, DUOPOLY], "scenarios with different names"),
         (["study", "--dynamic", "nowhere"], "scenario: got 'nowhere'"),
     ],
 )
