@@ -32,9 +32,9 @@ def study(
             "ppo,recurrent-ppo,iterated-least-squares,thompson-draws.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Training seeds of each; with 1 no interval.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Training seeds of each, 1 to 1000; with 1 no interval.")] = 5,
     steps: Annotated[
-        int, typer.Option(min=0, help="Env steps of each run; with --dynamic 0 trains nothing.")
+        int, typer.Option(help="Env steps of each run, at least 1; with --dynamic 0 trains nothing.")
     ] = 500_000,
     rivals: Annotated[
         str, typer.Option(help="Kind of the other sellers; with --dynamic several, separated by commas.")
