@@ -93,7 +93,7 @@ def search_paths(value: PathValue, stationary: Stationary, *, seed: int = 0, res
     free = whole.improve(Paths.joined([steady.then(constant.tiled(end)), whole.best(kept, 2)]), FINE).take([0])
     without_end = steady.then(constant.tiled(end))
     profit = value(Paths.joined([constant.tiled(weeks), free, without_end]))
-    return BestPaths(constant, free, without_end, end, *profit, value.played)
+    return BestPaths(constant, free, without_end, end, profit[0], profit[1], profit[2], value.played)
 
 
 def search_constant(value: PathValue, stationary: Stationary) -> BestPaths:
@@ -168,7 +168,7 @@ class _Climber:
         before, gains = float(self.worth(plan)[0]), self.worth(moves)
         gains -= before
         needed = 1e-9 + 1e-6 * abs(before)
-        firsts = {}
+        firsts: dict[int, int] = {}
         for row in np.argsort(-gains, kind="stable"):
             if gains[row] > needed:
                 firsts.setdefault(int(week[row]), int(row))
