@@ -94,7 +94,7 @@ def compare_in_console(question: Comparison, json_file: Path | None = None) -> N
     if question.seat not in seats:
         raise invalid("seat", question.seat, ", ".join(seats))
     model, tastes = _as_trained(console, question, market)
-    found = {name: _compared(console, question, market, name, tastes) for name in _models(market, model)}
+    found = {name: _compared(console, question, market, name, tastes) for name in models_asked(market, model)}
     if json_file is not None:
         one = next(iter(found.values()))
         shared = {key: one[key] for key in ("scenario", "scenario_hash", "seat", "rivals", "tastes", "cost_share")}
@@ -102,7 +102,7 @@ def compare_in_console(question: Comparison, json_file: Path | None = None) -> N
         console.print(f"written: {json_file}")
 
 
-def _models(market: Scenario, model: str | None) -> list[str | None]:
+def models_asked(market: Scenario, model: str | None) -> list[str | None]:
     """Return the taste models to go through; None where tastes stand in the file."""
     from malles_env.consumers.aligned import DRAW_MODELS
 

@@ -59,6 +59,19 @@ def draws_of(seat: Seat) -> tuple[Tastes, ...]:
 
 
 @dataclass(frozen=True)
+class PossibleTastes(LogitConsumers):
+    """Consumers who carry the draws that a seller holds possible, see `draws_of`."""
+
+    draws: tuple[Tastes, ...] = ()
+
+
+def with_draws(seat: Seat) -> Consumers:
+    """Return the seat's consumers carrying draws: as they are where they have some, else with those of `draws_of`."""
+    consumers: Any = seat.consumers
+    return consumers if getattr(consumers, "draws", ()) else PossibleTastes(consumers.tastes, draws_of(seat))
+
+
+@dataclass(frozen=True)
 class BestOfDraws:
     """What is best for a seat under each of D draws, against rivals of one kind.
 
@@ -74,6 +87,10 @@ class BestOfDraws:
     listed: BoolArray
     value: FloatArray
 
+    def take(self, rows: IntArray) -> BestOfDraws:
+        """Return the table of some of the draws."""
+        return BestOfDraws(tuple(self.draws[d] for d in rows), self.prices[rows], self.listed[rows], self.value[rows])
+
 
 Key = tuple[str, str, int, str]
 _KNOWN: dict[Key, tuple[Consumers, BestOfDraws]] = {}
@@ -86,19 +103,20 @@ def _key(seat: Seat, rivals: str) -> Key:
 
 def best_of_draws(seat: Seat, rivals: str = "cost-plus") -> BestOfDraws:
     """Return the best stationary action of each draw; found once per scenario, seat, consumers and kind of rivals."""
-    key = _key(seat, rivals)
-    if key not in _KNOWN:
+    if _key(seat, rivals) not in _KNOWN:
         draws = draws_of(seat)
         found = [_best_under(draw, seat, rivals) for draw in draws]
-        table = BestOfDraws(
-            draws,
-            np.array([best.prices for best in found]),
-            np.array([best.listed for best in found]),
-            np.array([best.value for best in found]),
+        prices, listed, value = (
+            np.array([getattr(best, name) for best in found]) for name in ("prices", "listed", "value")
         )
-        # the consumers are kept, so that their id stays theirs
-        _KNOWN[key] = (seat.consumers, table)
-    return _KNOWN[key][1]
+        know_best_of_draws(seat, BestOfDraws(draws, prices, listed, value), rivals)
+    return _KNOWN[_key(seat, rivals)][1]
+
+
+def know_best_of_draws(seat: Seat, table: BestOfDraws, rivals: str = "cost-plus") -> None:
+    """Tell what `best_of_draws` need not search any more, found before for the same seat and draws."""
+    # the consumers are kept, so that their id stays theirs
+    _KNOWN[_key(seat, rivals)] = (seat.consumers, table)
 
 
 def _best_under(draw: Tastes, seat: Seat, rivals: str) -> Stationary:
@@ -107,22 +125,33 @@ def _best_under(draw: Tastes, seat: Seat, rivals: str) -> Stationary:
     return search(seat.scenario, seat.agent, others, consumers=consumers, finalists=FINALISTS, num_markets=BATCH)
 
 
-class _OverDraws:
-    """Objective of a robust action: mean profit over the draws, or the least share of what each draw allows."""
+class DrawValues:
+    """Profit per episode of constant actions under every draw, expected demand.
 
-    def __init__(self, seat: Seat, table: BestOfDraws, worst: bool, kind: str) -> None:
-        self.table, self.worst = table, worst
-        self.values = []
+    Args:
+        seat: Whose actions.
+        table: The draws and what is best under each.
+        rivals: Kind of the other sellers.
+    """
+
+    def __init__(self, seat: Seat, table: BestOfDraws, rivals: str = "cost-plus") -> None:
+        self.table, self.values = table, []
         for tastes in table.draws:
             consumers = LogitConsumers(tastes)
-            rivals = default_rivals(seat.scenario, seat.agent, kind, consumers=consumers)
-            self.values.append(EpisodeValue(seat.scenario, seat.agent, rivals, num_markets=BATCH, consumers=consumers))
+            others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers)
+            self.values.append(EpisodeValue(seat.scenario, seat.agent, others, num_markets=BATCH, consumers=consumers))
 
     def __call__(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
-        profit = np.array([value(rows, prices, listed) for value in self.values])
-        if self.worst:
-            return np.asarray((profit / self.table.value[:, None]).min(axis=0))
-        return np.asarray(profit.mean(axis=0))
+        """Return money under each draw, shape ``(D, n)``."""
+        return np.array([value(rows, prices, listed) for value in self.values])
+
+    def mean(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
+        """Return the mean over the draws, money, shape ``(n,)``."""
+        return np.asarray(self(rows, prices, listed).mean(axis=0))
+
+    def least_share(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
+        """Return the least share, over draws, of what the draw allows, shape ``(n,)``."""
+        return np.asarray((self(rows, prices, listed) / self.table.value[:, None]).min(axis=0))
 
 
 def robust_stationary(seat: Seat, worst: bool = False, rivals: str = "cost-plus") -> StationarySeller:
@@ -139,15 +168,14 @@ def robust_stationary(seat: Seat, worst: bool = False, rivals: str = "cost-plus"
     """
     key = (_key(seat, rivals), worst)
     if key not in _ROBUST:
-        _ROBUST[key] = _robust_action(seat, worst, rivals)
+        _ROBUST[key] = robust_action(seat, DrawValues(seat, best_of_draws(seat, rivals), rivals), worst)
     return StationarySeller(seat, *_ROBUST[key])
 
 
-def _robust_action(seat: Seat, worst: bool, rivals: str) -> tuple[FloatArray, BoolArray]:
-    """Return prices and listings of the robust action, ``(J_n,)`` each."""
-    table = best_of_draws(seat, rivals)
-    objective = _OverDraws(seat, table, worst, rivals)
-    prices, listed = table.prices, table.listed
+def robust_action(seat: Seat, values: DrawValues, worst: bool = False) -> tuple[FloatArray, BoolArray]:
+    """Return prices and listings of the robust action, ``(J_n,)`` each, see `robust_stationary`."""
+    objective = values.least_share if worst else values.mean
+    prices, listed = values.table.prices, values.table.listed
     order = np.argsort(-objective(np.arange(len(prices)), prices, listed), kind="stable")[:MOST_STARTS]
     box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
     top = climb(objective, box, prices[order], listed[order], tolerance=1e-3)

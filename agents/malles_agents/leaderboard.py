@@ -20,7 +20,7 @@ WIDE = 0.05
 
 @dataclass(frozen=True)
 class Standing:
-    """One seller in one scenario; each measure is a mean and its standard error over held-out seeds.
+    """One seller in one scenario; each measure is a mean and its standard error over held-out seeds (NaN with one).
 
     Attributes:
         seller: Name.
@@ -91,7 +91,7 @@ def _beside(seller: str, opponents: list[str], table: dict[tuple[str, str], Matc
 
 
 def _mean_se(values: np.ndarray) -> tuple[float, float]:
-    spread = float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
+    spread = float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("nan")
     return float(np.mean(values)), spread
 
 
@@ -114,7 +114,8 @@ def as_markdown(matches: Sequence[Match], command: str) -> str:
         known = any(match.nash == match.monopoly for match in matches if match.scenario == scenario)
         against = "dynamic optimum" if known else "Nash"
         lines += ["", f"**{label_of(scenario)}**", "", *_scenario_table(standings(matches, scenario), against)]
-    lines += ["", f"Made by `{command}`; ± standard error over held-out seeds."]
+    single = bool(matches) and len(matches[0].profit) == 1
+    lines += ["", f"Made by `{command}`; {'one held-out seed' if single else '± standard error over held-out seeds'}."]
     return "\n".join(lines)
 
 
@@ -133,7 +134,9 @@ def _scenario_table(rows: Sequence[Standing], against: str) -> list[str]:
 
 
 def _cell(value: tuple[float, float], digits: int = 3) -> str:
-    return "" if np.isnan(value[0]) else f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}"
+    if np.isnan(value[0]):
+        return ""
+    return f"{value[0]:.{digits}f}" + ("" if np.isnan(value[1]) else f" ± {value[1]:.{digits}f}")
 
 
 def check_readme(readme: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,22 @@ class StationarySeller(RuleSeller):
         """Repeat the prices and listings for each row."""
         shape = (len(observation), len(self.prices))
         return np.broadcast_to(self.prices, shape), np.broadcast_to(self.listed, shape)
+
+    @cached_property
+    def _action(self) -> np.ndarray:
+        return self.seat.encode(self.prices, self.listed)
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> Predicted:
+        """Answer with the one action there is, encoded once, see `RuleSeller.predict`."""
+        if np.ndim(observation) == 1:
+            return self._action.copy(), state
+        return np.tile(self._action, (len(observation), 1)), state
 
 
 def fixed_price(seat: Seat, price: float | None = None) -> StationarySeller:

@@ -29,7 +29,7 @@ class Study:
     Attributes:
         scenarios: Names or paths; default all bundled ones.
         algos: Algorithms of `malles train`.
-        seeds: Training seeds of each, at least 2.
+        seeds: Training seeds of each, at least 1; with one there is no interval.
         steps: Env steps of each run.
         rivals: Kind of the other sellers.
         self_play: Also train one shared policy for all seats of the textbook duopoly.
@@ -44,8 +44,8 @@ class Study:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.seeds < 2:
-            raise invalid("seeds", self.seeds, "a whole number of at least 2")
+        if self.seeds < 1:
+            raise invalid("seeds", self.seeds, "a whole number of at least 1")
         if self.steps < 1:
             raise invalid("steps", self.steps, "a whole number of at least 1")
 
@@ -146,11 +146,10 @@ def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
 
 def dynamic_optimum(scenario: str) -> float | None:
     """Return the expected profit of the exact optimum, money per episode, where backward induction can find it."""
-    if load_scenario(scenario).name != "clearance":
-        return None
-    from malles_agents.reproduce.dynamics import clearance_plan
+    from malles_agents.exact_stock import StockProblem
 
-    return float(clearance_plan().value[-1, -1])
+    market = load_scenario(scenario)
+    return float(StockProblem.of(market).plan().value[-1, -1]) if StockProblem.fits(market) else None
 
 
 def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> Score:
@@ -207,8 +206,13 @@ def iqm(values: ArrayLike) -> float:
 
 
 def interval(values: ArrayLike, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the interquartile mean over training seeds (Agarwal et al. 2021)."""
+    """Return the percentile bootstrap interval of the interquartile mean over training seeds (Agarwal et al. 2021).
+
+    One seed has no interval: both ends are NaN.
+    """
     sample = np.asarray(values, dtype=np.float64)
+    if len(sample) == 1:
+        return float("nan"), float("nan")
     if np.ptp(sample) == 0.0:
         return float(sample[0]), float(sample[0])
     found = bootstrap(

@@ -26,12 +26,16 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
         for algo in dict.fromkeys(score.algo for score in shared):
             gains = self_play_gain([score.profit for score in shared if score.algo == algo])
             text.append(f"| {algo}, one policy for both seats | {_cell((iqm(gains), *interval(gains)))} |")
-    text += ["", f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval. Made by `{command}`."]
+    many = f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval"
+    over = many if seeds > 1 else "One training seed"
+    text += ["", f"{over}. Made by `{command}`."]
     return "\n".join(text)
 
 
 def _cell(value: tuple[float, float, float] | None) -> str:
-    return "" if value is None else f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+    if value is None:
+        return ""
+    return f"{value[0]:.3f}" if np.isnan(value[1]) else f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
 
 
 def draw(scores: Sequence[Score], yardsticks: dict[str, Yardstick], out: Path) -> list[Path]:

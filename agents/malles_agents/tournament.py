@@ -41,8 +41,8 @@ class Tournament:
     Attributes:
         scenarios: Names or paths; default all bundled ones.
         sellers: Specs of `make_seller`, or paths of entry files (see `load_entry`).
-        episodes: Held-out seeds of each match.
-        cycles: Periods of an episode; a scenario with limited stock keeps its own.
+        episodes: Held-out seeds of each match, at least 1; with one there are no standard errors.
+        cycles: Periods of an episode, at least 2; a scenario with limited stock keeps its own.
         seed: First seed, counted from a range that training and `evaluate` never use.
         trust: Let policy files be unpickled whole, which runs code stored in them: only for files you made.
     """
@@ -56,9 +56,9 @@ class Tournament:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("episodes", "cycles"):
-            if getattr(self, name) < 2:
-                raise invalid(name, getattr(self, name), "a whole number of at least 2")
+        for name, least in {"episodes": 1, "cycles": 2}.items():
+            if getattr(self, name) < least:
+                raise invalid(name, getattr(self, name), f"a whole number of at least {least}")
         if len(set(map(seller_name, self.sellers))) < len(self.sellers):
             raise invalid("sellers", list(self.sellers), "names used once")
 

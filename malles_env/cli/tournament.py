@@ -24,8 +24,10 @@ def tournament(
             "language:MODEL or language:MODEL@URL; repeatable."
         ),
     ] = None,
-    episodes: Annotated[int, typer.Option(help="Held-out seeds of each match.")] = 4,
-    cycles: Annotated[int, typer.Option(help="Periods of an episode.")] = 200,
+    episodes: Annotated[
+        int, typer.Option(help="Held-out seeds of each match, at least 1; with 1 no standard errors.")
+    ] = 4,
+    cycles: Annotated[int, typer.Option(help="Periods of an episode, at least 2.")] = 200,
     seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
     out: Annotated[

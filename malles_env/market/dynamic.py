@@ -57,12 +57,13 @@ class StockPlan:
 
 
 def finite_stock_plan(
-    prices: ArrayLike, share: ArrayLike, *, size: int, stock: int, periods: int, unit_cost: float = 0.0
-) -> StockPlan:
+    prices: ArrayLike, share: ArrayLike, *, size: int, stock: int, periods: int, unit_cost: float = 0.0,
+    terminal: ArrayLike | None = None,
+) -> StockPlan:  # fmt: skip
     """Return the best prices for a stock that cannot be refilled, by backward induction.
 
     In a period each of `size` consumers buys one unit with the probability that belongs to the price, so buyers are
-    binomial, as `Market` draws them; sales beyond the stock are lost, and what is left at the end has no value.
+    binomial, as `Market` draws them; sales beyond the stock are lost.
 
     Args:
         prices: The grid, money, shape ``(m,)``.
@@ -71,6 +72,7 @@ def finite_stock_plan(
         stock: Units at the start.
         periods: T.
         unit_cost: Money per unit sold.
+        terminal: What n units are worth after the last period, money, shape ``(stock + 1,)``; default nothing.
 
     Raises:
         InvalidInput: Shapes that differ, or a size, stock or number of periods below 1.
@@ -80,6 +82,9 @@ def finite_stock_plan(
         raise invalid("prices and share", (grid.shape, chance.shape), "two vectors of the same length")
     if min(size, stock, periods) < 1:
         raise invalid("size, stock, periods", (size, stock, periods), "whole numbers of at least 1")
+    last = np.zeros(stock + 1) if terminal is None else np.asarray(terminal, dtype=np.float64)
+    if last.shape != (stock + 1,):
+        raise invalid("terminal", last.shape, f"shape {(stock + 1,)}, one value per stock")
     most = min(size, stock)
     odds = binom.pmf(np.arange(most + 1), size, chance[:, None])  # (m, most + 1)
     odds[:, -1] = 1.0 - odds[:, :-1].sum(axis=1)  # all larger demands sell what there is
@@ -87,10 +92,12 @@ def finite_stock_plan(
     sold = np.minimum(np.arange(most + 1)[:, None], units)  # (most + 1, n + 1)
     margin = (grid[:, None] - unit_cost) * (odds @ sold)
     value, choice = np.zeros((periods + 1, stock + 1)), np.zeros((periods + 1, stock + 1), dtype=np.int64)
+    value[0] = last
     for left in range(1, periods + 1):
         worth = margin + odds @ value[left - 1, units - sold]
         choice[left, 1:] = worth[:, 1:].argmax(axis=0)
         value[left, 1:] = worth[:, 1:].max(axis=0)
+        value[left, 0] = last[0]
     return StockPlan(value, choice, grid)
 
 

@@ -5,7 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from malles_agents.settings import HOME, load_settings
-from malles_agents.study import Study, dynamic_optimum, interval, iqm, self_play_gain
+from malles_agents.study import Score, Study, Yardstick, dynamic_optimum, interval, iqm, self_play_gain
+from malles_agents.study_report import as_markdown
 from malles_env.cli import app
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import list_scenarios
@@ -47,7 +48,15 @@ def test_settings_per_scenario_go_before_the_general_ones():
 
 def test_too_few_seeds_are_refused():
     with pytest.raises(InvalidInput, match="seeds"):
-        Study(seeds=1)
+        Study(seeds=0)
+
+
+def test_a_single_seed_has_no_interval():
+    assert np.isnan(interval([0.9])).all()
+    score = Score("clearance", "ppo", 0, "seller_0", 700.0, [{"steps": 1.0, "profit": 600.0}])
+    text = as_markdown([score], {"clearance": Yardstick(728.0, 738.0)}, "malles study --seeds 1")
+    assert "| clearance | ppo | 0.962 | 0.949 |" in text
+    assert "One training seed." in text
 
 
 @pytest.mark.slow

@@ -143,6 +143,14 @@ def test_a_seller_on_its_own_matches_itself():
 
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(InvalidInput, match="episodes"):
-        Tournament(episodes=1)
+        Tournament(episodes=0)
     with pytest.raises(InvalidInput, match="sellers"):
         Tournament(sellers=("nash", "nash"))
+
+
+def test_a_single_held_out_seed_has_no_standard_error(tmp_path):
+    what = Tournament(("clearance",), ("nash", "monopoly"), episodes=1, cycles=52)
+    text = as_markdown(run_tournament(what, tmp_path, workers=1), "malles tournament --episodes 1")
+    row = next(line for line in text.splitlines() if line.startswith("| nash | 0."))
+    assert "±" not in row and "nan" not in text
+    assert "one held-out seed" in text

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from malles_agents.exact_stock import StockProblem
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, row
 from malles_env.market import ReferencePrice, closed_form
@@ -22,22 +23,10 @@ FRIEDRICH = "Friedrich et al. 2024 (arXiv 2410.18871), published equilibrium pri
 CLOSED = "closed form"
 
 
-def clearance_plan() -> StockPlan:
-    """Return the exact best policy of the scenario `clearance` on a grid of 121 prices."""
-    scenario = load_scenario("clearance")
-    product = scenario.products[0]
-    prices = np.linspace(product.price_low, product.price_high, 121)
-    market = scenario.market(num_markets=len(prices), demand="expected")
-    share = market.step(prices[:, None], True).demand[:, 0] / scenario.population_size
-    return finite_stock_plan(
-        prices, share, size=int(scenario.population_size), stock=int(product.stock or 0), periods=scenario.max_cycles,
-        unit_cost=product.unit_cost,
-    )  # fmt: skip
-
-
 def stock(options: Options) -> Reproduction:
     """Play the exact policy in the engine; compare continuous time and capped-stock prices with their formulas."""
-    count, plan, scenario = options.sessions or 2000, clearance_plan(), load_scenario("clearance")
+    count, scenario = options.sessions or 2000, load_scenario("clearance")
+    plan = StockProblem.of(scenario).plan()
     days = scenario.max_cycles
     market = scenario.market(num_markets=count)
     market.reset(options.seed)
