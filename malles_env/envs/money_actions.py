@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from malles_env.envs.action_spaces import ORDER, kinds_open
 from malles_env.envs.seats import Seats
+from malles_env.envs.tiers import TIER, allowed_depth
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import FloatArray
 
@@ -25,7 +26,11 @@ class MoneyActions:
         self.seats, self.parts = seats, parts
         self.open = [kinds_open(seats, n) for n in range(seats.count)]
         ordered = (ORDER,) if seats.largest_order is not None else ()
-        self.needed = [("price", "listed", *kinds, *ordered) for kinds in self.open]
+        tiers = [(TIER,) if len(seats.tier_slots(n)) else () for n in range(seats.count)]
+        self.needed = [
+            ("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)
+        ]
+        self._known = [{*self.parts} - (set() if tier else {TIER}) for tier in tiers]
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
         """Write one seat's action, or a batch of them, into `rows`, see `Actions.put`.
@@ -34,19 +39,21 @@ class MoneyActions:
             InvalidInput: No dict, a missing or unknown key, a wrong shape, or a promoted product without a slot.
         """
         agent, count, needed = self.seats.agents[seat], len(self.seats.products(seat)), self.needed[seat]
-        if not isinstance(action, dict) or not set(needed) <= set(action) <= {*needed, *self.parts}:
+        if not isinstance(action, dict) or not set(needed) <= set(action) <= self._known[seat]:
             words = " and ".join((", ".join(map(repr, needed[:-1])), repr(needed[-1])))
             raise invalid(f"action of {agent}", action, f"a dict with {words}")
         for key, start in self.parts.items():
             if key not in action:
                 continue
             array = as_array(f"{agent}[{key!r}]", action[key])
-            if array.dtype.kind not in "fiub" or array.shape not in ((count,), (len(rows), count)):
-                allowed = f"{count} numbers, one per product of {agent}"
+            tiered = self.seats.tier_slots(seat) if key == TIER else None
+            size = count if tiered is None else len(tiered)
+            if array.dtype.kind not in "fiub" or array.shape not in ((size,), (len(rows), size)):
+                allowed = f"{size} numbers, one per product of {agent}" + ("" if tiered is None else " with a tier")
                 raise invalid(f"action of {agent}[{key!r}]", action[key], allowed)
             if key not in needed:
                 self.refuse_flags(seat, key, array)
-            rows[:, seat, start : start + count] = array
+            rows[:, seat, slice(start, start + count) if tiered is None else start + tiered] = array
 
     def refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
         """Refuse a promoted product where a seat has no slot to promote any.
@@ -88,6 +95,8 @@ class MoneyActions:
         if key == "price":
             low, high = float(catalog.price_low[product]), float(catalog.price_high[product])
             return invalid(field, value, f"{low:g} to {high:g}")
+        if key == TIER and self.seats.deepest_tier is not None:
+            return invalid(field, value, allowed_depth(float(self.seats.deepest_tier[product])))
         if key == ORDER and catalog.replenishment is not None:
             problem = catalog.replenishment.complaint(field, value, catalog.replenishment.supplies[product].largest)
             if problem is not None:

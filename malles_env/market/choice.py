@@ -9,8 +9,9 @@ import numpy as np
 
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
-from malles_env.market.surplus import consumer_surplus
+from malles_env.market.surplus import consumer_surplus, worth_of_purchase
 from malles_env.market.tastes import PriceTransform, Tastes
+from malles_env.market.tiers import answer_tiers, worth_with_tiers
 
 
 def price_feature(prices: FloatArray, regular_price: FloatArray, transform: PriceTransform) -> FloatArray:
@@ -39,13 +40,24 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
         utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
     if offer.pantry is not None:
         utility = utility - (tastes.pantry * offer.pantry)[:, :, None]
+    if offer.tier_prices is not None:
+        utility = utility + answer_tiers(tastes, offer, more_wanted(tastes, offer)).utility
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 
-def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
-    """Return q = 1 + exp(kappa + delta d), the mean units of a buyer, shape ``(B, S, J)``."""
+def more_wanted(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return exp(kappa + delta d), the mean units that a buyer wants beyond the first, shape ``(B, S, J)``."""
     depth = discount_depth(offer.prices, offer.regular_price)[:, None, :]
-    return 1.0 + np.exp(tastes.kappa + tastes.delta[:, None] * depth)
+    return np.asarray(np.exp(tastes.kappa + tastes.delta[:, None] * depth))
+
+
+def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
+    """Return the mean units of a buyer, q = 1 + exp(kappa + delta d), with tiers as these make it, ``(B, S, J)``."""
+    more = more_wanted(tastes, offer)
+    if offer.tier_prices is None:
+        return 1.0 + more
+    tiers = answer_tiers(tastes, offer, more)
+    return 1.0 + tiers.more + tiers.orders.raised
 
 
 def respond(tastes: Tastes, offer: Offer) -> Response:
@@ -80,8 +92,14 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     probability = np.concatenate([outside * total, probability_j], axis=2)
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
-    surplus = consumer_surplus(tastes, offer.prices, offer.regular_price, probability, log_sum)
-    return Response(probability, mean_quantity(tastes, offer), loyalty, surplus)
+    worth = worth_of_purchase(tastes, offer.prices, offer.regular_price)
+    tier = None
+    if offer.tier_prices is not None:
+        tiers = answer_tiers(tastes, offer, more_wanted(tastes, offer))
+        worth = worth_with_tiers(tastes, offer, tiers, worth)
+        tier = np.stack([tiers.orders.meet, tiers.orders.units, tiers.orders.raised], axis=1)
+    surplus = consumer_surplus(tastes, offer.regular_price, probability, log_sum, worth)
+    return Response(probability, mean_quantity(tastes, offer), loyalty, surplus, tier)
 
 
 def own_price_elasticity(tastes: Tastes, offer: Offer) -> FloatArray:

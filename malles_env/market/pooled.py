@@ -13,6 +13,7 @@ from malles_env.market.arrays import BoolArray, FloatArray, as_floats
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.state import Demand
+from malles_env.market.tiers import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,8 @@ class PooledMarket(Market):
     Attributes:
         solves: Whether an equilibrium coupling is solved in each period; set it to False to let consumers feel the
             mean field that stands in the state.
+
+    Quantity discounts cannot be posted in it: `step` refuses tier prices below list prices.
 
     Raises:
         InvalidInput: Consumers that must be asked, ``"exact"`` demand, draws of tastes, products that are ordered, or
@@ -143,9 +146,12 @@ class PooledMarket(Market):
     # -- one period ----------------------------------------------------------------------------------------------
 
     def _play(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, *results: FloatArray
-    ) -> bool:
+        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        *results: FloatArray,
+    ) -> bool:  # fmt: skip
         """Run the compiled answer, share out stock, keep the books and mix the mean field."""
+        if posted is not None:
+            raise invalid("tier prices below list prices", "posted", "none: groups of cells have no quantity discounts")
         from malles_env.market.settle import FEES, UNITS, draw_rows, move_references, settle_rows
 
         books, sums, seen, seller_profit = results
@@ -189,9 +195,10 @@ class PooledMarket(Market):
         mean = state.mean_field.copy()
         residual, count = np.zeros(self.num_markets), np.zeros(self.num_markets)
         for _ in range(settings.max_iterations + 1 if self.solves else 1):
+            pantry = state.pantry.copy()  # each round of the iteration moves it from where the period began
             answer_blocks(
                 state.blocks, felt, listed, flags, coefficients, lagged, state.stock, mean, state.centre,
-                state.log_reference, state.loyalty, self._next_loyalty, share, extra, sums, seen,
+                state.log_reference, pantry, state.loyalty, self._next_loyalty, share, extra, sums, seen,
             )  # fmt: skip
             if not self.solves:
                 break
@@ -204,6 +211,7 @@ class PooledMarket(Market):
             count += moving
             mean = mean + settings.relaxation * step * moving[:, None]
         sums[2], sums[3] = residual, count
+        state.pantry = pantry
 
     def _allotted(self, on_hand: FloatArray, wanted: FloatArray) -> FloatArray:
         """Return what each cell gets of its group's stock: what it wants, or in a shortage its proportional part.
