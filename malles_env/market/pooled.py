@@ -102,6 +102,7 @@ class PooledMarket(Market):
             reference_price=like.reference_price,
             dynamics=like.dynamics,
             initial_mean_field=like.initial_mean_field,
+            usual_prices=like.usual_prices,
         )
         if self._coefficients is None:
             raise invalid("consumers", type(like.consumers).__name__, "consumers whose tastes are known; see `distil`")

@@ -15,7 +15,8 @@ from malles_env.market.asking import DrawnConsumers
 from malles_env.market.choice import respond
 from malles_env.market.game import Game, settle_offer, steady_pantry
 from malles_env.market.pantry import Pantry, pantry_of, units_per_consumer
-from tests.market.markets import Asked, random_market, random_tastes
+from malles_env.market.pooled import PooledMarket, Pooling
+from tests.market.markets import Asked, random_actions, random_market, random_tastes
 from tests.market.test_forces import ALL, Drawn, forced
 
 KEEPING = replace(ALL, pantry_keep=0.7)
@@ -97,6 +98,19 @@ def test_a_market_is_the_same_alone_in_a_batch_and_on_threads(demand):
         np.testing.assert_allclose(one.units[0], many.units[41], rtol=1e-9)
     np.testing.assert_array_equal(threaded.state.pantry, batch.state.pantry)
     np.testing.assert_allclose(alone.state.pantry[0], batch.state.pantry[41], rtol=1e-9)
+
+
+@pytest.mark.parametrize("coupling", ["lagged", "equilibrium"])
+def test_groups_of_cells_keep_pantries(coupling):
+    market = stored_market(demand="expected", dynamics=CALM, mean_field=MeanField(3, coupling))
+    pooled = PooledMarket(market, Pooling(cells=2), groups=1, sizes=[0.3, 0.7], demand="expected")
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        prices, listed = random_actions(rng, market)
+        market.step(prices, listed)
+        pooled.step(prices.repeat(2, axis=0), listed.repeat(2, axis=0))
+        np.testing.assert_allclose(pooled.state.pantry, market.state.pantry.repeat(2, axis=0), rtol=1e-7, atol=1e-7)
+    assert np.abs(market.state.pantry).max() > 0.05
 
 
 def test_exact_draws_fill_the_same_pantries():

@@ -15,6 +15,7 @@ from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
 from malles_env.market import (
     Catalog,
+    Dynamics,
     Market,
     MeanField,
     Offer,
@@ -46,6 +47,7 @@ def tiered_market(
     sales_tax: float = 0.0,
     loyal: bool = True,
     draws: int = 0,
+    pantry: float = 0.0,
     **options,
 ) -> Market:
     """Return a random market of 5 segments and 6 products; all but the last carry tiers of 3 to 11 units."""
@@ -58,7 +60,7 @@ def tiered_market(
     many = []
     for _ in range(max(draws, 1)):
         tastes = random_tastes(rng, 5, 6, linear=linear)
-        many.append(replace(tastes, kappa=tastes.kappa + 2.0, lambda_=tastes.lambda_ * loyal))
+        many.append(replace(tastes, kappa=tastes.kappa + 2.0, lambda_=tastes.lambda_ * loyal, pantry=pantry))
     population = Population(900.0, rng.uniform(0.1, 1, 5), rng.dirichlet(np.ones(7), 5))
     consumers = Asked(many[0]) if asked else LogitConsumers(many[0])
     if draws:
@@ -138,6 +140,28 @@ def test_the_kernel_equals_the_formulas_with_reference_prices_promotion_and_draw
         here, there = (m.step(prices, listed, shown, None, tier_prices=tier) for m in (fast, slow))
         for name in ("units", "tier_units", "revenue", "consumer_surplus", "outside"):
             np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("coupling", ["lagged", "equilibrium"])
+def test_what_was_bought_at_a_discount_is_at_home(coupling):
+    """The kernel's pantries are those of the formulas, and fuller than at list prices."""
+    options = {"demand": "expected", "num_markets": 9, "pantry": 0.4, "draws": 2, "dynamics": Dynamics(pantry_keep=0.6),
+               "mean_field": MeanField(coupling=coupling)}  # fmt: skip
+    fast, slow, plain = (tiered_market(4, **options) for _ in range(3))
+    slow._coefficients = None  # so that it has to ask
+    for market in (fast, slow, plain):
+        market.reset(7)
+    rng = np.random.default_rng(1)
+    for _ in range(6):
+        prices, listed, tier = random_offer(rng, fast)
+        tier[0] = prices[0]
+        here, there = (m.step(prices, listed, tier_prices=tier) for m in (fast, slow))
+        plain.step(prices, listed)
+        np.testing.assert_allclose(fast.state.pantry, slow.state.pantry, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(here.units, there.units, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(here.consumer_surplus, there.consumer_surplus, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(fast.state.pantry[0], plain.state.pantry[0], rtol=1e-9, atol=1e-9)
+    assert (fast.state.pantry[1:] > plain.state.pantry[1:]).mean() > 0.9
 
 
 @pytest.mark.parametrize("demand", ["multinomial", "gaussian", "expected", "exact"])
