@@ -23,7 +23,7 @@ from malles_agents.seat import Seat
 from malles_env import __version__
 from malles_env.files import read_json
 from malles_env.scenarios import Scenario, load_scenario
-from malles_env.scenarios.entries import ForcesEntry, PriceMemoryEntry
+from malles_env.scenarios.forces_entries import ForcesEntry, PriceMemoryEntry
 
 if TYPE_CHECKING:
     from malles_agents.dynamic_study import DynamicStudy

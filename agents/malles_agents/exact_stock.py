@@ -114,4 +114,5 @@ def forgetful(scenario: Scenario, consumers: Consumers | None = None) -> bool:
         and not np.any(tastes.lambda_)
         and not np.any(tastes.rho)
         and not scenario.policy.entry
+        and scenario.replenishment is None
     )

@@ -88,6 +88,8 @@ class Paths:
 class PathValue:
     """Profit of plans: one market per plan, expected demand, and the same random numbers of rivals for all.
 
+    Where products are ordered, orders are those of `malles_env.envs.base_stock.BaseStock`.
+
     Rivals act on what they see, so those that react are met as they are. A plan always has the same value, whichever
     plans are valued beside it: without that, the luck of one market's draws would pass for skill.
 
@@ -151,13 +153,19 @@ class PathValue:
         """Return profits ``(R, T)``, and prices and listings of the first plan ``(T, J)``."""
         batch, seat = self._batch(len(plans)), self.seat
         fill = np.minimum(np.arange(batch.arena.num_markets), len(plans) - 1)
-        flags = plans.promoted if self.slots is not None else (None, None)
-        actions = batch.arena.actions.encode(seat.index, plans.prices, plans.listed, *flags)
+        flags = plans.promoted if self.slots is not None else None
+        actions = None if seat.orders else seat.encode(plans.prices, plans.listed, promoted=flags)
         profit, prices, listed = [], [], []
         with same_draws(self.rivals.values(), shared=True):
-            batch.reset([0] * len(fill))  # one seed for all: rivals that start by it start alike
+            seen = batch.reset([0] * len(fill))  # one seed for all: rivals that start by it start alike
             for week in range(self.weeks):
-                outcome = batch.step(actions[fill, week]).outcome
+                if actions is None:  # what is ordered depends on what was sold
+                    shown = None if flags is None else flags[:, fill, week]
+                    asked = seat.act(seen[:, 0], plans.prices[fill, week], plans.listed[fill, week], promoted=shown)
+                else:
+                    asked = actions[fill, week]
+                turn = batch.step(asked)
+                seen, outcome = turn.observations, turn.outcome
                 profit.append(outcome.seller_profit[: len(plans), seat.index])
                 prices.append(outcome.prices[0, seat.products])
                 listed.append(outcome.listed[0, seat.products])

@@ -95,7 +95,9 @@ class StationarySeller(RuleSeller):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> Predicted:
-        """Answer with the one action there is, encoded once, see `RuleSeller.predict`."""
+        """Answer with the one action there is, encoded once unless there are orders, see `RuleSeller.predict`."""
+        if self.seat.orders:
+            return super().predict(observation, state, episode_start, deterministic)
         if np.ndim(observation) == 1:
             return self._action.copy(), state
         return np.tile(self._action, (len(observation), 1)), state

@@ -176,12 +176,22 @@ class Seat:
         """Whether products are ordered."""
         return self._actions.orders
 
-    def encode(self, prices: FloatArray, listed: BoolArray, order: FloatArray | None = None) -> np.ndarray:
-        """Return the action(s) for prices (money), listings and orders (units) of its products, ``(..., J_n)``."""
-        action: np.ndarray = self._actions.encode(self.index, prices, listed, order=order)
+    def encode(
+        self, prices: FloatArray, listed: BoolArray, order: FloatArray | None = None,
+        promoted: BoolArray | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return the action(s) for prices (money), listings and orders (units) of its products, ``(..., J_n)``.
+
+        `promoted` says what is displayed and what is advertised, shape ``(2, ..., J_n)``; None: nothing.
+        """
+        flags = (None, None) if promoted is None else promoted
+        action: np.ndarray = self._actions.encode(self.index, prices, listed, *flags, order=order)
         return action
 
-    def act(self, observation: np.ndarray, prices: FloatArray, listed: BoolArray, *, lots: bool = False) -> np.ndarray:
+    def act(
+        self, observation: np.ndarray, prices: FloatArray, listed: BoolArray, *, lots: bool = False,
+        promoted: BoolArray | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return the actions for prices and listings ``(B, J_n)``, with the orders of `BaseStock` where there are any.
 
         Args:
@@ -189,10 +199,12 @@ class Seat:
             prices: Money.
             listed: Flags.
             lots: Whether to order in lots.
+            promoted: See `encode`.
         """
         if not self._actions.orders:
-            return self.encode(prices, listed)
-        return self.encode(prices, listed, self._policies[lots].orders(np.asarray(observation), np.asarray(listed)))
+            return self.encode(prices, listed, promoted=promoted)
+        order = self._policies[lots].orders(np.asarray(observation), np.asarray(listed))
+        return self.encode(prices, listed, order, promoted)
 
     @cached_property
     def _policies(self) -> dict[bool, BaseStock]:

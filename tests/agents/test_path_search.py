@@ -126,6 +126,31 @@ def test_the_calendar_is_found_that_a_shelf_or_a_slot_asks_for():
     assert best.ratio == pytest.approx(1.0, abs=1e-5)  # nothing is remembered, so no plan beats a constant action
 
 
+def test_a_plan_orders_what_it_sells():
+    scenario = parse_scenario(
+        """
+        format: 2
+        name: ordered
+        currency: USD
+        sellers: [{name: only}]
+        products:
+        - {product_id: p, seller: only, unit_cost: 1.0, regular_price: 2.0, price_low: 1.0, price_high: 4.0}
+        segments: [{name: all}]
+        population_size: 100.0
+        consumers: {kind: logit, tastes: {alpha: [0.5], beta: 2.5}}
+        replenishment: {storage: 200.0, initial: 50.0, lead_time: 1}
+        max_cycles: 6
+        reward_scale: 1.0
+        """
+    )
+    value = PathValue(scenario, "seller_0", {})
+    flat = Paths.constant(np.array([2.0]), np.array([True])).tiled(6)
+    level = EpisodeValue(scenario, "seller_0", {}, num_markets=4)
+    known = level(np.zeros(1, dtype=int), np.array([[2.0]]), np.array([[True]]))
+    assert value(flat).sum() == pytest.approx(known[0], rel=1e-6)
+    assert value(flat)[0, -1] != 0.0
+
+
 def test_the_end_is_a_quarter_of_a_short_episode():
     assert [end_of(weeks) for weeks in (1, 8, 52, 200)] == [0, 2, 12, 12]
 
