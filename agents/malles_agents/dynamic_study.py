@@ -150,10 +150,11 @@ def run_dynamic_study(
     stages, done = study.parts(), 0
     total = sum(map(len, stages))
     for stage in stages:
-        for _ in spread(_call, [(work, study, world, more, out) for work, world, more in stage], workers):
-            done += 1
-            if watch is not None:
-                watch(done, total)
+        with spread(_call, [(work, study, world, more, out) for work, world, more in stage], workers) as finished:
+            for _ in finished:
+                done += 1
+                if watch is not None:
+                    watch(done, total)
     found: dict[str, Block] = {}
     for world in study.worlds():
         scenario, model, rivals = world

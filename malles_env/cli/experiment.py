@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malles_env.cli.backtest import make_places, telling
+from malles_env.cli.backtest import telling
 from malles_env.cli.consumers import cell_table, fitting
 from malles_env.cli.long_asking import plain_console
+from malles_env.cli.places import file_option
 from malles_env.errors import InvalidInput, invalid
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def experiment_command(
     warmup: Annotated[int, typer.Option(help="Weeks at control prices before the experiment.")] = 104,
     seed: Annotated[int, typer.Option(help="Seed of assignments, store sizes and purchases.")] = 0,
     model: Annotated[str | None, typer.Option(help="Taste model instead of the scenario's own.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all numbers as JSON.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="File for a picture, .png.")] = None,
+    json_file: Annotated[Path | None, file_option("File for all numbers as JSON.", "--json")] = None,
+    plot: Annotated[Path | None, file_option("File for a picture, .png.", "--plot")] = None,
 ) -> None:
     """Run a price test on a simulated market: its estimate and interval beside the true effect, and its bias by cause.
 
@@ -88,7 +89,6 @@ def experiment_command(
     relative, others = _change(change), _prices(price or [])
     if plot is not None and plot.suffix != ".png":
         raise invalid("plot", str(plot), "a path that ends in .png")
-    make_places(None, json_file, plot)
     console = plain_console()
     with telling(console) as told:
         report = run_experiment(

@@ -57,7 +57,8 @@ def study(
     self_play: Annotated[bool, typer.Option(help="Also train one policy for all seats of the duopoly.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
     out: Annotated[
-        Path | None, folder_option("Folder of the runs; a second call goes on in it. Default runs/study or runs/dynamic.")
+        Path | None,
+        folder_option("Folder of the runs; a second call goes on in it. Default runs/study, or runs/dynamic."),
     ] = None,
 ) -> None:
     """Train sellers with several seeds; print profit as a share of the best stationary response and of the optimum.

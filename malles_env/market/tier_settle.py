@@ -180,7 +180,8 @@ def play_tiered(  # type: ignore[no-untyped-def]
             if posts(order[i], prices, tier, listed, tt.threshold):
                 respond_market(
                     i, i - start, prices, felt, tier, listed, flags, stock, mean_field, centre, log_reference, before,
-                    pantry, loyalty, next_loyalty, block, order, draw[block], c, tt, rules, share, extra, tiered, sums, seen,
+                    pantry, loyalty, next_loyalty, block, order, draw[block], c, tt, rules, share, extra, tiered, sums,
+                    seen,
                 )  # fmt: skip
         draw_all(
             order, start, stop, prices, tier, listed, share, extra, tiered, sums, traffic, streams, t, tt.threshold,
