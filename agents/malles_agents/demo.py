@@ -25,7 +25,7 @@ RULES = ("regular-price", "cost-plus", "random", "best-response")
 SEAT = "seller_0"
 EPISODES = 64
 """Held-out episodes of each seller; with draws, as many under each as make this number or more."""
-HISTORY = 4
+HISTORY = 8
 """Periods that learners of hidden tastes see: what they asked, and what they sold at it."""
 MOST_SEEDS = 100
 
@@ -40,7 +40,7 @@ class Demo:
         tastes: ``"draws"``: each market has tastes of its own, which no seller knows; ``"mean"``: all have the same.
             None: draws where a language model reads the tastes.
         seeds: PPO runs.
-        steps: Periods per run, over all markets together.
+        steps: Periods per run, over all markets together; None: a million with draws, else half of it.
         rivals: Kind of the other sellers.
         out: Folder of results and pictures. What an earlier demo finished in it is replaced; one that was stopped is
             gone on with.
@@ -50,7 +50,7 @@ class Demo:
     model: str = "embedded"
     tastes: str | None = None
     seeds: int = 3
-    steps: int = 500_000
+    steps: int | None = None
     rivals: str = "cost-plus"
     out: Path = Path("runs/demo")
     console: Console = field(default_factory=make_console)
@@ -59,7 +59,7 @@ class Demo:
         """Check the ranges."""
         if not 1 <= self.seeds <= MOST_SEEDS:
             raise invalid("seeds", self.seeds, f"a whole number from 1 to {MOST_SEEDS}")
-        if self.steps < 1:
+        if self.steps is not None and self.steps < 1:
             raise invalid("steps", self.steps, "a whole number of at least 1")
         if self.tastes not in (None, "mean", "draws"):
             raise invalid("tastes", self.tastes, "'mean' or 'draws'")
@@ -137,18 +137,20 @@ class Demo:
     def _train(self, seed: int, world: World) -> Trained:
         from malles_agents.train import Run, holds_part_of, train
 
+        steps = self.steps or (1_000_000 if world.draws else 500_000)
         if seed == 0:
             seen = f", which sees its last {HISTORY} {world.market.period}s" if world.draws else ""
-            self._say(3, f"train PPO{seen}: {self.seeds} seeds of {self.steps:,} periods")
+            self._say(3, f"train PPO{seen}: {self.seeds} seeds of {steps:,} periods")
         out = self._folder(seed)
         run = Run(
-            self.scenario, "ppo", self.steps, seed, SEAT, self.rivals, world.model,
+            self.scenario, "ppo", steps, seed, SEAT, self.rivals, world.model,
             tastes="draws" if world.draws else "mean", history=world.history,
+            start="robust-stationary" if world.draws else None,
         )  # fmt: skip
         resume = holds_part_of(run, out)
         if not resume:
             shutil.rmtree(out, ignore_errors=True)
-        with watched(self.console, f"seed {seed}", self.steps, world.market.currency) as watch:
+        with watched(self.console, f"seed {seed}", steps, world.market.currency) as watch:
             return train(run, out, resume=resume, consumers=world.consumers, watch=watch, say=self.console.print)
 
     def _evaluate(self, world: World, constant: dict[str, Seller], trained: list[Trained]) -> Report:

@@ -12,7 +12,7 @@ import numpy as np
 from malles_agents.checkpoints import newest_good, write_json, write_whole
 from malles_agents.interruption import stop_requests
 from malles_agents.policies import algorithm_class, load_model
-from malles_agents.registry import default_rivals
+from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_agents.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.actions import ActionMode
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
 MOST_SEEDS = 1_000
+GAUSSIAN = ("ppo", "a2c", "recurrent-ppo")
+"""Algorithms whose policy is a normal distribution around an action, which can be told where to begin."""
 HELD_OUT = MOST_SEEDS * SEEDS_PER_RUN
 """First market seed never used in training: run `s` draws its markets' seeds from [s, s + 1) times SEEDS_PER_RUN."""
 
@@ -48,6 +50,8 @@ class Run:
         settings: Changes to the algorithm's shipped settings.
         tastes: ``"mean"``, or ``"draws"``: each market of training has one of the consumers' draws per episode, hidden.
         history: Periods that an observation shows.
+        start: Kind of a seller, see `make_seller`; the policy begins at what it does in the first period, so that
+            training starts from that benchmark. None: at the middle of the action space.
     """
 
     scenario: str
@@ -62,6 +66,7 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     tastes: str = "mean"
     history: int = 1
+    start: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -74,6 +79,8 @@ class Run:
                 raise invalid(name, getattr(self, name), "a whole number of at least 1")
         if self.tastes not in ("mean", "draws"):
             raise invalid("tastes", self.tastes, "'mean' or 'draws'")
+        if self.start is not None and (self.algo not in GAUSSIAN or self.learner == "all"):
+            raise invalid("start", self.start, f"nothing, or an algo of {', '.join(GAUSSIAN)} with one learner")
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ def train(
         say(f"{out}: there is no checkpoint to go on from; the run begins anew")
     with stop_requests(say) as request:
         model = _model(run, env, arguments, out, start)
+        if start is None and run.start is not None:
+            _begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
         env.seed(_first_seed(run.seed, model.num_timesteps))
         keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
         keeper.curve = _old_curve(out, model.num_timesteps)
@@ -223,15 +232,15 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
     old = read_json(path)
     own = model_of(load_scenario(run.scenario))
     for name, value in (asdict(run) | {"model": run.model or own}).items():
-        if name in ("tastes", "history") and name not in old:
-            continue  # a run from before there were draws and histories
+        if name in ("tastes", "history", "start") and name not in old:
+            continue  # a run from before there were draws, histories and benchmarks to start from
         if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
 
 def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
-    settings = load_settings(run.algo, scenario=scenario.name) | run.settings
+    settings = load_settings(run.algo, scenario=scenario.name, tastes=run.tastes) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
     agents = [f"seller_{n}" for n in range(len(scenario.seller_names))]
     if run.learner not in ("all", *agents):
@@ -283,6 +292,18 @@ def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path
     model = load_model(run.algo, start, env, arguments, seed=run.seed)
     model.set_random_seed(run.seed + model.num_timesteps)
     return model
+
+
+def _begin_at(model: BaseAlgorithm, seller: Seller) -> None:
+    """Let the mean action of a new policy be what a seller does first; other observations change it little yet."""
+    import torch
+
+    env = model.get_env()
+    assert env is not None
+    action, _ = seller.predict(env.reset()[:1], None, np.ones(1, dtype=bool), deterministic=True)
+    with torch.no_grad():
+        bias = model.policy.action_net.bias
+        bias.copy_(torch.as_tensor(action[0], dtype=bias.dtype))
 
 
 def _old_curve(out: Path, steps: int) -> list[dict[str, float]]:

@@ -44,6 +44,9 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     tastes: Annotated[str, typer.Option(help="mean, or draws: each market has hidden tastes of its own.")] = "mean",
     history: Annotated[int, typer.Option(help="Periods that an observation shows.")] = 1,
+    start: Annotated[
+        str | None, typer.Option(help="A seller whose first action the policy begins at, e.g. robust-stationary.")
+    ] = None,
     trust_policy: TrustOption = False,
 ) -> None:
     """Train a Stable-Baselines3 seller."""
@@ -52,8 +55,9 @@ def train(
 
     folder = out or Path("runs") / f"{Path(scenario).stem}-{algo}-{seed}"
     run = Run(
-        scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes, history=history
-    )
+        scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes, history=history,
+        start=start,
+    )  # fmt: skip
     train_in_console(run, folder, resume=resume, trust=trust_policy)
 
 
@@ -107,7 +111,10 @@ def demo(
         typer.Option(help="draws: each market has hidden tastes of its own; mean. Default: draws where a model reads."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="PPO runs, each with its own seed.")] = 3,
-    steps: Annotated[int, typer.Option(help="Periods per run, over all markets together.")] = 500_000,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Periods per run, over all markets together; default a million with draws, else half of it."),
+    ] = None,
     rivals: RivalsOption = "cost-plus",
     out: Annotated[Path, folder_option("Folder of results and pictures.")] = Path("runs/demo"),
 ) -> None:

@@ -16,13 +16,16 @@ def list_settings() -> list[str]:
     return sorted(path.stem for path in HOME.glob("*.yaml"))
 
 
-def load_settings(algorithm: str, path: str | Path | None = None, scenario: str = "") -> dict[str, Any]:
+def load_settings(
+    algorithm: str, path: str | Path | None = None, scenario: str = "", tastes: str = "mean"
+) -> dict[str, Any]:
     """Return the settings of an algorithm.
 
     Args:
         algorithm: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         path: A file to read instead of the one that is shipped.
         scenario: Name of a scenario; what ``SCENARIO/ALGORITHM.yaml`` beside the shipped file says goes before it.
+        tastes: ``"draws"``: what ``draws/ALGORITHM.yaml`` says goes before both.
 
     Returns:
         ``num_markets``, ``linear_decay``, for PPO ``minibatches``, and the arguments of the SB3 class.
@@ -34,8 +37,10 @@ def load_settings(algorithm: str, path: str | Path | None = None, scenario: str 
     if algorithm not in list_settings():
         raise invalid("algo", algorithm, ", ".join(list_settings()))
     settings = _read(Path(path) if path else HOME / f"{algorithm}.yaml")
-    tuned = HOME / scenario / f"{algorithm}.yaml"
-    return settings | _read(tuned) if scenario and tuned.exists() else settings
+    for folder in filter(None, (scenario, "draws" if tastes == "draws" else "")):
+        tuned = HOME / folder / f"{algorithm}.yaml"
+        settings |= _read(tuned) if tuned.exists() else {}
+    return settings
 
 
 def _read(source: Path) -> dict[str, Any]:
