@@ -116,16 +116,15 @@ def two_worlds(
     left.set_xlabel(f"{period} of an episode never seen in training")
     left.set_ylabel(ylabel)
     left.set_title("What it asks, in two hidden worlds", loc="left", fontsize=10)
-    left.legend(frameon=False, fontsize=8.5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
     ranked = sorted(shares, key=lambda kind: shares[kind][0])
     means, errors = [100 * shares[kind][0] for kind in ranked], [200 * shares[kind][1] for kind in ranked]
-    colours = [COLOURS[0] if kind in ALGORITHMS else "#c9ccd6" for kind in ranked]
-    right.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
-    for row, mean in enumerate(means):
-        right.annotate(f"{mean:.1f}", (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9,
-                       color="white" if ranked[row] in ALGORITHMS else INK)  # fmt: skip
-    shown = [mean for mean in means if mean > 75.0]
-    right.set_xlim(min(shown) - 5.0, 100.5)
+    colours = [COLOURS[0] if kind in ALGORITHMS else INK for kind in ranked]
+    for row, (mean, error, colour) in enumerate(zip(means, errors, colours, strict=True)):
+        right.errorbar(mean, row, xerr=error, fmt="o", markersize=8, color=colour, ecolor=colour, capsize=3)
+        right.annotate(f"{mean:.1f}", (mean, row), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+    right.set_yticks(range(len(ranked)), ranked)
+    right.set_ylim(-0.6, len(ranked) - 0.3)
     right.grid(axis="x", color="#e6e6ec", linewidth=0.8)
     right.grid(visible=False, axis="y")
     right.set_xlabel("profit, % of the clairvoyant's; whiskers: 2 standard errors")
@@ -134,8 +133,9 @@ def two_worlds(
     return save_figure(figure, path)
 
 
-def _smooth(values: FloatArray, width: int = 5) -> FloatArray:
-    """Return the running mean over up to `width` rows up to each."""
+def _smooth(values: FloatArray) -> FloatArray:
+    """Return the running mean over up to a tenth of the rows, at least 5, up to each."""
+    width = max(5, len(values) // 10)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     last = np.arange(1, len(values) + 1)
     first = np.maximum(last - width, 0)

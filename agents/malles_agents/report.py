@@ -80,10 +80,11 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )  # fmt: skip
     columns = (
-        f"profit per\nepisode ({currency})", "worst\ntenth", "worst\ndraw", "regret to\nthe best",
-        "of best\n(least)",
+        f"profit per\nepisode ({currency})", "worst\ntenth", "regret to\nthe best", "of\nbest", "least\nof best"
     )  # fmt: skip
     table.add_column("seller", no_wrap=True)
     for column in columns:
@@ -91,9 +92,9 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
     for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
         row = results[kind]
         table.add_row(
-            kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}", f"{row['worst']:,.0f}",
+            kind, _cell(row["profit"]), f"{row['cvar10']:,.0f}",
             _cell({"mean": row["regret"], "se": row["regret_se"]}),
-            f"{row['of_best']:.3f} ({row['least_of_best']:.3f})", style="bold" if kind in ALGORITHMS else None,
+            f"{row['of_best']:.3f}", f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
         )  # fmt: skip
     return table
 
