@@ -59,8 +59,27 @@ def align_command(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto takes a GPU when there is one; or cpu, cuda.")] = "auto",
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, whose names an encoder "
+            "(minilm by default) learns to compare (options: backbone, names, rank, layers, steps, head-steps, seed)."
+        ),
+    ] = "complete-journey",
+    names: Annotated[
+        str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
+    ] = "true",
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
+    from malles_env.alignment.protocol import protocol as known_protocol
+
+    known_protocol(protocol)
+    if protocol == "online-retail":
+        from malles_env.cli.words import align_words
+
+        changed = {"steps": steps, "head_steps": head_steps, "seed": seed, "threads": threads, "device": device}
+        align_words(backbone, out, names, rank, layers, changed, resume)
+        return
     from malles_env.alignment.config import COLD, CONTINUED, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
     from malles_env.alignment.workflow import run_job
 
