@@ -14,7 +14,16 @@ from malles_env.errors import invalid
 
 
 def align_words(
-    backbone: str, out: Path, names: str, rank: int, layers: int, changed: Mapping[str, Any], resume: bool
+    backbone: str,
+    out: Path,
+    names: str,
+    rank: int,
+    layers: int | None,
+    steps: Mapping[str, int | None],
+    settings: Mapping[str, Any],
+    *,
+    resume: bool,
+    refused: Mapping[str, Any],
 ) -> None:
     """Train a taste model that reads products' names.
 
@@ -23,12 +32,14 @@ def align_words(
         out: Folder of the run.
         names: ``true`` or ``shuffled``.
         rank: Rank of the adapter; 0 leaves the encoder as it is.
-        layers: Last layers that get one, at most those that a small encoder has beside two that stay.
-        changed: steps, head_steps, seed, threads and device; None leaves a setting as it is.
+        layers: Last layers that get one; None leaves the setting as it is.
+        steps: Steps of the phases ``encoder`` and ``heads``; None likewise.
+        settings: Other settings of both; None likewise.
         resume: Continue the run in `out`.
+        refused: Options that mean nothing here, by name; all must be None.
 
     Raises:
-        InvalidInput: Other names.
+        InvalidInput: Other names, or an option that means nothing here.
         MissingResource: The log or the encoder is not there.
     """
     from malles_env.alignment.transfer.study import WordStudy
@@ -37,19 +48,18 @@ def align_words(
 
     if names not in ("true", "shuffled"):
         raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
-    kept = {name: changed[name] for name in ("seed", "threads", "device")}
-    job = WordsJob(out)
-    steps = {"encoder": changed["steps"], "heads": changed["head_steps"]}
+    _refuse(refused)
+    job, given = WordsJob(out), {name: value for name, value in settings.items() if value is not None}
     phases = {
-        name: replace(getattr(job, name), **kept, **({} if steps[name] is None else {"steps": steps[name]}))
-        for name in steps
+        name: replace(getattr(job, name), **given, **({} if count is None else {"steps": count}))
+        for name, count in steps.items()
     }
     job = replace(
         job,
         backbone="minilm" if backbone == "embedded" else backbone,
         names=names,
         rank=rank,
-        layers=min(layers, job.layers),
+        layers=job.layers if layers is None else layers,
         command=" ".join(["malles", *sys.argv[1:]]),
         resume=resume,
         **phases,
@@ -89,9 +99,7 @@ def evaluate_words(
     from malles_env.cli.consumers import telling
     from malles_env.files import write_json
 
-    for name, value in refused.items():
-        if value is not None:
-            raise invalid(name, value, "nothing with --protocol online-retail")
+    _refuse(refused)
     names = chosen_rows(rows, possible_rows(model))
     there = [*protocol("online-retail").splits, LAUNCHES]
     parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
@@ -109,6 +117,12 @@ def evaluate_words(
     _show(found)
     if json_file is not None:
         typer.echo(f"written: {json_file}")
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise invalid(name, value, "nothing with --protocol online-retail")
 
 
 def _show(found: Any) -> None:
