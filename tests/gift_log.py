@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from malles_env.data.gifts.build import Catalogue, GiftSettings, catalogue
+from malles_env.data.gifts.catalogue import Catalogue, GiftSettings, catalogue
 from malles_env.data.gifts.categories import Categories
 from malles_env.data.gifts.cleaning import clean
 from malles_env.data.splits import Splits
@@ -22,7 +22,7 @@ LAUNCHED = {"MUG": 42, "SIGN": 43}
 
 
 def gift_lines(seed: int = 0) -> pl.DataFrame:
-    """Return a clean log: each customer likes two themes and buys their products of two kinds, twice as dear in fifties.
+    """Return a clean log: each customer likes two themes and buys some of two kinds; fifty pieces cost a fifth less.
 
     Args:
         seed: Seed of the draws.

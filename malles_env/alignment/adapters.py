@@ -40,7 +40,9 @@ def with_adapter(backbone: Backbone, *, rank: int = 8, layers: int = 10, seed: i
     if not 1 <= layers <= depth:
         raise invalid("layers", layers, f"from 1 to {depth}")
     last = "|".join(map(str, range(depth - layers, depth)))
-    maps = rf"layer\.({last})\..*(query|key|value|dense)" if config.model_type == "bert" else rf"layers\.({last})\..*_proj"
+    maps = (
+        rf"layer\.({last})\..*(query|key|value|dense)" if config.model_type == "bert" else rf"layers\.({last})\..*_proj"
+    )
     settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=rf"(.*\.)?{maps}")
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)

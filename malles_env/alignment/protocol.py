@@ -80,8 +80,8 @@ class SplitRule(_Strict):
 class Protocol(_Strict):
     """Everything that is fixed about the evaluation; see the files of `PROTOCOLS` for their values.
 
-    `stopping_categories` are trained on by rows of numbers and by heads; an encoder that is trained never sees them, and
-    their weeks of validation tell it when to stop.
+    `stopping_categories` are trained on by rows of numbers and by heads; an encoder that is trained never sees them,
+    and their last weeks before the test tell it when to stop.
     """
 
     format: Literal[1]

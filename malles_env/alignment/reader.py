@@ -95,10 +95,9 @@ def _read_alone(backbone: Backbone, requests: Sequence[Request]) -> States:
     tokens = [backbone.encoder.alone(text) for text in texts]
     # Texts of one length travel together, so that little is padded.
     order = sorted(range(len(texts)), key=lambda at: len(tokens[at]))
-    found: list[torch.Tensor] = []
     size = max(1, TOKENS_PER_PASS // max(map(len, tokens), default=1))
-    for at in range(0, len(order), size):
-        found.append(_mean_pass(backbone, [tokens[row] for row in order[at : at + size]]))
+    cuts = [order[at : at + size] for at in range(0, len(order), size)]
+    found = [_mean_pass(backbone, [tokens[row] for row in rows]) for rows in cuts]
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(order))
     states = torch.cat(found)[back.to(found[0].device)]

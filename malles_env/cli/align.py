@@ -64,7 +64,7 @@ def align_command(
     protocol: Annotated[
         str,
         typer.Option(
-            help="complete-journey, or online-retail: a wholesaler's log with real product names, whose names an encoder "
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, which an encoder "
             "(minilm by default) learns to compare."
         ),
     ] = "complete-journey",

@@ -65,9 +65,8 @@ def evaluate_command(
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
     import torch
 
-    from malles_env.alignment.protocol import protocol as known_protocol
-
     from malles_env.alignment.card import put_scores
+    from malles_env.alignment.protocol import protocol as known_protocol
     from malles_env.alignment.rows.comparison import compare
     from malles_env.alignment.rows.plain import as_json
     from malles_env.alignment.rows.registry import chosen_rows

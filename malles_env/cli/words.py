@@ -139,7 +139,10 @@ def _show(found: Any) -> None:
     for split, rows in found.scores.items():
         counts = found.counts[split]
         body = [[row, _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
-        show([["row", "hit", "nll"], *body], f"{split}: {counts['purchases']:,} purchases, {counts['customers']:,} customers")
+        show(
+            [["row", "hit", "nll"], *body],
+            f"{split}: {counts['purchases']:,} purchases, {counts['customers']:,} customers",
+        )
         pairs = [[pair, _cell(d["hit"], "+"), _cell(d["nll"], "+")] for pair, d in found.paired[split].items()]
         if pairs:
             show([["difference", "hit", "nll"], *pairs], "")

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from malles_env.data.gifts.build import Past, build_gift_occasions
+from malles_env.data.gifts.build import build_gift_occasions
 from malles_env.data.gifts.categories import OTHER, Categories, read_categories, shipped_categories
 from malles_env.data.gifts.cleaning import clean
+from malles_env.data.gifts.history import Past
 from malles_env.data.gifts.launches import CUSTOMERS, launch_trials
 from malles_env.data.gifts.prepare import prepare_launches, prepare_online_retail
 from malles_env.data.gifts.prices import case_sizes, quantity_tiers, weekly_prices
@@ -135,7 +136,9 @@ def test_the_shipped_categories_are_the_protocols() -> None:
 def test_list_prices_tiers_and_cases_are_recovered() -> None:
     log = small_catalogue()
     kind, theme = np.divmod(log.products["product_id"].cast(pl.Int64).to_numpy() - 10000, 100)
-    assert log.prices[:, 1:] == pytest.approx(np.broadcast_to((2.0 + kind + 0.05 * theme)[:, None], (len(kind), log.weeks)))
+    assert log.prices[:, 1:] == pytest.approx(
+        np.broadcast_to((2.0 + kind + 0.05 * theme)[:, None], (len(kind), log.weeks))
+    )
     tiers = log.tiers.filter(pl.col("product_id") == "10000")
     assert tiers["from_quantity"].to_list() == [1, 50]
     assert tiers["unit_price"].to_list() == pytest.approx([2.0, 1.6])
@@ -145,7 +148,9 @@ def test_list_prices_tiers_and_cases_are_recovered() -> None:
 def test_a_changed_list_price_is_no_tier_and_one_customers_price_no_list_price() -> None:
     orders = [(f"{c}", "a", week, 6, 2.0 if week <= 10 else 1.5) for week in range(1, 21) for c in range(5)]
     orders += [("9", "a", 5, 1, 9.0)]
-    lines = pl.DataFrame(orders, schema=["household_id", "product_id", "period", "quantity", "unit_price"], orient="row")
+    lines = pl.DataFrame(
+        orders, schema=["household_id", "product_id", "period", "quantity", "unit_price"], orient="row"
+    )
     prices = weekly_prices(lines, pl.Series(["a"]), 20)
     assert prices[0, 1:].tolist() == [2.0] * 10 + [1.5] * 10
     asked = lines.with_columns(list_price=pl.Series(prices[0, lines["period"].to_numpy()]))
@@ -162,14 +167,14 @@ def test_shelves_hold_the_chosen_product_and_available_ones_that_were_not_bought
     for household, week, product in zip(log.bought["household"], log.bought["period"], ids, strict=True):
         bought.setdefault((log.customers[household], week), set()).add(product)
     shelves = found.alternatives.group_by("occasion_id", maintain_order=True).agg("product_id", "position")
-    for visit, (_, products, positions) in zip(
-        found.occasions.iter_rows(named=True), shelves.iter_rows(), strict=True
-    ):
+    for visit, (_, products, positions) in zip(found.occasions.iter_rows(named=True), shelves.iter_rows(), strict=True):
         assert positions == list(range(1, len(positions) + 1))
         chosen = products[visit["chosen"] - 1]
         assert chosen in bought[visit["household_id"], visit["period"]]
         assert all(there[place[name], visit["period"]] for name in products)
-    same_day = found.alternatives.join(found.occasions.select("occasion_id", "household_id", "period"), on="occasion_id")
+    same_day = found.alternatives.join(
+        found.occasions.select("occasion_id", "household_id", "period"), on="occasion_id"
+    )
     assert same_day["position"].min() == 1
 
 

@@ -1,1 +1,1 @@
-"""Do words carry: consumers judged on categories, customers and launches they never saw, with names true and shuffled."""
+"""Do words carry: consumers judged on categories, customers and launches never seen, names true and shuffled."""

@@ -16,7 +16,6 @@ from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.evaluation import Estimate, clustered, purchase_values
 from malles_env.alignment.locate import recorded_hash
 from malles_env.alignment.prediction import Prediction
-from malles_env.alignment.transfer.launches import Launches
 from malles_env.alignment.transfer.rows import TRAINED, WordRows, model_folder, row_parts
 from malles_env.alignment.transfer.study import WordStudy
 from malles_env.errors import CorruptFile
@@ -49,14 +48,14 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON; null where a number is not finite."""
         content: dict[str, Any] = {
-            split: {row: _flat(values, "{}_se") for row, values in rows.items()} for split, rows in self.scores.items()
+            split: {row: _flat(values) for row, values in rows.items()} for split, rows in self.scores.items()
         }
         content["paired"] = {
-            split: {pair: {"nll": _finite(d["nll"].mean), "se": _finite(d["nll"].se)} | _flat({"hit": d["hit"]}, "{}_se")
-                    for pair, d in pairs.items()}
-            for split, pairs in self.paired.items()
-        }  # fmt: skip
-        content[LAUNCHES] = {row: {"spearman": _finite(e.mean), "se": _finite(e.se)} for row, e in self.launches.items()}
+            split: {pair: _difference(values) for pair, values in pairs.items()} for split, pairs in self.paired.items()
+        }
+        content[LAUNCHES] = {
+            row: {"spearman": _finite(e.mean), "se": _finite(e.se)} for row, e in self.launches.items()
+        }
         content["counts"] = self.counts
         return content
 
@@ -152,11 +151,16 @@ def _path(makers: WordRows, row: str, asked: str, data: TasteData) -> Path:
     return cache_dir() / "answers" / f"{asked}-{row}-{key}.npz"
 
 
-def _flat(values: dict[str, Estimate], error: str) -> dict[str, float | None]:
+def _flat(values: dict[str, Estimate]) -> dict[str, float | None]:
     flat: dict[str, float | None] = {}
     for name, value in values.items():
-        flat[name], flat[error.format(name)] = _finite(value.mean), _finite(value.se)
+        flat[name], flat[f"{name}_se"] = _finite(value.mean), _finite(value.se)
     return flat
+
+
+def _difference(values: dict[str, Estimate]) -> dict[str, float | None]:
+    nats = values["nll"]
+    return {"nll": _finite(nats.mean), "se": _finite(nats.se)} | _flat({"hit": values["hit"]})
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from malles_env.alignment.protocol import Protocol, protocol, split_rows
 from malles_env.alignment.renamed import Names, renamed
 from malles_env.alignment.rows.study import Study
 from malles_env.alignment.transfer.launches import Launches
-from malles_env.data.gifts.build import GiftSettings
+from malles_env.data.gifts.catalogue import GiftSettings
 from malles_env.data.gifts.prepare import prepare_launches, prepare_online_retail
 from malles_env.data.occasions import Occasions
 from malles_env.data.splits import Splits

@@ -52,7 +52,9 @@ class WordLogit:
             InvalidInput: Readings, but no purchases of other categories to compare with.
         """
         if train.other is None:
-            raise InvalidInput("train: got occasions without purchases of other categories; allowed: those of a log that keeps them")
+            raise InvalidInput(
+                "train: got occasions without purchases of other categories; allowed: those of a log that keeps them"
+            )
         meaning = None if readings is None else meanings(readings, torch.as_tensor(train.goods.prefix))
         empty = cls(np.zeros(0), meaning, facts)
         bought = purchases(train, SAMPLE, seed)

@@ -121,9 +121,7 @@ def untrained(backbone: Backbone, seed: int) -> Any:
 def _train_encoder(model: TasteModel, learn: TasteData, stop: TasteData, job: WordsJob, show: bool) -> Progress:
     reader = BankReader(model.backbone)
     calibrate(model, learn, reader, seed=job.encoder.seed)
-    return align(
-        model, learn, stop, job.encoder, job.out / "encoder", live=reader, resume=job.resume, show=show
-    )
+    return align(model, learn, stop, job.encoder, job.out / "encoder", live=reader, resume=job.resume, show=show)
 
 
 def _card(job: WordsJob, train: TasteData, encoder: Progress | None, heads: Progress) -> dict[str, Any]:

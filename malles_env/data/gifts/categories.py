@@ -36,7 +36,9 @@ class Categories(BaseModel):
         counts = {name: found.count(name) for name in (*wanted, OTHER)}
         for name, count in counts.items():
             if name != OTHER and count == len(found):
-                raise InvalidInput(f"categories: {name!r} takes all {count} names; allowed: words that tell names apart")
+                raise InvalidInput(
+                    f"categories: {name!r} takes all {count} names; allowed: words that tell names apart"
+                )
         if counts[OTHER] == len(found):
             raise InvalidInput(f"categories: none of them takes any of {len(found)} names; allowed: words of the names")
         return pl.Series("category", found, dtype=pl.String)

@@ -29,8 +29,8 @@ class Cleaned:
     """Purchases, and what was left out on the way.
 
     Attributes:
-        lines: One row per customer, day and product, in that order: household_id, day (date), period (weeks from Monday,
-            from 1), product_id, quantity (pieces), unit_price (money per piece, mean by pieces), orders (invoice lines).
+        lines: One row per customer, day and product, in that order: household_id, day (date), period (weeks from
+            Monday, from 1), product_id, quantity (pieces), unit_price (money per piece, mean by pieces), orders (lines).
         products: One row per product: product_id, title (its name most lines have), names (how many it has).
         invoice_lines: The lines that were kept, with period, household_id, product_id, quantity and unit_price, for the
             list prices.
@@ -50,8 +50,8 @@ class Cleaned:
 def clean(log: pl.DataFrame) -> Cleaned:
     """Return the purchases of a log.
 
-    Codes are compared in capitals, since 47566B and 47566b are one product. A code with several names keeps the one most
-    of its lines have. Several lines of one customer, day and product are one purchase.
+    Codes are compared in capitals, since 47566B and 47566b are one product. A code with several names keeps the one
+    most of its lines have. Several lines of one customer, day and product are one purchase.
 
     Args:
         log: Columns of `malles_env.data.gifts.reading.COLUMNS`.
@@ -60,7 +60,9 @@ def clean(log: pl.DataFrame) -> Cleaned:
         InvalidInput: No line is a purchase.
     """
     report = {"lines read": len(log)}
-    kept = log.with_columns(pl.col("StockCode").str.strip_chars().str.to_uppercase(), pl.col("Description").str.strip_chars())
+    kept = log.with_columns(
+        pl.col("StockCode").str.strip_chars().str.to_uppercase(), pl.col("Description").str.strip_chars()
+    )
     for words, breaks in _RULES.items():
         left = kept.filter(~breaks.fill_null(True))
         report[f"dropped: {words}"] = len(kept) - len(left)

@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 
 from malles_env.data import hashing
-from malles_env.data.gifts.build import Catalogue, GiftSettings, Past, assembled
+from malles_env.data.gifts.build import assembled
+from malles_env.data.gifts.catalogue import Catalogue, GiftSettings
+from malles_env.data.gifts.history import Past
 from malles_env.data.gifts.shelves import Draw, availability
 from malles_env.data.lookup import Ints
 from malles_env.data.occasions import Occasions
@@ -70,7 +72,9 @@ def _launches(log: Catalogue, week: int) -> pl.DataFrame:
     new = first.filter(
         (pl.col("market") < len(log.markets) - 1) & (pl.col("week") > week) & (pl.col("week") <= log.weeks - WEEKS + 1)
     )
-    early = log.bought.join(new.select("product", "week"), on="product").filter(pl.col("period") < pl.col("week") + WEEKS)
+    early = log.bought.join(new.select("product", "week"), on="product").filter(
+        pl.col("period") < pl.col("week") + WEEKS
+    )
     sales = early.group_by("product").agg(sales=pl.len().cast(pl.Int64))
     return new.join(sales, on="product").sort("market", "product")
 
@@ -80,7 +84,9 @@ def _customers(log: Catalogue, past: Past, settings: GiftSettings) -> Ints:
     counts = known.group_by("household").agg(pl.col("product").n_unique().alias("products")).sort("household")
     enough = counts.filter(pl.col("products") >= 2 * settings.fewest_earlier)["household"].to_numpy()
     if not len(enough):
-        raise InvalidInput("the log: no customer bought enough different products before the test; allowed: a longer log")
+        raise InvalidInput(
+            "the log: no customer bought enough different products before the test; allowed: a longer log"
+        )
     order = np.argsort(hashing.mix(settings.seed + 3, enough), kind="stable")
     return np.sort(enough[order[:CUSTOMERS]])
 

@@ -8,7 +8,8 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from malles_env.data.gifts.build import GiftSettings, build_gift_occasions, catalogue
+from malles_env.data.gifts.build import build_gift_occasions
+from malles_env.data.gifts.catalogue import GiftSettings, catalogue
 from malles_env.data.gifts.categories import shipped_categories
 from malles_env.data.gifts.cleaning import clean
 from malles_env.data.gifts.launches import launch_trials
@@ -47,9 +48,7 @@ def prepare_launches(
     return _prepared("launches", settings, file, cache_dir)
 
 
-def _prepared(
-    kind: str, settings: GiftSettings, file: str | Path | None, cache_dir: str | Path | None
-) -> Occasions:
+def _prepared(kind: str, settings: GiftSettings, file: str | Path | None, cache_dir: str | Path | None) -> Occasions:
     """Return occasions or launches; either builds both, since reading the log takes most of the time."""
     source = log_file() if file is None else Path(file)
     folder = cache_folder(cache_dir) / _key(source, settings)

@@ -54,7 +54,7 @@ def weekly_prices(lines: pl.DataFrame, products: pl.Series, weeks: int) -> Float
     )
     prices = np.full((len(products), weeks + 1), np.nan)
     for reach in WINDOWS:
-        lacking = np.stack(np.nonzero(np.isnan(prices[:, 1:])), 1).astype(np.int32) + [0, 1]
+        lacking = np.argwhere(np.isnan(prices[:, 1:])).astype(np.int32) + np.array([0, 1], dtype=np.int32)
         wanted = pl.DataFrame(lacking, schema={"product_id": pl.Int32, "period": pl.Int32})
         shifts = pl.DataFrame({"shift": np.arange(-reach, reach + 1, dtype=np.int32)})
         near = small.join(shifts, how="cross").with_columns(pl.col("period") + pl.col("shift"))
@@ -99,10 +99,15 @@ def quantity_tiers(lines: pl.DataFrame) -> pl.DataFrame:
     """
     listed = usual_price(lines)
     lines = lines.join(listed, on="product_id").with_columns(
-        pl.when(pl.col("unit_price") < pl.col("list_price")).then("unit_price").otherwise("regular_price").alias("unit_price")
+        pl.when(pl.col("unit_price") < pl.col("list_price"))
+        .then("unit_price")
+        .otherwise("regular_price")
+        .alias("unit_price")
     )
-    levels = lines.drop("regular_price").group_by("product_id", "unit_price").agg(
-        pl.col("quantity"), pl.len().cast(pl.Int32).alias("lines")
+    levels = (
+        lines.drop("regular_price")
+        .group_by("product_id", "unit_price")
+        .agg(pl.col("quantity"), pl.len().cast(pl.Int32).alias("lines"))
     )
     levels = levels.join(listed, on="product_id").filter(pl.col("unit_price") <= pl.col("regular_price"))
     enough = (pl.col("lines") >= TIER_LINES) | (pl.col("unit_price") == pl.col("regular_price"))

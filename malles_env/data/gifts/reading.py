@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def log_file() -> Path:
-    """Return where the file is looked for: ``$MALLES_ONLINE_RETAIL``, else ``sources/online_retail.parquet`` in the cache.
+    """Return the log's file: ``$MALLES_ONLINE_RETAIL``, else ``sources/online_retail.parquet`` in the cache.
 
     Raises:
         MissingResource: It is not there; the message says how to get it.
@@ -34,7 +34,7 @@ def log_file() -> Path:
     path = Path(given).expanduser() if given else cache_dir() / "sources" / "online_retail.parquet"
     if not path.is_file():
         raise MissingResource(
-            f"{path}: no such file; get \"Online Retail\" (archive.ics.uci.edu, id 352, or data/onlineretail.rda of CRAN's "
+            f"{path}: no such file; get Online Retail (archive.ics.uci.edu, id 352, or data/onlineretail.rda of CRAN's "
             f"onlineretail), save its table as Parquet or CSV with its own columns, and name that file in {VARIABLE}"
         )
     return path

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from malles_env.data import hashing
+from malles_env.data.gifts.catalogue import Catalogue, GiftSettings
 from malles_env.data.lookup import Ints
-
-if TYPE_CHECKING:
-    from malles_env.data.gifts.build import Catalogue, GiftSettings
 
 FEWEST_CUSTOMERS = 2
 """Customers who must have bought a product around a week for it to count as available: so one other than who asks."""
