@@ -6,11 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from malles_env.errors import invalid
+
+if TYPE_CHECKING:
+    from malles_env.alignment.renamed import Names
 
 
 def align_words(
@@ -57,7 +60,7 @@ def align_words(
     job = replace(
         job,
         backbone="minilm" if backbone == "embedded" else backbone,
-        names=names,
+        names=cast("Names", names),
         rank=rank,
         layers=job.layers if layers is None else layers,
         command=" ".join(["malles", *sys.argv[1:]]),

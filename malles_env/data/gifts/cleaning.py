@@ -30,7 +30,7 @@ class Cleaned:
 
     Attributes:
         lines: One row per customer, day and product, in that order: household_id, day (date), period (weeks from
-            Monday, from 1), product_id, quantity (pieces), unit_price (money per piece, mean by pieces), orders (lines).
+            Monday, from 1), product_id, quantity (pieces), unit_price (money per piece), orders (count).
         products: One row per product: product_id, title (its name most lines have), names (how many it has).
         invoice_lines: The lines that were kept, with period, household_id, product_id, quantity and unit_price, for the
             list prices.

@@ -39,7 +39,8 @@ def launch_trials(log: Catalogue, settings: GiftSettings) -> Occasions:
     past, week = Past(log, settings), settings.splits.validation_end
     launches = _launches(log, week)
     customers = _customers(log, past, settings)
-    visits, row, option, kept = [], [], [], []
+    visits: list[tuple[int, int, int]] = []
+    row, option, kept = [], [], []
     there = availability(log, settings.reach)[:, week]
     there[log.bought.group_by("product").agg(pl.col("period").min()).filter(pl.col("period") > week)["product"]] = False
     for at, (product, market) in enumerate(launches.select("product", "market").iter_rows()):
