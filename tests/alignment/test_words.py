@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from malles_env.alignment.backbones import load_backbone
 from malles_env.alignment.dataset import TasteData
@@ -33,6 +34,7 @@ from malles_env.alignment.transfer.rows import chosen_rows, possible_rows
 from malles_env.alignment.transfer.study import WordStudy
 from malles_env.alignment.transfer.word_logit import WordLogit
 from malles_env.alignment.transfer.workflow import ENCODER, HEADS, WordsJob, run_words_job
+from malles_env.cli import app
 from malles_env.data.gifts.build import build_gift_occasions
 from malles_env.data.gifts.launches import launch_trials
 from malles_env.errors import InvalidInput
@@ -276,6 +278,26 @@ def test_unknown_rows_and_protocols_are_errors() -> None:
         protocol("online-retial")
     with pytest.raises(InvalidInput, match="rank"):
         WordsJob(Path("x"), rank=-1)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["align", "--protocol", "online-retial"], "online-retial"),
+        (["align", "--protocol", "online-retail", "--names", "anonymous"], "true or shuffled"),
+        (["align", "--protocol", "online-retail", "--start-from", "x"], "start-from"),
+        (["consumers", "evaluate", "--protocol", "online-retail", "--splits", "tomorrow"], "launches"),
+        (["consumers", "evaluate", "--protocol", "online-retail", "--rows", "oracle"], "oracle"),
+        (["consumers", "evaluate", "--protocol", "online-retail", "--seed", "1"], "seed"),
+        (["consumers", "evaluate", "--protocol", "online-retail", "--rows", "uniform"], "id 352"),
+    ],
+)
+def test_a_mistake_is_one_line(command: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLES_ONLINE_RETAIL", str(tmp_path / "none.parquet"))
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2, result.output
+    assert told in " ".join(result.output.split())
+    assert "Traceback" not in result.output
 
 
 @pytest.mark.slow
