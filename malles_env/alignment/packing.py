@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,7 @@ class PackedBatch:
         mask: True where a query may see a key [N, 1, T, T].
         prefix_end: Column of each sequence's last persona token [N].
         option_row: Row of each option [M], options in request order.
-        option_start: Column of each option's first token behind the mark [M].
+        option_start: Column of each option's first token that is not the mark's alone [M].
         option_end: Column of each option's last token [M].
     """
 
@@ -138,10 +139,11 @@ def _layout(request: Request, encoder: TextEncoder) -> _Row:
     start = len(prefix)
     ids, positions, segment = list(prefix), list(range(start)), [0] * start
     starts, ends = [], []
-    mark = len(encoder.mark)
     for number, text in enumerate(request.options, start=1):
         option = encoder.option(text)
-        starts.append(len(ids) + min(mark, len(option) - 1))
+        # A space of the mark may be one token with the first word behind it, which is the option's own then.
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(encoder.mark, option, strict=False)))
+        starts.append(len(ids) + min(shared, len(option) - 1))
         ids.extend(option)
         positions.extend(range(start, start + len(option)))
         segment.extend([number] * len(option))

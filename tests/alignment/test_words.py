@@ -19,6 +19,7 @@ from malles_env.alignment.inputs import Readings
 from malles_env.alignment.kinship import Kin, kin_features, likeness, meanings
 from malles_env.alignment.model import TasteModel, new_heads
 from malles_env.alignment.objective import score
+from malles_env.alignment.packing import Request, pack
 from malles_env.alignment.prediction import predict
 from malles_env.alignment.protocol import Protocol, protocol
 from malles_env.alignment.reader import read_states
@@ -188,6 +189,14 @@ def test_a_bank_reads_all_without_gradients_and_few_with_them() -> None:
             parameter += 0.1
         changed = bank.of(goods(), every).product
     assert not torch.allclose(changed, whole, atol=1e-3)
+
+
+def test_the_mean_of_an_option_is_over_its_whole_text() -> None:
+    encoder = tiny_model(width=32, layers=2).backbone.encoder
+    texts = ("zebra mug", "x", "comet design bag")
+    batch = pack([Request("market: mug.", texts)], encoder)
+    for text, start, end in zip(texts, batch.option_start.tolist(), batch.option_end.tolist(), strict=True):
+        assert encoder.tokenizer.decode(batch.ids[0, start : end + 1].tolist()).strip() == text
 
 
 @pytest.mark.parametrize("pooling", ["mean", "alone"])
