@@ -39,11 +39,11 @@ def with_adapter(backbone: Backbone, *, rank: int = 8, layers: int = 10, seed: i
         raise invalid("rank", rank, "1 or more")
     if not 1 <= layers <= depth:
         raise invalid("layers", layers, f"from 1 to {depth}")
-    settings = peft.LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        target_modules=rf"(.*\.)?layers\.({'|'.join(map(str, range(depth - layers, depth)))})\..*_proj",
+    last = "|".join(map(str, range(depth - layers, depth)))
+    maps = (
+        rf"layer\.({last})\..*(query|key|value|dense)" if config.model_type == "bert" else rf"layers\.({last})\..*_proj"
     )
+    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=rf"(.*\.)?{maps}")
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         model = peft.get_peft_model(backbone.model, settings)

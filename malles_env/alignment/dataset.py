@@ -73,6 +73,9 @@ class TasteData:
         past_quantity: Packages [B, H].
         past_depth: Discount depth paid [B, H].
         households: The household names by code; empty where they are not known.
+        other: Own last products of other categories, index into `goods`, -1 in the padding, newest first [B, E]; None
+            where the log does not keep them.
+        other_ago: Periods since [B, E].
     """
 
     goods: Goods
@@ -111,6 +114,8 @@ class TasteData:
     past_quantity: FloatArray
     past_depth: FloatArray
     households: tuple[str, ...] = ()
+    other: IntArray | None = None
+    other_ago: IntArray | None = None
 
     def __len__(self) -> int:
         """Number of occasions."""
@@ -118,8 +123,8 @@ class TasteData:
 
     def take(self, index: NDArray[Any]) -> TasteData:
         """Return the occasions at `index` (integers or a boolean mask), products shared."""
-        rows = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in SHARED_FIELDS}
-        return replace(self, **rows)
+        whole = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SHARED_FIELDS}
+        return replace(self, **{name: values[index] for name, values in whole.items() if values is not None})
 
     def cold(self, index: NDArray[Any] | None = None) -> TasteData:
         """Return the same occasions without sales and own history of the category: a category never seen before.
@@ -191,6 +196,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
     if table.height == 0:
         raise InvalidInput("occasions: got none; allowed: at least one (loosen the selection)")
     arrays, past = occasions.arrays(), occasions.sequences(history)
+    other, other_ago = occasions.bought_elsewhere() or (None, None)
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
     names, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
     goods, prefix_of_market = _goods(occasions, markets, arrays)
@@ -242,6 +248,8 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
         past_quantity=past["quantity"].astype(np.float32),
         past_depth=past["depth"].astype(np.float32),
         households=tuple(str(name) for name in names),
+        other=other,
+        other_ago=other_ago,
     )
 
 

@@ -23,6 +23,7 @@ from malles_env.alignment.bounds import RHO_BOUND
 from malles_env.alignment.coefficients import OptionTastes, PrefixTastes
 from malles_env.alignment.facts import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
 from malles_env.alignment.history import HistoryEncoder, Past
+from malles_env.alignment.kinship import Kin
 from malles_env.alignment.layers import Curve, Named, Outputs, Standardize, inverse_softplus
 from malles_env.alignment.quantities import QUANTITIES
 
@@ -92,6 +93,7 @@ class Inputs:
         told: 1 where readings count, 0 in a market that was never trained on [B].
         market_at: Code of the market, 0 where it was never trained on [B].
         units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
+        kin: What was bought in all categories; None where the log does not keep it.
     """
 
     market: torch.Tensor
@@ -110,6 +112,7 @@ class Inputs:
     told: torch.Tensor
     market_at: torch.Tensor
     units_of: torch.Tensor | None = None
+    kin: Kin | None = None
 
 
 class TasteHeads(nn.Module):

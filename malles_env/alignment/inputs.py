@@ -14,6 +14,7 @@ from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.facts import LIVE_FACTS, Facts, facts
 from malles_env.alignment.heads import SEEN_LIVE, TREND_LIVE, Inputs
 from malles_env.alignment.history import Past
+from malles_env.alignment.kinship import Kin
 from malles_env.alignment.shelves import Goods
 
 _SEEN = [LIVE_FACTS.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
@@ -90,7 +91,11 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
     known = facts(data)
     seen = data.past[data.past >= 0]
-    readings = reader.of(data.goods, np.concatenate([data.product[data.mask], seen]))
+    wanted = np.concatenate([data.product[data.mask], seen])
+    if data.other is not None:
+        # Kinship compares with the mean of whole categories, so every product's reading must be right.
+        wanted = np.concatenate([wanted, np.arange(len(data.goods))])
+    readings = reader.of(data.goods, wanted)
     device = readings.product.device
 
     def tensor(values: NDArray[np.generic]) -> torch.Tensor:
@@ -121,6 +126,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         known=tensor(data.known),
         told=tensor(codes.told[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
+        kin=None if data.other is None else Kin(tensor(data.goods.prefix), tensor(data.other), tensor(data.past)),
     )
     columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
     live = Live(

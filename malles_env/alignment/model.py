@@ -203,6 +203,7 @@ def new_heads(
     lines: tuple[str, ...] = (),
     markets: tuple[str, ...] | None = None,
     households: tuple[str, ...] = (),
+    kin: bool = False,
     seed: int = 0,
 ) -> HeadSet:
     """Return untrained heads without touching the global random state.
@@ -214,8 +215,9 @@ def new_heads(
         lines: Names of the lines known one by one.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         households: Names of the households known one by one.
+        kin: Whether the names of what was bought in all categories count.
         seed: Seed of the start.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeadSet(width, members, sizes, lines, markets, households).eval()
+        return HeadSet(width, members, sizes, lines, markets, households, kin=kin).eval()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ class PackedBatch:
         mask: True where a query may see a key [N, 1, T, T].
         prefix_end: Column of each sequence's last persona token [N].
         option_row: Row of each option [M], options in request order.
+        option_start: Column of each option's first token that is not the mark's alone [M].
         option_end: Column of each option's last token [M].
     """
 
@@ -50,6 +52,7 @@ class PackedBatch:
     mask: torch.Tensor
     prefix_end: torch.Tensor
     option_row: torch.Tensor
+    option_start: torch.Tensor
     option_end: torch.Tensor
 
 
@@ -63,6 +66,15 @@ class TextEncoder:
 
     def persona(self, text: str) -> tuple[int, ...]:
         """Return the ids of a persona text, with the tokenizer's own start token where it has one."""
+        return self._ids(text, True)
+
+    @property
+    def mark(self) -> tuple[int, ...]:
+        """Return the ids of what stands before each option."""
+        return self._ids(OPTION_MARK, False)
+
+    def alone(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that is read by itself, between the tokenizer's own marks."""
         return self._ids(text, True)
 
     def option(self, text: str) -> tuple[int, ...]:
@@ -107,6 +119,7 @@ def pack(requests: Sequence[Request], encoder: TextEncoder) -> PackedBatch:
         mask=_tree_mask(torch.from_numpy(segment)),
         prefix_end=torch.tensor([row.prefix_end for row in rows]),
         option_row=torch.tensor([at for at, row in enumerate(rows) for _ in row.ends], dtype=torch.long),
+        option_start=torch.tensor([start for row in rows for start in row.starts], dtype=torch.long),
         option_end=torch.tensor([end for row in rows for end in row.ends], dtype=torch.long),
     )
 
@@ -117,20 +130,25 @@ class _Row:
     positions: list[int]
     segment: list[int]
     prefix_end: int
+    starts: list[int]
     ends: list[int]
 
 
 def _layout(request: Request, encoder: TextEncoder) -> _Row:
     prefix = encoder.persona(request.persona)
     start = len(prefix)
-    ids, positions, segment, ends = list(prefix), list(range(start)), [0] * start, []
+    ids, positions, segment = list(prefix), list(range(start)), [0] * start
+    starts, ends = [], []
     for number, text in enumerate(request.options, start=1):
         option = encoder.option(text)
+        # A space of the mark may be one token with the first word behind it, which is the option's own then.
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(encoder.mark, option, strict=False)))
+        starts.append(len(ids) + min(shared, len(option) - 1))
         ids.extend(option)
         positions.extend(range(start, start + len(option)))
         segment.extend([number] * len(option))
         ends.append(len(ids) - 1)
-    return _Row(ids, positions, segment, start - 1, ends)
+    return _Row(ids, positions, segment, start - 1, starts, ends)
 
 
 def _tree_mask(segment: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 SPLITS = ("time", "unseen_warm", "unseen_cold", "households")
+"""Of the Complete Journey; a protocol's own splits are `Protocol.splits`."""
+PROTOCOLS = {"complete-journey": "protocol.yaml", "online-retail": "protocol_online_retail.yaml"}
+"""The protocols that ship, by name."""
 Span = tuple[int, int]
 
 
@@ -69,17 +72,22 @@ class SplitRule(_Strict):
 
     trained_on: Literal["all", "seen"]
     categories: Literal["all", "held_out", "trained"]
-    households: Literal["all", "held_out"]
+    households: Literal["all", "held_out", "trained"]
     cold: bool
     purchases: int = Field(gt=0)
 
 
 class Protocol(_Strict):
-    """Everything that is fixed about the evaluation; see `protocol.yaml` for its values."""
+    """Everything that is fixed about the evaluation; see the files of `PROTOCOLS` for their values.
+
+    `stopping_categories` are trained on by rows of numbers and by heads; an encoder that is trained never sees them,
+    and their last weeks before the test tell it when to stop.
+    """
 
     format: Literal[1]
     periods: Periods
     held_out_categories: frozenset[str]
+    stopping_categories: frozenset[str] = frozenset()
     held_out_households: HeldOutHouseholds
     train_visits: float = Field(gt=0, le=1)
     draw_seed: int = Field(ge=0)
@@ -87,8 +95,10 @@ class Protocol(_Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Protocol:
-        if tuple(self.splits) != SPLITS:
-            raise ValueError(f"splits must be {', '.join(SPLITS)}, in this order")
+        if not set(self.splits) >= set(SPLITS):
+            raise ValueError(f"splits must be {', '.join(SPLITS)}, and may be more")
+        if both := sorted(self.stopping_categories & self.held_out_categories):
+            raise ValueError(f"{both[0]} is held out and cannot stop training")
         return self
 
     def rule(self, split: str) -> SplitRule:
@@ -98,22 +108,28 @@ class Protocol(_Strict):
             InvalidInput: No such split.
         """
         if split not in self.splits:
-            raise invalid("split", split, ", ".join(SPLITS))
+            raise invalid("split", split, ", ".join(self.splits))
         return self.splits[split]
 
 
 @cache
-def protocol() -> Protocol:
-    """Return the protocol that ships with the package.
+def protocol(name: str = "complete-journey") -> Protocol:
+    """Return a protocol that ships with the package.
+
+    Args:
+        name: One of `PROTOCOLS`.
 
     Raises:
+        InvalidInput: No such protocol.
         CorruptFile: The file was changed to something that is no protocol.
     """
-    text = files("malles_env.alignment").joinpath("protocol.yaml").read_text(encoding="utf-8")
+    if name not in PROTOCOLS:
+        raise invalid("protocol", name, ", ".join(PROTOCOLS))
+    text = files("malles_env.alignment").joinpath(PROTOCOLS[name]).read_text(encoding="utf-8")
     try:
         return Protocol.model_validate(yaml.safe_load(text))
     except (ValidationError, yaml.YAMLError) as error:
-        raise CorruptFile(f"protocol.yaml: {error}") from error
+        raise CorruptFile(f"{PROTOCOLS[name]}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -145,8 +161,8 @@ def split_rows(occasions: Occasions, split: str, rules: Protocol | None = None) 
 
     Args:
         occasions: All occasions.
-        split: One of `SPLITS`.
-        rules: The protocol; by default the one that ships.
+        split: One of the protocol's.
+        rules: The protocol; by default that of the Complete Journey.
 
     Raises:
         InvalidInput: No such split.
@@ -159,7 +175,7 @@ def split_rows(occasions: Occasions, split: str, rules: Protocol | None = None) 
     everything = np.ones(len(part), dtype=bool)
     trained = everything if rule.trained_on == "all" else ~category & ~household
     judged = {"all": everything, "held_out": category, "trained": ~category}[rule.categories]
-    shoppers = everything if rule.households == "all" else household
+    shoppers = {"all": everything, "held_out": household, "trained": ~household}[rule.households]
     return Rows(trained & (part == "train"), trained & (part == "validation"), judged & shoppers & (part == "test"))
 
 

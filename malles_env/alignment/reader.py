@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from malles_env.alignment.backbones import Backbone
 from malles_env.alignment.inputs import Readings
-from malles_env.alignment.packing import Request, pack, split_requests
+from malles_env.alignment.packing import PackedBatch, Request, pack, split_requests
 from malles_env.alignment.shelves import Goods
 
 MAX_OPTIONS = 16
@@ -50,6 +50,8 @@ def rows_of(states: States, product_row: NDArray[np.int64], prefix_row: NDArray[
 
 def read_states(backbone: Backbone, requests: Sequence[Request]) -> States:
     """Run the backbone over the requests; order and company of options do not matter."""
+    if backbone.pooling == "alone":
+        return _read_alone(backbone, requests)
     pieces, first = split_requests(requests, MAX_OPTIONS)
     prefix: list[torch.Tensor] = []
     option: list[torch.Tensor] = []
@@ -73,7 +75,42 @@ def _pass(backbone: Backbone, pieces: Sequence[Request]) -> States:
         use_cache=False,
     ).last_hidden_state
     rows = torch.arange(len(pieces))
-    return States(output[rows, batch.prefix_end].float(), output[batch.option_row, batch.option_end].float())
+    prefix = output[rows, batch.prefix_end].float()
+    if backbone.pooling == "mean":
+        return States(prefix, _mean_states(output, batch))
+    return States(prefix, output[batch.option_row, batch.option_end].float())
+
+
+def _mean_states(output: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
+    """Return the mean state of each option's own tokens [M, width]."""
+    column = torch.arange(output.shape[1])
+    own = (column >= batch.option_start[:, None]) & (column <= batch.option_end[:, None])
+    share = (own / own.sum(1, keepdim=True)).to(output.device)
+    return torch.einsum("mt,mtw->mw", share, output.float()[batch.option_row.to(output.device)])
+
+
+def _read_alone(backbone: Backbone, requests: Sequence[Request]) -> States:
+    """Read every text by itself: prefixes and options alike, each the mean of its states."""
+    texts = [*(request.persona for request in requests), *(text for request in requests for text in request.options)]
+    tokens = [backbone.encoder.alone(text) for text in texts]
+    # Texts of one length travel together, so that little is padded.
+    order = sorted(range(len(texts)), key=lambda at: len(tokens[at]))
+    size = max(1, TOKENS_PER_PASS // max(map(len, tokens), default=1))
+    cuts = [order[at : at + size] for at in range(0, len(order), size)]
+    found = [_mean_pass(backbone, [tokens[row] for row in rows]) for rows in cuts]
+    back = torch.empty(len(order), dtype=torch.long)
+    back[torch.tensor(order)] = torch.arange(len(order))
+    states = torch.cat(found)[back.to(found[0].device)]
+    return States(states[: len(requests)], states[len(requests) :])
+
+
+def _mean_pass(backbone: Backbone, tokens: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    device = next(backbone.model.parameters()).device
+    width = max(map(len, tokens))
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens], device=device)
+    there = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in tokens], device=device)
+    output = backbone.model(input_ids=ids, attention_mask=there).last_hidden_state.float()
+    return (output * there[:, :, None]).sum(1) / there.sum(1, keepdim=True)
 
 
 def _passes(pieces: Sequence[Request], backbone: Backbone) -> Iterator[list[Request]]:

@@ -48,7 +48,9 @@ def make_readings(
 
 def _home(backbone: Backbone) -> Path:
     precision = str(next(backbone.model.parameters()).dtype).removeprefix("torch.")
-    return cache_dir() / "readings" / f"{text_hash(backbone.name, backbone.digest)[:16]}-{precision}"
+    # The name of a folder of last states is what it was before there were other readings.
+    kind = () if backbone.pooling == "last" else (backbone.pooling,)
+    return cache_dir() / "readings" / f"{text_hash(backbone.name, backbone.digest, *kind)[:16]}-{precision}"
 
 
 def _shard(backbone: Backbone, group: Sequence[Request], home: Path) -> States:

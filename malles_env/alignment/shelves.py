@@ -110,9 +110,10 @@ def goods_from(
 
 
 def product_words(row: dict[str, Any]) -> ProductText:
-    """Return the product text of a row of `Occasions.products`."""
+    """Return the product text of a row of `Occasions.products`; one without a brand is told by its title."""
     return ProductText(
-        brand=str(row["brand"]),
+        brand=str(row["brand"] or ""),
+        words="" if row["brand"] else str(row["title"]),
         private_label=bool(row["private_label"]),
         size_value=float(row["size_value"] or 0.0),
         size_unit=str(row["size_unit"] or ""),

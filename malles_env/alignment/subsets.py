@@ -44,6 +44,7 @@ def on_goods(data: TasteData, other: TasteData) -> TasteData:
         goods=theirs,
         product=product,
         past=np.where(data.past >= 0, row[data.past], -1),
+        other=None if data.other is None else np.where(data.other >= 0, row[data.other], -1),
         prefix=theirs.prefix[product[:, 0]],
     )
 

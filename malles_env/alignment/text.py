@@ -50,11 +50,12 @@ class ProductText:
     """A product as the taste model sees it, without its price.
 
     Attributes:
-        brand: Maker or brand name, e.g. ``"maker 131"``.
+        brand: Maker or brand name, e.g. ``"maker 131"``; may be empty where the log names none.
         private_label: True for the seller's own label ("store brand" in the text).
         size_value: Package size, 0 when unknown.
         size_unit: Unit of the size, e.g. ``"oz"``.
-        words: Further words (type, flavour); empty in the shipped weights' training data.
+        words: Further words (type, flavour, or the name of a product without a brand); empty in the shipped weights'
+            training data.
         variants: Products pooled in it (flavours), at least 1.
     """
 
@@ -83,7 +84,8 @@ def product_text(product: ProductText) -> str:
 
     Every field is one short line: what cannot be seen is dropped, and what is longer than `FIELD_LIMIT` is cut.
     """
-    parts = [_field(product.brand), "store brand" if product.private_label else "national brand"]
+    national = "national brand" if product.brand.strip() else ""
+    parts = [_field(product.brand), "store brand" if product.private_label else national]
     if product.size_value > 0:
         parts.append(f"{product.size_value:g} {_field(product.size_unit)}".strip())
     parts.append(_field(product.words))

@@ -44,6 +44,7 @@ def align(
     out_dir: str | Path,
     *,
     reader: Reader | None = None,
+    live: Reader | None = None,
     reworded: Reader | None = None,
     resume: bool = True,
     show: bool = True,
@@ -57,6 +58,7 @@ def align(
         config: Settings.
         out_dir: Folder of the run: ``checkpoints/`` and ``tensorboard/``.
         reader: Readings made before instead of the live backbone; then only the heads are trained.
+        live: How the backbone that is trained reads; by default every text of a batch.
         reworded: Readings of the same goods in other words, for the consistency term.
         resume: Continue the newest checkpoint of `out_dir`; otherwise an old run there is refused.
         show: Show a progress bar.
@@ -72,7 +74,7 @@ def align(
     optimizer = _optimizer(modules, config)
     settings = {**config.shaping(), "train": len(train), "validation": len(validation)}
     progress = store.restore(modules, optimizer, settings)
-    job = _Job(model, modules, optimizer, reader or model.reader, reworded, store, config)
+    job = _Job(model, modules, optimizer, reader or live or model.reader, reworded, store, config)
     with using_threads(config.threads), Curves(out / "tensorboard", progress.step) as curves, progress_bar(show) as bar:
         _train(job, train, validation, progress, curves, bar)
     store.load_best(modules, progress.best_step)

@@ -44,7 +44,9 @@ def align_command(
         bool, typer.Option("--continue-heads", help="Train on the heads of that model too, instead of new ones.")
     ] = False,
     rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter of a pre-trained backbone; 0: none.")] = 8,
-    layers: Annotated[int, typer.Option(help="Last layers that get an adapter.")] = 10,
+    layers: Annotated[
+        int | None, typer.Option(help="Last layers that get an adapter; by default 10, with online-retail 2.")
+    ] = None,
     members: Annotated[int, typer.Option(help="Heads whose coefficients are averaged.")] = 2,
     steps: Annotated[int | None, typer.Option(help="Steps of backbone and heads together, at most.")] = None,
     head_steps: Annotated[int | None, typer.Option(help="Steps of the heads alone, at most.")] = None,
@@ -59,8 +61,31 @@ def align_command(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto takes a GPU when there is one; or cpu, cuda.")] = "auto",
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, which an encoder "
+            "(minilm by default) learns to compare."
+        ),
+    ] = "complete-journey",
+    names: Annotated[
+        str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
+    ] = "true",
 ) -> None:
     """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
+    from malles_env.alignment.protocol import protocol as known_protocol
+
+    known_protocol(protocol)
+    if protocol == "online-retail":
+        from malles_env.cli.words import align_words
+
+        refused = {"occasions": occasions, "start-from": start_from, "consistency": consistency, "limit": limit}
+        settings = {"batch_size": batch_size, "validate_every": validate_every, "seed": seed, "threads": threads}
+        phases = {"encoder": steps, "heads": head_steps}
+        align_words(
+            backbone, out, names, rank, layers, phases, settings | {"device": device}, resume=resume, refused=refused
+        )
+        return
     from malles_env.alignment.config import COLD, CONTINUED, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
     from malles_env.alignment.workflow import run_job
 
@@ -73,7 +98,7 @@ def align_command(
         start_from=start_from,
         continue_heads=continue_heads,
         rank=rank,
-        layers=layers,
+        layers=10 if layers is None else layers,
         members=members,
         households=households,
         outside=outside,

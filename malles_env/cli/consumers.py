@@ -54,11 +54,19 @@ def evaluate_command(
     occasions: Annotated[
         Path | None, typer.Option(help="Folder of choice occasions; default: the Complete Journey.")
     ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
+            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+        ),
+    ] = "complete-journey",
 ) -> None:
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
     import torch
 
     from malles_env.alignment.card import put_scores
+    from malles_env.alignment.protocol import protocol as known_protocol
     from malles_env.alignment.rows.comparison import compare
     from malles_env.alignment.rows.plain import as_json
     from malles_env.alignment.rows.registry import chosen_rows
@@ -67,12 +75,28 @@ def evaluate_command(
     from malles_env.alignment.storage import write_json, write_text
 
     torch.set_num_threads(threads)
+    known_protocol(protocol)
+    if protocol == "online-retail":
+        from malles_env.cli.words import evaluate_words
+
+        others = {
+            "model-seen": model_seen,
+            "frozen": frozen,
+            "prompted": prompted,
+            "unaligned": unaligned,
+            "seed": seed,
+            "docs": docs_file,
+            "card": card or None,
+            "occasions": occasions,
+        }
+        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        return
     pairs = taste_pairs(model, model_seen, frozen)
     language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
     parts = _possible(parts, splits.strip() == "all", study.occasions, pairs)
-    with _telling() as told:
+    with telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
     _show(found)
     content = as_json(found)
@@ -207,7 +231,7 @@ def _possible(
 
 
 @contextmanager
-def _telling() -> Iterator[Callable[[str], None]]:
+def telling() -> Iterator[Callable[[str], None]]:
     """Show what is being done, with the time it takes."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

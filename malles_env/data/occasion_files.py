@@ -72,6 +72,12 @@ PURCHASE_COLUMNS: dict[str, pl.DataType] = {
     "unit_price": pl.Float64(),
     "regular_price": pl.Float64(),
 }
+ELSEWHERE_COLUMNS: dict[str, pl.DataType] = {
+    "occasion_id": pl.Int64(),
+    "rows": pl.List(pl.UInt32()),
+}
+"""An optional table: what a household bought in other categories, as rows of `purchases`."""
+OPTIONAL = {"elsewhere": ELSEWHERE_COLUMNS}
 _TABLES = {
     "occasions": OCCASION_COLUMNS,
     "alternatives": ALTERNATIVE_COLUMNS,
@@ -113,7 +119,7 @@ def read_folder(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
         folder: The folder.
 
     Returns:
-        Name -> table, and the meta data.
+        Name -> table (those of `OPTIONAL` where they are there), and the meta data.
 
     Raises:
         MissingResource: No such folder.
@@ -123,7 +129,8 @@ def read_folder(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
         raise MissingResource(f"{folder}: no such folder of choice occasions")
     try:
         head = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _TABLES}
+        known = [*_TABLES, *(name for name in OPTIONAL if (folder / f"{name}.parquet").is_file())]
+        frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in known}
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptFile(f"{folder}: cannot be read as choice occasions ({error})") from error
     _check(folder, head, frames)
@@ -133,8 +140,11 @@ def read_folder(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
 def _check(folder: Path, head: Any, frames: dict[str, pl.DataFrame]) -> None:
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CorruptFile(f"{folder / 'meta.json'}: got another format than {FORMAT}; build the occasions again")
-    for name, columns in _TABLES.items():
-        frame = frames[name]
+    promised = [name for name in OPTIONAL if name in head.get("rows", {}) and name not in frames]
+    if promised:
+        raise CorruptFile(f"{folder / promised[0]}.parquet: is missing, meta.json promises it")
+    for name, frame in frames.items():
+        columns = (_TABLES | OPTIONAL)[name]
         if dict(frame.schema) != columns:
             raise CorruptFile(f"{folder / name}.parquet: columns are not those of format {FORMAT}")
         rows = head.get("rows", {}).get(name)

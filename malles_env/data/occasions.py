@@ -67,6 +67,8 @@ class Occasions:
         purchases: One row per basket and line by market, household and time: what histories point into; prices
             in money per package.
         meta: How the data was made; JSON values only.
+        elsewhere: One row per visit, where the log's names are worth reading: `rows` lists the last own purchases of
+            other categories before it as rows of `purchases`, newest first, each product once. None where not kept.
     """
 
     occasions: pl.DataFrame
@@ -74,6 +76,7 @@ class Occasions:
     products: pl.DataFrame
     purchases: pl.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
+    elsewhere: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         """Return the number of occasions."""
@@ -93,8 +96,9 @@ class Occasions:
         Returns:
             The folder.
         """
-        names = ("occasions", "alternatives", "products", "purchases")
-        return write_folder(Path(folder), {name: getattr(self, name) for name in names}, self.meta)
+        names = ("occasions", "alternatives", "products", "purchases", "elsewhere")
+        frames = {name: frame for name in names if (frame := getattr(self, name)) is not None}
+        return write_folder(Path(folder), frames, self.meta)
 
     @classmethod
     def load(cls, folder: str | Path, *, markets: Sequence[str] | None = None) -> Occasions:
@@ -155,10 +159,9 @@ class Occasions:
         if limit is not None and limit < len(kept):
             rows = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
             kept = kept[np.sort(rows)]
-        shelf = self.alternatives.filter(pl.col("occasion_id").is_in(kept["occasion_id"].implode()))
         names = kept["market"].unique().implode()
         products = self.products.filter(pl.col("market").is_in(names))
-        return replace(self, occasions=kept, alternatives=shelf, products=products)
+        return replace(self._of(kept), products=products)
 
     def rows(self, rows: npt.NDArray[np.int64]) -> Occasions:
         """Return the occasions of some rows, in their order, with their alternatives; products and purchases stay.
@@ -166,9 +169,12 @@ class Occasions:
         Args:
             rows: Sorted positions in `occasions`.
         """
-        kept = self.occasions[rows]
-        shelf = self.alternatives.filter(pl.col("occasion_id").is_in(kept["occasion_id"].implode()))
-        return replace(self, occasions=kept, alternatives=shelf)
+        return self._of(self.occasions[rows])
+
+    def _of(self, kept: pl.DataFrame) -> Occasions:
+        ours = pl.col("occasion_id").is_in(kept["occasion_id"].implode())
+        past = None if self.elsewhere is None else self.elsewhere.filter(ours)
+        return replace(self, occasions=kept, alternatives=self.alternatives.filter(ours), elsewhere=past)
 
     def sequences(self, length: int) -> dict[str, npt.NDArray[Any]]:
         """Return each visit's last own purchases in its market, newest first, padded to `length` H.
@@ -200,6 +206,27 @@ class Occasions:
             "quantity": np.where(known, bought["quantity"].to_numpy()[row], 0),
             "depth": np.where(known, np.clip(depth[row], 0.0, 1.0), 0.0).astype(np.float32),
         }
+
+    def bought_elsewhere(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """Return the last own products of other categories, newest first; None where the log does not keep them.
+
+        Returns:
+            Row of `products` (-1 where padded or not listed) and periods since, both [n, E].
+        """
+        if self.elsewhere is None:
+            return None
+        table = self.occasions.select("occasion_id", "period")
+        lists = table.join(self.elsewhere, on="occasion_id", how="left", maintain_order="left")["rows"]
+        size = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        row = np.repeat(np.arange(len(size)), size)
+        column = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+        place = lists.drop_nulls().list.explode(empty_as_null=False).to_numpy().astype(np.int64)
+        product = np.full((len(size), int(size.max(initial=0))), -1, dtype=np.int64)
+        ago = np.zeros_like(product)
+        product[row, column] = _positions(self.purchases["product_id"], self.products["product_id"])[place]
+        when = self.purchases["period"].to_numpy()[place]
+        ago[row, column] = table["period"].to_numpy()[row] - when
+        return product, ago
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return dense arrays for models, padded to the largest shelf J.

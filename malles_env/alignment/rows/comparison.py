@@ -183,7 +183,8 @@ class Makers:
         return {
             "data": self.study.occasions.meta,
             "occasions": len(self.study.occasions),
-            "protocol": rules.model_dump(mode="json", exclude={"splits"}) | {"held_out_categories": []},
+            "protocol": rules.model_dump(mode="json", exclude={"splits", "stopping_categories"})
+            | {"held_out_categories": []},
             "trained_on": rule.trained_on,
             "cold": rule.cold,
         }
