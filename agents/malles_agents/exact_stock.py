@@ -47,6 +47,7 @@ class StockProblem:
             and scenario.dynamics().season_sd == 0.0
             and catalog.promotions is None
             and catalog.price_rules is None
+            and catalog.tiers is None
             and not catalog.listing_fee.any()
             and float(catalog.stock[0]).is_integer()
             and float(scenario.population_size).is_integer()
@@ -104,7 +105,7 @@ class StockProblem:
 
 
 def forgetful(scenario: Scenario, consumers: Consumers | None = None) -> bool:
-    """Return whether nothing but a stock carries over from period to period: no loyalty, coupling or price memory."""
+    """Return whether nothing but a stock carries over from period to period: no loyalty, reference or pantry."""
     found = consumers or scenario.build_consumers()
     tastes = tastes_of(found)
     return (
@@ -113,6 +114,7 @@ def forgetful(scenario: Scenario, consumers: Consumers | None = None) -> bool:
         and not tastes.compares_prices
         and not np.any(tastes.lambda_)
         and not np.any(tastes.rho)
+        and not np.any(tastes.pantry)
         and not scenario.policy.entry
         and scenario.replenishment is None
     )

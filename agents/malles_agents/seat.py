@@ -184,7 +184,7 @@ class Seat:
 
         `promoted` says what is displayed and what is advertised, shape ``(2, ..., J_n)``; None: nothing.
         """
-        display, feature = (None, None) if promoted is None else promoted
+        display, feature = (None, None) if promoted is None else (promoted[0], promoted[1])
         action: np.ndarray = self._actions.encode(self.index, prices, listed, display, feature, order)
         return action
 

@@ -85,6 +85,9 @@ def test_the_best_constant_price_of_a_stock_earns_in_the_engine_what_the_recursi
 def test_only_a_stock_without_other_memory_is_solved_by_induction():
     assert [name for name in list_scenarios() if StockProblem.fits(load_scenario(name))] == ["clearance"]
     assert forgetful(load_scenario(DUOPOLY)) and not forgetful(load_scenario("wholesale"))
+    consumers = load_scenario("clearance").build_consumers()
+    stored = replace(consumers, tastes=replace(consumers.tastes, pantry=0.2))
+    assert not StockProblem.fits(load_scenario("clearance"), stored)  # what is at home is remembered
     with pytest.raises(InvalidInput, match="scenario: got 'wholesale'; allowed: one product with a stock"):
         StockProblem.of(load_scenario("wholesale"))
     with pytest.raises(InvalidInput, match=r"terminal: got \(3,\)"):
