@@ -6,8 +6,8 @@ from math import floor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.replenishment import CLOSE
