@@ -37,6 +37,8 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
     if offer.reference is not None:
         below = (offer.reference - np.log(offer.prices))[:, None, :]
         utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
+    if offer.pantry is not None:
+        utility = utility - (tastes.pantry * offer.pantry)[:, :, None]
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 

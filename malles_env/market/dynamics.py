@@ -23,6 +23,8 @@ class Dynamics:
             per episode. One year of data identifies no calendar, so seasons are random. ``"expected"`` demand has
             the mean, 1.
         season_persistence: Autocorrelation of xi from one period to the next, in [0, 1).
+        pantry_keep: Share of the stock at home that is still there a period later, in [0, 1); matters only to tastes
+            with a pantry, see `malles_env.market.pantry.Pantry`.
 
     Raises:
         InvalidInput: A setting out of range.
@@ -32,10 +34,11 @@ class Dynamics:
     fade: float = 0.0
     season_sd: float = 0.0
     season_persistence: float = 0.0
+    pantry_keep: float = 0.8
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("reference_memory", "fade", "season_persistence"):
+        for name in ("reference_memory", "fade", "season_persistence", "pantry_keep"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise invalid(f"dynamics.{name}", getattr(self, name), "at least 0 and less than 1")
         if not 0.0 <= self.season_sd <= 2.0:

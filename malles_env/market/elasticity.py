@@ -14,6 +14,7 @@ from malles_env.market.choice import mean_quantity, respond, utilities
 from malles_env.market.game import settle_offer
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer
+from malles_env.market.pantry import Pantry
 from malles_env.market.tastes import Tastes, tastes_of
 
 Hold = Literal["state", "steady"]
@@ -59,6 +60,7 @@ def elasticities(
     of: Of = "units",
     settings: MeanField | None = None,
     fade: float = 0.0,
+    pantry: Pantry | None = None,
     step: float = 1e-4,
 ) -> Elasticities:
     """Return own- and cross-price elasticities and diversion ratios of the whole population.
@@ -73,14 +75,15 @@ def elasticities(
         consumers: Who buys.
         weights: Segment weights, any unit, shape ``(S,)``.
         offer: Shelves of B markets.
-        hold: ``"state"`` keeps the offer's loyalty and mean field as they are: the next period's answer. ``"steady"``
-            lets both settle at the given prices, starting from the offer's, and move with them: the long-run answer to
+        hold: ``"state"`` keeps the offer's loyalty, mean field and pantry as they are: the next period's answer.
+            ``"steady"`` lets them settle at the given prices, starting from the offer's, and move with them: the long-run answer to
             a lasting price change, by the implicit function theorem on the fixed point. Reference prices then equal
             prices, and a mean field centred at long-run shares has no effect.
         of: Demand D: expected ``"units"``, or the share of consumers who buy (``"choice"``). Diversion always counts
             buyers.
         settings: Of the mean field, for ``"steady"``; default `MeanField()`.
         fade: Share of the loyal who forget in a period, for ``"steady"``; see `Dynamics`.
+        pantry: How stocks at home move, for ``"steady"``; None: they stay as the offer has them.
         step: Of the differences, in log price.
 
     Raises:
@@ -96,7 +99,8 @@ def elasticities(
     if tastes is None:
         found = _by_differences(consumers, share, offer, hold, settings, fade, step)
     elif hold == "steady":
-        found = _steady(tastes, share, settle_offer(consumers, share, settings, offer, fade)[0], settings, fade)
+        settled = settle_offer(consumers, share, settings, offer, fade, pantry)[0]
+        found = _steady(tastes, share, settled, settings, fade, pantry)
     else:
         found = _sum_segments(tastes, share, offer, _held(tastes, offer), np.zeros_like(offer.prices[:, :, None]))
     return _ratios(found, of)
@@ -192,9 +196,19 @@ def _exponentials(tastes: Tastes, offer: Offer) -> tuple[FloatArray, FloatArray,
 
 
 def _sum_segments(
-    tastes: Tastes, weights: FloatArray, offer: Offer, by_utility: list[FloatArray], d_felt: FloatArray
-) -> _Answer:
-    """Add up the segments' answers, given how the mean field moves with log prices, ``(B, J, J)`` or broadcastable."""
+    tastes: Tastes, weights: FloatArray, offer: Offer, by_utility: list[FloatArray], d_felt: FloatArray,
+    beside: list[FloatArray] | None = None,
+) -> _Answer:  # fmt: skip
+    """Add up the segments' answers.
+
+    Args:
+        tastes: Coefficients.
+        weights: Of the segments, sum 1.
+        offer: Shelves of B markets.
+        by_utility: dP / du of each segment, ``(B, J + 1, J)`` each.
+        d_felt: How the mean field moves with log prices, ``(B, J, J)`` or broadcastable.
+        beside: dP / d log p of each segment that does not come by u, ``(B, J + 1, J)`` each; None: nothing.
+    """
     slope, more = _slopes(tastes, offer)
     response = respond(tastes, offer)
     probability, quantity = response.probability, response.quantity
@@ -202,6 +216,8 @@ def _sum_segments(
     d_chosen, d_units = np.zeros((batch, products + 1, products)), np.zeros((batch, products, products))
     for s, jacobian in enumerate(by_utility):
         change = jacobian * slope[:, s, None, :] + tastes.rho[s] * (jacobian @ d_felt)
+        if beside is not None:
+            change = change + beside[s]
         d_chosen += weights[s] * change
         d_units += weights[s] * (
             quantity[:, s, :, None] * change[:, 1:] + _diagonal(probability[:, s, 1:] * more[:, s])
@@ -214,14 +230,39 @@ def _sum_segments(
     )
 
 
-def _steady(tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanField, fade: float) -> _Answer:
+def _storing(
+    tastes: Tastes, offer: Offer, pantry: Pantry, by_utility: list[FloatArray]
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return dP / du of each segment when its stock at home settles too, and dP / d log p that comes by quantities.
+
+    With x = sum_j P_j q_j a steady state has (1 - keep) x_usual dI = dx, where dx = sum_j (q_j dP_j + P_j dq_j) and
+    dP = dP/du (du - theta dI): linear in dI.
+    """
+    probability, quantity = respond(tastes, offer).probability[:, :, 1:], mean_quantity(tastes, offer)
+    by_quantity, used = probability * _slopes(tastes, offer)[1], (1.0 - pantry.keep) * pantry.usual
+    used = np.broadcast_to(used, probability.shape[:2])
+    stored, beside = [], []
+    for s, jacobian in enumerate(by_utility):
+        by_stock, theta = jacobian.sum(axis=2), tastes.pantry[s]
+        units = np.einsum("bj,bji->bi", quantity[:, s], jacobian[:, 1:])
+        felt = (theta / (used[:, s] + theta * units.sum(axis=1)))[:, None, None] * by_stock[:, :, None]
+        stored.append(jacobian - felt * units[:, None, :])
+        beside.append(-felt * by_quantity[:, s, None, :])
+    return stored, beside
+
+
+def _steady(
+    tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanField, fade: float, pantry: Pantry | None
+) -> _Answer:
     """Differentiate the fixed point m = Phi(m, p): dm = (I - dPhi/dm)^-1 dPhi/dp."""
-    by_utility = _moving(tastes, offer, fade)
+    by_utility, beside = _moving(tastes, offer, fade), None
+    if pantry is not None and np.any(tastes.pantry):
+        by_utility, beside = _storing(tastes, offer, pantry, by_utility)
     batch, products = offer.prices.shape
     nothing = np.zeros((batch, products, products))
     if not np.any(tastes.rho) or settings.centre == "long_run":
-        return _sum_segments(tastes, weights, offer, by_utility, nothing)
-    first = _sum_segments(tastes, weights, offer, by_utility, nothing)
+        return _sum_segments(tastes, weights, offer, by_utility, nothing, beside)
+    first = _sum_segments(tastes, weights, offer, by_utility, nothing, beside)
     by_felt: FloatArray = nothing
     for weight, rho, jacobian in zip(weights, tastes.rho, by_utility, strict=True):
         by_felt = by_felt + weight * rho * jacobian[:, 1:]
@@ -235,7 +276,7 @@ def _steady(tastes: Tastes, weights: FloatArray, offer: Offer, settings: MeanFie
             for x in (by_felt, by_price)
         )
     d_felt = np.asarray(np.linalg.solve(np.eye(products) - by_felt, by_price), dtype=np.float64)
-    return _sum_segments(tastes, weights, offer, by_utility, d_felt)
+    return _sum_segments(tastes, weights, offer, by_utility, d_felt, beside)
 
 
 def _by_differences(

@@ -23,7 +23,8 @@ from malles_env.market.compiled import play_blocks, rules_of, stock_room_of, ter
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
 from malles_env.market.mean_field import MeanField
-from malles_env.market.offer import Consumers, Offer
+from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.pantry import pantry_of
 from malles_env.market.population import Population
 from malles_env.market.reference import ReferencePrice, slow_states, with_reference
 from malles_env.market.state import BOOKS, Demand, Outcome
@@ -52,6 +53,8 @@ class Market:
         tastes: ``"mean"``, or ``"draws"``: each market gets one of the consumers' `draws` per episode from its random
             stream, which nobody sees.
         initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
+        usual_prices: Prices at which a pantry stays as it is, money, shape ``(J,)``; default the regular ones. See
+            `malles_env.market.pantry.pantry_of`.
 
     Attributes:
         threads: CPU threads that share a batch, 1 by default; may be set at any time and changes no number.
@@ -73,6 +76,7 @@ class Market:
         dynamics: Dynamics | None = None,
         tastes: TastesMode = "mean",
         initial_mean_field: ArrayLike | None = None,
+        usual_prices: ArrayLike | None = None,
     ) -> None:
         """Check that the parts fit and build the first state."""
         check_parts(catalog, population, consumers, num_markets, demand)
@@ -88,6 +92,8 @@ class Market:
         uniform = 1.0 / catalog.num_products
         start = uniform if initial_mean_field is None else initial_mean_field
         self.initial_mean_field = as_floats("initial_mean_field", start, (catalog.num_products,), low=0.0, high=1.0)
+        usual = catalog.regular_price if usual_prices is None else usual_prices
+        self.usual_prices = as_floats("usual_prices", usual, (catalog.num_products,), low=1e-12)
         self.window = window_of(self.mean_field, consumers, catalog, population, self.initial_mean_field)
         self.threads = 1
         self._prepare()
@@ -106,9 +112,13 @@ class Market:
         self._draws = with_reference(self._draws, self.reference_price)
         self._memories = slow_states(self._draws, self.reference_price, self.mean_field)
         population, regular = self.population, self.catalog.regular_price
+        self._pantry = pantry_of(
+            self._draws, self.dynamics.pantry_keep, population, regular, self.usual_prices, self.initial_mean_field,
+            self.mean_field,
+        )  # fmt: skip
         self._coefficients = None
         if self._draws and self.demand != "exact":
-            self._coefficients = coefficients(self._draws, population, regular, self.dynamics.fade)
+            self._coefficients = coefficients(self._draws, population, regular, self.dynamics.fade, self._pantry)
         self._rules = {promoted: rules_of(self.mean_field, promoted) for promoted in (False, True)}
         self._terms = terms_of(self.catalog, population, self.mean_field, self.demand, self.dynamics)
         self._stock_room = stock_room_of(self.catalog)
@@ -248,9 +258,10 @@ class Market:
         books = np.empty((BOOKS, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
-        answered: FloatArray | None = None
-        kept = self._can_run_short and self._tracks_loyalty
-        remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if kept else None
+        answered: Response | None = None
+        kept = self._can_run_short and (self._tracks_loyalty or self._pantry is not None)
+        before = (self.state.centre, self.state.log_reference, self.state.pantry)
+        remembered = tuple(part.copy() for part in before) if kept else None
         flags = self._no_flags if promoted is None else promoted
         if self._coefficients is not None:
             short = self._play(prices, felt, listed, flags, books, sums, seen, seller_profit)
@@ -283,7 +294,7 @@ class Market:
         promoted = coefficients.promotes and flags is not self._no_flags
         given = (
             state.blocks, prices, felt, listed, flags, coefficients, self._rules[promoted], self._terms,
-            self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.window,
+            self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.pantry, state.window,
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
         return play_blocks(self.threads, state.blocks.number, given)
@@ -303,13 +314,14 @@ class Market:
 
     def _offer(
         self, prices: FloatArray, available: BoolArray, flags: BoolArray, mean_field: FloatArray, centre: FloatArray,
-        log_reference: FloatArray,
+        log_reference: FloatArray, pantry: FloatArray,
     ) -> Offer:  # fmt: skip
-        """Return what consumers are shown; centre and log reference are those of the state's form."""
+        """Return what consumers are shown; centre, log reference and pantry are those of the state's form."""
         regular = self.catalog.regular_price
         compares = self._felt is None and "reference" in self._memories
         reference = log_reference + np.log(regular) if compares else None
-        return Offer(prices, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre)
+        stock = None if self._pantry is None else pantry
+        return Offer(prices, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre, stock)
 
     def _answering(self, markets: IntArray) -> Consumers:
         """Return who answers in some markets: each by its own draw where there are draws."""
@@ -318,25 +330,28 @@ class Market:
     def _ask(
         self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, books: FloatArray,
         sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
-    ) -> tuple[bool, FloatArray]:  # fmt: skip
+    ) -> tuple[bool, Response]:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment.
 
         Asking comes first: consumers that fail leave the market as it was, and the period can be played again.
 
         Returns:
-            Whether any sale was lost, and the choice probabilities, shape ``(B, S, J + 1)``.
+            Whether any sale was lost, and the response.
         """
         from malles_env.market.settle import move_references, settle_rows
 
         state, weights, batch = self.state, self.population.weights, len(prices)
         every = np.arange(batch)
         available, felt_shares = listed & (state.stock > 0), state.mean_field.copy()
-        offer = self._offer(felt, available, flags, felt_shares, state.centre.copy(), state.log_reference.copy())
+        before = state.centre.copy(), state.log_reference.copy(), state.pantry.copy()
+        offer = self._offer(felt, available, flags, felt_shares, *before)
         offer, response, sums[2], sums[3] = find_response(self._answering(every), offer, weights, self.mean_field)
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
         sums[1] = response.surplus @ weights * self.population.size * self._traffic
         put_loyalty(state, every, self.dynamics.faded(response.loyalty), self._next_loyalty)
+        if self._pantry is not None:
+            state.pantry = self._pantry.of(state.draw).moved(state.pantry, response)
         buyers, wanted = draw_purchases(
             response, self.population, self.demand, self._terms, self._traffic, state.streams, sums
         )
@@ -349,10 +364,10 @@ class Market:
             move_references(
                 every, 0, batch, prices, listed, self.catalog.regular_price, self._terms, state.log_reference
             )
-        return short, response.probability
+        return short, response
 
-    def _return_unserved(self, offer: Offer, books: FloatArray, answered: FloatArray | None) -> None:
-        """Give back the loyalty of buyers who found the stock gone.
+    def _return_unserved(self, offer: Offer, books: FloatArray, answered: Response | None) -> None:
+        """Give back the loyalty of buyers who found the stock gone, and take what they did not get from pantries.
 
         They keep their last purchase; which one is known only per segment, so they rejoin their segment's shares of
         last purchases in proportion. Consumers that were asked are not asked again: `answered` is what they said.
@@ -363,12 +378,17 @@ class Market:
         offer = offer.take(rows)
         if answered is None:
             offer = replace(offer, available=offer.available & (self.state.stock[rows] + books[UNITS][rows] > 0))
-            probability = self._answering(rows).respond(offer).probability
+            response = self._answering(rows).respond(offer)
+            probability, quantity = response.probability, response.quantity
         else:
-            probability = answered[rows]
+            probability, quantity = answered.probability[rows], answered.quantity[rows]
         unserved = books[LOST][rows] / np.maximum(books[DEMAND][rows], 1e-300)
-        lost = (1.0 - self.dynamics.fade) * probability[:, :, 1:] * unserved[:, None, :]
-        give_back(self.state, self._next_loyalty, rows, offer.loyalty, lost)
+        lost = probability[:, :, 1:] * unserved[:, None, :]
+        if self._tracks_loyalty:
+            give_back(self.state, self._next_loyalty, rows, offer.loyalty, (1.0 - self.dynamics.fade) * lost)
+        if self._pantry is not None:
+            usual = self._pantry.of(self.state.draw[rows]).usual
+            self.state.pantry[rows] -= (lost * quantity).sum(axis=2) / usual
 
 
 def _dynamics_of(reference_price: ReferencePrice | None) -> Dynamics:

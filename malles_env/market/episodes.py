@@ -34,6 +34,7 @@ def unset_state(catalog: Catalog, population: Population, batch: int, window: in
         log_reference=np.empty(shape),
         centre=np.empty(shape),
         season=np.zeros(batch),
+        pantry=np.zeros((batch, population.num_segments)),
         draw=np.zeros(batch, dtype=np.int64),
         blocks=blocks,
         pipeline=np.zeros((batch, catalog.replenishment.longest if catalog.replenishment else 0, shape[1])),
@@ -75,6 +76,7 @@ def restart(
     state.log_reference[chosen] = 0.0
     state.centre[chosen] = centre
     state.season[chosen] = 0.0
+    state.pantry[chosen] = 0.0
     put_loyalty(state, np.flatnonzero(chosen), population.initial_loyalty)
 
 

@@ -9,15 +9,17 @@ from numpy.typing import ArrayLike
 
 from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.catalog import Catalog
-from malles_env.market.choice import utilities
+from malles_env.market.choice import mean_quantity, respond, utilities
 from malles_env.market.dynamics import Dynamics
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Consumers, Offer, Response
+from malles_env.market.pantry import Pantry, pantry_of, units_per_consumer
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, tastes_of
 
 MOST_PERIODS = 5_000
+MOST_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Game:
     """The game in which each seller sets constant prices and listings, and is paid the profit of the steady state.
 
     The steady state is the period that repeats itself under those prices with expected demand and stock that never
-    runs out: each segment's last purchases and the mean field are what the purchases themselves bring about. Lagged
+    runs out: each segment's last purchases, stock at home and mean field are what the purchases themselves bring about. Lagged
     and equilibrium coupling share it. In a market without loyalty and coupling it is every period. Reference
     prices then equal prices, long-run shares equal shares (so a coupling centred there has no effect), traffic has
     its mean, nothing is promoted, and every product has entered.
@@ -35,6 +37,7 @@ class Game:
         mean_field: Coupling settings.
         start: Mean field from which the fixed point is sought, shape ``(J,)``; default uniform.
         dynamics: How memories fade.
+        usual_prices: As in `Market`; default the regular ones.
     """
 
     catalog: Catalog
@@ -43,13 +46,14 @@ class Game:
     mean_field: MeanField = field(default_factory=MeanField)
     start: FloatArray | None = None
     dynamics: Dynamics = field(default_factory=Dynamics)
+    usual_prices: FloatArray | None = None
 
     @classmethod
     def of(cls, market: Market) -> Game:
         """Return the game that is played in a market."""
         return cls(
             market.catalog, market.population, market.consumers, market.mean_field, market.initial_mean_field,
-            market.dynamics,
+            market.dynamics, market.usual_prices,
         )  # fmt: skip
 
     @property
@@ -67,6 +71,7 @@ class Game:
             and not np.any(tastes.gamma)
             and not np.any(tastes.rho)
             and not np.any(tastes.lambda_)
+            and not np.any(tastes.pantry)
             and bool(np.all(tastes.kappa == -np.inf))
         )
 
@@ -85,8 +90,13 @@ class Game:
         offer = Offer(
             money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
         )
-        settled = settle_offer(self.consumers, self.population.weights, self.mean_field, offer, self.dynamics.fade)
-        return settled[1]
+        regular, tastes = self.catalog.regular_price, self.tastes
+        pantry = pantry_of(
+            () if tastes is None else (tastes,), self.dynamics.pantry_keep, self.population, regular,
+            regular if self.usual_prices is None else self.usual_prices, felt, self.mean_field,
+        )  # fmt: skip
+        weights, fade = self.population.weights, self.dynamics.fade
+        return settle_offer(self.consumers, weights, self.mean_field, offer, fade, pantry)[1]
 
     def demand(self, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:
         """Return units per consumer and period in the steady state, shape ``(B, J)``."""
@@ -121,20 +131,23 @@ class Game:
 
 
 def settle_offer(
-    consumers: Consumers, weights: FloatArray, settings: MeanField, offer: Offer, fade: float = 0.0
-) -> tuple[Offer, Response]:
-    """Repeat an offer until the last purchases and the mean field are what the purchases bring about.
+    consumers: Consumers, weights: FloatArray, settings: MeanField, offer: Offer, fade: float = 0.0,
+    pantry: Pantry | None = None,
+) -> tuple[Offer, Response]:  # fmt: skip
+    """Repeat an offer until last purchases, stocks at home and the mean field are what the purchases bring about.
 
     Args:
         consumers: Who answers.
         weights: Segment weights, shape ``(S,)``.
         settings: Of the mean field: shares, centre, relaxation and tolerance. A centre at long-run shares settles where
             the mean field does, so that the coupling has no effect.
-        offer: Shelves of B markets; its loyalty and mean field are the start.
+        offer: Shelves of B markets; its loyalty, mean field and pantry are the start.
         fade: Share of the loyal who forget in a period.
+        pantry: How stocks at home move; None: they stay as the offer has them.
 
     Returns:
-        The offer with the settled mean field (and loyalty, where a segment is loyal), and the response to it.
+        The offer with the settled mean field (and loyalty, where a segment is loyal, and stocks at home, where they
+        move), and the response to it.
     """
     tastes = tastes_of(consumers)
     offer, long_run = replace(offer, reference=None), settings.centre == "long_run"
@@ -142,7 +155,9 @@ def settle_offer(
     for _ in range(MOST_PERIODS):
         if long_run:
             offer = replace(offer, centre=offer.mean_field)
-        if tastes is not None and np.any(tastes.lambda_):
+        if tastes is not None and pantry is not None and np.any(tastes.pantry):
+            offer = steady_pantry(tastes, offer, pantry, fade)
+        elif tastes is not None and np.any(tastes.lambda_):
             offer = replace(offer, loyalty=steady_loyalty(tastes, offer, fade))
         response = consumers.respond(offer)
         if plain:
@@ -188,6 +203,40 @@ def steady_loyalty(tastes: Tastes, offer: Offer, fade: float = 0.0) -> FloatArra
     total = nobody + flow.sum(axis=2, keepdims=True)
     settled = np.concatenate([nobody, flow], axis=2) / np.where(total > 0, total, 1.0)
     return np.where(total > 0, settled, offer.loyalty)
+
+
+def steady_pantry(tastes: Tastes, offer: Offer, pantry: Pantry, fade: float = 0.0) -> Offer:
+    """Return an offer with the stocks at home, and last purchases, that repeat themselves under constant prices.
+
+    A steady state solves (1 - keep) I = x(I) / x_usual - 1, whose right side falls with I. Newton steps with the slope
+    d log x / dI = -theta P(0), exact without loyalty or without fading, stay between bounds that close in on I.
+
+    Args:
+        tastes: Coefficients.
+        offer: Shelves of B markets; their pantry is where the search starts.
+        pantry: How stocks at home move.
+        fade: Share of the loyal who forget in a period.
+    """
+    used = 1.0 - pantry.keep
+    usual = np.broadcast_to(pantry.usual, (len(offer.prices), tastes.num_segments))
+    low = np.full(usual.shape, -1.0 / used)
+    high = (mean_quantity(tastes, offer).max(axis=2) / usual - 1.0) / used
+    stock = np.clip(np.zeros(usual.shape) if offer.pantry is None else offer.pantry, low, high)
+    loyal = bool(np.any(tastes.lambda_))
+    for _ in range(MOST_STEPS):
+        offer = replace(offer, pantry=stock)
+        if loyal:
+            offer = replace(offer, loyalty=steady_loyalty(tastes, offer, fade))
+        response = respond(tastes, offer)
+        bought = units_per_consumer(response) / usual
+        gap = 1.0 + used * stock - bought
+        low, high = np.where(gap < 0.0, stock, low), np.where(gap < 0.0, high, stock)
+        after = stock - gap / (used + tastes.pantry * response.probability[:, :, 0] * bought)
+        after = np.where((after < low) | (after > high), 0.5 * (low + high), after)
+        if np.all(np.abs(after - stock) <= 1e-14 * (1.0 + np.abs(stock))):
+            break
+        stock = after
+    return offer
 
 
 def exact_derivatives(game: Game, prices: FloatArray, listed: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -20,13 +20,14 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.lanes import exp_lane, log_lane, mean_lane
 from malles_env.market.mean_field import NOBODY
+from malles_env.market.pantry import Pantry
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, sensitivity_classes
 
 STEP = 4
 LARGEST_UTILITY = 300.0
 BETA, GAIN, LOSS, WORTH = range(4)
-WEIGHT, BONUS, MONEY = range(3)
+WEIGHT, BONUS, MONEY, THETA, USUAL = range(5)
 GAMMA, RHO, DELTA, DISPLAY, FEATURE = range(5)
 
 
@@ -46,7 +47,7 @@ class Coefficients(NamedTuple):
     slopes: FloatArray
     """gamma, rho, delta, display and feature of each class (rows GAMMA to FEATURE), shape ``(D, 5, K)``."""
     by_segment: FloatArray
-    """Weight, exp(lambda) - 1 and money per util (rows WEIGHT, BONUS, MONEY), shape ``(D, 3, S)``."""
+    """Weight, exp(lambda) - 1, money per util, theta and usual units (rows WEIGHT to USUAL), shape ``(D, 5, S)``."""
     size: float
     """Consumers in all."""
     regular_price: FloatArray
@@ -60,10 +61,18 @@ class Coefficients(NamedTuple):
     """Whether display or advertising matter."""
     keep: float
     """Share of the loyal who still are after a period."""
+    stores: bool
+    """Whether stocks at home matter."""
+    stored: float
+    """Share of a stock at home that is still there after a period."""
 
 
 def coefficients(
-    draws: Sequence[Tastes], population: Population, regular_price: FloatArray, fade: float = 0.0
+    draws: Sequence[Tastes],
+    population: Population,
+    regular_price: FloatArray,
+    fade: float = 0.0,
+    pantry: Pantry | None = None,
 ) -> Coefficients:
     """Prepare tastes for the kernel.
 
@@ -72,6 +81,7 @@ def coefficients(
         population: Weights of the S segments and number of consumers.
         regular_price: Money, shape ``(J,)``.
         fade: Share of the loyal whose last purchase is forgotten in a period.
+        pantry: How stocks at home move, `usual` of shape ``(D, S)``; None: they do not matter.
 
     Raises:
         InvalidInput: A utility at the regular price exceeds 300, where exponentials lose their meaning.
@@ -90,7 +100,11 @@ def coefficients(
 
     prices, slopes = table(("beta", "gain", "loss")), table(("gamma", "rho", "delta", "display", "feature"))
     worth = np.stack([tastes.worth_at_regular(regular_price)[first] for tastes in draws])
-    segments = [(population.weights, np.expm1(t.lambda_), t.money_per_util(regular_price)) for t in draws]
+    usual = np.ones(utility.shape[:2]) if pantry is None else pantry.usual
+    segments = [
+        (population.weights, np.expm1(t.lambda_), t.money_per_util(regular_price), t.pantry, usual[d])
+        for d, t in enumerate(draws)
+    ]
     return Coefficients(
         level=np.pad(level, padding),
         level_extra=np.pad(level * np.exp(kappa), padding),
@@ -107,14 +121,16 @@ def coefficients(
         compares=bool(np.any(prices[:, GAIN:])),
         promotes=bool(np.any(slopes[:, DISPLAY:])),
         keep=1.0 - fade,
+        stores=pantry is not None,
+        stored=0.0 if pantry is None else pantry.keep,
     )
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def fill_denominator(level, d, s, g, k, lanes, denominator):  # type: ignore[no-untyped-def]
-    """Write 1 + sum_j level_sj g_kj."""
+def fill_denominator(level, d, s, g, k, lanes, idle, row, denominator):  # type: ignore[no-untyped-def]
+    """Write idle + sum_j level_sj g_kj."""
     for w in range(lanes):
-        denominator[w] = 1.0
+        denominator[w] = idle[row, w]
     for j in range(0, level.shape[2], STEP):  # several products at a time: fewer loads and stores
         a0, a1, a2, a3 = level[d, s, j], level[d, s, j + 1], level[d, s, j + 2], level[d, s, j + 3]
         for w in range(lanes):
@@ -152,6 +168,8 @@ def respond_loyal(  # type: ignore[no-untyped-def]
     next_loyalty,
     block,
     lanes,
+    idle,
+    row,
     denominator,
     total,
     log_sum,
@@ -167,7 +185,7 @@ def respond_loyal(  # type: ignore[no-untyped-def]
     products = len(stay)
     for w in range(lanes):
         total[w] = loyalty[block, s, 0, w] / denominator[w]
-        next_loyalty[block, s, 0, w] = 1.0 - keep + keep * total[w]
+        next_loyalty[block, s, 0, w] = 1.0 - keep + keep * idle[row, w] * total[w]
         log_sum[w] = loyalty[block, s, 0, w] * log_lane(denominator[w])
     for j in range(products):
         level = bonus * c.level[d, s, j]
@@ -177,27 +195,66 @@ def respond_loyal(  # type: ignore[no-untyped-def]
             total[w] += stay[j, w]
             log_sum[w] += loyalty[block, s, j + 1, w] * log_lane(own)
     for w in range(lanes):
-        outside[w] += weight * total[w]
-        surplus[w] += money * weight * (log_sum[w] - (1.0 - total[w]))
+        nothing = idle[row, w] * total[w]
+        outside[w] += weight * nothing
+        surplus[w] += money * weight * (log_sum[w] - (1.0 - nothing))
     for j in range(products):
         level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
         for w in range(lanes):
             pull = total[w] + bonus * stay[j, w]
-            next_loyalty[block, s, j + 1, w] = keep * (level * g[k, j, w] * pull + stay[j, w])
+            next_loyalty[block, s, j + 1, w] = keep * (level * g[k, j, w] * pull + idle[row, w] * stay[j, w])
             num[j, w] += weight * level * pull
             num_extra[j, w] += weight * level_extra * pull
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_taken(c, d, s, g, h, k, lanes, idle, total, stay, taken, surplus):  # type: ignore[no-untyped-def]
+    """Write the units per consumer of a segment with a pantry, and put its log-sums on the scale of utility."""
+    weight, bonus, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, BONUS, s], c.by_segment[d, MONEY, s]
+    for w in range(lanes):
+        taken[s, w] = 0.0
+        surplus[w] -= money * weight * log_lane(idle[s, w])
+    for j in range(len(stay)):
+        level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
+        for w in range(lanes):
+            units = (level + level_extra * h[k, j, w]) * g[k, j, w]
+            taken[s, w] += units * (total[w] + bonus * stay[j, w])
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def fill_idle(c, d, pantry, order, first, idle):  # type: ignore[no-untyped-def]
+    """Write exp(theta I), the worth of buying nothing; 1 without pantries.
+
+    Only differences of utilities matter: what a stock at home takes from every product is given to buying nothing.
+    """
+    segments, lanes = idle.shape
+    for s in range(segments):
+        for w in range(lanes):
+            idle[s, w] = exp_lane(c.by_segment[d, THETA, s] * pantry[order[first + w], s]) if c.stores else 1.0
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def move_pantries(c, d, taken, order, first, pantry):  # type: ignore[no-untyped-def]
+    """Move the stocks at home one period on, see `pantry.Pantry`."""
+    segments, lanes = taken.shape
+    for w in range(lanes):
+        for s in range(segments):
+            over = taken[s, w] / c.by_segment[d, USUAL, s] - 1.0
+            pantry[order[first + w], s] = c.stored * pantry[order[first + w], s] + over
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def respond_once(  # type: ignore[no-untyped-def]
-    c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus
+    c, d, g, h, worth, idle, taken, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus
 ):  # fmt: skip
-    """Answer of all segments to one block of offers; `worth` comes from `fill_worth`."""
+    """Answer of all segments to one block of offers; `worth` comes from `fill_worth`, `idle` from `fill_idle`."""
     classes, products = c.by_product.shape[2:]
     rows, sides = np.empty((3, products, lanes)), np.empty((3, lanes))
     num, num_extra, stay = rows[0], rows[1], rows[2]
     denominator, total, log_sum = sides[0], sides[1], sides[2]
     factor = np.empty((len(c.members), lanes))
+    if c.stores and not c.loyal:
+        stay[:] = 0.0
     share[:] = 0.0
     extra[:] = 0.0
     outside[:] = 0.0
@@ -208,18 +265,23 @@ def respond_once(  # type: ignore[no-untyped-def]
         num_extra[:] = 0.0
         for i in range(start, stop):
             s = c.members[i]
-            fill_denominator(c.level, d, s, g, k, lanes, denominator)
+            row = s if c.stores else 0
+            fill_denominator(c.level, d, s, g, k, lanes, idle, row, denominator)
             if c.loyal:
                 respond_loyal(
-                    c, d, s, g, k, loyalty, next_loyalty, block, lanes, denominator, total, log_sum, stay, outside,
-                    surplus, num, num_extra,
+                    c, d, s, g, k, loyalty, next_loyalty, block, lanes, idle, row, denominator, total, log_sum, stay,
+                    outside, surplus, num, num_extra,
                 )  # fmt: skip
             else:
                 weight, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, MONEY, s]
                 for w in range(lanes):
-                    factor[i, w] = weight / denominator[w]
-                    outside[w] += factor[i, w]
-                    surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - factor[i, w]))
+                    total[w] = 1.0 / denominator[w]
+                    factor[i, w] = weight * total[w]
+                    nothing = idle[row, w] * factor[i, w]
+                    outside[w] += nothing
+                    surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - nothing))
+            if c.stores:
+                fill_taken(c, d, s, g, h, k, lanes, idle, total, stay, taken, surplus)
         if not c.loyal:
             add_products(c.level, d, c.members, start, stop, factor, lanes, num)
             if c.quantities:
@@ -340,6 +402,7 @@ def respond_block(  # type: ignore[no-untyped-def]
     mean_field,
     centre,
     log_reference,
+    pantry,
     loyalty,
     next_loyalty,
     block,
@@ -364,6 +427,7 @@ def respond_block(  # type: ignore[no-untyped-def]
         mean_field: What consumers feel, or where the fixed-point iteration starts.
         centre: Where the mean field has no effect.
         log_reference: Log of reference over regular price; read only where tastes compare.
+        pantry: Stocks at home, moved one period on where they matter, shape ``(B, S)``.
         loyalty: In blocks of markets, shape ``(blocks, S, J + 1, lanes)``.
         next_loyalty: Written, same shape.
         block: Which block of markets.
@@ -411,11 +475,16 @@ def respond_block(  # type: ignore[no-untyped-def]
     fill_worth(c, d, feature, depth, turn, base, worth)
     if c.compares or promoted:
         add_forces(c, d, feature, log_reference, flags, promoted, order, first, base)
+    idle = np.empty((len(c.members) if c.stores else 1, lanes))
+    taken = np.empty((len(c.members) if c.stores else 0, lanes))
+    fill_idle(c, d, pantry, order, first, idle)
     residual[:] = 0.0
     count[:] = 0.0
     for iteration in range(max_iterations + 1):
         fill_factors(c, d, base, mean, middle, open_, g)
-        respond_once(c, d, g, h, worth, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus)
+        respond_once(
+            c, d, g, h, worth, idle, taken, loyalty, next_loyalty, block, lanes, share, extra, outside, surplus
+        )  # fmt: skip
         if not equilibrium:
             break
         moving = False
@@ -436,6 +505,7 @@ def respond_block(  # type: ignore[no-untyped-def]
                     mean[j, w] += relaxation * (share[j, w] * scale - mean[j, w])
         if not moving:
             break
+    move_pantries(c, d, taken, order, first, pantry)
     for w in range(lanes):
         b = order[first + w]
         for j in range(products):

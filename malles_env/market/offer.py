@@ -22,6 +22,8 @@ class Offer:
         feature_ad: Advertised in the leaflet, shape ``(B, J)``; None: nothing is.
         reference: Log of the price that consumers expect, shape ``(B, J)``; None: the one they see.
         centre: Shares at which the mean field has no effect, shape ``(B, J)``; None: 1/J each.
+        pantry: Stock that each segment has at home above its usual one, in periods of usual use, shape ``(B, S)``;
+            None: the usual one.
     """
 
     prices: FloatArray
@@ -33,6 +35,7 @@ class Offer:
     feature_ad: BoolArray | None = None
     reference: FloatArray | None = None
     centre: FloatArray | None = None
+    pantry: FloatArray | None = None
 
     def take(self, markets: IntArray) -> Offer:
         """Return the shelves of some markets (whole numbers, repeats allowed)."""

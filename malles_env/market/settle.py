@@ -258,7 +258,7 @@ def answer_blocks(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
     low, high, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
-    log_reference, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
+    log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
 
@@ -273,7 +273,7 @@ def play(  # type: ignore[no-untyped-def]
     for block in range(low, high):
         start, stop = first[block], first[block + 1]
         respond_block(
-            felt, listed, flags, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            felt, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
             order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
         draw_rows(order, start, stop, share, extra, sums, traffic, streams, t, buyers, wanted)

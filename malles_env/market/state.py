@@ -114,6 +114,8 @@ class MarketState:
         log_reference: Log of reference over regular price, ``(B, J)``; moves only where tastes have gain or loss.
         centre: Shares at which the mean field has no effect, ``(B, J)``.
         season: Log traffic, ``(B,)``, see `Dynamics`.
+        pantry: Stock of each segment at home, ``(B, S)``; moves only where tastes have a pantry, see
+            `malles_env.market.pantry`. Hidden from sellers.
         draw: Which draw of the tastes each market has, ``(B,)``; 0 without draws. Hidden from sellers.
         blocks: Which markets the kernel walks together.
         pipeline: Units on order: what arrives in the coming period, in the one after, ..., ``(B, L, J)``, L being the
@@ -130,6 +132,7 @@ class MarketState:
     log_reference: FloatArray
     centre: FloatArray
     season: FloatArray
+    pantry: FloatArray
     draw: IntArray
     blocks: Blocks
     pipeline: FloatArray

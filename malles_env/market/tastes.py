@@ -22,11 +22,13 @@ class Tastes:
     The utility of product j for segment s whose last purchase was k is
 
         u = alpha_sj - beta_sj f(p_j) + gamma_s d_j + display_s D_j + feature_s F_j
-            + gain_sj (R_j - log p_j)+ - loss_sj (log p_j - R_j)+ + rho_s (mbar_j - l_j) + lambda_s 1[j = k],   u_0 = 0
+            + gain_sj (R_j - log p_j)+ - loss_sj (log p_j - R_j)+ + rho_s (mbar_j - l_j) + lambda_s 1[j = k]
+            - pantry_s I_s,   u_0 = 0
 
     with f(p) = log(p / regular price) or p, d the discount depth, D and F whether the product is displayed and
-    advertised, R the log reference price, and l the mean field's centre (the long-run share, or 1/J in textbook
-    markets; see `MeanField.centre`). A buyer takes 1 + Poisson(q - 1) units, q_sj = 1 + exp(kappa_sj + delta_s d_j).
+    advertised, R the log reference price, l the mean field's centre (the long-run share, or 1/J in textbook markets;
+    see `MeanField.centre`), and I the segment's stock at home above the usual one (see `malles_env.market.pantry`). A
+    buyer takes 1 + Poisson(q - 1) units, q_sj = 1 + exp(kappa_sj + delta_s d_j).
     The multinomial logit form is McFadden (1974), the mean-field term Brock and Durlauf (2001), the asymmetric
     reference price Hardie, Johnson and Fader (1993).
 
@@ -45,9 +47,11 @@ class Tastes:
         gain: Worth of a price below the reference price, utils per unit of log price, at least 0, shape ``(S, J)``
             (``(S,)`` and scalars broadcast); log prices only.
         loss: Cost of a price above the reference price, likewise.
-        price_transform: ``"log"`` or ``"linear"``.
-        sensitivity_class: Index of the class of segments that share all coefficients but alpha, lambda and kappa,
+        pantry: theta, what a period's usual use at home takes from the utility of every product, utils, from 0 to 50,
             shape ``(S,)``.
+        price_transform: ``"log"`` or ``"linear"``.
+        sensitivity_class: Index of the class of segments that share all coefficients but alpha, lambda, kappa and
+            pantry, shape ``(S,)``.
 
     Raises:
         InvalidInput: A coefficient is not a number or has the wrong shape, beta, gain or loss is negative, or a
@@ -66,6 +70,7 @@ class Tastes:
     feature: FloatArray = field(default_factory=lambda: np.zeros(1))
     gain: FloatArray = field(default_factory=lambda: np.zeros((1, 1)))
     loss: FloatArray = field(default_factory=lambda: np.zeros((1, 1)))
+    pantry: FloatArray = field(default_factory=lambda: np.zeros(1))
     sensitivity_class: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +90,7 @@ class Tastes:
             limit = 50.0 if name == "lambda_" else np.inf
             value = as_floats(f"tastes.{name}", getattr(self, name), (segments,), low=-limit, high=limit)
             set_(self, name, value)
+        set_(self, "pantry", as_floats("tastes.pantry", self.pantry, (segments,), low=0.0, high=50.0))
         if self.price_transform == "linear" and self.compares_prices:
             raise invalid("tastes.gain, tastes.loss", "above 0", "0 with linear prices; see ReferencePrice.strength")
         kappa = as_floats("tastes.kappa", _rows(self.kappa, segments), alpha.shape, high=50.0, finite=False)
@@ -153,7 +159,7 @@ class Tastes:
 
 
 def sensitivity_classes(draws: Sequence[Tastes]) -> IntArray:
-    """Return which segments share all coefficients but alpha, lambda and kappa in every one of `draws`, ``(S,)``."""
+    """Return which segments share all coefficients but alpha, lambda, kappa and pantry in all `draws`, ``(S,)``."""
     names = ("beta", "gain", "loss", "gamma", "rho", "delta", "display", "feature")
     rows = np.column_stack([getattr(tastes, name) for tastes in draws for name in names])
     _, classes = np.unique(rows, axis=0, return_inverse=True)
