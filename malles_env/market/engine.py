@@ -176,9 +176,10 @@ class Market:
             self.state.streams[chosen] = new_streams(seeds, self.num_markets)[chosen]
         if len(self._draws) > 1:
             redraw(self.state, chosen, len(self._draws))
-            self._next_loyalty = np.zeros_like(self.state.loyalty)
         centre = self.mean_field.first_centre(self.initial_mean_field)
         restart(self.state, chosen, self.catalog, self.population, self.initial_mean_field, centre)
+        if len(self._draws) > 1:
+            self._next_loyalty = self.state.loyalty.copy()
         self._move_season(chosen, fresh=True)
 
     def _move_season(self, chosen: BoolArray, *, fresh: bool) -> None:
