@@ -18,6 +18,7 @@ from malles_env.market import Consumers, Offer, Tastes
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.ascent import Box, climb
 from malles_env.market.choice import respond
+from malles_env.market.pantry import pantry_of
 
 SENSITIVITIES = (0.6, 0.8, 1.0, 1.3, 1.8)
 """Plausible multiples of the price sensitivity where consumers carry no draws."""
@@ -158,7 +159,7 @@ class ThompsonDraws(RememberingSeller):
     """Thompson sampling over the draws of the tastes: sample one from the posterior, play its best stationary action.
 
     The prior is uniform over `draws_of`. Each period every draw predicts the seat's units from what was asked, the mean
-    field and reference prices it saw, and loyalty as it would have moved under that draw; the likelihood is Gaussian,
+    field and reference prices it saw, and loyalty and pantry as they would have moved under that draw; the likelihood is Gaussian,
     product by product, with the variance of a Poisson number of buyers who take 1 + Poisson(q - 1) units each, of the
     scenario's traffic, and of MODEL_ERROR. Products out of stock tell nothing. Thompson (1933); Ferreira,
     Simchi-Levi and Wang (2018) for prices. The action of each draw is that against cost-plus rivals.
@@ -177,14 +178,19 @@ class ThompsonDraws(RememberingSeller):
         self.rng = np.random.default_rng([seed, seat.index])
         self.population = seat.scenario.population()
         self.dynamics = seat.scenario.dynamics()
+        self.pantry = pantry_of(
+            self.table.draws, self.dynamics.pantry_keep, self.population, seat.catalog.regular_price,
+            seat.scenario.average_price(), seat.scenario.first_mean_field(), seat.scenario.mean_field_settings(),
+        )  # fmt: skip
 
     def start(self, batch: int) -> Memory:
-        """Return the uniform prior, first loyalty under every draw, and nothing seen."""
+        """Return the uniform prior, first loyalty and pantry under every draw, and nothing seen."""
         draws, shape = len(self.table.draws), (batch, self.seat.catalog.num_products)
         loyalty = self.population.initial_loyalty
         return {
             "score": np.zeros((batch, draws)),
             "loyalty": np.tile(loyalty, (batch, draws, 1, 1)),
+            "pantry": np.zeros((batch, draws, len(loyalty))),
             "mean_field": np.zeros(shape),
             "long_share": np.full(shape, np.nan),
             "reference": np.full(shape, np.nan),
@@ -221,7 +227,7 @@ class ThompsonDraws(RememberingSeller):
 
         Args:
             seen: What the observations after that period say.
-            memory: As it was before; loyalty under the draw moves on.
+            memory: As it was before; loyalty and pantry under the draw move on.
             rows: Markets to look at.
             d: The draw.
 
@@ -232,6 +238,9 @@ class ThompsonDraws(RememberingSeller):
         tastes = self.table.draws[d]
         response = respond(tastes, self._offer(seen, memory, rows, d, tastes))
         memory["loyalty"][rows, d] = self.dynamics.faded(response.loyalty)
+        if self.pantry is not None:
+            moved = self.pantry.of(np.full(len(rows), d)).moved(memory["pantry"][rows, d], response)
+            memory["pantry"][rows, d] = moved
         buyers, each = response.probability[:, :, 1:][:, :, own], response.quantity[:, :, own]
         mean = size * np.einsum("s,bsj->bj", weights, buyers * each)
         noise = size * np.einsum("s,bsj->bj", weights, buyers * (each**2 + each - 1.0))
@@ -249,4 +258,5 @@ class ThompsonDraws(RememberingSeller):
             loyalty=memory["loyalty"][rows, d],
             reference=None if np.isnan(reference).any() or not tastes.compares_prices else np.log(reference),
             centre=None if np.isnan(centre).any() else centre,
+            pantry=memory["pantry"][rows, d],
         )

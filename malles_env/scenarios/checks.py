@@ -69,7 +69,7 @@ def _forces(scenario: Scenario) -> Iterator[InvalidInput]:
         yield invalid("reference_price", "a strength", "nothing beside forces.reference_price, which says the same")
     consumers = scenario.consumers
     if isinstance(consumers, AskedEntry):
-        for name in ("promotion", "reference_price"):
+        for name in ("promotion", "reference_price", "pantry"):
             if getattr(forces, name) is not None:
                 yield invalid(f"forces.{name}", "set", f"nothing with kind: {consumers.kind}, whose answers hold it")
     elif isinstance(consumers, LogitEntry) and forces.inertia is not None and not _loyal(consumers, forces.inertia):

@@ -14,12 +14,14 @@ from malles_env.files import replacing
 from malles_env.market import Elasticities, elasticities
 from malles_env.market.arrays import FloatArray
 from malles_env.market.elasticity import Hold
+from malles_env.market.pantry import pantry_of
+from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.prompting import usual_offer
 from malles_env.scenarios.schema import Scenario
 
 NUMBERED = 12
 """Most products for which the heat map writes the numbers into its squares."""
-_STATES = {"state": "loyalty and mean field of the first period", "steady": "loyalty and mean field settled"}
+_STATES = {"state": "{} of the first period", "steady": "{} settled"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,15 @@ def price_response(scenario: Scenario, hold: Hold = "state", *, model: str | Non
     """
     scenario = scenario if model is None else scenario.with_model(model)
     offer, consumers = usual_offer(scenario), scenario.build_consumers()
-    weights, settings = scenario.population().weights, scenario.mean_field_settings()
-    found = elasticities(consumers, weights, offer, hold=hold, settings=settings, fade=scenario.dynamics().fade)
+    population, settings, dynamics = scenario.population(), scenario.mean_field_settings(), scenario.dynamics()
+    tastes = tastes_of(consumers)
+    pantry = pantry_of(
+        () if tastes is None else (tastes,), dynamics.pantry_keep, population, offer.regular_price, offer.prices[0],
+        scenario.first_mean_field(), settings,
+    )  # fmt: skip
+    found = elasticities(
+        consumers, population.weights, offer, hold=hold, settings=settings, fade=dynamics.fade, pantry=pantry
+    )
     return PriceResponse(scenario, hold, offer.prices[0], found)
 
 
@@ -76,9 +85,11 @@ def tables(response: PriceResponse, width: int) -> list[Table]:
         response: What to show.
         width: Of the terminal, characters.
     """
-    products = response.scenario.product_ids
+    products, forces = response.scenario.product_ids, response.scenario.forces
+    what = "loyalty and mean field" if forces is None or forces.pantry is None else "loyalty, pantry and mean field"
+    states = _STATES[response.hold].format(what)
     who = "" if response.model is None else f"; tastes: {response.model}"
-    about = f"% change of the row's units when the column's price rises 1% ({_STATES[response.hold]}{who})"
+    about = f"% change of the row's units when the column's price rises 1% ({states}{who})"
     lost = "% of the buyers that the row loses on a price rise who go to the column"
     return [
         *_blocks(f"Price elasticities: {about}", products, products, response.matrix, "{:.2f}", width),

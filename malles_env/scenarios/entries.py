@@ -145,6 +145,7 @@ class TastesEntry(Entry):
     feature: Coefficients = 0.0
     gain: Coefficients = 0.0
     loss: Coefficients = 0.0
+    pantry: Coefficients = 0.0
     price_transform: Literal["log", "linear"] = "log"
 
 

@@ -55,6 +55,18 @@ class SeasonsEntry(Entry):
     persistence: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)] = 0.0
 
 
+class PantryEntry(Entry):
+    """Stock at home that lowers purchases, see `malles_env.market.pantry.Pantry`; usual are average prices.
+
+    Attributes:
+        theta: What a period's usual use at home takes from the utility of every product, utils, for all segments.
+        keep: Share of the stock above the usual one that is still there a period later.
+    """
+
+    theta: Annotated[float, Field(strict=True, ge=0.0, le=50.0)]
+    keep: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+
+
 class ForcesEntry(Entry):
     """What moves demand beside prices and loyalty; a part that is not there does nothing.
 
@@ -65,6 +77,7 @@ class ForcesEntry(Entry):
     reference_price: PriceMemoryEntry | None = None
     inertia: InertiaEntry | None = None
     seasons: SeasonsEntry | None = None
+    pantry: PantryEntry | None = None
 
     def on(self, tastes: Tastes) -> Tastes:
         """Return `tastes` with these forces and no others.
@@ -72,8 +85,8 @@ class ForcesEntry(Entry):
         Raises:
             InvalidInput: Reference prices in logs beside linear prices.
         """
-        changed: dict[str, Any] = {"display": np.zeros(1), "feature": np.zeros(1)}
-        for name in changed if self.promotion is not None else ():
+        changed: dict[str, Any] = {"display": np.zeros(1), "feature": np.zeros(1), "pantry": np.zeros(1)}
+        for name in ("display", "feature") if self.promotion is not None else ():
             given = getattr(self.promotion, name)
             changed[name] = getattr(tastes, name) if given is None else np.array(given)
         if self.reference_price is not None:
@@ -81,6 +94,8 @@ class ForcesEntry(Entry):
             changed |= {"gain": np.array(memory.gain), "loss": np.array(memory.loss)}
         if self.inertia is not None and self.inertia.loyalty is not None:
             changed["lambda_"] = np.array(self.inertia.loyalty)
+        if self.pantry is not None:
+            changed["pantry"] = np.array(self.pantry.theta)
         return replace(tastes, **changed)
 
     def dynamics(self, memory: float) -> Dynamics:
@@ -95,4 +110,5 @@ class ForcesEntry(Entry):
             fade=0.0 if inertia is None else inertia.fade,
             season_sd=0.0 if seasons is None else seasons.sd,
             season_persistence=0.0 if seasons is None else seasons.persistence,
+            **({} if self.pantry is None else {"pantry_keep": self.pantry.keep}),
         )

@@ -173,6 +173,8 @@ def _forces(forces: ForcesEntry) -> str:
         words.append(f"{loyalty}{inertia.fade:.0%} forget it each period")
     if seasons is not None:
         words.append(f"random traffic: sd {seasons.sd:g}, persistence {seasons.persistence:g}")
+    if forces.pantry is not None:
+        words.append(f"pantry: theta {forces.pantry.theta:g}, keep {forces.pantry.keep:g}")
     return "; ".join(words) or "none"
 
 

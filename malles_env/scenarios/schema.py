@@ -75,7 +75,7 @@ class Scenario(Entry):
             have the `stock` they begin with.
         reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
             stands for a gain and a loss of s times beta. None: not at all.
-        forces: Promotion, reference prices in logs, fading inertia and seasons, as far as the data show them; None:
+        forces: Promotion, reference prices in logs, fading inertia, seasons and pantries, as far as the data show them; None:
             the tastes as they are.
         initial_mean_field: Purchase shares by product that consumers see in the first period; default the
             reference shares, or equal shares where there are none.
@@ -263,6 +263,7 @@ class Scenario(Entry):
             dynamics=self.dynamics(),
             tastes=tastes,
             initial_mean_field=self.first_mean_field(),
+            usual_prices=self.average_price(),
         )
 
     def with_model(self, model: str) -> Scenario:
@@ -295,14 +296,19 @@ class Scenario(Entry):
         words = {"title", "description", "sources", "licence", "made_by", "notes"}
         # blocks that came later are left out where there are none, so that older scenarios keep their hash
         absent = {name for name in ("promotions", "price_rules", "replenishment") if getattr(self, name) is None}
-        told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
+        without: dict[str, Any] = dict.fromkeys(words | absent, True)
+        if self.forces is not None and self.forces.pantry is None:
+            without["forces"] = {"pantry"}
+        if isinstance(self.consumers, LogitEntry) and not np.any(np.asarray(self.consumers.tastes.pantry)):
+            without["consumers"] = {"tastes": {"pantry"}}
+        told = json.dumps(self.model_dump(mode="json", exclude=without), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def without_tastes(self) -> dict[str, Any]:
         """Return the fields of a copy whose consumers are asked, without forces that are coefficients of tastes."""
         told = self.model_dump()
         if self.forces is not None:
-            told["forces"] |= {"promotion": None, "reference_price": None}
+            told["forces"] |= {"promotion": None, "reference_price": None, "pantry": None}
         return told
 
     def with_policy(self, **changes: Any) -> Scenario:

@@ -1,14 +1,20 @@
 """The `forces` of a scenario file: what they do to tastes and market, and what is refused."""
 
+import hashlib
 import logging
+from hashlib import sha256
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from malles_env.cli.scenario import scenario_app
 from malles_env.errors import InvalidInput
 from malles_env.market import Dynamics
-from malles_env.scenarios import load_scenario, save_scenario
+from malles_env.scenarios import list_scenarios, load_scenario, save_scenario
+from malles_env.scenarios.elasticity_report import price_response
 from malles_env.scenarios.loader import parse_scenario
+from malles_env.scenarios.prompting import with_prompted
 from malles_env.scenarios.schema import Scenario
 
 EVERY = {
@@ -16,6 +22,7 @@ EVERY = {
     "reference_price": {"gain": 1.1, "loss": 0.5, "memory": 0.7},
     "inertia": {"fade": 0.1, "loyalty": 0.6},
     "seasons": {"sd": 0.2, "persistence": 0.5},
+    "pantry": {"theta": 0.3, "keep": 0.6},
 }
 
 
@@ -28,14 +35,16 @@ def test_every_force_reaches_tastes_and_market():
     tastes = market.consumers.tastes
     assert (tastes.display == 0.4).all() and (tastes.feature == 0.3).all()
     assert (tastes.gain == 1.1).all() and (tastes.loss == 0.5).all() and (tastes.lambda_ == 0.6).all()
-    assert market.dynamics == Dynamics(0.7, 0.1, 0.2, 0.5)
-    assert market.memories == ("long_share", "reference")
+    assert (tastes.pantry == 0.3).all()
+    assert market.dynamics == Dynamics(0.7, 0.1, 0.2, 0.5, 0.6)
+    assert market.memories == ("long_share", "reference")  # a pantry is nothing that a seller can see
 
 
 def test_what_is_not_there_does_nothing():
     bare = changed("soft-drinks", forces={}).market()
     tastes = bare.consumers.tastes
     assert not tastes.display.any() and not tastes.feature.any() and not tastes.compares_prices
+    assert not tastes.pantry.any()
     assert bare.dynamics == Dynamics()
     read = changed("soft-drinks", forces={"promotion": {}}).build_consumers().tastes  # as the taste model reads it
     assert (read.display > 0).all()
@@ -50,6 +59,52 @@ def test_demand_meets_the_observed_shares_with_forces_too():
     outcome = market.advance(scenario.average_price()[None], everything)
     shares = np.array([product.reference_share for product in scenario.products])
     np.testing.assert_allclose(outcome.share[0], shares / shares.sum(), atol=1e-6)
+
+
+def test_pantries_keep_demand_at_average_prices_and_damp_lasting_cuts():
+    pantry = {"pantry": {"theta": 0.3, "keep": 0.6}}
+    bare, scenario = changed("soft-drinks", forces={}), changed("soft-drinks", forces=pantry)
+    everything = np.ones((1, len(scenario.products)), dtype=bool)
+    first = []
+    for one in (bare, scenario):
+        market = one.market(demand="expected")
+        market.advance(one.average_price()[None], everything)
+        first.append(market.advance(one.average_price()[None], everything).demand)
+    np.testing.assert_allclose(first[0], first[1], rtol=0.02)  # usual prices keep usual stocks; loyalty still moves
+    assert abs(market.state.pantry).max() < 0.2
+    own = {hold: np.diag(price_response(scenario, hold).matrix) for hold in ("state", "steady")}
+    plain = {hold: np.diag(price_response(bare, hold).matrix) for hold in ("state", "steady")}
+    np.testing.assert_allclose(own["state"], plain["state"], rtol=1e-9)
+    assert (own["steady"] > plain["steady"]).all() and (own["steady"] < 0).all()
+
+
+def test_show_tells_of_the_pantry(tmp_path):
+    path = str(save_scenario(changed("soft-drinks", forces={"pantry": EVERY["pantry"]}), tmp_path / "pantry.yaml"))
+    shown = CliRunner().invoke(scenario_app, ["show", path], env={"COLUMNS": "200"})
+    assert "pantry: theta 0.3, keep 0.6" in shown.output
+    asked = ["show", path, "--elasticities", "--hold", "steady"]
+    assert "loyalty, pantry and mean field settled" in CliRunner().invoke(
+        scenario_app, asked, env={"COLUMNS": "200"}
+    ).output  # fmt: skip
+
+
+def test_a_pantry_is_part_of_the_digest_and_its_absence_is_not(monkeypatch):
+    bare, kept = changed("soft-drinks", forces={}), changed("soft-drinks", forces={"pantry": EVERY["pantry"]})
+    assert kept.digest() != bare.digest()
+    assert kept.digest() != changed("soft-drinks", forces={"pantry": {"theta": 0.3, "keep": 0.7}}).digest()
+    told = []
+    monkeypatch.setattr(hashlib, "sha256", lambda text: told.append(text.decode()) or sha256(text))
+    for name in list_scenarios():
+        load_scenario(name).digest()
+    assert len(told) == len(list_scenarios()) and not any("pantry" in text for text in told)
+
+
+def test_consumers_that_are_asked_cannot_have_a_pantry():
+    forced = changed("soft-drinks", forces={"pantry": EVERY["pantry"]})
+    prompted = with_prompted(forced)
+    assert prompted.forces.pantry is None
+    with pytest.raises(ValueError, match=r"forces\.pantry: got 'set'; allowed: nothing with kind: prompted"):
+        Scenario.model_validate(prompted.model_dump() | {"forces": {"pantry": EVERY["pantry"]}})
 
 
 def test_forces_survive_a_file(tmp_path):
@@ -72,7 +127,12 @@ def test_forces_survive_a_file(tmp_path):
         ("soft-drinks", {"forces": {"inertia": {"fade": 1.0}}}, "forces.inertia.fade"),
         ("soft-drinks", {"forces": {"seasons": {"sd": float("nan")}}}, "forces.seasons.sd"),
         ("soft-drinks", {"forces": {"reference_price": {"gain": -1.0, "loss": 0.5}}}, "forces.reference_price.gain"),
-        ("soft-drinks", {"forces": {"pantry": {}}}, "forces.pantry"),
+        ("soft-drinks", {"forces": {"pantry": {}}}, r"forces\.pantry\.theta"),
+        ("soft-drinks", {"forces": {"pantry": {"theta": 0.3}}}, r"forces\.pantry\.keep"),
+        ("soft-drinks", {"forces": {"pantry": {"theta": -0.3, "keep": 0.5}}}, r"forces\.pantry\.theta"),
+        ("soft-drinks", {"forces": {"pantry": {"theta": float("nan"), "keep": 0.5}}}, r"forces\.pantry\.theta"),
+        ("soft-drinks", {"forces": {"pantry": {"theta": 0.3, "keep": 1.0}}}, r"forces\.pantry\.keep"),
+        ("soft-drinks", {"forces": {"pantry": {"theta": 0.3, "keep": 0.5, "size": 2}}}, r"forces\.pantry\.size"),
     ],
 )
 def test_forces_that_cannot_be_are_named(name, fields, message):
