@@ -202,14 +202,19 @@ def respond_loyal(  # type: ignore[no-untyped-def]
         level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
         for w in range(lanes):
             pull = total[w] + bonus * stay[j, w]
-            next_loyalty[block, s, j + 1, w] = keep * (level * g[k, j, w] * pull + idle[row, w] * stay[j, w])
+            next_loyalty[block, s, j + 1, w] = keep * (level * g[k, j, w] * pull + stay[j, w])
             num[j, w] += weight * level * pull
             num_extra[j, w] += weight * level_extra * pull
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def fill_taken(c, d, s, g, h, k, lanes, idle, total, stay, taken, surplus):  # type: ignore[no-untyped-def]
-    """Write the units per consumer of a segment with a pantry, and put its log-sums on the scale of utility."""
+def fill_taken(  # type: ignore[no-untyped-def]
+    c, d, s, g, h, k, next_loyalty, block, lanes, idle, total, stay, taken, surplus
+):  # fmt: skip
+    """Write the units per consumer of a segment with a pantry, and put its loyalty and log-sums on the scale of utility.
+
+    A separate pass, so that segments without a pantry pay nothing for it.
+    """
     weight, bonus, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, BONUS, s], c.by_segment[d, MONEY, s]
     for w in range(lanes):
         taken[s, w] = 0.0
@@ -217,8 +222,12 @@ def fill_taken(c, d, s, g, h, k, lanes, idle, total, stay, taken, surplus):  # t
     for j in range(len(stay)):
         level, level_extra = c.level[d, s, j], c.level_extra[d, s, j]
         for w in range(lanes):
-            units = (level + level_extra * h[k, j, w]) * g[k, j, w]
-            taken[s, w] += units * (total[w] + bonus * stay[j, w])
+            bought = g[k, j, w] * (total[w] + bonus * stay[j, w])
+            taken[s, w] += (level + level_extra * h[k, j, w]) * bought
+        if c.loyal:
+            for w in range(lanes):
+                bought = g[k, j, w] * (total[w] + bonus * stay[j, w])
+                next_loyalty[block, s, j + 1, w] = c.keep * (level * bought + idle[s, w] * stay[j, w])
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -275,13 +284,15 @@ def respond_once(  # type: ignore[no-untyped-def]
             else:
                 weight, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, MONEY, s]
                 for w in range(lanes):
-                    total[w] = 1.0 / denominator[w]
-                    factor[i, w] = weight * total[w]
+                    factor[i, w] = weight / denominator[w]
                     nothing = idle[row, w] * factor[i, w]
                     outside[w] += nothing
                     surplus[w] += money * (weight * log_lane(denominator[w]) - (weight - nothing))
             if c.stores:
-                fill_taken(c, d, s, g, h, k, lanes, idle, total, stay, taken, surplus)
+                if not c.loyal:
+                    for w in range(lanes):
+                        total[w] = 1.0 / denominator[w]
+                fill_taken(c, d, s, g, h, k, next_loyalty, block, lanes, idle, total, stay, taken, surplus)
         if not c.loyal:
             add_products(c.level, d, c.members, start, stop, factor, lanes, num)
             if c.quantities:
@@ -475,8 +486,8 @@ def respond_block(  # type: ignore[no-untyped-def]
     fill_worth(c, d, feature, depth, turn, base, worth)
     if c.compares or promoted:
         add_forces(c, d, feature, log_reference, flags, promoted, order, first, base)
-    idle = np.empty((len(c.members) if c.stores else 1, lanes))
-    taken = np.empty((len(c.members) if c.stores else 0, lanes))
+    homes = np.empty((2, len(c.members) if c.stores else 1, lanes))
+    idle, taken = homes[0], homes[1]
     fill_idle(c, d, pantry, order, first, idle)
     residual[:] = 0.0
     count[:] = 0.0
@@ -505,7 +516,8 @@ def respond_block(  # type: ignore[no-untyped-def]
                     mean[j, w] += relaxation * (share[j, w] * scale - mean[j, w])
         if not moving:
             break
-    move_pantries(c, d, taken, order, first, pantry)
+    if c.stores:
+        move_pantries(c, d, taken, order, first, pantry)
     for w in range(lanes):
         b = order[first + w]
         for j in range(products):

@@ -17,11 +17,14 @@ from malles_env.alignment.forces.choice import inertia, promotion, reference_pri
 from malles_env.alignment.forces.estimates import Finding, judge
 from malles_env.alignment.forces.likelihood import RIDGE, Choices, Model, Shared, best, covariances, errors, fit
 from malles_env.alignment.forces.log import LEARNED, read_market
-from malles_env.alignment.forces.pantry import pantry
+from malles_env.alignment.forces.pantry import as_pantry, pantry
 from malles_env.alignment.forces.report import as_json, cells
 from malles_env.alignment.forces.seasons import Effects, Seasons, Visits, fit_seasons, seasons, week_effects
 from malles_env.cli import app
+from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
+from malles_env.market import Catalog, Dynamics, Market, Population, Product, Tastes
+from malles_env.scenarios.entries import ForcesEntry, PantryEntry
 
 from .forces_cases import MARKET, Truth, drawn, drawn_market, season
 
@@ -119,8 +122,53 @@ def test_shrinking_pulls_noisy_weeks_to_the_level() -> None:
 def test_stock_after_deals_is_seen() -> None:
     found = pantry(drawn_market(Truth(theta=0.6, beta=4.0)))
     assert found.effect["lag"] < -2 * found.error["lag"] and found.effect["now"] > 0
-    assert near(found, "theta", 0.6)
+    assert near(found, "theta", 0.6) and near(found, "keep", 0.8)
     assert 0 < found.effect["dip"] < 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("theta", "keep"), [(0.6, 0.8), (0.4, 0.6)])
+def test_large_logs_show_theta_and_keep(theta: float, keep: float, seed: int) -> None:
+    found = pantry(drawn_market(Truth(theta=theta, keep=keep, beta=4.0), seed, 2500))
+    assert near(found, "theta", theta) and near(found, "keep", keep)
+    assert found.effect["theta"] > 3 * found.error["theta"]
+
+
+@pytest.mark.parametrize(("theta", "keep"), [(0.3, 0.8), (0.6, 0.8), (0.2, 0.95), (0.4, 0.3)])
+def test_the_market_plays_the_pantry_that_its_deals_show(theta: float, keep: float) -> None:
+    """Small deals at random in a market with a known pantry: the best decay's regression gives it back."""
+    weeks, lags = 3000, 80
+    cheap = np.random.default_rng(0).uniform(0.0, 0.004, weeks)
+    shop = Market(
+        Catalog((Product("p", "seller", 1.0, 2.0),)),
+        Population.uniform(1),
+        LogitConsumers(Tastes(alpha=[[-0.5]], beta=2.0, pantry=theta)),
+        demand="expected",
+        dynamics=Dynamics(pantry_keep=keep),
+    )
+    outcomes = [shop.step(2.0 * np.exp(-below), True) for below in cheap]
+    units = np.log([outcome.units[0, 0] for outcome in outcomes])
+    past = np.stack([np.roll(cheap, 1 + lag) for lag in range(lags)], axis=1)
+
+    def regression(decay: float) -> tuple[float, np.ndarray]:
+        columns = np.column_stack([np.ones(weeks), cheap, past @ decay ** np.arange(lags)])[lags:]
+        weights, (rest,), *_ = np.linalg.lstsq(columns, units[lags:], rcond=None)
+        return float(rest), weights
+
+    decays = np.linspace(-0.2, 0.99, 600)
+    decay = float(decays[int(np.argmin([regression(d)[0] for d in decays]))])
+    _, (_, now, late) = regression(decay)
+    staying = float(np.mean([outcome.outside[0] for outcome in outcomes[lags:]]))
+    assert as_pantry(now, -late, decay, staying) == pytest.approx((theta, keep), rel=0.02)
+
+
+def test_a_pantry_that_was_kept_is_in_the_block() -> None:
+    effect = {"now": 1.5, "lag": -1.0, "dip": 0.7, "theta": 0.33333, "keep": 0.8765}
+    found = judge(Finding("pantry", effect, dict.fromkeys(effect, 0.1), BOTH), MARKET)
+    assert as_block([found]) == {"pantry": {"theta": 0.333, "keep": 0.876}}
+    assert ForcesEntry.model_validate(as_block([found])).pantry == PantryEntry(theta=0.333, keep=0.876)
+    assert as_block([judge(Finding("pantry", effect, effect, BOTH, ("no dip",)), MARKET)]) == {}
 
 
 def test_no_stock_no_dip() -> None:

@@ -21,9 +21,9 @@ BLOCK: dict[str, tuple[str, ...]] = {
     "reference_price": ("gain", "loss", "memory"),
     "inertia": ("fade", "loyalty"),
     "seasons": ("sd", "persistence"),
+    "pantry": ("theta", "keep"),
 }
-"""Parts of a scenario's `forces` and the parameters each takes from an estimate. The market has no pantry: its test is
-reported, so that one sees whether deals borrow from later weeks."""
+"""Parts of a scenario's `forces` and the parameters each takes from an estimate."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def judge(found: Finding, market: str) -> ForceEstimate:
 def as_block(estimates: Sequence[ForceEstimate]) -> dict[str, dict[str, float]]:
     """Return the `forces` of a scenario: what was kept, three significant digits; empty where nothing was.
 
-    The mean field is no part of it, as its slope is one of the tastes, nor is the pantry, see `BLOCK`.
+    The mean field is no part of it, as its slope is one of the tastes.
     """
     return {
         found.name: {name: float(f"{found.effect[name]:.3g}") for name in BLOCK[found.name]}

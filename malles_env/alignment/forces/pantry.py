@@ -29,8 +29,8 @@ WINDOW = 4
 """Weeks whose deals the test looks back on; purchases in them decide nothing that the test is estimated beside."""
 LAGS = 8
 """Weeks of deals that a stock is made of."""
-KEEPS = (0.3, 0.5, 0.7, 0.8, 0.9)
-"""Shares of a stock kept per week that the training rows choose from."""
+DECAYS = (0.3, 0.5, 0.7, 0.8, 0.9)
+"""Shares of a deal's mark on later units that are left a week later, which the training rows choose from."""
 CONTROLS = ("log elsewhere", "store brands elsewhere", "deals elsewhere", "log options")
 _STEP = 1e-3
 
@@ -51,9 +51,9 @@ class Exposed:
     cheap: FloatArray
     visit: IntArray
 
-    def stock(self, keep: float) -> FloatArray:
-        """Return what past deals put into the pantry, per unit of the present response to them [V]."""
-        return self.cheap[:, 1:] @ keep ** np.arange(LAGS)
+    def stock(self, decay: float) -> FloatArray:
+        """Return what past deals left in the pantry, per unit of the present response to them [V]."""
+        return self.cheap[:, 1:] @ decay ** np.arange(LAGS)
 
     def model(self, past: FloatArray, signed: bool) -> Model:
         """Return the model with a force that lowers purchases by `past` [V]."""
@@ -76,12 +76,15 @@ def pantry(log: MarketLog) -> ForceEstimate:
     if not (np.abs(seen.cheap) > SAME).any():
         return absent("pantry", "no earlier buyer met a price that changes")
     effect, error, against = _lag_test(seen)
-    models = [seen.model(seen.stock(keep), signed=True) for keep in KEEPS]
+    models = [seen.model(seen.stock(decay), signed=True) for decay in DECAYS]
     fitted = _stock(log, seen, models) if effect["now"] > 0 else None
     if fitted is None:
         against.append("no pantry of the market's form fits")
     else:
         effect, error = effect | fitted[0], error | fitted[1]
+        keep = float(f"{fitted[0]['keep']:.3g}")  # as a scenario would hold it
+        if keep >= 1.0:
+            against.append(f"no pantry of the market's form: keep {keep:g}, not below 1")
     purchases = (seen.choices.bought > 0).astype(np.float64)
     plain = Model(seen.shared, models[0].own[:, :0])
     judged = {}
@@ -112,21 +115,43 @@ def _lag_test(seen: Exposed) -> tuple[dict[str, float], dict[str, float], list[s
 def _stock(log: MarketLog, seen: Exposed, models: list[Model]) -> tuple[dict[str, float], dict[str, float]] | None:
     """Return theta and keep of the market's pantry with their errors; None where none fits.
 
-    A deal that makes products cheaper by c sells about `now` c more of the mean, so the stock is `now` times
-    `Exposed.stock`; utility -theta I moves log units by -theta (1 - chance of buying) I.
+    See `as_pantry`; its `past` is the coefficient of `Exposed.stock`.
     """
     at, found = best(models, seen.choices, seen.everything)
     now, past = map(float, found.weights[-2:])
     if past <= 0 or now <= 0:
         return None
-    derivative = -past * (seen.stock(KEEPS[at] + _STEP) - seen.stock(KEEPS[at] - _STEP)) / (2 * _STEP)
+    decay = DECAYS[at]
+    derivative = -past * (seen.stock(decay + _STEP) - seen.stock(decay - _STEP)) / (2 * _STEP)
     matrices = covariances(models[at], found, seen.choices, derivative[:, None], True)
     idle = np.exp(-log.data.log_sampling[seen.visit]) * (seen.choices.bought == 0)
     staying = float(idle.sum() / (idle.sum() + (seen.choices.bought > 0).sum()))
-    slope = np.array([-past / now**2, 1.0 / now]) / staying
-    theta_error = max(float(np.sqrt(slope @ matrix[-3:-1, -3:-1] @ slope)) for matrix in matrices)
-    effect = {"theta": past / (now * staying), "keep": KEEPS[at]}
-    return effect, {"theta": theta_error, "keep": float(errors(matrices)[-1])}
+    ratio = np.array([-past / now**2, 1.0 / now, 0.0])
+    slopes = {"theta": ratio / staying, "keep": ratio + [0.0, 0.0, 1.0]}
+    error = {
+        name: max(float(np.sqrt(slope @ matrix[-3:, -3:] @ slope)) for matrix in matrices)
+        for name, slope in slopes.items()
+    }
+    theta, keep = as_pantry(now, past, decay, staying)
+    return {"theta": theta, "keep": keep}, error
+
+
+def as_pantry(now: float, past: float, decay: float, staying: float) -> tuple[float, float]:
+    """Return theta and keep of the market's pantry behind units x that follow past deals.
+
+    Around usual prices a deal that makes products cheaper by c sells about now c more of the mean, and utility -theta I
+    moves log units by -theta n I, with n the chance of buying nothing: x / x_usual - 1 = now c - theta n I. So the
+    market's I' = keep I + x / x_usual - 1 is I' = (keep - theta n) I + now c: a stock that keeps people from buying
+    shrinks faster than it is used up. Where units fall by `past` per sum of decay^i c over the deals i weeks before the
+    last, -theta n I is that fall, so that theta = past / (now n) and keep = decay + past / now.
+
+    Args:
+        now: Response of log units to a deal of the week.
+        past: Fall of log units per unit of that sum.
+        decay: Of the sum, in [0, 1).
+        staying: n, the chance of buying nothing.
+    """
+    return past / (now * staying), decay + past / now
 
 
 def _exposed(log: MarketLog) -> Exposed:
