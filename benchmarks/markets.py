@@ -42,6 +42,7 @@ def forced_market(num_markets: int) -> Market:
         "reference_price": {"gain": 1.1, "loss": 0.5},
         "inertia": {"fade": 0.1},
         "seasons": {"sd": 0.1, "persistence": 0.5},
+        "pantry": {"theta": 0.3, "keep": 0.8},
     }
     fields = load_scenario("soft-drinks").model_dump() | {"forces": forces}
     return Scenario.model_validate(fields).market(num_markets, "expected", tastes="draws")

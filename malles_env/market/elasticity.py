@@ -76,9 +76,9 @@ def elasticities(
         weights: Segment weights, any unit, shape ``(S,)``.
         offer: Shelves of B markets.
         hold: ``"state"`` keeps the offer's loyalty, mean field and pantry as they are: the next period's answer.
-            ``"steady"`` lets them settle at the given prices, starting from the offer's, and move with them: the long-run answer to
-            a lasting price change, by the implicit function theorem on the fixed point. Reference prices then equal
-            prices, and a mean field centred at long-run shares has no effect.
+            ``"steady"`` lets them settle at the given prices, starting from the offer's, and move with them: the
+            long-run answer to a lasting price change, by the implicit function theorem on the fixed point. Reference
+            prices then equal prices, and a mean field centred at long-run shares has no effect.
         of: Demand D: expected ``"units"``, or the share of consumers who buy (``"choice"``). Diversion always counts
             buyers.
         settings: Of the mean field, for ``"steady"``; default `MeanField()`.

@@ -27,10 +27,10 @@ class Game:
     """The game in which each seller sets constant prices and listings, and is paid the profit of the steady state.
 
     The steady state is the period that repeats itself under those prices with expected demand and stock that never
-    runs out: each segment's last purchases, stock at home and mean field are what the purchases themselves bring about. Lagged
-    and equilibrium coupling share it. In a market without loyalty and coupling it is every period. Reference
-    prices then equal prices, long-run shares equal shares (so a coupling centred there has no effect), traffic has
-    its mean, nothing is promoted, and every product has entered.
+    runs out: each segment's last purchases, its stock at home and the mean field are what the purchases themselves
+    bring about. Lagged and equilibrium coupling share it. In a market without loyalty, pantry and coupling it is every
+    period. Reference prices then equal prices, long-run shares equal shares (so a coupling centred there has no
+    effect), traffic has its mean, nothing is promoted, and every product has entered.
 
     Attributes:
         catalog, population, consumers: As in `Market`.

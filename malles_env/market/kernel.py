@@ -211,9 +211,9 @@ def respond_loyal(  # type: ignore[no-untyped-def]
 def fill_taken(  # type: ignore[no-untyped-def]
     c, d, s, g, h, k, next_loyalty, block, lanes, idle, total, stay, taken, surplus
 ):  # fmt: skip
-    """Write the units per consumer of a segment with a pantry, and put its loyalty and log-sums on the scale of utility.
+    """Write the units per consumer of a segment with a pantry; put its loyalty and log-sums on the scale of utility.
 
-    A separate pass, so that segments without a pantry pay nothing for it.
+    A pass of its own, so that markets without pantries pay nothing for it.
     """
     weight, bonus, money = c.by_segment[d, WEIGHT, s], c.by_segment[d, BONUS, s], c.by_segment[d, MONEY, s]
     for w in range(lanes):

@@ -75,8 +75,8 @@ class Scenario(Entry):
             have the `stock` they begin with.
         reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
             stands for a gain and a loss of s times beta. None: not at all.
-        forces: Promotion, reference prices in logs, fading inertia, seasons and pantries, as far as the data show them; None:
-            the tastes as they are.
+        forces: Promotion, reference prices in logs, fading inertia, seasons and pantries, as far as the data show them;
+            None: the tastes as they are.
         initial_mean_field: Purchase shares by product that consumers see in the first period; default the
             reference shares, or equal shares where there are none.
         max_cycles: Periods of an episode.

@@ -259,9 +259,7 @@ def test_steady_elasticities_are_those_of_long_paths():
     slopes = ((logs[0] - logs[1]) / 2e-4)[1:].T
     field, first = market.mean_field, market.initial_mean_field
     pantry = pantry_of([tastes], 0.7, market.population, regular, market.usual_prices, first, field)
-    offer = Offer(
-        prices[:1], np.ones((1, 6), bool), regular, first[None], market.population.initial_loyalty[None]
-    )
+    offer = Offer(prices[:1], np.ones((1, 6), bool), regular, first[None], market.population.initial_loyalty[None])
     found = elasticities(
         LogitConsumers(tastes), market.population.weights, offer, hold="steady", settings=field, fade=0.1, pantry=pantry
     )

@@ -127,7 +127,7 @@ def _stock(log: MarketLog, seen: Exposed, models: list[Model]) -> tuple[dict[str
     idle = np.exp(-log.data.log_sampling[seen.visit]) * (seen.choices.bought == 0)
     staying = float(idle.sum() / (idle.sum() + (seen.choices.bought > 0).sum()))
     ratio = np.array([-past / now**2, 1.0 / now, 0.0])
-    slopes = {"theta": ratio / staying, "keep": ratio + [0.0, 0.0, 1.0]}
+    slopes = {"theta": ratio / staying, "keep": ratio + np.array([0.0, 0.0, 1.0])}
     error = {
         name: max(float(np.sqrt(slope @ matrix[-3:, -3:] @ slope)) for matrix in matrices)
         for name, slope in slopes.items()
