@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """What the cells of a group have in common. A cell is a market of its own otherwise: prices, loyalty, references.
+    """What the cells of a group have in common.
 
-    Two cells with everything in common are one market whose consumers are split into two halves that see different
-    prices; cells with nothing in common are separate stores.
+    A cell is a market of its own otherwise: prices, loyalty, references, pantries. Two cells with everything in common
+    are one market whose consumers are split into two halves that see different prices; cells with nothing in common
+    are separate stores.
 
     Attributes:
         cells: C, cells of a group, at least 1.
@@ -99,6 +100,7 @@ class PooledMarket(Market):
             reference_price=like.reference_price,
             dynamics=like.dynamics,
             initial_mean_field=like.initial_mean_field,
+            usual_prices=like.usual_prices,
         )
         if self._coefficients is None:
             raise invalid("consumers", type(like.consumers).__name__, "consumers whose tastes are known; see `distil`")
@@ -189,9 +191,10 @@ class PooledMarket(Market):
         mean = state.mean_field.copy()
         residual, count = np.zeros(self.num_markets), np.zeros(self.num_markets)
         for _ in range(settings.max_iterations + 1 if self.solves else 1):
+            pantry = state.pantry.copy()  # each answer moves it one period on
             answer_blocks(
                 state.blocks, felt, listed, flags, coefficients, lagged, state.stock, mean, state.centre,
-                state.log_reference, state.loyalty, self._next_loyalty, share, extra, sums, seen,
+                state.log_reference, pantry, state.loyalty, self._next_loyalty, share, extra, sums, seen,
             )  # fmt: skip
             if not self.solves:
                 break
@@ -203,7 +206,7 @@ class PooledMarket(Market):
                 break
             count += moving
             mean = mean + settings.relaxation * step * moving[:, None]
-        sums[2], sums[3] = residual, count
+        state.pantry, sums[2], sums[3] = pantry, residual, count
 
     def _allotted(self, on_hand: FloatArray, wanted: FloatArray) -> FloatArray:
         """Return what each cell gets of its group's stock: what it wants, or in a shortage its proportional part.

@@ -243,14 +243,14 @@ def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any
 
 @njit(cache=True, nogil=True)
 def answer_blocks(  # type: ignore[no-untyped-def]
-    blocks, felt, listed, flags, c, rules, stock, mean_field, centre, log_reference, loyalty, next_loyalty, share,
-    extra, sums, seen,
+    blocks, felt, listed, flags, c, rules, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty,
+    share, extra, sums, seen,
 ):  # fmt: skip
     """Fill the consumers' answer of all blocks of markets, see `respond_block`; nothing is drawn or sold yet."""
     order, first, draw = blocks
     for block in range(len(draw)):
         respond_block(
-            felt, listed, flags, stock, mean_field, centre, log_reference, loyalty, next_loyalty, block,
+            felt, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
             order, first[block], first[block + 1], draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
 
