@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """What the cells of a group have in common. A cell is a market of its own otherwise: prices, loyalty, references.
+    """What the cells of a group have in common.
 
-    Two cells with everything in common are one market whose consumers are split into two halves that see different
-    prices; cells with nothing in common are separate stores.
+    A cell is a market of its own otherwise: prices, loyalty, references, pantries. Two cells with everything in common
+    are one market whose consumers are split into two halves that see different prices; cells with nothing in common
+    are separate stores.
 
     Attributes:
         cells: C, cells of a group, at least 1.
