@@ -15,6 +15,7 @@ from malles_env.market.reference import ReferencePrice
 from malles_env.market.replenishment import Replenishment, Supply
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
+from malles_env.market.tiers import Tier, Tiers
 
 __all__ = [
     "Catalog",
@@ -39,5 +40,7 @@ __all__ = [
     "Supply",
     "Tastes",
     "TastesMode",
+    "Tier",
+    "Tiers",
     "elasticities",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.choice import respond
@@ -16,6 +17,7 @@ from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.state import Demand
 from malles_env.market.tastes import Tastes
+from malles_env.market.tiers import Posted
 
 if TYPE_CHECKING:
     from malles_env.market.settle import Terms
@@ -84,7 +86,8 @@ class DrawnConsumers:
         rows = [np.flatnonzero(self.draw == d) for d in np.unique(self.draw)]
         answers = [respond(self.draws[self.draw[at[0]]], offer.take(at)) for at in rows]
         back = np.argsort(np.concatenate(rows), kind="stable")
-        parts = {f.name: np.concatenate([getattr(a, f.name) for a in answers])[back] for f in fields(Response)}
+        names = [f.name for f in fields(Response) if getattr(answers[0], f.name) is not None]
+        parts = {name: np.concatenate([getattr(a, name) for a in answers])[back] for name in names}
         return Response(**parts)
 
 
@@ -115,7 +118,7 @@ def window_of(
 
 def draw_purchases(
     response: Response, population: Population, demand: Demand, terms: Terms, traffic: FloatArray,
-    streams: np.ndarray, sums: FloatArray,
+    streams: np.ndarray, sums: FloatArray, offer: Offer, posted: Posted = None,
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Draw what the consumers of a response buy, segment by segment for ``"exact"`` demand.
 
@@ -127,22 +130,59 @@ def draw_purchases(
         traffic: Consumers over the usual number of them, shape ``(B,)``.
         streams: Random stream of each market, ``(B, 4)``; they move on.
         sums: Sums of the period ``(4, B)``, the share that buys nothing first.
+        offer: What was answered.
+        posted: Quantity discounts; the units wanted at tier prices are written to its second part.
 
     Returns:
         Buyers and units wanted, shape ``(B, J)`` each.
+
+    Raises:
+        InvalidInput: Quantity discounts, but consumers whose answers do not hold what they make of them.
     """
     from malles_env.market.settle import draw_exact, draw_rows
 
     inside, weights = response.probability[:, :, 1:], population.weights
     buyers, wanted = (np.empty((len(inside), inside.shape[2])) for _ in range(2))
+    sizes = None
     if demand == "exact":
         sizes = np.stack([whole_sizes(weights, population.size * factor) for factor in traffic])
+    if posted is not None:
+        _draw_tiered(response, offer, posted, weights, sizes, terms, traffic, streams, sums, buyers, wanted)
+    elif sizes is not None:
         draw_exact(np.ascontiguousarray(response.probability), response.quantity, sizes, streams, buyers, wanted)
     else:
         extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
         share = np.einsum("s,bsj->bj", weights, inside)
         draw_rows(np.arange(len(share)), 0, len(share), share, extra, sums, traffic, streams, terms, buyers, wanted)
     return buyers, wanted
+
+
+
+def _draw_tiered(
+    response: Response, offer: Offer, posted: tuple[Any, ...], weights: FloatArray, sizes: FloatArray | None,
+    terms: Terms, traffic: FloatArray, streams: np.ndarray, sums: FloatArray, buyers: FloatArray, wanted: FloatArray,
+) -> None:  # fmt: skip
+    """Fill buyers, units wanted and those wanted at tier prices; `sizes` of segments are given for exact draws."""
+    from malles_env.market.tier_settle import draw_all, draw_exact_tiered
+
+    if response.tier is None or offer.tier_prices is None:
+        raise invalid("tier prices below list prices", "posted", "none: these consumers do not answer to them")
+    _, at_tier, t = posted
+    if sizes is not None:
+        draw_exact_tiered(
+            np.ascontiguousarray(response.probability), response.quantity, response.tier,
+            offer.tier_prices / offer.prices, t.threshold, sizes, streams, buyers, wanted, at_tier,
+        )  # fmt: skip
+        return
+    inside = response.probability[:, :, 1:]
+    share = np.einsum("s,bsj->bj", weights, inside)
+    extra = np.einsum("s,bsj->bj", weights, inside * (response.quantity - 1.0))
+    tiered = np.ascontiguousarray(np.einsum("s,bsj,brsj->rbj", weights, inside, response.tier[:, :2]))
+    every = np.arange(len(share))
+    draw_all(
+        every, 0, len(share), offer.prices, offer.tier_prices, offer.available, share, extra, tiered, sums, traffic,
+        streams, terms, t.threshold, buyers, wanted, at_tier,
+    )  # fmt: skip
 
 
 def whole_sizes(weights: FloatArray, size: float) -> FloatArray:

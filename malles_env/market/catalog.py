@@ -12,6 +12,7 @@ from malles_env.market.arrays import FloatArray, IntArray, as_floats
 from malles_env.market.price_rules import PriceRules
 from malles_env.market.promotion import Promotions
 from malles_env.market.replenishment import Replenishment
+from malles_env.market.tiers import Tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Catalog:
         price_rules: What prices have to obey beside their bounds; None: nothing.
         replenishment: How products are ordered; None: they are not, and each unit costs its unit cost when it is sold.
             Otherwise it costs that, less the unit tax, when it is ordered.
+        tiers: Which products may carry a quantity discount; None: none may.
         enters: First period in which each product may be listed, shape ``(J,)``.
 
     Raises:
@@ -79,6 +81,7 @@ class Catalog:
     promotions: Promotions | None = None
     price_rules: PriceRules | None = None
     replenishment: Replenishment | None = None
+    tiers: Tiers | None = None
     sellers: tuple[str, ...] = field(init=False)
     seller_of: IntArray = field(init=False, repr=False)
     unit_cost: FloatArray = field(init=False, repr=False)
@@ -126,6 +129,8 @@ class Catalog:
         set_(self, "enters", _frozen([product.enters for product in products]))
         if self.promotions is not None:
             self.promotions.budget(sellers)
+        if self.tiers is not None:
+            self.tiers.check(ids)
         if self.price_rules is not None:
             boxes = zip(self.price_low, self.price_high, self.unit_cost, strict=True)
             for j, (low, high, cost) in enumerate(boxes):

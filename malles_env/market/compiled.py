@@ -61,15 +61,16 @@ def rules_of(settings: MeanField, promoted: bool) -> tuple[bool, bool, float, fl
     )
 
 
-def play_blocks(threads: int, blocks: int, given: tuple[Any, ...]) -> bool:
+def play_blocks(threads: int, blocks: int, given: tuple[Any, ...], tiered: tuple[Any, ...] = ()) -> bool:
     """Run the compiled period, on several threads if there are blocks for them; say whether any sale was lost.
 
     Args:
         threads: Most threads.
         blocks: Blocks of markets.
         given: The arguments of `malles_env.market.settle.play` after its range of blocks.
+        tiered: Where quantity discounts are posted, those of `malles_env.market.tier_settle.play_tiered` before these.
     """
-    play = _compiled()
+    play, given = _compiled(bool(tiered)), (*tiered, *given)
     if threads == 1 or blocks == 1:
         return bool(play(0, blocks, *given))
     cuts = np.linspace(0, blocks, min(threads, blocks) + 1).astype(int).tolist()
@@ -78,8 +79,12 @@ def play_blocks(threads: int, blocks: int, given: tuple[Any, ...]) -> bool:
 
 
 @cache
-def _compiled() -> Any:
+def _compiled(tiered: bool) -> Any:
     """Return the compiled period; its first call in a process loads machine code, or compiles it once per machine."""
+    if tiered:
+        from malles_env.market.tier_settle import play_tiered
+
+        return play_tiered
     from malles_env.market.settle import play
 
     return play

@@ -67,7 +67,8 @@ def elasticities(
     kink: below it a rise also takes away discount depth, at it and above it there is none. Likewise at exactly the
     reference price a rise is a loss.
 
-    Consumers that carry `tastes` are differentiated exactly, any others by one-sided differences of second order.
+    Consumers that carry `tastes` are differentiated exactly, any others by one-sided differences of second order. So are
+    offers with quantity discounts, whose tier prices move with the list prices: the discount stays the same share.
 
     Args:
         consumers: Who buys.
@@ -92,7 +93,7 @@ def elasticities(
     if not 0.0 < step < 0.5:
         raise invalid("step", step, "more than 0 and less than 0.5")
     share = _checked(consumers, weights, offer)
-    settings, tastes = settings or MeanField(), tastes_of(consumers)
+    settings, tastes = settings or MeanField(), None if offer.tier_prices is not None else tastes_of(consumers)
     if tastes is None:
         found = _by_differences(consumers, share, offer, hold, settings, fade, step)
     elif hold == "steady":
@@ -247,6 +248,9 @@ def _by_differences(
     prices = offer.prices[:, None] * np.exp(rises)
 
     asked = replace(offer.take(np.repeat(np.arange(batch), len(rises))), prices=prices.reshape(-1, products))
+    if offer.tier_prices is not None:
+        tier = offer.tier_prices[:, None] * np.exp(rises)
+        asked = replace(asked, tier_prices=tier.reshape(-1, products))
     answer = (
         settle_offer(consumers, weights, settings, asked, fade)[1] if hold == "steady" else consumers.respond(asked)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,10 @@ from malles_env.market.offer import Consumers, Offer
 from malles_env.market.population import Population
 from malles_env.market.reference import ReferencePrice, slow_states, with_reference
 from malles_env.market.state import BOOKS, Demand, Outcome
+from malles_env.market.tiers import Posted, checked_tiers
+
+if TYPE_CHECKING:
+    from malles_env.market.tier_kernel import TierTerms
 
 
 class Market:
@@ -112,6 +117,11 @@ class Market:
         self._rules = {promoted: rules_of(self.mean_field, promoted) for promoted in (False, True)}
         self._terms = terms_of(self.catalog, population, self.mean_field, self.demand, self.dynamics)
         self._stock_room = stock_room_of(self.catalog)
+        self._tiers: TierTerms | None = None
+        if self.catalog.tiers is not None:
+            from malles_env.market.tier_kernel import tier_terms
+
+            self._tiers = tier_terms(self.catalog, self._draws)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -190,6 +200,7 @@ class Market:
         feature_ad: ArrayLike | None = None,
         orders: ArrayLike | None = None,
         cycles: float = np.inf,
+        tier_prices: ArrayLike | None = None,
     ) -> Outcome:
         """Play one period in every market.
 
@@ -201,44 +212,47 @@ class Market:
             orders: Units ordered, likewise; only where the catalog has replenishment. None: nothing is.
             cycles: Periods of an episode, which is over when so many have been played since the reset: what is left is
                 then sold for its salvage value. By default episodes go on for ever.
+            tier_prices: Money per unit of orders that reach a product's threshold, broadcastable to ``(B, J)``; None:
+                the list prices, no quantity discount.
 
         Returns:
             What happened, as fresh arrays.
 
         Raises:
-            InvalidInput: A price that is not a positive finite number, a wrong shape, or a seller who lists more
-                products than its shelf holds, promotes more than it has slots for, or orders more than there is room
-                for.
+            InvalidInput: A price that is not a positive finite number, a wrong shape, a seller who lists more products
+                than its shelf holds, promotes more than it has slots for, or orders more than there is room for, or a
+                tier price above the list price, below the deepest discount, or of a product without tiers.
         """
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
         flags = checked_promotion(self.catalog, display, feature_ad, shelf)
         units = checked_orders(self.catalog, orders, self.state)
-        return self.advance(money, shelf, flags, units, cycles)
+        tier = checked_tiers(self.catalog, tier_prices, money, shelf)
+        return self.advance(money, shelf, flags, units, cycles, tier)
 
     def advance(
         self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None = None,
-        orders: FloatArray | None = None, cycles: float = np.inf,
+        orders: FloatArray | None = None, cycles: float = np.inf, tier: FloatArray | None = None,
     ) -> Outcome:  # fmt: skip
         """Play one period with actions known to be valid: float64 and bool arrays of shape ``(B, J)``.
 
         `promoted` has shape ``(2, B, J)``: what is displayed, then what is advertised; None: nothing. The environments
         call this after decoding an action; use `step` for anything that comes from outside. `orders` (units,
         ``(B, J)``) and `cycles` count only where the catalog has replenishment; orders are placed as far as there is
-        room.
+        room. `tier` are tier prices, shape ``(B, J)``; None: list prices.
         """
         if self._stock_room is None:
-            return self._advance(prices, listed, promoted)
+            return self._advance(prices, listed, promoted, tier)
         before = self.state.stock, self.state.pipeline
         stocked = self._stock_room.take_in(self.state, orders)
         try:
-            return self._advance(prices, listed, promoted, stocked, cycles)
+            return self._advance(prices, listed, promoted, tier, stocked, cycles)
         except BaseException:  # consumers that could not be asked: the period can be played again
             self.state.stock, self.state.pipeline = before
             raise
 
     def _advance(
-        self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None, stocked: FloatArray | None = None,
-        cycles: float = np.inf,
+        self, prices: FloatArray, listed: BoolArray, promoted: BoolArray | None, tier: FloatArray | None,
+        stocked: FloatArray | None = None, cycles: float = np.inf,
     ) -> Outcome:  # fmt: skip
         batch, products = prices.shape
         if self._enters_late:
@@ -252,14 +266,18 @@ class Market:
         kept = self._can_run_short and self._tracks_loyalty
         remembered = (self.state.centre.copy(), self.state.log_reference.copy()) if kept else None
         flags = self._no_flags if promoted is None else promoted
+        posted: Posted = None
+        at_tier = None if self._tiers is None else np.zeros((batch, products))
+        if self._tiers is not None and tier is not None and np.any(tier < prices):
+            posted = tier, at_tier, self._tiers
         if self._coefficients is not None:
-            short = self._play(prices, felt, listed, flags, books, sums, seen, seller_profit)
+            short = self._play(posted, prices, felt, listed, flags, books, sums, seen, seller_profit)
         else:
-            short, answered = self._ask(prices, felt, listed, flags, books, sums, seen, seller_profit)
+            short, answered = self._ask(posted, prices, felt, listed, flags, books, sums, seen, seller_profit)
         if self.catalog.promotions is not None and promoted is not None:
             self._charge(listed, promoted, books, seller_profit)
         if short and remembered is not None:
-            offer = self._offer(felt, listed, flags, seen, *remembered)
+            offer = self._offer(posted, prices, felt, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
         if stocked is not None and self._stock_room is not None:
             self._stock_room.pay(self.state, cycles, books, stocked, seller_profit)
@@ -271,12 +289,15 @@ class Market:
         demand, units, lost, revenue, cost, fees, profit, share = books
         return Outcome(
             prices, listed, demand, units, lost, revenue, cost, fees, profit, share,
-            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted, *(() if stocked is None else stocked),
+            seller_profit, sums[1], sums[0], seen, sums[2], sums[3], promoted,
+            None if self._tiers is None else prices if tier is None else tier, at_tier,
+            *(() if stocked is None else stocked),
         )  # fmt: skip
 
     def _play(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, *results: FloatArray
-    ) -> bool:
+        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        *results: FloatArray,
+    ) -> bool:  # fmt: skip
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
         state, coefficients = self.state, self._coefficients
         assert coefficients is not None
@@ -286,7 +307,7 @@ class Market:
             self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.window,
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
-        return play_blocks(self.threads, state.blocks.number, given)
+        return play_blocks(self.threads, state.blocks.number, given, posted or ())
 
     def _charge(self, listed: BoolArray, flags: BoolArray, books: FloatArray, seller_profit: FloatArray) -> None:
         """Let sellers pay for the listed products they promote."""
@@ -302,22 +323,27 @@ class Market:
         return self._coefficients is None or self._coefficients.loyal
 
     def _offer(
-        self, prices: FloatArray, available: BoolArray, flags: BoolArray, mean_field: FloatArray, centre: FloatArray,
-        log_reference: FloatArray,
+        self, posted: Posted, prices: FloatArray, felt: FloatArray, available: BoolArray, flags: BoolArray,
+        mean_field: FloatArray, centre: FloatArray, log_reference: FloatArray,
     ) -> Offer:  # fmt: skip
         """Return what consumers are shown; centre and log reference are those of the state's form."""
         regular = self.catalog.regular_price
         compares = self._felt is None and "reference" in self._memories
         reference = log_reference + np.log(regular) if compares else None
-        return Offer(prices, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre)
+        tier, thresholds = None, None
+        if posted is not None and self.catalog.tiers is not None:  # felt like the list price, in the same ratio to it
+            tier, thresholds = felt * (posted[0] / prices), self.catalog.tiers.thresholds(self.catalog.product_ids)
+        return Offer(
+            felt, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre, tier, thresholds
+        )
 
     def _answering(self, markets: IntArray) -> Consumers:
         """Return who answers in some markets: each by its own draw where there are draws."""
         return DrawnConsumers(self._draws, self.state.draw[markets]) if self._draws else self.consumers
 
     def _ask(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, books: FloatArray,
-        sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
+        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        books: FloatArray, sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
     ) -> tuple[bool, FloatArray]:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment.
 
@@ -331,20 +357,26 @@ class Market:
         state, weights, batch = self.state, self.population.weights, len(prices)
         every = np.arange(batch)
         available, felt_shares = listed & (state.stock > 0), state.mean_field.copy()
-        offer = self._offer(felt, available, flags, felt_shares, state.centre.copy(), state.log_reference.copy())
+        offer = self._offer(
+            posted, prices, felt, available, flags, felt_shares, state.centre.copy(), state.log_reference.copy()
+        )
         offer, response, sums[2], sums[3] = find_response(self._answering(every), offer, weights, self.mean_field)
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights
         sums[1] = response.surplus @ weights * self.population.size * self._traffic
         put_loyalty(state, every, self.dynamics.faded(response.loyalty), self._next_loyalty)
         buyers, wanted = draw_purchases(
-            response, self.population, self.demand, self._terms, self._traffic, state.streams, sums
+            response, self.population, self.demand, self._terms, self._traffic, state.streams, sums, offer, posted
         )
         short = settle_rows(
             every, 0, batch, prices, listed, buyers, wanted, self._terms, self._traffic, state.stock, state.mean_field,
             state.centre, state.window, state.period, seen, books, seller_profit,
             self.mean_field.coupling == "equilibrium",
         )  # fmt: skip
+        if posted is not None:
+            from malles_env.market.tier_settle import settle_tiers
+
+            settle_tiers(prices, *posted, available, self._terms, books, seller_profit)
         if offer.reference is not None:
             move_references(
                 every, 0, batch, prices, listed, self.catalog.regular_price, self._terms, state.log_reference

@@ -22,6 +22,9 @@ class Offer:
         feature_ad: Advertised in the leaflet, shape ``(B, J)``; None: nothing is.
         reference: Log of the price that consumers expect, shape ``(B, J)``; None: the one they see.
         centre: Shares at which the mean field has no effect, shape ``(B, J)``; None: 1/J each.
+        tier_prices: Money per unit of orders that reach the threshold, at most the list price, shape ``(B, J)``; None:
+            no quantity discounts.
+        thresholds: Units of such orders, shape ``(J,)``, 0 where a product carries no tier; given with `tier_prices`.
     """
 
     prices: FloatArray
@@ -33,10 +36,13 @@ class Offer:
     feature_ad: BoolArray | None = None
     reference: FloatArray | None = None
     centre: FloatArray | None = None
+    tier_prices: FloatArray | None = None
+    thresholds: IntArray | None = None
 
     def take(self, markets: IntArray) -> Offer:
         """Return the shelves of some markets (whole numbers, repeats allowed)."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "regular_price"}
+        shared = ("regular_price", "thresholds")
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
         rows: dict[str, Any] = {name: part if part is None else part[markets] for name, part in parts.items()}
         return replace(self, **rows)
 
@@ -50,12 +56,15 @@ class Response:
         quantity: Mean units per buyer, at least 1, shape ``(B, S, J)``.
         loyalty: Loyalty shares after the period if every buyer is served, shape ``(B, S, J + 1)``.
         surplus: Consumer surplus per consumer in money, up to a constant, shape ``(B, S)``.
+        tier: Of a buyer, where quantity discounts are posted: chance that the order reaches the threshold, mean units
+            at the tier price, and mean units added to reach it, shape ``(B, 3, S, J)``; None: there are none.
     """
 
     probability: FloatArray
     quantity: FloatArray
     loyalty: FloatArray
     surplus: FloatArray
+    tier: FloatArray | None = None
 
 
 @runtime_checkable

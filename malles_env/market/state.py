@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
         residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
         iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
         promoted: What was displayed (row 0) and advertised (row 1), shape ``(2, B, J)``; None: nothing was.
+        tier_prices: Money per unit of orders that reach the threshold, shape ``(B, J)``; None: no tiers.
+        tier_units: Units sold at a tier price below the list price, shape ``(B, J)``; None: no tiers.
         ordered: Units ordered, shape ``(B, J)``; this and what follows are None where products are not ordered.
         ordering: Fixed and unit costs of the orders placed, shape ``(B, J)``.
         holding: Cost of the stock on hand at the end of the period, shape ``(B, J)``.
@@ -60,6 +62,8 @@ class Outcome(NamedTuple):
     residual: FloatArray
     iterations: FloatArray
     promoted: BoolArray | None = None
+    tier_prices: FloatArray | None = None
+    tier_units: FloatArray | None = None
     ordered: FloatArray | None = None
     ordering: FloatArray | None = None
     holding: FloatArray | None = None

@@ -47,7 +47,7 @@ def worth_of_purchase(tastes: Tastes, prices: FloatArray, regular_price: FloatAr
 
 
 def consumer_surplus(
-    tastes: Tastes, prices: FloatArray, regular_price: FloatArray, probability: FloatArray, log_sum: FloatArray
+    tastes: Tastes, regular_price: FloatArray, probability: FloatArray, log_sum: FloatArray, worth: FloatArray
 ) -> FloatArray:
     """Return money per consumer: m log-sum + sum_j P_j (omega_j - m), shape ``(B, S)``.
 
@@ -59,12 +59,11 @@ def consumer_surplus(
 
     Args:
         tastes: Coefficients of S segments over J products.
-        prices: Money, shape ``(B, J)``.
         regular_price: Money, shape ``(J,)``.
         probability: Choice probabilities, shape ``(B, S, J + 1)``; index 0 is the outside option.
         log_sum: Mean over last purchases of log(1 + sum_j exp(u_j)), utils, shape ``(B, S)``.
+        worth: omega, money, shape ``(B, S, J)``.
     """
     money = tastes.money_per_util(regular_price)
     bought = probability[:, :, 1:]
-    worth = worth_of_purchase(tastes, prices, regular_price)
     return np.asarray(money * (log_sum - bought.sum(axis=2)) + (bought * worth).sum(axis=2))

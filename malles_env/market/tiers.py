@@ -1,0 +1,192 @@
+"""Quantity discounts: a lower price for every unit of an order that reaches a threshold, and what buyers make of it.
+
+The NumPy formulas; `tier_kernel` is compiled and tested against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.errors import invalid
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+
+if TYPE_CHECKING:
+    from malles_env.market.catalog import Catalog
+    from malles_env.market.offer import Offer
+    from malles_env.market.tastes import Tastes
+
+Posted = tuple[Any, ...] | None
+"""A period's tier prices, where to write the units sold at them, and `TierTerms`; None: no discount is posted."""
+LARGEST = 500
+"""Largest threshold, units: sums over order sizes stay short, and exp(-mean) cannot lose what they need."""
+CLOSE = 1e-9
+"""An order counts as dearer than the threshold's only beyond this many units' worth."""
+MEET, UNITS, RAISED = range(3)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """The quantity discount that a product may carry.
+
+    Attributes:
+        threshold: Units of an order from which all of them have the tier price, 2 to `LARGEST`.
+        most: Deepest discount from the list price, more than 0 and at most 1 - 1 / threshold: a whole order at the
+            threshold then never costs less than a single unit.
+    """
+
+    threshold: int
+    most: float
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Which products may carry a quantity discount.
+
+    Attributes:
+        by_product: The tier of each product that may, by product name.
+
+    Raises:
+        InvalidInput: A threshold or a deepest discount out of range.
+    """
+
+    by_product: Mapping[str, Tier] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        for name, tier in self.by_product.items():
+            if not 2 <= tier.threshold <= LARGEST or tier.threshold != int(tier.threshold):
+                raise invalid(f"tiers.{name}.threshold", tier.threshold, f"a whole number from 2 to {LARGEST}")
+            highest = 1.0 - 1.0 / tier.threshold
+            if not 0.0 < tier.most <= highest:
+                allowed = f"more than 0 and at most {highest:.4g}, 1 - 1 / threshold"
+                raise invalid(f"tiers.{name}.most", tier.most, f"{allowed}: {tier.threshold} units cost no less than one")
+
+    def check(self, product_ids: Sequence[str]) -> None:
+        """Refuse tiers of products that are not there.
+
+        Raises:
+            InvalidInput: Names the product.
+        """
+        for name in self.by_product:
+            if name not in product_ids:
+                raise invalid("tiers", name, f"one of the products {', '.join(product_ids)}")
+
+    def thresholds(self, product_ids: Sequence[str]) -> IntArray:
+        """Return the threshold of each product, units, shape ``(J,)``; 0 where it carries no tier."""
+        found = [self.by_product[name].threshold if name in self.by_product else 0 for name in product_ids]
+        return np.array(found, dtype=np.int64)
+
+    def deepest(self, product_ids: Sequence[str]) -> FloatArray:
+        """Return the deepest discount of each product, share of the list price, ``(J,)``; 0 where it has no tier."""
+        return np.array([self.by_product[name].most if name in self.by_product else 0.0 for name in product_ids])
+
+
+def checked_tiers(
+    catalog: Catalog, tier_prices: ArrayLike | None, prices: FloatArray, listed: BoolArray
+) -> FloatArray | None:
+    """Return tier prices as a fresh array of shape ``(B, J)``, or None where there are none.
+
+    Args:
+        catalog: Gives the tiers.
+        tier_prices: Money, broadcastable to ``(B, J)``; None: no discounts.
+        prices: List prices, money, shape ``(B, J)``.
+        listed: What is on the shelf; tier prices of what is not are ignored.
+
+    Raises:
+        InvalidInput: A tier price above the list price or below what the deepest discount leaves of it, or one that
+            differs from the list price where a product carries no tier.
+    """
+    if tier_prices is None:
+        return None
+    tier = as_floats("tier_prices", tier_prices, prices.shape, low=1e-12).copy()
+    deepest = np.zeros(len(catalog.product_ids))
+    if catalog.tiers is not None:
+        deepest = catalog.tiers.deepest(catalog.product_ids)
+    lowest = prices * (1.0 - deepest)
+    bad = listed & ((tier > prices) | (tier < lowest * (1.0 - CLOSE)))
+    for b, j in np.argwhere(bad)[:1]:
+        allowed = f"at least {lowest[b, j]:g} and at most the list price {prices[b, j]:g}"
+        if deepest[j] == 0.0:
+            allowed = f"the list price {prices[b, j]:g}, as the product carries no tier"
+        raise invalid(f"tier price of {catalog.product_ids[j]}", float(tier[b, j]), allowed)
+    return tier
+
+
+class Orders(NamedTuple):
+    """What buyers order of each product under its tier price, per buyer, shape ``(B, S, J)`` each.
+
+    Attributes:
+        meet: Chance that an order reaches the threshold.
+        units: Mean units bought at the tier price.
+        raised: Mean units that buyers add to reach the threshold.
+        paid: What a wanted unit costs on average, as a share of the list price.
+    """
+
+    meet: FloatArray
+    units: FloatArray
+    raised: FloatArray
+    paid: FloatArray
+
+
+def orders_of(more: FloatArray, ratio: FloatArray, thresholds: IntArray) -> Orders:
+    """Return how orders answer to an all-units discount.
+
+    A buyer wants n = 1 + Poisson(more) units and pays the least that gets them: n p below the threshold T, n t at or
+    beyond it, or T t for T units where that is less than n p. So orders of more than T t / p units, but fewer than T,
+    are raised to T.
+
+    Args:
+        more: Mean units wanted beyond the first, shape ``(B, S, J)``.
+        ratio: Tier price t over list price p, at most 1, shape ``(B, J)``; 1: no discount.
+        thresholds: T, units, shape ``(J,)``; 0: no tier.
+    """
+    posted = ((ratio < 1.0) & (thresholds > 0))[:, None, :]
+    first = (np.floor(thresholds * ratio + CLOSE) + 1.0)[:, None, :]
+    chance = np.exp(-more)
+    below, below_units, raised = (np.zeros_like(more) for _ in range(3))
+    for n in range(1, int(thresholds.max(initial=0))):
+        small = n < first
+        below = below + small * chance
+        below_units = below_units + small * n * chance
+        raised = raised + (~small & (n < thresholds)) * (thresholds - n) * chance
+        chance = chance * more / n
+    wanted = np.maximum(1.0 + more - below_units, 0.0)
+    meet, units = np.maximum(1.0 - below, 0.0), wanted + raised
+    saved = wanted - ratio[:, None, :] * units
+    parts = (posted * meet, posted * units, posted * raised, np.where(posted, 1.0 - saved / (1.0 + more), 1.0))
+    return Orders(*parts)
+
+
+def price_fall(tastes: Tastes, offer: Offer, orders: Orders) -> FloatArray:
+    """Return f(p) - f(paid p), by how much tiers lower the price that enters utility, at least 0, ``(B, S, J)``."""
+    if tastes.price_transform == "log":
+        return np.asarray(-np.log(orders.paid))
+    return np.asarray(offer.prices[:, None, :] * (1.0 - orders.paid))
+
+
+def worth_with_tiers(tastes: Tastes, offer: Offer, orders: Orders, more: FloatArray, worth: FloatArray) -> FloatArray:
+    """Return what a purchase is worth above its cost where tiers lower it, money, shape ``(B, S, J)``.
+
+    `surplus.worth_of_purchase` is the area under units times exp(utility) above the list price. Tiers add the area
+    between the average price paid and the list price: as buyers pay the least that gets what they want, a fall of the
+    tier price saves them the units they buy at it, so that this area is exact (the envelope theorem).
+
+    Args:
+        tastes: Coefficients.
+        offer: Shelves of B markets.
+        orders: From `orders_of`.
+        more: Mean units wanted beyond the first, shape ``(B, S, J)``.
+        worth: From `surplus.worth_of_purchase` at list prices, shape ``(B, S, J)``.
+    """
+    fall = price_fall(tastes, offer, orders)
+    log = tastes.price_transform == "log"
+    scale = offer.prices[:, None, :] * orders.paid if log else 1.0
+    steep = (tastes.beta - 1.0 if log else tastes.beta) * fall
+    held = np.where(steep == 0.0, 1.0, steep)
+    mean = np.where(steep == 0.0, 1.0, -np.expm1(-held) / held)
+    return np.asarray((1.0 + more) * scale * fall * mean + np.exp(-tastes.beta * fall) * worth)
