@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from malles_env.envs.kernels import CONTINUOUS, DISCRETE, MONEY
 from malles_env.envs.seats import NOTHING, Seats
+from malles_env.envs.tiers import STEPS, TIER
 from malles_env.market.arrays import FloatArray
 from malles_env.market.promotion import KINDS
 
@@ -22,6 +23,7 @@ def parts_of(seats: Seats, mode: ActionMode) -> dict[str, int]:
     """Return the parts of an action and where in a row the W numbers of each begin."""
     names = ["price"] if mode == "discrete" else ["price", "listed"]
     names += KINDS if seats.promotion_slots is not None else ()
+    names += [TIER] if seats.deepest_tier is not None else []
     names += [ORDER] if seats.largest_order is not None else []
     return {name: i * seats.slots for i, name in enumerate(names)}
 
@@ -34,6 +36,8 @@ def bounds_of(seats: Seats, mode: ActionMode, levels: int, parts: dict[str, int]
     low, high = np.zeros(shape), np.ones(shape)
     if mode == "discrete":
         high[:, : seats.slots] = levels
+        if TIER in parts:
+            high[:, parts[TIER] : parts[TIER] + seats.slots] = STEPS
         if ORDER in parts:
             high[:, at:] = levels
         return low, high
@@ -41,6 +45,8 @@ def bounds_of(seats: Seats, mode: ActionMode, levels: int, parts: dict[str, int]
     products = seats.own[seat, slot]
     low[seat, slot] = seats.catalog.price_low[products] * (1.0 - SLACK)
     high[seat, slot] = seats.catalog.price_high[products] * (1.0 + SLACK)
+    if seats.deepest_tier is not None:
+        high[seat, parts[TIER] + slot] = seats.deepest_tier[products]
     if seats.largest_order is not None:
         high[seat, at + slot] = seats.largest_order[products]
     return low, high
@@ -61,6 +67,9 @@ def space_of(seats: Seats, seat: int, mode: ActionMode, high: FloatArray) -> spa
     catalog, products = seats.catalog, seats.products(seat)
     price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
     more: dict[str, Any] = {name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(seats, seat))}
+    if seats.deepest_tier is not None and seats.carries_tiers(seat):
+        most = seats.deepest_tier[products]
+        more[TIER] = spaces.Box(np.zeros_like(most), most, dtype=np.float64)
     if seats.largest_order is not None:
         kind: Any = np.int64 if seats.whole_orders else np.float64
         most = seats.largest_order[products].astype(kind)

@@ -12,6 +12,7 @@ from malles_env.envs.action_spaces import MODES, ORDER, ActionMode, bounds_of, p
 from malles_env.envs.kernels import decode, decode_orders, promote
 from malles_env.envs.money_actions import MoneyActions, as_array
 from malles_env.envs.seats import NOTHING, Seats
+from malles_env.envs.tiers import STEPS, TIER, checked_depths, decode_tiers
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.promotion import KINDS
@@ -36,6 +37,11 @@ class Actions:
     ``MultiBinary(J_n)`` and there only if the seller has slots for it. Only what is on the shelf is promoted, and
     beyond a seller's slots the best stay, as with listings.
 
+    Where products carry quantity discounts (the catalog has `Tiers`), each mode goes on with a part for the depth of the
+    tier price below the list price: W numbers, linear from none at -1 to the deepest at 1; W choices, 0 = none to 4 =
+    the deepest in equal steps; or ``"tier"``, ``Box`` of shares ``(J_n,)``, there only if a product of the seller
+    carries a tier. No tier price is below the product's lowest price, or the one that a least margin leaves.
+
     Where products are ordered (the catalog has a `Replenishment`), each mode ends with a part for orders: W numbers,
     linear from no order to the largest one and rounded where orders are whole; W choices, 0 = none, 1 to m = a grid of
     m orders up to the largest, rounded likewise; or ``"order"``, ``Box`` in units ``(J_n,)``. What there is no room for
@@ -52,6 +58,7 @@ class Actions:
         width: A, numbers of an action in a row.
         parts: Where in a row each part begins.
         promotes: Whether actions say what is displayed and advertised.
+        tiers: Whether actions say tier prices.
         orders: Whether actions say what is ordered.
 
     Raises:
@@ -65,7 +72,7 @@ class Actions:
             raise invalid("price_levels", levels, "a whole number of at least 2")
         self.seats, self.mode, self.levels = seats, mode, levels
         self.parts = parts_of(seats, mode)
-        self.promotes, self.orders = KINDS[0] in self.parts, ORDER in self.parts
+        self.promotes, self.orders, self.tiers = (name in self.parts for name in (KINDS[0], ORDER, TIER))
         self.width = len(self.parts) * seats.slots
         self._one = (self.width,)
         self.low, self.high = bounds_of(seats, mode, levels, self.parts)
@@ -158,6 +165,18 @@ class Actions:
         promote(self._kind, rows, self.parts[KINDS[0]], seats.own, slots, seats.table, prices, listed, flags)
         return flags
 
+    def tiered(self, rows: FloatArray, prices: FloatArray, lowest: FloatArray) -> FloatArray:
+        """Return tier prices, money, fresh, shape ``(B, J)``; only where products carry tiers.
+
+        Args:
+            rows: As given to `decode`, which checks them.
+            prices: List prices, money, shape ``(B, J)``.
+            lowest: Money below which no tier price goes, shape ``(J,)``.
+        """
+        tier, seats = np.empty_like(prices), self.seats
+        decode_tiers(self._kind, rows, self.parts[TIER], seats.own, seats.deepest_tier, lowest, prices, tier)
+        return tier
+
     def ordered(self, rows: FloatArray) -> FloatArray:
         """Return what is ordered, units, fresh, shape ``(B, J)``; only where products are ordered.
 
@@ -187,9 +206,9 @@ class Actions:
 
     def encode(
         self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
-        feature: ArrayLike | None = None, order: ArrayLike | None = None,
+        feature: ArrayLike | None = None, order: ArrayLike | None = None, tier: ArrayLike | None = None,
     ) -> Any:  # fmt: skip
-        """Return the action that asks for given prices, listings, promotion and orders; the inverse of decoding.
+        """Return the action that asks for given prices, listings, promotion, orders and discounts; the inverse of decoding.
 
         Args:
             seat: Whose.
@@ -198,10 +217,11 @@ class Actions:
             display: Which of them to display, likewise; None: none.
             feature: Which of them to advertise, likewise; None: none.
             order: Units to order of each, likewise, on the grid if discrete; None: none.
+            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: none.
 
         Raises:
             InvalidInput: Promotion that the seat has no slot for, or an order that is negative, too large, or
-                fractional where whole ones are due.
+                fractional where whole ones are due, or a discount that is negative, too deep or of no tier.
         """
         products = self.seats.products(seat)
         low, span = self.seats.table[0, products], self.seats.table[1, products]
@@ -211,13 +231,15 @@ class Actions:
             for given in (listed, display, feature)
         )
         units = self._money.checked_orders(seat, order, money.shape)
+        depths = checked_depths(self.seats, seat, tier, money.shape)
         for kind, wanted in zip(KINDS, flags, strict=True):
             self._money.refuse_flags(seat, kind, wanted)
         bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
         if self.mode == "dict":
             told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
             whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
-            return {"price": money, **told, **whole}
+            cut = {TIER: depths.copy()} if TIER in self._money.needed[seat] else {}
+            return {"price": money, **told, **cut, **whole}
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self.mode == "discrete"
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
@@ -226,6 +248,10 @@ class Actions:
             place = slice(start, start + count)
             if name in bits:
                 action[..., place] = np.where(bits[name], 1, 0 if discrete else -1)
+            elif name == TIER and self.seats.deepest_tier is not None:
+                most = self.seats.deepest_tier[products]
+                cut = depths / np.where(most > 0.0, most, 1.0)
+                action[..., place] = np.rint(cut * STEPS) if discrete else 2.0 * cut - 1.0
             elif name == ORDER and self.seats.largest_order is not None:
                 full = units / self.seats.largest_order[products]
                 action[..., place] = np.rint(full * self.levels) if discrete else 2.0 * full - 1.0
@@ -240,8 +266,8 @@ class Actions:
             room: Units that may be ordered, shape ``(J,)``; needed where products are ordered.
 
         Returns:
-            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote and W * (m + 1) more where products are
-            ordered. An order that comes to the same as a smaller choice makes no sense.
+            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote, W * 5 more where products carry tiers and
+            W * (m + 1) more where products are ordered. An order that comes to the same as a smaller choice makes no sense.
 
         Raises:
             InvalidInput: The actions are not discrete.
@@ -253,6 +279,8 @@ class Actions:
         parts = [_open_choices(closed, self.levels + 1)]
         slots: IntArray | None = self.seats.promotion_slots
         parts += [_open_choices(closed | (most == 0), 2) for most in (() if slots is None else slots[:, seat])]
+        if self.seats.deepest_tier is not None:
+            parts.append(_open_choices(closed | (self.seats.deepest_tier[own] == 0.0), STEPS + 1))
         if room is not None and self.seats.largest_order is not None:
             sizes = np.arange(self.levels + 1) / self.levels * self.seats.largest_order[own, None]
             sizes = np.minimum(np.floor(sizes + 0.5) if self.seats.whole_orders else sizes, room[own, None])

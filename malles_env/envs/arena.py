@@ -13,6 +13,7 @@ from malles_env.envs.kernels import keep_books, keep_stock_books
 from malles_env.envs.observations import NO_FLAGS, NO_ORDERS, Layout, Monitoring
 from malles_env.envs.price_rules import RuledPrices
 from malles_env.envs.seats import Seats
+from malles_env.envs.tiers import NO_TIERS, TIER_KEYS, keep_tier_books, shown_depths
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -75,8 +76,8 @@ class Arena:
         market: The market engine.
         seats, actions, layout: Who plays, what goes in, what comes out.
         rules: The price rules; None where the scenario has none.
-        info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, and STOCK_KEYS where
-            products are ordered.
+        info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
+            carry tiers, and STOCK_KEYS where they are ordered.
         outcome: What happened in the last period; None before the first.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
@@ -107,7 +108,9 @@ class Arena:
         self.reward_scale = float(self.scenario.reward_scale)
         self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
         counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
-        self.info_keys = (*MONEY_KEYS, *counted, *stocked)
+        tiers = TIER_KEYS if self.actions.tiers else ()
+        self.info_keys = (*MONEY_KEYS, *counted, *tiers, *stocked)
+        self._lowest = catalog.price_low.copy() if self.rules is None else self.rules.lowest
         self.outcome: Outcome | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
@@ -128,6 +131,7 @@ class Arena:
             self._units = np.zeros(shape)
             self._asked = self._prices  # prices at which products were listed last; kept for price rules only
             self._promoted = np.zeros((2, *shape), dtype=bool) if self.actions.promotes else NO_FLAGS
+            self._tier = np.zeros(shape) if self.actions.tiers else NO_TIERS
             self._ordered = np.zeros(shape) if self.actions.orders else NO_ORDERS
         else:
             self._prices, self._listed = self._prices.copy(), self._listed.copy()
@@ -137,6 +141,8 @@ class Arena:
                 self._asked = np.where(markets[:, None], prices, self._asked)
             if self.actions.promotes:
                 self._promoted = self._promoted & ~markets[:, None]
+            if self.actions.tiers:
+                self._tier = np.where(markets[:, None], 0.0, self._tier)
             if self.actions.orders:
                 self._ordered = np.where(markets[:, None], 0.0, self._ordered)
         self._now: np.ndarray | None = None
@@ -183,12 +189,15 @@ class Arena:
             listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
-        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles)
+        tier = self.actions.tiered(rows, prices, self._lowest) if self.actions.tiers else None
+        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
         if outcome.promoted is not None:
             self._promoted = outcome.promoted
+        if tier is not None:
+            self._tier = shown_depths(self.seats, outcome)
         if orders is not None and outcome.ordered is not None:
             self._orders, self._ordered = orders, outcome.ordered
         return outcome
@@ -220,6 +229,7 @@ class Arena:
             now.period,
             cycles,
             promoted=self._promoted,
+            tier=self._tier,
             ordered=self._ordered,
             pipeline=now.pipeline,
             state=state,
@@ -240,6 +250,10 @@ class Arena:
         if self.rules is not None:
             books[:, :, first : first + len(self.rules.keys)] = self._counted
             first += len(self.rules.keys)
+        if outcome.tier_units is not None:
+            kept = self.seats.catalog.kept
+            keep_tier_books(outcome.tier_prices, outcome.tier_units, kept, of, first, books)
+            first += len(TIER_KEYS)
         if outcome.ordered is not None:
             keep_stock_books(
                 outcome.ordered, outcome.ordering, outcome.holding, outcome.salvage, outcome.stock, self._orders, of,

@@ -11,8 +11,8 @@ from numba import njit
 CONTINUOUS, DISCRETE, MONEY = range(3)
 LOW, SPAN, COST, REGULAR = range(4)  # rows of the table of product constants, money
 # What an observed number holds.
-(PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, DISPLAY, FEATURE, ORDERED, TIME,
- CONSTANT) = range(13)  # fmt: skip
+(PRICE, LISTED, UNIT_COST, STOCK, SALES, MEAN_FIELD, LONG_SHARE, REFERENCE, DISPLAY, FEATURE, TIER, ORDERED,
+ TIME, CONSTANT) = range(14)  # fmt: skip
 ON_ORDER = CONSTANT + 1  # units that arrive in the coming period; the kinds behind it: in the one after, and so on
 NOTHING = -1  # marks a padded product slot
 REVENUE, EXPENSE, FEES, PROFIT, UNITS, SHARE, SURPLUS = range(7)  # columns of a ledger
@@ -193,6 +193,7 @@ def encode(
     centre: Any,
     log_reference: Any,
     promoted: Any,
+    tier: Any,
     ordered: Any,
     pipeline: Any,
     period: Any,
@@ -213,6 +214,7 @@ def encode(
         centre: Their long-run shares, shape ``(B, J)``.
         log_reference: Log of reference over regular price, shape ``(B, J)``.
         promoted: Last displayed and last advertised, shape ``(2, B, J)``; of size 0 where sellers cannot promote.
+        tier: Depth of the last tier prices over the deepest, shape ``(B, J)``; of size 0 where no product carries one.
         ordered: Last ordered, units, shape ``(B, J)``; of size 0 where products are not ordered.
         pipeline: On order by remaining lead time, shape ``(B, L, J)``.
         period: Periods played, shape ``(B,)``.
@@ -244,6 +246,8 @@ def encode(
             if promotes:
                 facts[DISPLAY, j] = 1.0 if promoted[0, b, j] else 0.0
                 facts[FEATURE, j] = 1.0 if promoted[1, b, j] else 0.0
+            if tier.size > 0:
+                facts[TIER, j] = tier[b, j]
             if ordered.size > 0:
                 facts[ORDERED, j] = ordered[b, j] / scales[3, j]
                 for age in range(pipeline.shape[1]):

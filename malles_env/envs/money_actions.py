@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from malles_env.envs.action_spaces import ORDER, kinds_open
 from malles_env.envs.seats import Seats
+from malles_env.envs.tiers import TIER, allowed_depth
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import FloatArray
 
@@ -25,7 +26,8 @@ class MoneyActions:
         self.seats, self.parts = seats, parts
         self.open = [kinds_open(seats, n) for n in range(seats.count)]
         ordered = (ORDER,) if seats.largest_order is not None else ()
-        self.needed = [("price", "listed", *kinds, *ordered) for kinds in self.open]
+        tiers = [(TIER,) if seats.carries_tiers(n) else () for n in range(seats.count)]
+        self.needed = [("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)]
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
         """Write one seat's action, or a batch of them, into `rows`, see `Actions.put`.
@@ -49,12 +51,16 @@ class MoneyActions:
             rows[:, seat, start : start + count] = array
 
     def refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
-        """Refuse a promoted product where a seat has no slot to promote any.
+        """Refuse a promoted product, or a discount, where a seat has no slot or tier for any.
 
         Raises:
             InvalidInput: Says why.
         """
-        if kind not in self.open[seat] and np.any(flags):
+        if kind == TIER:
+            if np.any(flags):
+                allowed = "0, as the seller has no product with a tier"
+                raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), allowed)
+        elif kind not in self.open[seat] and np.any(flags):
             promotes = self.seats.promotion_slots is not None
             why = f"the seller has no {kind} slot" if promotes else "the scenario has no promotions"
             raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), f"0, as {why}")
@@ -88,6 +94,8 @@ class MoneyActions:
         if key == "price":
             low, high = float(catalog.price_low[product]), float(catalog.price_high[product])
             return invalid(field, value, f"{low:g} to {high:g}")
+        if key == TIER and self.seats.deepest_tier is not None:
+            return invalid(field, value, allowed_depth(float(self.seats.deepest_tier[product])))
         if key == ORDER and catalog.replenishment is not None:
             problem = catalog.replenishment.complaint(field, value, catalog.replenishment.supplies[product].largest)
             if problem is not None:

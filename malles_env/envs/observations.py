@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from malles_env.envs import kernels as k
 from malles_env.envs.seats import NOTHING, Seats
+from malles_env.envs.tiers import NO_TIERS
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 
@@ -55,13 +56,14 @@ FIELDS = {
     "reference": (k.REFERENCE, -1.0, "log(reference price / regular price), held to [-1, 1]"),
     "display": (k.DISPLAY, 0.0, "1 = was displayed"),
     "feature": (k.FEATURE, 0.0, "1 = was advertised"),
+    "tier": (k.TIER, 0.0, "depth of the tier price below the list price / the deepest"),
     "ordered": (k.ORDERED, 0.0, "last order / largest order"),
 }
 ALWAYS = ("price", "listed", "cost", "sales", "mean_field")
 """Fields of every market; the others stand only where they move."""
 REMEMBERED = (k.PRICE, k.LISTED, k.SALES, k.MEAN_FIELD)
 """What blocks of earlier periods hold, as far as it is visible."""
-PUBLIC = ("price", "listed", "reference", "display", "feature")
+PUBLIC = ("price", "listed", "reference", "display", "feature", "tier")
 """Fields of rivals that a seller sees where prices are public."""
 NO_FLAGS = np.zeros((2, 0, 0), dtype=np.bool_)
 NO_ORDERS, NO_PIPELINE = np.zeros((0, 0)), np.zeros((0, 0, 0))
@@ -74,7 +76,8 @@ class Layout:
 
     ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference, own_display, own_feature`` (W each) of the
     last period (costs are constant; stock only if the catalog limits any, reference prices only where they matter,
-    display and feature only where sellers can promote), where products are ordered ``own_ordered, own_on_order_1`` to
+    display and feature only where sellers can promote), ``own_tier`` where products carry quantity discounts (likewise of
+    rivals, after their display and feature), where products are ordered ``own_ordered, own_on_order_1`` to
     ``own_on_order_<L>`` (W each: the last order, and what arrives in the coming period, in the one after, ..., L being
     the longest lead time), ``rivals_price, rivals_listed, rivals_reference, rivals_display, rivals_feature`` ((N - 1) W
     each; with monitoring ``full`` also ``rivals_cost, rivals_stock, rivals_sales`` and their orders; with ``own``
@@ -112,7 +115,8 @@ class Layout:
         catalog = seats.catalog
         limited = bool(np.isfinite(catalog.stock).any())
         promoted = () if seats.promotion_slots is None else ("display", "feature")
-        there = {*ALWAYS, *memories, *promoted, *(("stock",) if limited else ())}
+        tiers = () if seats.deepest_tier is None else ("tier",)
+        there = {*ALWAYS, *memories, *promoted, *tiers, *(("stock",) if limited else ())}
         given = catalog.replenishment
         self.lead_time = 0 if given is None else given.longest
         self._told = dict(FIELDS)
@@ -236,7 +240,7 @@ class Layout:
     def state_space(self) -> spaces.Box:
         """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time.
 
-        Long-run shares, reference prices, display and feature, orders and what is on order of all J stand before the
+        Long-run shares, reference prices, display and feature, tiers, orders and what is on order of all J stand before the
         time where they matter.
         """
         below = (self._state_kinds == k.PRICE) | (self._state_kinds == k.REFERENCE)
@@ -256,6 +260,7 @@ class Layout:
         cycles: float,
         *,
         promoted: np.ndarray = NO_FLAGS,
+        tier: np.ndarray = NO_TIERS,
         ordered: np.ndarray = NO_ORDERS,
         pipeline: np.ndarray = NO_PIPELINE,
         state: bool = False,
@@ -275,6 +280,7 @@ class Layout:
             period: Periods played, ``(B,)``.
             cycles: Periods of an episode.
             promoted: Last displayed and last advertised, ``(2, B, J)``; needed only where sellers can promote.
+            tier: Depth of the last tier prices over the deepest, ``(B, J)``; needed only where products carry tiers.
             ordered: Last ordered, units, ``(B, J)``; needed only where products are ordered, as is the next.
             pipeline: On order by remaining lead time, ``(B, L, J)``.
             state: Whether to describe the whole market instead of what each seat sees.
@@ -290,6 +296,7 @@ class Layout:
             centre,
             log_reference,
             promoted,
+            tier,
             ordered,
             pipeline,
             period,
@@ -311,7 +318,7 @@ class Layout:
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
             ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), ``display`` and
-            ``feature`` (bool), ``ordered`` (units), each ``(..., J)`` with NaN (False) where not visible, ``on_order``
+            ``feature`` (bool), ``tier`` (share of the list price), ``ordered`` (units), each ``(..., J)`` with NaN (False) where not visible, ``on_order``
             (units, ``(..., L, J)``, the coming period first) and ``time`` of shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
@@ -330,6 +337,7 @@ class Layout:
             "reference": self.seats.catalog.regular_price * np.exp(shown["reference"]),
             "display": shown["display"] > 0.5,
             "feature": shown["feature"] > 0.5,
+            "tier": shown["tier"] * (0.0 if self.seats.deepest_tier is None else self.seats.deepest_tier),
             "ordered": shown["ordered"] * self.scales[3],
             "on_order": np.stack(coming, axis=-2) if coming else np.empty((*flat.shape[:-1], 0, len(full))),
             "time": flat[..., self["time"].start],

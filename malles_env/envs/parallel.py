@@ -218,10 +218,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         return self.arena.actions.space(agent)
 
     def encode_action(
-        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
-    ) -> Any:
-        """Return the action of `agent` for prices (money), listings, promotion and orders, see `Actions.encode`."""
-        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature, order)
+        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
+        tier: Any = None,
+    ) -> Any:  # fmt: skip
+        """Return the action of `agent` for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
+        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature, order, tier)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None

@@ -76,6 +76,11 @@ class RuledPrices:
         at_least = self._floor if "margin" in counted else np.zeros_like(self._floor)
         self._measures = Measures(np.array(shown, dtype=np.float64), *_changes(rules, counted), at_least)
 
+    @property
+    def lowest(self) -> FloatArray:
+        """Lowest prices, with the least margin where it binds, money, shape ``(J,)``."""
+        return self._limits.low
+
     def _limits_of(self, rules: PriceRules) -> Limits:
         catalog, bound = self.seats.catalog, rules.bound
         low, high = catalog.price_low.copy(), catalog.price_high.copy()

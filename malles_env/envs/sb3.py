@@ -133,11 +133,12 @@ class PricingVecEnv(VecEnv):
         self.batch.max_cycles = value
 
     def encode_action(
-        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
-    ) -> Any:
-        """Return the action of `agent` for prices (money), listings, promotion and orders, see `Actions.encode`."""
+        self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
+        tier: Any = None,
+    ) -> Any:  # fmt: skip
+        """Return the action of `agent` for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
         arena = self.batch.arena
-        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature, order)
+        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature, order, tier)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.

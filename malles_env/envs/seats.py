@@ -29,6 +29,8 @@ class Seats:
         seller_of: Seller of each product, shape ``(J,)``.
         promotion_slots: How many products each seller may display (row 0) and advertise (row 1), shape ``(2, N)``;
             None where sellers cannot promote.
+        deepest_tier: Deepest quantity discount of each product, share of its list price, 0 where it carries none, shape
+            ``(J,)``; None where no product carries one.
         largest_order: Most units of one order, shape ``(J,)``; None where products are not ordered.
         whole_orders: Whether orders are whole numbers.
     """
@@ -49,6 +51,8 @@ class Seats:
         self.shelf, self.seller_of = catalog.shelf.copy(), catalog.seller_of.copy()
         promotions = catalog.promotions
         self.promotion_slots = None if promotions is None else promotions.budget(catalog.sellers)
+        tiers = catalog.tiers
+        self.deepest_tier = None if tiers is None else tiers.deepest(catalog.product_ids)
         given = catalog.replenishment
         self.largest_order = None if given is None else given.of("largest")
         self.whole_orders = given is not None and given.whole_units
@@ -61,6 +65,10 @@ class Seats:
     def products(self, seat: int) -> IntArray:
         """Return the products of a seat, shape ``(J_n,)``."""
         return self.own[seat][self.own[seat] != NOTHING]
+
+    def carries_tiers(self, seat: int) -> bool:
+        """Return whether a seat may post a quantity discount on any of its products."""
+        return self.deepest_tier is not None and bool(np.any(self.deepest_tier[self.products(seat)]))
 
     def index(self, agent: str) -> int:
         """Return the number of a seat.

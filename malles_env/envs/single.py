@@ -130,10 +130,10 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         return self.batch.max_cycles
 
     def encode_action(
-        self, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None
+        self, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None, tier: Any = None
     ) -> Any:
-        """Return the action for given prices (money), listings, promotion and orders, see `Actions.encode`."""
-        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature, order)
+        """Return the action for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
+        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature, order, tier)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.

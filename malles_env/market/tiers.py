@@ -5,7 +5,7 @@ The NumPy formulas; `tier_kernel` is compiled and tested against them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +42,14 @@ class Tier:
     threshold: int
     most: float
 
+    def problems(self) -> Iterator[tuple[str, object, str]]:
+        """Yield the field, its value and what is allowed for each value out of range."""
+        if not 2 <= self.threshold <= LARGEST or self.threshold != int(self.threshold):
+            yield "threshold", self.threshold, f"a whole number from 2 to {LARGEST}"
+        elif not 0.0 < self.most <= 1.0 - 1.0 / self.threshold:
+            highest = f"{1.0 - 1.0 / self.threshold:.4g}, so that {self.threshold} units cost no less than one"
+            yield "most", self.most, f"more than 0 and at most {highest}"
+
 
 @dataclass(frozen=True)
 class Tiers:
@@ -59,12 +67,8 @@ class Tiers:
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         for name, tier in self.by_product.items():
-            if not 2 <= tier.threshold <= LARGEST or tier.threshold != int(tier.threshold):
-                raise invalid(f"tiers.{name}.threshold", tier.threshold, f"a whole number from 2 to {LARGEST}")
-            highest = 1.0 - 1.0 / tier.threshold
-            if not 0.0 < tier.most <= highest:
-                allowed = f"more than 0 and at most {highest:.4g}, 1 - 1 / threshold"
-                raise invalid(f"tiers.{name}.most", tier.most, f"{allowed}: {tier.threshold} units cost no less than one")
+            for field_, value, allowed in tier.problems():
+                raise invalid(f"tiers.{name}.{field_}", value, allowed)
 
     def check(self, product_ids: Sequence[str]) -> None:
         """Refuse tiers of products that are not there.

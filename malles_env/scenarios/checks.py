@@ -29,6 +29,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
     yield from _promotions(scenario)
     yield from _price_rules(scenario)
     yield from _replenishment(scenario)
+    yield from _tiers(scenario)
     yield from _forces(scenario)
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
@@ -139,6 +140,17 @@ def _replenishment(scenario: Scenario) -> Iterator[InvalidInput]:
     for j, product in enumerate(scenario.products):
         if product.stock is not None:
             yield invalid(f"products[{j}].stock", product.stock, "nothing beside replenishment, whose initial says it")
+
+
+def _tiers(scenario: Scenario) -> Iterator[InvalidInput]:
+    consumers = scenario.consumers
+    if scenario.tiers is None:
+        return
+    yield from scenario.tiers.problems(scenario.product_ids)
+    if isinstance(consumers, AskedEntry):
+        yield invalid("tiers", "set", f"nothing with kind: {consumers.kind}, which is not asked about sizes of orders")
+    elif isinstance(consumers, LogitEntry) and consumers.tastes.kappa is None:
+        yield invalid("tiers", "set", "nothing where every buyer takes one unit (consumers.tastes.kappa is not given)")
 
 
 def _prices(scenario: Scenario) -> Iterator[InvalidInput]:

@@ -132,7 +132,19 @@ def _rules(scenario: Scenario) -> dict[str, str]:
         said["Reference price"] = f"strength {reference.strength:g}, memory {reference.memory:g}"
     if scenario.replenishment is not None:
         said["Orders"] = _orders(scenario, scenario.replenishment)
+    if scenario.tiers is not None:
+        said["Tiers"] = _tiers(scenario)
     return said | ({} if scenario.forces is None else {"Forces": _forces(scenario.forces)})
+
+
+def _tiers(scenario: Scenario) -> str:
+    """Return the quantity discounts in words: products with the same one on one line."""
+    tiers, alike = scenario.catalog().tiers, dict[str, list[str]]()
+    for name, tier in () if tiers is None else tiers.by_product.items():
+        words = f"up to {tier.most:.0%} off for every unit of an order of {tier.threshold} or more"
+        alike.setdefault(words, []).append(name)
+    every = len(alike) == 1 and len(*alike.values()) == len(scenario.products)
+    return "\n".join(words + ("" if every else f" ({', '.join(names)})") for words, names in alike.items())
 
 
 def _orders(scenario: Scenario, given: ReplenishmentEntry) -> str:

@@ -43,6 +43,7 @@ from malles_env.scenarios.entries import (
 )
 from malles_env.scenarios.forces_entries import ForcesEntry
 from malles_env.scenarios.seller_entries import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
+from malles_env.scenarios.tier_entries import TiersEntry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,6 +74,7 @@ class Scenario(Entry):
         price_rules: What prices have to obey beside their bounds: endings, steps, changes, margins; None: nothing.
         replenishment: Stock that sellers order, with lead times, costs and storage; None: products never run out, or
             have the `stock` they begin with.
+        tiers: Quantity discounts that sellers may post, by a threshold and a tier price; None: sellers cannot.
         reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
             stands for a gain and a loss of s times beta. None: not at all.
         forces: Promotion, reference prices in logs, fading inertia and seasons, as far as the data show them; None:
@@ -103,6 +105,7 @@ class Scenario(Entry):
     promotions: PromotionsEntry | None = None
     price_rules: PriceRulesEntry | None = None
     replenishment: ReplenishmentEntry | None = None
+    tiers: TiersEntry | None = None
     reference_price: ReferencePriceEntry | None = None
     forces: ForcesEntry | None = None
     initial_mean_field: dict[str, Share] | None = None
@@ -148,7 +151,9 @@ class Scenario(Entry):
         promotions = None if self.promotions is None else self.promotions.settings(owner)
         rules = None if self.price_rules is None else self.price_rules.settings()
         supply = None if self.replenishment is None else self.replenishment.settings(self.product_ids)
-        return Catalog(products, dict(shelf), self.policy.sales_tax, self.policy.unit_tax, promotions, rules, supply)
+        tiers = None if self.tiers is None else self.tiers.settings(self.product_ids)
+        policy = self.policy
+        return Catalog(products, dict(shelf), policy.sales_tax, policy.unit_tax, promotions, rules, supply, tiers)
 
     def unit_cost(self, product: ProductEntry) -> float:
         """Return what one more unit of a product costs before taxes, money; where it is ordered, to order it."""
@@ -294,7 +299,7 @@ class Scenario(Entry):
         """Return a hash of all that play depends on: everything but words about the scenario."""
         words = {"title", "description", "sources", "licence", "made_by", "notes"}
         # blocks that came later are left out where there are none, so that older scenarios keep their hash
-        absent = {name for name in ("promotions", "price_rules", "replenishment") if getattr(self, name) is None}
+        absent = {name for name in ("promotions", "price_rules", "replenishment", "tiers") if getattr(self, name) is None}
         told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
