@@ -15,7 +15,7 @@ from malles_env.market.promotion import KINDS
 
 ActionMode = Literal["continuous", "discrete", "dict"]
 MODES: dict[str, int] = {"continuous": CONTINUOUS, "discrete": DISCRETE, "dict": MONEY}
-SLACK = 1e-6  # of a price in dict mode, relative: float32 cannot hold every bound
+SLACK = 1e-6  # of a price or discount in dict mode, relative: float32 cannot hold every bound
 ORDER = "order"
 
 
@@ -46,7 +46,7 @@ def bounds_of(seats: Seats, mode: ActionMode, levels: int, parts: dict[str, int]
     low[seat, slot] = seats.catalog.price_low[products] * (1.0 - SLACK)
     high[seat, slot] = seats.catalog.price_high[products] * (1.0 + SLACK)
     if seats.deepest_tier is not None:
-        high[seat, parts[TIER] + slot] = seats.deepest_tier[products]
+        high[seat, parts[TIER] + slot] = seats.deepest_tier[products] * (1.0 + SLACK)
     if seats.largest_order is not None:
         high[seat, at + slot] = seats.largest_order[products]
     return low, high
@@ -67,8 +67,8 @@ def space_of(seats: Seats, seat: int, mode: ActionMode, high: FloatArray) -> spa
     catalog, products = seats.catalog, seats.products(seat)
     price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
     more: dict[str, Any] = {name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(seats, seat))}
-    if seats.deepest_tier is not None and seats.carries_tiers(seat):
-        most = seats.deepest_tier[products]
+    if seats.deepest_tier is not None and len(seats.tier_slots(seat)):
+        most = seats.deepest_tier[products[seats.tier_slots(seat)]]
         more[TIER] = spaces.Box(np.zeros_like(most), most, dtype=np.float64)
     if seats.largest_order is not None:
         kind: Any = np.int64 if seats.whole_orders else np.float64

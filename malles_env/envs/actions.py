@@ -39,8 +39,8 @@ class Actions:
 
     Where products carry quantity discounts (the catalog has `Tiers`), each mode goes on with a part for the depth of the
     tier price below the list price: W numbers, linear from none at -1 to the deepest at 1; W choices, 0 = none to 4 =
-    the deepest in equal steps; or ``"tier"``, ``Box`` of shares ``(J_n,)``, there only if a product of the seller
-    carries a tier. No tier price is below the product's lowest price, or the one that a least margin leaves.
+    the deepest in equal steps; or ``"tier"``, ``Box`` of shares, one per product of the seller that carries a tier,
+    there only if one does. No tier price is below the product's lowest price, or the one that a least margin leaves.
 
     Where products are ordered (the catalog has a `Replenishment`), each mode ends with a part for orders: W numbers,
     linear from no order to the largest one and rounded where orders are whole; W choices, 0 = none, 1 to m = a grid of
@@ -238,7 +238,8 @@ class Actions:
         if self.mode == "dict":
             told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
             whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
-            cut = {TIER: depths.copy()} if TIER in self._money.needed[seat] else {}
+            slots = self.seats.tier_slots(seat)
+            cut = {TIER: depths[..., slots]} if len(slots) else {}
             return {"price": money, **told, **cut, **whole}
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self.mode == "discrete"

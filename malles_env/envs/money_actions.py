@@ -26,7 +26,8 @@ class MoneyActions:
         self.seats, self.parts = seats, parts
         self.open = [kinds_open(seats, n) for n in range(seats.count)]
         ordered = (ORDER,) if seats.largest_order is not None else ()
-        tiers = [(TIER,) if seats.carries_tiers(n) else () for n in range(seats.count)]
+        tiers = [(TIER,) if len(seats.tier_slots(n)) else () for n in range(seats.count)]
+        self._closed: list[set[str]] = [set() if tier else {TIER} for tier in tiers]
         self.needed = [("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)]
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
@@ -36,31 +37,29 @@ class MoneyActions:
             InvalidInput: No dict, a missing or unknown key, a wrong shape, or a promoted product without a slot.
         """
         agent, count, needed = self.seats.agents[seat], len(self.seats.products(seat)), self.needed[seat]
-        if not isinstance(action, dict) or not set(needed) <= set(action) <= {*needed, *self.parts}:
+        if not isinstance(action, dict) or not set(needed) <= set(action) <= {*needed, *self.parts} - self._closed[seat]:
             words = " and ".join((", ".join(map(repr, needed[:-1])), repr(needed[-1])))
             raise invalid(f"action of {agent}", action, f"a dict with {words}")
         for key, start in self.parts.items():
             if key not in action:
                 continue
             array = as_array(f"{agent}[{key!r}]", action[key])
-            if array.dtype.kind not in "fiub" or array.shape not in ((count,), (len(rows), count)):
-                allowed = f"{count} numbers, one per product of {agent}"
+            tiered = self.seats.tier_slots(seat) if key == TIER else None
+            size = count if tiered is None else len(tiered)
+            if array.dtype.kind not in "fiub" or array.shape not in ((size,), (len(rows), size)):
+                allowed = f"{size} numbers, one per product of {agent}" + ("" if tiered is None else " with a tier")
                 raise invalid(f"action of {agent}[{key!r}]", action[key], allowed)
             if key not in needed:
                 self.refuse_flags(seat, key, array)
-            rows[:, seat, start : start + count] = array
+            rows[:, seat, slice(start, start + count) if tiered is None else start + tiered] = array
 
     def refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
-        """Refuse a promoted product, or a discount, where a seat has no slot or tier for any.
+        """Refuse a promoted product where a seat has no slot to promote any.
 
         Raises:
             InvalidInput: Says why.
         """
-        if kind == TIER:
-            if np.any(flags):
-                allowed = "0, as the seller has no product with a tier"
-                raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), allowed)
-        elif kind not in self.open[seat] and np.any(flags):
+        if kind not in self.open[seat] and np.any(flags):
             promotes = self.seats.promotion_slots is not None
             why = f"the seller has no {kind} slot" if promotes else "the scenario has no promotions"
             raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), f"0, as {why}")

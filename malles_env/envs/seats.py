@@ -66,9 +66,10 @@ class Seats:
         """Return the products of a seat, shape ``(J_n,)``."""
         return self.own[seat][self.own[seat] != NOTHING]
 
-    def carries_tiers(self, seat: int) -> bool:
-        """Return whether a seat may post a quantity discount on any of its products."""
-        return self.deepest_tier is not None and bool(np.any(self.deepest_tier[self.products(seat)]))
+    def tier_slots(self, seat: int) -> IntArray:
+        """Return the slots of a seat whose products may carry a quantity discount."""
+        most = np.zeros(self.catalog.num_products) if self.deepest_tier is None else self.deepest_tier
+        return np.flatnonzero(most[self.products(seat)])
 
     def index(self, agent: str) -> int:
         """Return the number of a seat.

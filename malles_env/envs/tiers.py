@@ -72,6 +72,7 @@ def decode_tiers(
                     depth = deepest[j] * (0.5 * (depth + 1.0))
                 elif mode == DISCRETE:
                     depth = deepest[j] * depth / STEPS
+                depth = min(depth, deepest[j])
                 asked = prices[b, j] * (1.0 - depth) if deepest[j] > 0.0 else prices[b, j]
                 tier[b, j] = min(max(asked, lowest[j]), prices[b, j])
 

@@ -21,6 +21,8 @@ from malles_env.market import (
     Replenishment,
     Supply,
     Tastes,
+    Tier,
+    Tiers,
 )
 
 CROOKED = "crooked"  # sellers of unequal size, shelves too small, stock that runs out, listing fees
@@ -28,7 +30,8 @@ ALONE = "alone"  # one seller
 PROMOTED = "promoted"  # the crooked one with fees and unequal slots for display and advertising
 RULED = "ruled"  # the crooked one with price rules, some that bind and some that are counted
 STOCKED = "stocked"  # the promoted one with orders, of lead times from 0 to 2 periods
-OWN = [CROOKED, ALONE, PROMOTED, RULED, STOCKED]
+TIERED = "tiered"  # the stocked one with quantity discounts on two products of the large seller and one of the small
+OWN = [CROOKED, ALONE, PROMOTED, RULED, STOCKED, TIERED]
 NAMES = [*malles_env.list_scenarios(), *OWN]
 
 
@@ -46,11 +49,12 @@ class Small:
     promotions: Promotions | None = None
     price_rules: PriceRules | None = None
     replenishment: Replenishment | None = None
+    tiers: Tiers | None = None
 
     def catalog(self) -> Catalog:
         return Catalog(
             self.products, dict(self.capacity), promotions=self.promotions, price_rules=self.price_rules,
-            replenishment=self.replenishment,
+            replenishment=self.replenishment, tiers=self.tiers,
         )  # fmt: skip
 
     def market(self, num_markets: int = 1, demand: Any = "multinomial", consumers: Any = None) -> Market:
@@ -105,6 +109,9 @@ def scenario_of(name: str) -> Any:
         )
         goods = tuple(replace(product, stock=np.inf) for product in scenario_of(PROMOTED).products)
         return replace(scenario_of(PROMOTED), name=name, products=goods, replenishment=Replenishment(supplies))
+    if name == TIERED:
+        tiers = Tiers({"p0": Tier(2, 0.4), "p3": Tier(3, 0.25), "p1": Tier(2, 0.5)})
+        return replace(scenario_of(STOCKED), name=name, tiers=tiers)
     if name == ALONE:
         return Small(name, (Product("p0", "only", 1.0, 2.0), Product("p1", "only", 1.0, 3.0)), (("only", 1),))
     return malles_env.load_scenario(name)
@@ -130,10 +137,11 @@ def draw(env: Any, rng: np.random.Generator) -> dict[str, Any]:
 def random_action(space: Any, rng: np.random.Generator) -> Any:
     if hasattr(space, "spaces"):
         price = space["price"]
-        bits = [key for key in sorted(space.spaces, reverse=True) if key not in ("price", "order")]
+        bits = [key for key in sorted(space.spaces, reverse=True) if key not in ("price", "order", "tier")]
         drawn = {"price": rng.uniform(price.low, price.high)} | {
             key: rng.integers(0, 2, space[key].n).astype(np.int8) for key in bits
         }
+        drawn |= {"tier": rng.uniform(0.0, space["tier"].high)} if "tier" in space.spaces else {}
         return drawn | ({"order": rng.integers(0, space["order"].high + 1)} if "order" in space.spaces else {})
     if hasattr(space, "nvec"):
         return rng.integers(0, space.nvec)
