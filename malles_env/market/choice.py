@@ -11,7 +11,7 @@ from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
 from malles_env.market.surplus import consumer_surplus, worth_of_purchase
 from malles_env.market.tastes import PriceTransform, Tastes
-from malles_env.market.tiers import Orders, orders_of, price_fall, worth_with_tiers
+from malles_env.market.tiers import answer_tiers, worth_with_tiers
 
 
 def price_feature(prices: FloatArray, regular_price: FloatArray, transform: PriceTransform) -> FloatArray:
@@ -38,9 +38,9 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
     if offer.reference is not None:
         below = (offer.reference - np.log(offer.prices))[:, None, :]
         utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
-    orders = tier_orders(tastes, offer)
-    if orders is not None:
-        utility = utility + tastes.beta * price_fall(tastes, offer, orders)
+    tiers = answer_tiers(tastes, offer, more_wanted(tastes, offer))
+    if tiers is not None:
+        utility = utility + tiers.utility
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 
@@ -50,17 +50,11 @@ def more_wanted(tastes: Tastes, offer: Offer) -> FloatArray:
     return np.asarray(np.exp(tastes.kappa + tastes.delta[:, None] * depth))
 
 
-def tier_orders(tastes: Tastes, offer: Offer) -> Orders | None:
-    """Return how orders answer to quantity discounts, None where the offer has none."""
-    if offer.tier_prices is None or offer.thresholds is None:
-        return None
-    return orders_of(more_wanted(tastes, offer), offer.tier_prices / offer.prices, offer.thresholds)
-
-
 def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
-    """Return the mean units of a buyer, q = 1 + exp(kappa + delta d) and what tiers add, shape ``(B, S, J)``."""
-    wanted, orders = 1.0 + more_wanted(tastes, offer), tier_orders(tastes, offer)
-    return wanted if orders is None else wanted + orders.raised
+    """Return the mean units of a buyer, q = 1 + exp(kappa + delta d), with tiers as these make it, ``(B, S, J)``."""
+    more = more_wanted(tastes, offer)
+    tiers = answer_tiers(tastes, offer, more)
+    return 1.0 + more if tiers is None else 1.0 + tiers.more + tiers.orders.raised
 
 
 def respond(tastes: Tastes, offer: Offer) -> Response:
@@ -95,13 +89,13 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     probability = np.concatenate([outside * total, probability_j], axis=2)
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
-    worth, quantity = worth_of_purchase(tastes, offer.prices, offer.regular_price), mean_quantity(tastes, offer)
-    orders, tier = tier_orders(tastes, offer), None
-    if orders is not None:
-        worth = worth_with_tiers(tastes, offer, orders, more_wanted(tastes, offer), worth)
-        tier = np.stack([orders.meet, orders.units, orders.raised], axis=1)
+    worth = worth_of_purchase(tastes, offer.prices, offer.regular_price)
+    tiers, tier = answer_tiers(tastes, offer, more_wanted(tastes, offer)), None
+    if tiers is not None:
+        worth = worth_with_tiers(tastes, offer, tiers, worth)
+        tier = np.stack([tiers.orders.meet, tiers.orders.units, tiers.orders.raised], axis=1)
     surplus = consumer_surplus(tastes, offer.regular_price, probability, log_sum, worth)
-    return Response(probability, quantity, loyalty, surplus, tier)
+    return Response(probability, mean_quantity(tastes, offer), loyalty, surplus, tier)
 
 
 def own_price_elasticity(tastes: Tastes, offer: Offer) -> FloatArray:

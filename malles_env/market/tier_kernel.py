@@ -14,7 +14,18 @@ from numba import njit
 
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.catalog import Catalog
-from malles_env.market.kernel import BETA, BONUS, MONEY, WEIGHT, add_forces, fill_factors, fill_prices, fill_worth
+from malles_env.market.kernel import (
+    BETA,
+    BONUS,
+    DELTA,
+    GAMMA,
+    MONEY,
+    WEIGHT,
+    add_forces,
+    fill_factors,
+    fill_prices,
+    fill_worth,
+)
 from malles_env.market.lanes import log_lane
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.tastes import Tastes, sensitivity_classes
@@ -61,6 +72,12 @@ def order_sizes(more: float, threshold: float, ratio: float) -> tuple[float, flo
     return max(1.0 - below, 0.0), units, raised, 1.0 - (wanted - ratio * units) / (1.0 + more)
 
 
+@njit(inline="always", error_model="numpy")
+def mean_fall(x: float) -> float:
+    """Return (1 - exp(-x)) / x, the mean of exp(-t) over 0 <= t <= x."""
+    return -expm1(-x) / x if x != 0.0 else 1.0
+
+
 @njit(cache=True, error_model="numpy")
 def fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega):  # type: ignore[no-untyped-def]
     """Write what tiers do to each segment of market b.
@@ -91,14 +108,18 @@ def fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega):
             sizes[MEET, s, j], sizes[UNITS, s, j], sizes[EXTRA, s, j] = 0.0, 0.0, more
             if ratio >= 1.0 or t.threshold[j] == 0.0:
                 continue
+            paid = order_sizes(more, t.threshold[j], ratio)[3]
+            over = felt[b, j] / c.regular_price[j]
+            deeper = max(0.0, 1.0 - paid * over) - max(0.0, 1.0 - over)
+            larger = c.slopes[d, DELTA, k] * deeper
+            more *= exp(larger)
             meet, units, raised, paid = order_sizes(more, t.threshold[j], ratio)
-            beta = c.by_product[d, BETA, k, j]
             fall = felt[b, j] * (1.0 - paid) if c.linear else -log(paid)
-            steep = beta * fall if c.linear else (beta - 1.0) * fall
-            mean = -expm1(-steep) / steep if steep != 0.0 else 1.0
+            gained = c.by_product[d, BETA, k, j] * fall + c.slopes[d, GAMMA, k] * deeper
+            steep = gained if c.linear else gained - fall
             scale = 1.0 if c.linear else felt[b, j] * paid
-            factor[s, j] = exp(beta * fall)
-            omega[s, j] = (1.0 + more) * scale * fall * mean + own / factor[s, j]
+            factor[s, j] = exp(gained)
+            omega[s, j] = scale * fall * (mean_fall(steep) + more * mean_fall(steep + larger)) + own / factor[s, j]
             sizes[MEET, s, j], sizes[UNITS, s, j], sizes[EXTRA, s, j] = meet, units, more + raised
 
 

@@ -166,31 +166,71 @@ def orders_of(more: FloatArray, ratio: FloatArray, thresholds: IntArray) -> Orde
     return Orders(*parts)
 
 
-def price_fall(tastes: Tastes, offer: Offer, orders: Orders) -> FloatArray:
-    """Return f(p) - f(paid p), by how much tiers lower the price that enters utility, at least 0, ``(B, S, J)``."""
-    if tastes.price_transform == "log":
-        return np.asarray(-np.log(orders.paid))
-    return np.asarray(offer.prices[:, None, :] * (1.0 - orders.paid))
+class TierAnswer(NamedTuple):
+    """How segments answer to tier prices, shape ``(B, S, J)`` each.
+
+    Attributes:
+        orders: At the sizes they want in view of the discount.
+        more: Mean units wanted beyond the first.
+        deeper: By how much the tier deepens the discount against the regular price.
+        fall: f(p) - f(paid p), by how much it lowers the price that enters utility.
+        utility: What it adds to utility.
+    """
+
+    orders: Orders
+    more: FloatArray
+    deeper: FloatArray
+    fall: FloatArray
+    utility: FloatArray
 
 
-def worth_with_tiers(tastes: Tastes, offer: Offer, orders: Orders, more: FloatArray, worth: FloatArray) -> FloatArray:
-    """Return what a purchase is worth above its cost where tiers lower it, money, shape ``(B, S, J)``.
+def answer_tiers(tastes: Tastes, offer: Offer, more: FloatArray) -> TierAnswer | None:
+    """Return how segments answer to an offer's tier prices, None where it has none.
 
-    `surplus.worth_of_purchase` is the area under units times exp(utility) above the list price. Tiers add the area
-    between the average price paid and the list price: as buyers pay the least that gets what they want, a fall of the
-    tier price saves them the units they buy at it, so that this area is exact (the envelope theorem).
+    A segment takes the average price that a wanted unit costs it for its price: in f(p), and in the discount depth d,
+    there at the sizes it would order at the list price's depth. Sizes then respond to that depth. So where every order
+    reaches the threshold, a tier price acts as the same list price does.
 
     Args:
         tastes: Coefficients.
         offer: Shelves of B markets.
-        orders: From `orders_of`.
-        more: Mean units wanted beyond the first, shape ``(B, S, J)``.
+        more: Mean units wanted beyond the first at list prices, exp(kappa + delta d), shape ``(B, S, J)``.
+    """
+    if offer.tier_prices is None or offer.thresholds is None:
+        return None
+    prices, ratio = offer.prices[:, None, :], offer.tier_prices / offer.prices
+    over = prices / offer.regular_price
+    paid = orders_of(more, ratio, offer.thresholds).paid
+    deeper = np.maximum(0.0, 1.0 - paid * over) - np.maximum(0.0, 1.0 - over)
+    more = more * np.exp(tastes.delta[:, None] * deeper)
+    orders = orders_of(more, ratio, offer.thresholds)
+    fall = -np.log(orders.paid) if tastes.price_transform == "log" else prices * (1.0 - orders.paid)
+    return TierAnswer(orders, more, deeper, fall, tastes.beta * fall + tastes.gamma[:, None] * deeper)
+
+
+def worth_with_tiers(tastes: Tastes, offer: Offer, found: TierAnswer, worth: FloatArray) -> FloatArray:
+    """Return what a purchase is worth above its cost where tiers lower it, money, shape ``(B, S, J)``.
+
+    `surplus.worth_of_purchase` is the area under units times exp(utility) above the list price. Tiers add the area
+    between the average price paid and the list price, over which units times exp(utility) are taken as a power of the
+    price (an exponential with linear prices), as there. As buyers pay the least that gets what they want, a fall of the
+    tier price saves them the units they buy at it: where discounts as such do nothing (gamma and delta are 0), the
+    area is exact (the envelope theorem).
+
+    Args:
+        tastes: Coefficients.
+        offer: Shelves of B markets.
+        found: From `answer_tiers`.
         worth: From `surplus.worth_of_purchase` at list prices, shape ``(B, S, J)``.
     """
-    fall = price_fall(tastes, offer, orders)
     log = tastes.price_transform == "log"
-    scale = offer.prices[:, None, :] * orders.paid if log else 1.0
-    steep = (tastes.beta - 1.0 if log else tastes.beta) * fall
-    held = np.where(steep == 0.0, 1.0, steep)
-    mean = np.where(steep == 0.0, 1.0, -np.expm1(-held) / held)
-    return np.asarray((1.0 + more) * scale * fall * mean + np.exp(-tastes.beta * fall) * worth)
+    scale = offer.prices[:, None, :] * found.orders.paid if log else 1.0
+    steep = found.utility - (found.fall if log else 0.0)
+    area = mean_fall(steep) + found.more * mean_fall(steep + tastes.delta[:, None] * found.deeper)
+    return np.asarray(scale * found.fall * area + np.exp(-found.utility) * worth)
+
+
+def mean_fall(x: FloatArray) -> FloatArray:
+    """Return (1 - exp(-x)) / x, the mean of exp(-t) over 0 <= t <= x, same shape."""
+    held = np.where(x == 0.0, 1.0, x)
+    return np.where(x == 0.0, 1.0, -np.expm1(-held) / held)
