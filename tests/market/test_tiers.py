@@ -112,11 +112,12 @@ def test_the_kernel_equals_the_numpy_formulas(seed, linear, loyal, coupling, num
     rng = np.random.default_rng(seed)
     for _ in range(3):
         prices, listed, tier = random_offer(rng, fast)
+        posted = listed & (tier < prices) & (fast.state.stock > 0)
         here, there = (m.step(prices, listed, tier_prices=tier) for m in (fast, slow))
         for name, value in here._asdict().items():
             if value is not None:
                 np.testing.assert_allclose(value, getattr(there, name), rtol=1e-9, atol=1e-9, err_msg=name)
-        assert (here.tier_units > 0).any() == (listed & (tier < prices)).any()
+        np.testing.assert_array_equal(here.tier_units > 0, posted)
         if loyal:
             np.testing.assert_allclose(fast.loyalty, slow.loyalty, atol=1e-10)
 
@@ -237,6 +238,25 @@ def test_all_units_of_large_orders_have_the_tier_price():
     assert (out.units % 1 == 0).all() and (out.units > 8).all()
 
 
+@pytest.mark.parametrize("linear", [False, True])
+def test_where_every_order_meets_the_threshold_a_tier_price_acts_as_the_list_price(linear):
+    """Two markets, one with the prices t on its list, one that posts them for orders of two units, of 60 on average."""
+    cut = np.array([[0.7, 0.9, 0.95, 0.8]])
+    tastes = random_tastes(np.random.default_rng(2), 3, 4, linear=linear)
+    tastes = replace(tastes, kappa=np.full((3, 4), np.log(60.0)))
+    catalog = Catalog(
+        tuple(Product(f"p{j}", "s", 1.0, 2.0) for j in range(4)), tiers=Tiers({f"p{j}": Tier(2, 0.5) for j in range(4)})
+    )
+    posts, lists = (
+        Market(catalog, Population.uniform(4, size=500.0, weights=np.ones(3)), LogitConsumers(tastes), demand="expected")
+        for _ in range(2)
+    )
+    for _ in range(3):
+        here, there = posts.step(2.0, True, tier_prices=2.0 * cut), lists.step(2.0 * cut, True)
+        for name in ("units", "revenue", "profit", "outside"):
+            np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-9, err_msg=name)
+
+
 def two_kinds(num_markets: int) -> tuple[Market, dict[str, float]]:
     """Return a monopolist who meets buyers of single units and price-sensitive ones of 41 units on average.
 
@@ -329,7 +349,10 @@ def test_answers_hold_what_tiers_do():
     found, plain = respond(market.consumers.tastes, offer), respond(market.consumers.tastes, replace(offer, tier_prices=None))
     assert plain.tier is None and found.tier.shape == (2, 3, 5, 6)
     meet, units, raised = np.moveaxis(found.tier, 1, 0)
-    np.testing.assert_allclose(found.quantity - plain.quantity, raised, atol=1e-12)
+    same = market.consumers.tastes.delta == 0.0
+    assert (found.quantity - plain.quantity >= raised - 1e-12).all() and not same.any()
+    steady = respond(replace(market.consumers.tastes, delta=np.zeros(5)), offer)
+    np.testing.assert_allclose(steady.quantity - plain.quantity, steady.tier[:, 2], atol=1e-12)
     assert (units <= found.quantity + 1e-12).all() and (meet <= 1).all() and not meet[:, :, -1].any()
     taken = respond(market.consumers.tastes, offer.take(np.array([1])))
     np.testing.assert_array_equal(taken.tier[0], found.tier[1])
