@@ -49,6 +49,10 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     promoted, for a fee each; beyond a seller's slots the best stay as above. In the dict mode a seller without slots
     has no such key, and asking all the same is an error.
 
+    Where products carry `tiers` (quantity discounts), a part for the depth of the tier price below the list price
+    follows: W numbers, linear from none at -1 to the deepest at 1; `[5] * W`, none to the deepest in equal steps; or
+    `"tier"`, a `Box` of shares, one per product with a tier. No tier price is below the product's lowest price.
+
     Where the scenario has `replenishment`, each mode ends with orders: W numbers, linear from none (-1) to the largest
     order (1) and rounded to whole units where these are due, `[m + 1] * W` (0 = none, 1..m = grid up to the largest),
     or `"order"`, a `Box` of units `(J_n,)`. What there is no room for is not ordered; infos say how much that was. In
@@ -70,12 +74,13 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | own_sales | W | 0 | 1 | units / (units + consumers / J) |
     | own_reference | W | -1 | 1 | log(reference / regular price); only where reference prices matter |
     | own_display, own_feature | W each | 0 | 1 | was displayed, advertised; only with `promotions` |
+    | own_tier | W | 0 | 1 | discount of the tier price / the deepest; only with `tiers` |
     | own_ordered | W | 0 | 1 | last order / largest order; only with `replenishment` |
     | own_on_order_1, ... | W each | 0 | 1 | arrives in the coming period, in the one after, ... / storage; likewise |
     | rivals_price | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_listed | (N - 1) W | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_reference | (N - 1) W | -1 | 1 | as above; not with ``monitoring="own"`` |
-    | rivals_display, _feature | (N - 1) W each | 0 | 1 | as above; not with ``monitoring="own"`` |
+    | rivals_display, _feature, _tier | (N - 1) W each | 0 | 1 | as above; not with ``monitoring="own"`` |
     | rivals_cost, _stock, _sales | (N - 1) W each | 0 | 1 | only with ``monitoring="full"``; also rivals' orders |
     | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
     | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
@@ -97,7 +102,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as Python
     floats. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey those that bind, and
     infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only counted (money).
-    Where it has `replenishment`, profit is also less ``ordering_cost`` and ``holding_cost`` and with ``salvage``
+    Where products carry tiers, ``tier_units`` are the units sold below the list price and ``tier_revenue`` what they
+    brought. Where it has `replenishment`, profit is also less ``ordering_cost`` and ``holding_cost`` and with ``salvage``
     (money), units are paid when ordered (``cost`` is then their unit tax alone), and infos also hold ``ordered``,
     ``stock`` (at the period's end) and ``capped_orders`` (units there was no room for).
 

@@ -17,6 +17,7 @@ BRIEF = {
     "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),
+    "quantity_discounts.py": (["--periods", "1"], "sampled gain"),
     "own_data.py": (["--panel", "made-up", "--brief", "--out", "FOLDER"], "of cost-plus"),
     "language_sellers.py": (
         ["--model", "MODEL", "--periods", "2", "--seeds", "2", "--memory", "1", "--out", "FOLDER"],
