@@ -277,7 +277,7 @@ class Arena:
 
     def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
         """Return rows of a ledger by name."""
-        if self.rules is None:
+        if self.rules is None and not self.actions.tiers:
             return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
 
