@@ -2,10 +2,10 @@
 
     python examples/quantity_discounts.py --threshold 6 --most 0.25
 
-The block `tiers` is laid over the bundled scenario, whose dealers order one to a dozen cases at a time. For each seller,
-rivals at regular prices, the best constant list prices are searched without a discount, and then the best constant list
-prices and discounts; both product by product on a grid with expected demand. The last column checks the gain on sampled
-episodes, the same seeds for both. Described in docs/guide/tiers.md.
+The block `tiers` is laid over the bundled scenario, whose dealers order one to a dozen cases at a time. For each
+seller, rivals at regular prices, the best constant list prices are searched without a discount, and then the best
+constant list prices and discounts; both product by product on a grid with expected demand. The last column checks the
+gain on sampled episodes, the same seeds for both. Described in docs/guide/tiers.md.
 """
 
 import argparse
@@ -41,7 +41,8 @@ def search(scenario: Scenario, seller: int, depths: np.ndarray, periods: int) ->
             if not listed[j]:
                 continue
             grid = np.linspace(catalog.price_low[j], catalog.price_high[j], 77)
-            pairs = np.array([(p, d) for p in grid for d in depths if p * (1.0 - d) >= catalog.price_low[j] or d == 0.0])
+            low = catalog.price_low[j]
+            pairs = np.array([(p, d) for p in grid for d in depths if d == 0.0 or p * (1.0 - d) >= low])
             prices, cuts = np.tile(price, (len(pairs), 1)), np.tile(depth, (len(pairs), 1))
             prices[:, j], cuts[:, j] = pairs.T
             played = play(scenario.market(len(pairs), "expected"), prices, prices * (1.0 - cuts), listed, periods)
@@ -76,18 +77,18 @@ def main() -> None:
         single, _, without = search(scenario, seller, np.zeros(1), args.periods)
         prices, tier, best = search(scenario, seller, np.linspace(0.0, args.most, 26), args.periods)
         own = [j for j in catalog.products_of(seller) if listed[j]]
-        outcomes = [
-            play(scenario.market(1, "expected"), p, t, listed, args.periods) for p, t in ((single, single), (prices, tier))
-        ]
+        offers = [(single, single), (prices, tier)]
+        outcomes = [play(scenario.market(1, "expected"), p, t, listed, args.periods) for p, t in offers]
         surplus = [sum(float(outcome.consumer_surplus[0]) for outcome in played) for played in outcomes]
         units = [sum(getattr(o, what)[0, own].sum() for o in outcomes[1]) for what in ("tier_units", "units")]
-        gain = sampled_gain(scenario, seller, [(single, single), (prices, tier)], args.periods)
         print(
-            f"{name:<11} {without:>12,.0f} -> {best:>12,.0f} {best / without - 1.0:>13.2%} {surplus[1] - surplus[0]:>+10,.0f}"
-            f" {units[0] / units[1]:>8.0%}  {gain}"
+            f"{name:<11} {without:>12,.0f} -> {best:>12,.0f} {best / without - 1.0:>13.2%}"
+            f" {surplus[1] - surplus[0]:>+10,.0f} {units[0] / units[1]:>8.0%}"
+            f"  {sampled_gain(scenario, seller, offers, args.periods)}"
         )
         for j in own:
-            print(f"  {catalog.product_ids[j]:<20} single {single[j]:6.2f}   list {prices[j]:6.2f}, tier {tier[j]:6.2f}")
+            words = f"single {single[j]:6.2f}   list {prices[j]:6.2f}, tier {tier[j]:6.2f}"
+            print(f"  {catalog.product_ids[j]:<20} {words}")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ class Actions:
     ``MultiBinary(J_n)`` and there only if the seller has slots for it. Only what is on the shelf is promoted, and
     beyond a seller's slots the best stay, as with listings.
 
-    Where products carry quantity discounts (the catalog has `Tiers`), each mode goes on with a part for the depth of the
-    tier price below the list price: W numbers, linear from none at -1 to the deepest at 1; W choices, 0 = none to 4 =
-    the deepest in equal steps; or ``"tier"``, ``Box`` of shares, one per product of the seller that carries a tier,
+    Where products carry quantity discounts (the catalog has `Tiers`), each mode goes on with a part for the depth of
+    the tier price below the list price: W numbers, linear from none at -1 to the deepest at 1; W choices, 0 = none to
+    4 = the deepest in equal steps; or ``"tier"``, ``Box`` of shares, one per product of the seller that carries a tier,
     there only if one does. No tier price is below the product's lowest price, or the one that a least margin leaves.
 
     Where products are ordered (the catalog has a `Replenishment`), each mode ends with a part for orders: W numbers,
@@ -208,7 +208,7 @@ class Actions:
         self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
         feature: ArrayLike | None = None, order: ArrayLike | None = None, tier: ArrayLike | None = None,
     ) -> Any:  # fmt: skip
-        """Return the action that asks for given prices, listings, promotion, orders and discounts; the inverse of decoding.
+        """Return the action for given prices, listings, promotion, orders and discounts; the inverse of decoding.
 
         Args:
             seat: Whose.
@@ -217,7 +217,8 @@ class Actions:
             display: Which of them to display, likewise; None: none.
             feature: Which of them to advertise, likewise; None: none.
             order: Units to order of each, likewise, on the grid if discrete; None: none.
-            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: none.
+            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: no
+                discounts.
 
         Raises:
             InvalidInput: Promotion that the seat has no slot for, or an order that is negative, too large, or
@@ -267,8 +268,9 @@ class Actions:
             room: Units that may be ordered, shape ``(J,)``; needed where products are ordered.
 
         Returns:
-            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote, W * 5 more where products carry tiers and
-            W * (m + 1) more where products are ordered. An order that comes to the same as a smaller choice makes no sense.
+            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote, W * 5 more where products carry tiers
+            and W * (m + 1) more where products are ordered. An order that comes to the same as a smaller choice makes
+            no sense.
 
         Raises:
             InvalidInput: The actions are not discrete.

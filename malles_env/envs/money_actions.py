@@ -27,8 +27,10 @@ class MoneyActions:
         self.open = [kinds_open(seats, n) for n in range(seats.count)]
         ordered = (ORDER,) if seats.largest_order is not None else ()
         tiers = [(TIER,) if len(seats.tier_slots(n)) else () for n in range(seats.count)]
-        self._closed: list[set[str]] = [set() if tier else {TIER} for tier in tiers]
-        self.needed = [("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)]
+        self.needed = [
+            ("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)
+        ]
+        self._known = [{*self.parts} - (set() if tier else {TIER}) for tier in tiers]
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
         """Write one seat's action, or a batch of them, into `rows`, see `Actions.put`.
@@ -37,7 +39,7 @@ class MoneyActions:
             InvalidInput: No dict, a missing or unknown key, a wrong shape, or a promoted product without a slot.
         """
         agent, count, needed = self.seats.agents[seat], len(self.seats.products(seat)), self.needed[seat]
-        if not isinstance(action, dict) or not set(needed) <= set(action) <= {*needed, *self.parts} - self._closed[seat]:
+        if not isinstance(action, dict) or not set(needed) <= set(action) <= self._known[seat]:
             words = " and ".join((", ".join(map(repr, needed[:-1])), repr(needed[-1])))
             raise invalid(f"action of {agent}", action, f"a dict with {words}")
         for key, start in self.parts.items():

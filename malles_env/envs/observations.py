@@ -76,8 +76,8 @@ class Layout:
 
     ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference, own_display, own_feature`` (W each) of the
     last period (costs are constant; stock only if the catalog limits any, reference prices only where they matter,
-    display and feature only where sellers can promote), ``own_tier`` where products carry quantity discounts (likewise of
-    rivals, after their display and feature), where products are ordered ``own_ordered, own_on_order_1`` to
+    display and feature only where sellers can promote), ``own_tier`` where products carry quantity discounts (likewise
+    of rivals, after their display and feature), where products are ordered ``own_ordered, own_on_order_1`` to
     ``own_on_order_<L>`` (W each: the last order, and what arrives in the coming period, in the one after, ..., L being
     the longest lead time), ``rivals_price, rivals_listed, rivals_reference, rivals_display, rivals_feature`` ((N - 1) W
     each; with monitoring ``full`` also ``rivals_cost, rivals_stock, rivals_sales`` and their orders; with ``own``
@@ -240,8 +240,8 @@ class Layout:
     def state_space(self) -> spaces.Box:
         """A new space of the global view: price, listed, cost, stock, sales, mean field of all J, then time.
 
-        Long-run shares, reference prices, display and feature, tiers, orders and what is on order of all J stand before the
-        time where they matter.
+        Long-run shares, reference prices, display and feature, tiers, orders and what is on order of all J stand before
+        the time where they matter.
         """
         below = (self._state_kinds == k.PRICE) | (self._state_kinds == k.REFERENCE)
         low = np.where(below, -1.0, 0.0).astype(np.float32)
@@ -318,8 +318,9 @@ class Layout:
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
             ``stock`` (units), ``mean_field`` (share), ``long_share`` (share), ``reference`` (money), ``display`` and
-            ``feature`` (bool), ``tier`` (share of the list price), ``ordered`` (units), each ``(..., J)`` with NaN (False) where not visible, ``on_order``
-            (units, ``(..., L, J)``, the coming period first) and ``time`` of shape ``(...)``.
+            ``feature`` (bool), ``tier`` (share of the list price), ``ordered`` (units), each ``(..., J)`` with NaN
+            (False) where not visible, ``on_order`` (units, ``(..., L, J)``, the coming period first) and ``time`` of
+            shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
         shown = {name: self._gather(flat, name, seat) for name in self._told if name != "cost"}

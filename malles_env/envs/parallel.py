@@ -227,7 +227,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
         tier: Any = None,
     ) -> Any:  # fmt: skip
-        """Return the action of `agent` for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
+        """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
         return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature, order, tier)
 
     def reset(

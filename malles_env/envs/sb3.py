@@ -136,7 +136,7 @@ class PricingVecEnv(VecEnv):
         self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
         tier: Any = None,
     ) -> Any:  # fmt: skip
-        """Return the action of `agent` for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
+        """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
         arena = self.batch.arena
         return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature, order, tier)
 

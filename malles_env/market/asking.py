@@ -157,7 +157,6 @@ def draw_purchases(
     return buyers, wanted
 
 
-
 def _draw_tiered(
     response: Response, offer: Offer, posted: tuple[Any, ...], weights: FloatArray, sizes: FloatArray | None,
     terms: Terms, traffic: FloatArray, streams: np.ndarray, sums: FloatArray, buyers: FloatArray, wanted: FloatArray,

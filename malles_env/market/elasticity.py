@@ -67,8 +67,8 @@ def elasticities(
     kink: below it a rise also takes away discount depth, at it and above it there is none. Likewise at exactly the
     reference price a rise is a loss.
 
-    Consumers that carry `tastes` are differentiated exactly, any others by one-sided differences of second order. So are
-    offers with quantity discounts, whose tier prices move with the list prices: the discount stays the same share.
+    Consumers that carry `tastes` are differentiated exactly, any others by one-sided differences of second order. So
+    are offers with quantity discounts, whose tier prices move with the list prices: the discount stays the same share.
 
     Args:
         consumers: Who buys.

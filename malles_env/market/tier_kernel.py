@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, expm1, floor, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -188,8 +188,8 @@ def respond_market(  # type: ignore[no-untyped-def]
     fill_worth(c, d, feature, depth, turn, base, worth)
     if c.compares or promoted:
         add_forces(c, d, feature, log_reference, flags, promoted, order, i, base)
-    segments = len(t.group)
-    factor, omega, sizes = np.empty((segments, products)), np.empty((segments, products)), np.empty((3, segments, products))
+    sizes = np.empty((3, len(t.group), products))
+    factor, omega = np.empty(sizes.shape[1:]), np.empty(sizes.shape[1:])
     fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega)
     share, totals = np.empty(products), np.empty((3, products))
     outside, surplus, residual, count = 0.0, 0.0, 0.0, 0.0

@@ -35,10 +35,10 @@ from malles_env.market.tiers import UNITS as TIER_UNITS
 @njit(cache=True)
 def posts(b: int, prices: Any, tier: Any, listed: Any, threshold: Any) -> bool:
     """Return whether market b has a product on the shelf with a tier price below its list price."""
+    found = False
     for j in range(prices.shape[1]):
-        if listed[b, j] and threshold[j] > 0.0 and tier[b, j] < prices[b, j]:
-            return True
-    return False
+        found |= listed[b, j] and threshold[j] > 0.0 and tier[b, j] < prices[b, j]
+    return found
 
 
 @njit(cache=True, error_model="numpy")
@@ -77,15 +77,12 @@ def draw_tiered(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def draw_exact_tiered(probability, quantity, tiered, ratio, threshold, sizes, streams, buyers, wanted, at_tier):  # type: ignore[no-untyped-def]
-    """Fill buyers, wanted units and those at the tier price order by order; arguments of `settle.draw_exact`.
+def draw_exact_tiered(  # type: ignore[no-untyped-def]
+    probability, quantity, tiered, ratio, threshold, sizes, streams, buyers, wanted, at_tier
+):  # fmt: skip
+    """Fill buyers, wanted units and those `at_tier` prices, ``(B, J)`` each, order by order; see `settle.draw_exact`.
 
-    Args:
-        probability, quantity, sizes, streams, buyers, wanted: As there.
-        tiered: Of `Response.tier`, shape ``(B, 3, S, J)``.
-        ratio: Tier price over list price, shape ``(B, J)``.
-        threshold: Units, shape ``(J,)``.
-        at_tier: Filled, shape ``(B, J)``.
+    `tiered` is `Response.tier`, `ratio` the tier price over the list price, ``(B, J)``, `threshold` in units, ``(J,)``.
     """
     batch, segments, choices = probability.shape
     buyers[:] = 0.0

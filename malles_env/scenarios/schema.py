@@ -299,7 +299,8 @@ class Scenario(Entry):
         """Return a hash of all that play depends on: everything but words about the scenario."""
         words = {"title", "description", "sources", "licence", "made_by", "notes"}
         # blocks that came later are left out where there are none, so that older scenarios keep their hash
-        absent = {name for name in ("promotions", "price_rules", "replenishment", "tiers") if getattr(self, name) is None}
+        later = ("promotions", "price_rules", "replenishment", "tiers")
+        absent = {name for name in later if getattr(self, name) is None}
         told = json.dumps(self.model_dump(mode="json", exclude=words | absent), sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 

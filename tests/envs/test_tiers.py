@@ -23,7 +23,7 @@ from malles_env.scenarios.loader import parse_scenario, save_scenario
 from malles_env.scenarios.report import full_view
 from tests.envs.bundled import ACTION_MODES, CROOKED, TIERED, make, same, sampled, scenario_of
 
-BIG = [0, 2, 3]  # products of seller_0: tiers on the first (40%) and last (25%); seller_1 has one on the first of two (50%)
+BIG = [0, 2, 3]  # products of seller_0: tiers on the first (40%) and last (25%); seller_1 has one of 50%
 PLAIN = "tiers only"
 
 
@@ -86,9 +86,8 @@ def test_no_tier_price_is_below_the_lowest_price_or_the_least_margin() -> None:
     ruled = small(price_rules=PriceRules(margin=1.0))
     env = malles_env.parallel_env(ruled, demand="expected")
     env.reset(seed=0)
-    joint = {
-        a: env.encode_action(a, env.catalog.price_low[env.arena.seats.products(n)], True) for n, a in enumerate(env.agents)
-    }
+    low = [env.catalog.price_low[env.arena.seats.products(n)] for n in range(3)]
+    joint = {agent: env.encode_action(agent, low[n], True) for n, agent in enumerate(env.agents)}
     joint["seller_0"] = env.encode_action("seller_0", [1.5, 4.0, 5.0], True, tier=[0.4, 0, 0.25])
     env.step(joint)
     assert env.outcome.tier_prices[0, 0] == pytest.approx(max(1.5 * 0.6, 2.0 * 0.5), abs=1e-6)
@@ -114,12 +113,12 @@ def test_encode_is_the_inverse_of_decode(mode: str) -> None:
     ("action", "message"),
     [
         ({"price": [3, 4, 5], "listed": [1, 0, 1]}, "a dict with 'price', 'listed' and 'tier'"),
-        ({"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [0.1] * 3}, r"seller_0\['tier'\].*2 numbers, one per product"),
+        ({"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [0.1] * 3}, r"seller_0\['tier'\].*2 numbers, one per"),
         (
             {"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [0.1, 0.3]},
             r"seller_0, \['tier'\]\[2\]: got 0.3; allowed: 0 to 0.25 of the list price",
         ),
-        ({"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [-0.1, 0.1]}, r"\['tier'\]\[0\]: got -0.1; allowed: 0 to 0.4"),
+        ({"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [-0.1, 0.1]}, r"\['tier'\]\[0\]: got -0.1; .* 0 to 0.4"),
         ({"price": [3, 4, 5], "listed": [1, 0, 1], "tier": [np.nan, 0.1]}, r"\['tier'\]\[0\]: got nan"),
     ],
 )
@@ -130,7 +129,7 @@ def test_bad_discounts_are_named(action: dict[str, Any], message: str) -> None:
 
 def test_bad_discounts_to_encode_are_named() -> None:
     for mode in ACTION_MODES:
-        with pytest.raises(InvalidInput, match=r"seller_0\['tier'\]\[1\]: got 0.1; allowed: 0, as the product carries no"):
+        with pytest.raises(InvalidInput, match=r"seller_0\['tier'\]\[1\]: got 0.1; .* as the product carries no"):
             actions_of(mode).encode(0, [3.0, 4.0, 5.0], True, tier=0.1)
         with pytest.raises(InvalidInput, match=r"seller_0\['tier'\].*as the scenario has no tiers"):
             actions_of(mode, scenario_of(CROOKED)).encode(0, [3.0, 4.0, 5.0], True, tier=0.1)

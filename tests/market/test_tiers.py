@@ -1,4 +1,4 @@
-"""Quantity discounts: what buyers make of them, the kernel beside the formulas, draws, money, and what they are worth."""
+"""Quantity discounts: what buyers make of them, the kernel beside the formulas, draws, money, known answers."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_without_a_discount_nothing_changes_bit_for_bit(demand):
 
 @pytest.mark.parametrize("demand", ["multinomial", "exact"])
 def test_what_is_drawn_has_the_expected_mean(demand):
-    """4,000 markets (seed 1): every mean within four standard errors, the chance of which is 1 in 500 for 30 of them."""
+    """4,000 markets (seed 1): every mean within four standard errors; by chance one in 16,000 is not."""
     markets = 4000 if demand == "multinomial" else 1500
     depth = np.array([0.3, 0.2, 0.4, 0.1, 0.25, 0.0])
     mean, drawn = tiered_market(3, demand="expected"), tiered_market(3, demand=demand, num_markets=markets)
@@ -248,7 +248,7 @@ def test_where_every_order_meets_the_threshold_a_tier_price_acts_as_the_list_pri
         tuple(Product(f"p{j}", "s", 1.0, 2.0) for j in range(4)), tiers=Tiers({f"p{j}": Tier(2, 0.5) for j in range(4)})
     )
     posts, lists = (
-        Market(catalog, Population.uniform(4, size=500.0, weights=np.ones(3)), LogitConsumers(tastes), demand="expected")
+        Market(catalog, Population.uniform(4, weights=np.ones(3)), LogitConsumers(tastes), demand="expected")
         for _ in range(2)
     )
     for _ in range(3):
@@ -309,7 +309,7 @@ def test_surplus_falls_by_the_units_bought_at_the_tier_price(linear):
     )
     out = market.step(2.0, True, tier_prices=tier[:, None])
     units, surplus = out.tier_units[:, 0], out.consumer_surplus
-    middle = 0.5 * (units[1:] + units[:-1])[: -1]  # at t = p nothing is sold below the list price
+    middle = 0.5 * (units[1:] + units[:-1])[:-1]  # at t = p nothing is sold below the list price
     gained = surplus[0] - surplus[-2]
     assert gained == pytest.approx(float(middle.sum() * (tier[1] - tier[0])), rel=2e-3)
     smooth = (tier[1:-1] > 1.7) & (tier[1:-1] < 1.95)  # no order between 5.1 and 5.9 units begins to round up
@@ -346,11 +346,10 @@ def test_answers_hold_what_tiers_do():
         tier_prices=np.tile(regular * [0.7, 0.7, 0.7, 0.7, 0.7, 1.0], (2, 1)),
         thresholds=market.catalog.tiers.thresholds(market.catalog.product_ids),
     )  # fmt: skip
-    found, plain = respond(market.consumers.tastes, offer), respond(market.consumers.tastes, replace(offer, tier_prices=None))
+    found, plain = (respond(market.consumers.tastes, o) for o in (offer, replace(offer, tier_prices=None)))
     assert plain.tier is None and found.tier.shape == (2, 3, 5, 6)
     meet, units, raised = np.moveaxis(found.tier, 1, 0)
-    same = market.consumers.tastes.delta == 0.0
-    assert (found.quantity - plain.quantity >= raised - 1e-12).all() and not same.any()
+    assert (found.quantity - plain.quantity >= raised - 1e-12).all()
     steady = respond(replace(market.consumers.tastes, delta=np.zeros(5)), offer)
     np.testing.assert_allclose(steady.quantity - plain.quantity, steady.tier[:, 2], atol=1e-12)
     assert (units <= found.quantity + 1e-12).all() and (meet <= 1).all() and not meet[:, :, -1].any()
