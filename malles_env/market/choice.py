@@ -38,9 +38,8 @@ def utilities(tastes: Tastes, offer: Offer) -> FloatArray:
     if offer.reference is not None:
         below = (offer.reference - np.log(offer.prices))[:, None, :]
         utility = utility + tastes.gain * np.maximum(below, 0.0) + tastes.loss * np.minimum(below, 0.0)
-    tiers = answer_tiers(tastes, offer, more_wanted(tastes, offer))
-    if tiers is not None:
-        utility = utility + tiers.utility
+    if offer.tier_prices is not None:
+        utility = utility + answer_tiers(tastes, offer, more_wanted(tastes, offer)).utility
     return np.where(offer.available[:, None, :], utility, -np.inf)
 
 
@@ -53,8 +52,10 @@ def more_wanted(tastes: Tastes, offer: Offer) -> FloatArray:
 def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
     """Return the mean units of a buyer, q = 1 + exp(kappa + delta d), with tiers as these make it, ``(B, S, J)``."""
     more = more_wanted(tastes, offer)
+    if offer.tier_prices is None:
+        return 1.0 + more
     tiers = answer_tiers(tastes, offer, more)
-    return 1.0 + more if tiers is None else 1.0 + tiers.more + tiers.orders.raised
+    return 1.0 + tiers.more + tiers.orders.raised
 
 
 def respond(tastes: Tastes, offer: Offer) -> Response:
@@ -90,8 +91,9 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
     worth = worth_of_purchase(tastes, offer.prices, offer.regular_price)
-    tiers, tier = answer_tiers(tastes, offer, more_wanted(tastes, offer)), None
-    if tiers is not None:
+    tier = None
+    if offer.tier_prices is not None:
+        tiers = answer_tiers(tastes, offer, more_wanted(tastes, offer))
         worth = worth_with_tiers(tastes, offer, tiers, worth)
         tier = np.stack([tiers.orders.meet, tiers.orders.units, tiers.orders.raised], axis=1)
     surplus = consumer_surplus(tastes, offer.regular_price, probability, log_sum, worth)

@@ -162,8 +162,8 @@ def orders_of(more: FloatArray, ratio: FloatArray, thresholds: IntArray) -> Orde
     wanted = np.maximum(1.0 + more - below_units, 0.0)
     meet, units = np.maximum(1.0 - below, 0.0), wanted + raised
     saved = wanted - ratio[:, None, :] * units
-    parts = (posted * meet, posted * units, posted * raised, np.where(posted, 1.0 - saved / (1.0 + more), 1.0))
-    return Orders(*parts)
+    paid = np.where(posted, 1.0 - saved / (1.0 + more), 1.0)
+    return Orders(posted * meet, posted * units, posted * raised, paid)
 
 
 class TierAnswer(NamedTuple):
@@ -184,8 +184,8 @@ class TierAnswer(NamedTuple):
     utility: FloatArray
 
 
-def answer_tiers(tastes: Tastes, offer: Offer, more: FloatArray) -> TierAnswer | None:
-    """Return how segments answer to an offer's tier prices, None where it has none.
+def answer_tiers(tastes: Tastes, offer: Offer, more: FloatArray) -> TierAnswer:
+    """Return how segments answer to the tier prices of an offer that has some.
 
     A segment takes the average price that a wanted unit costs it for its price: in f(p), and in the discount depth d,
     there at the sizes it would order at the list price's depth. Sizes then respond to that depth. So where every order
@@ -196,8 +196,7 @@ def answer_tiers(tastes: Tastes, offer: Offer, more: FloatArray) -> TierAnswer |
         offer: Shelves of B markets.
         more: Mean units wanted beyond the first at list prices, exp(kappa + delta d), shape ``(B, S, J)``.
     """
-    if offer.tier_prices is None or offer.thresholds is None:
-        return None
+    assert offer.tier_prices is not None and offer.thresholds is not None
     prices, ratio = offer.prices[:, None, :], offer.tier_prices / offer.prices
     over = prices / offer.regular_price
     paid = orders_of(more, ratio, offer.thresholds).paid
