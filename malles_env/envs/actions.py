@@ -240,8 +240,8 @@ class Actions:
             told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
             whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
             slots = self.seats.tier_slots(seat)
-            cut = {TIER: depths[..., slots]} if len(slots) else {}
-            return {"price": money, **told, **cut, **whole}
+            cuts = {TIER: depths[..., slots]} if len(slots) else {}
+            return {"price": money, **told, **cuts, **whole}
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self.mode == "discrete"
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)

@@ -69,7 +69,7 @@ class TiersEntry(Entry):
             if threshold is None or most is None:
                 missing = "threshold" if threshold is None else "most"
                 words = "a whole number of at least 2" if threshold is None else "a share of the list price"
-                found = [(missing, None, words)]
+                found: list[tuple[str, object, str]] = [(missing, None, words)]
             else:
                 found = list(Tier(threshold, most).problems())
             for name, value, allowed in found:
