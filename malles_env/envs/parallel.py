@@ -103,9 +103,9 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     floats. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey those that bind, and
     infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only counted (money).
     Where products carry tiers, ``tier_units`` are the units sold below the list price and ``tier_revenue`` what they
-    brought. Where it has `replenishment`, profit is also less ``ordering_cost`` and ``holding_cost`` and with ``salvage``
-    (money), units are paid when ordered (``cost`` is then their unit tax alone), and infos also hold ``ordered``,
-    ``stock`` (at the period's end) and ``capped_orders`` (units there was no room for).
+    brought. Where it has `replenishment`, profit is also less ``ordering_cost`` and ``holding_cost`` and with
+    ``salvage`` (money), units are paid when ordered (``cost`` is then their unit tax alone), and infos also hold
+    ``ordered``, ``stock`` (at the period's end) and ``capped_orders`` (units there was no room for).
 
     ## Starting State
 
