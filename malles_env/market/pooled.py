@@ -13,6 +13,7 @@ from malles_env.market.arrays import BoolArray, FloatArray, as_floats
 from malles_env.market.engine import Market
 from malles_env.market.mean_field import NOBODY
 from malles_env.market.state import Demand
+from malles_env.market.tiers import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,8 @@ class PooledMarket(Market):
     Attributes:
         solves: Whether an equilibrium coupling is solved in each period; set it to False to let consumers feel the
             mean field that stands in the state.
+
+    Quantity discounts cannot be posted in it: `step` refuses tier prices below list prices.
 
     Raises:
         InvalidInput: Consumers that must be asked, ``"exact"`` demand, draws of tastes, products that are ordered, or
@@ -143,9 +146,12 @@ class PooledMarket(Market):
     # -- one period ----------------------------------------------------------------------------------------------
 
     def _play(
-        self, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray, *results: FloatArray
-    ) -> bool:
+        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        *results: FloatArray,
+    ) -> bool:  # fmt: skip
         """Run the compiled answer, share out stock, keep the books and mix the mean field."""
+        if posted is not None:
+            raise invalid("tier prices below list prices", "posted", "none: groups of cells have no quantity discounts")
         from malles_env.market.settle import FEES, UNITS, draw_rows, move_references, settle_rows
 
         books, sums, seen, seller_profit = results

@@ -163,8 +163,8 @@ def orders_of(more: FloatArray, ratio: FloatArray, thresholds: IntArray) -> Orde
     meet, units = np.maximum(1.0 - below, 0.0), wanted + raised
     saved = wanted - ratio[:, None, :] * units
     paid = np.where(posted, 1.0 - saved / (1.0 + more), 1.0)
-    none = np.zeros_like(meet)
-    return Orders(*(np.where(posted, part, none) for part in (meet, units, raised)), paid)
+    meet, units, raised = (np.where(posted, part, 0.0) for part in (meet, units, raised))
+    return Orders(meet, units, raised, paid)
 
 
 class TierAnswer(NamedTuple):

@@ -28,6 +28,7 @@ from malles_env.market import (
 )
 from malles_env.market.choice import respond
 from malles_env.market.closed_form import lambert_w_exp
+from malles_env.market.pooled import PooledMarket, Pooling
 from malles_env.market.tiers import orders_of
 from tests.market.markets import Asked, random_tastes
 
@@ -426,3 +427,12 @@ class Unaware:
 
     def respond(self, offer: Offer):
         return replace(self.inner.respond(offer), tier=None)
+
+
+def test_groups_of_cells_refuse_discounts():
+    like = tiered_market(0)
+    cells = PooledMarket(like, Pooling(2), groups=1)
+    prices = like.catalog.regular_price
+    with pytest.raises(InvalidInput, match="groups of cells have no quantity discounts"):
+        cells.step(prices, True, tier_prices=np.where(np.arange(6) < 5, 0.9 * prices, prices))
+    assert cells.step(prices, True, tier_prices=prices).tier_units.sum() == 0.0
