@@ -41,7 +41,8 @@ def import_command(
         bool, typer.Option("--drop-fractions/--refuse-fractions", help="Quantities that are no whole number.")
     ] = True,
     drop_guests: Annotated[
-        bool, typer.Option("--drop-guests/--keep-guests", help="Rows without a customer; kept: one household a receipt.")
+        bool,
+        typer.Option("--drop-guests/--keep-guests", help="Rows without a customer; kept: one household a receipt."),
     ] = True,
     drop_notes: Annotated[bool, typer.Option("--drop-notes/--keep-notes", help="Titles that name no product.")] = True,
     drop_mistyped: Annotated[

@@ -177,7 +177,7 @@ def _month(text: pl.Expr, pattern: str, place: int) -> pl.Expr:
 
 
 def _epoch(texts: pl.Series) -> tuple[pl.Series, str]:
-    """Return numbers as times since 1970 or days of Excel, and which of these they are; empty where none is a number."""
+    """Return numbers as times since 1970 or days of Excel, and which of these they are; all null where neither."""
     for pattern, factor, unit in _EPOCHS:
         if len(texts) and texts.str.contains(pattern).all():
             count = texts.cast(pl.Int64)

@@ -12,7 +12,7 @@ from malles_env.errors import InvalidInput
 Mark: TypeAlias = Literal[".", ","]
 
 _MONEY = r"(?:[A-Za-z]{0,3}\p{Sc}|[A-Za-z]{2,3}\.?)"
-_GAPS = r"[\s\u00a0\u202f\u2009'’]"
+_GAPS = r"[\s\u00a0\u202f\u2009'\u2019]"
 _PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY", "₹": "INR", "₩": "KRW", "₽": "RUB", "R$": "BRL", "zł": "PLN"}
 
@@ -38,7 +38,7 @@ def currency_of(values: pl.Series) -> str | None:
 def decimal_mark(columns: Iterable[pl.Series], *, field: str, doubtful_dots: bool = False) -> Mark:
     """Decide over whole columns whether commas or dots are decimal marks.
 
-    One digit group of a value such as ``1,234`` can be either; values such as ``1,5``, ``0,125`` or ``1.234,50`` cannot.
+    The mark of ``1,234`` can be either; that of ``1,5``, ``0,125`` or ``1.234,50`` cannot.
 
     Args:
         columns: Text columns of one file.

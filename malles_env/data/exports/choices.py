@@ -21,9 +21,9 @@ class ImportChoices:
         time_zone: Zone of the stores where timestamps are UTC.
         one_market: Name of one market for all products.
         keywords: File of markets and the words of titles that belong to them.
-        drop_returns, drop_zero_prices, drop_guests, drop_notes, drop_fractions, drop_mistyped: Leave such rows out; false
-            keeps guests, notes and odd prices, and refuses a log with returns, zero prices or weighed goods, since the
-            tables cannot hold these.
+        drop_returns, drop_zero_prices, drop_fractions: Leave such rows out (returns, zero prices, weighed
+            goods); false refuses the log, since the tables cannot hold them.
+        drop_guests, drop_notes, drop_mistyped: Leave such rows out; false keeps them.
         drop_repeated: Leave out rows that repeat another one of the same file in every column.
         drop_unreadable: Leave out rows with a value that cannot be read, instead of refusing the file.
         price_factor: A price this many times above or below its product's median counts as mistyped.

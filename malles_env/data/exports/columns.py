@@ -192,7 +192,13 @@ def _by_content(
         and (values == 1).mean() > 0.02  # type: ignore[operator]
     ]  # fmt: skip
     take("quantity", small if len(small) == 1 else [])
-    _ids(sample, [name for name in free if name not in dates + decimals], missing, {**dict.fromkeys(()), **found}, guessed)
+    _ids(
+        sample,
+        [name for name in free if name not in dates + decimals],
+        missing,
+        {**dict.fromkeys(()), **found},
+        guessed,
+    )
     return guessed
 
 
@@ -205,7 +211,7 @@ def _ids(
 ) -> None:
     """Tell receipts, customers and products apart: a receipt has one moment and one customer, and several products."""
     when = guessed.get("timestamp") or (found["timestamp"][0] if "timestamp" in found else None)
-    sizes = {name: sample[name].n_unique() for name in free if 1 < sample[name].n_unique()}
+    sizes = {name: sample[name].n_unique() for name in free if sample[name].n_unique() > 1}
 
     def tells(one: str, other: str) -> bool:
         both = sample.select(one, other).drop_nulls()

@@ -91,7 +91,9 @@ def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) 
     try:
         import fastexcel
     except ImportError:
-        raise MissingResource(f"{path}: Excel files need the package fastexcel; pip install 'malles-env[data]'") from None
+        raise MissingResource(
+            f"{path}: Excel files need the package fastexcel; pip install 'malles-env[data]'"
+        ) from None
     try:
         book = fastexcel.read_excel(path)
         names = list(book.sheet_names)
@@ -105,7 +107,9 @@ def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) 
     frame = frame.select(pl.all().cast(pl.String).str.strip_chars())
     frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
     filled = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
-    others = f" of {len(names)} (others: {', '.join(name for name in names if name != wanted)})" if len(names) > 1 else ""
+    others = (
+        f" of {len(names)} (others: {', '.join(name for name in names if name != wanted)})" if len(names) > 1 else ""
+    )
     return filled, f"Excel, sheet {wanted!r}{others}"
 
 
@@ -132,7 +136,9 @@ def _r_data(path: Path, table: str | None, known: Callable[[list[str]], int]) ->
     found = content if isinstance(content, Mapping) else {path.stem: content}
     frames = {str(name): value for name, value in found.items() if hasattr(value, "columns")}
     if not frames or (table is not None and table not in frames):
-        raise invalid("--sheet", table or ", ".join(map(str, found)), f"a data frame: {', '.join(frames) or 'none here'}")
+        raise invalid(
+            "--sheet", table or ", ".join(map(str, found)), f"a data frame: {', '.join(frames) or 'none here'}"
+        )
     name = table or _best(list(frames), lambda key: [str(column) for column in frames[key].columns], known)
     columns = {str(column): _from_r(frames[name][column]) for column in frames[name].columns}
     return pl.DataFrame(columns), f"R data frame {name!r}"
@@ -166,7 +172,12 @@ def _from_r(values: Any) -> pl.Series:
     if kind.startswith("datetime"):
         return pl.Series(values.to_numpy().astype("datetime64[us]"))
     if kind.startswith(("Int", "int", "boolean")):
-        return pl.Series([None if value != value or value is None else int(value) for value in values.to_numpy(dtype=object, na_value=None)])
+        return pl.Series(
+            [
+                None if value != value or value is None else int(value)
+                for value in values.to_numpy(dtype=object, na_value=None)
+            ]
+        )
     if kind.startswith("float"):
         return pl.Series(np.asarray(values, dtype=np.float64)).fill_nan(None)
     words = values.to_numpy(dtype=object, na_value=None)

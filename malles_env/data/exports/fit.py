@@ -52,7 +52,9 @@ def _splits(last: int) -> Splits:
 def _largest_market(tables: Tables, rows: pl.DataFrame, purchases: int) -> int:
     """Return how many products with enough purchases the market has that sells most."""
     sold = rows.group_by("product_id").len().join(tables.products.select("product_id", "market"), on="product_id")
-    markets = sold.group_by("market").agg(pl.col("len").sum().alias("rows"), (pl.col("len") >= purchases).sum().alias("lines"))
+    markets = sold.group_by("market").agg(
+        pl.col("len").sum().alias("rows"), (pl.col("len") >= purchases).sum().alias("lines")
+    )
     return int(markets.sort(["rows", "market"], descending=[True, False])["lines"][0])
 
 

@@ -108,7 +108,7 @@ class Imported:
         }
 
     def write(self, out: Path, *, overwrite: bool = False, files_read: Sequence[Path] = ()) -> Path:
-        """Write the log: tables, settings, the rows left out, and the report as JSON and as a page; whole or not at all.
+        """Write tables, settings, the rows left out, and the report as JSON and as a page; all of it or nothing.
 
         Args:
             out: Folder; new, empty, or an imported log that `overwrite` allows to replace.
@@ -157,7 +157,9 @@ def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
         MissingResource, CorruptFile, InvalidInput: A file or option cannot be used.
     """
     exports = tuple(
-        read_export(path, separator=choices.separator, encoding=choices.encoding, table=choices.sheet, known=known_columns)
+        read_export(
+            path, separator=choices.separator, encoding=choices.encoding, table=choices.sheet, known=known_columns
+        )
         for path in paths
     )
     frame, joined = combined(list(exports))
@@ -214,7 +216,11 @@ def _dropped(frame: pl.DataFrame, filled: pl.DataFrame, reason: pl.Series) -> pl
     """Return the rows left out, as they were read, with the reason."""
     why = filled.select(FILE, ROW).with_columns(reason.alias("reason"))
     rows = frame.join(why, on=[FILE, ROW], how="left", maintain_order="left", coalesce=True)
-    blank = ~pl.struct(FILE, ROW).is_in(filled.select(pl.struct(FILE, ROW)).to_series().implode()) if len(filled) < len(frame) else pl.lit(False)
+    blank = (
+        ~pl.struct(FILE, ROW).is_in(filled.select(pl.struct(FILE, ROW)).to_series().implode())
+        if len(filled) < len(frame)
+        else pl.lit(False)
+    )
     rows = rows.with_columns(pl.when(blank).then(pl.lit("blank_rows")).otherwise("reason").alias("reason"))
     return rows.filter(pl.col("reason").is_not_null()).rename({FILE: "file", ROW: "row"}, strict=False)
 

@@ -71,8 +71,8 @@ def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
     if len(frames) == 1:
         return first
     if any(frame.schema != first.schema for frame in frames):
-        frames = [frame.select(first.columns).cast({name: pl.String for name in first.columns if name not in (FILE, ROW)})
-                  for frame in frames]  # fmt: skip
+        texts = {name: pl.String for name in first.columns if name not in (FILE, ROW)}
+        frames = [frame.select(first.columns).cast(texts) for frame in frames]  # type: ignore[arg-type]
     return pl.concat(frames)
 
 

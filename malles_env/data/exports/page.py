@@ -74,11 +74,15 @@ def _cell(value: object, kind: str = "") -> str:
 
 
 def _advice(found: Imported) -> str:
-    told = [(check.verdict, check.name, check.advice) for check in found.report.checks if check.verdict in ("warn", "error")]
+    told = [
+        (check.verdict, check.name, check.advice) for check in found.report.checks if check.verdict in ("warn", "error")
+    ]
     told += [("warn", finding.name, finding.advice or finding.rule) for finding in found.findings if finding.warn]
     if not told:
         return "<p>No check complains. Go on with:</p>"
-    lines = "".join(f'<li><span class="{verdict}">{_text(name)}</span>: {_text(words)}</li>' for verdict, name, words in told)
+    lines = "".join(
+        f'<li><span class="{verdict}">{_text(name)}</span>: {_text(words)}</li>' for verdict, name, words in told
+    )
     return f"<ul>{lines}</ul><p>Then:</p>"
 
 
@@ -133,7 +137,12 @@ def _draw_prices(found: Imported, figure: Any) -> None:
     titles = dict(found.tables.products.select("product_id", "title").iter_rows())
     axes = figure.subplots()
     for product in sold["product_id"].to_list():
-        weeks = rows.filter(pl.col("product_id") == product).group_by("period").agg(pl.col("unit_price").median()).sort("period")
+        weeks = (
+            rows.filter(pl.col("product_id") == product)
+            .group_by("period")
+            .agg(pl.col("unit_price").median())
+            .sort("period")
+        )
         prices = weeks["unit_price"].to_numpy()
         # A dollar sign would begin a formula.
         name = titles[product].replace("$", r"\$")[:28]

@@ -135,16 +135,15 @@ def _by_keywords(products: pl.DataFrame, rows: pl.DataFrame, path: Path) -> tupl
     findings = []
     if len(without):
         sold = rows.filter(pl.col("product_id").is_in(without["product_id"].implode()))
-        findings.append(Finding(
-            "no_keyword", len(without), "kept", 0, f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}",
-            unit="products", example=f"{without['product_id'][0]}: {without['title'][0][:40]}", warn=len(sold) > len(rows) / 2,
-        ))  # fmt: skip
+        words = f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}"
+        example, many = f"{without['product_id'][0]}: {without['title'][0][:40]}", len(sold) > len(rows) / 2
+        findings.append(Finding("no_keyword", len(without), "kept", 0, words, "products", example, warn=many))
     found = set(products["market"].drop_nulls().unique().to_list())
     empty = [name for name in keywords if name not in found]
     if empty:
-        findings.append(Finding("empty_markets", len(empty), "kept", 0, "no product has a word of these markets",
-                                unit="markets", example=", ".join(empty[:3]), warn=True))  # fmt: skip
+        words, example = "no product has a word of these markets", ", ".join(empty[:3])
+        findings.append(Finding("empty_markets", len(empty), "kept", 0, words, "markets", example, warn=True))
     if len(found) == 1 and len(without) == 0:
-        findings.append(Finding("one_market", len(products), "kept", 0, "the keywords put every product into one market",
-                                unit="products", example=next(iter(found)), warn=True))  # fmt: skip
+        words, example = "the keywords put every product into one market", next(iter(found))
+        findings.append(Finding("one_market", len(products), "kept", 0, words, "products", example, warn=True))
     return products.with_columns(pl.col("market").fill_null(OTHER)), f"by the keywords of {path.name}", findings

@@ -22,10 +22,17 @@ def text_report(found: Imported, out: Path) -> str:
     lines = [f"{topic}: {words}" for topic, words in found.how.items()]
     lines += ["", f"{kept + lost:,} rows read, {kept:,} kept, {lost:,} dropped"]
     lines += [f"  {finding}" for finding in found.findings]
-    lines += ["", str(found.report), "", f"written: {out} (report.html shows it in pictures; rows left out: dropped.parquet)"]
+    lines += [
+        "",
+        str(found.report),
+        "",
+        f"written: {out} (report.html shows it in pictures; rows left out: dropped.parquet)",
+    ]
     errors = [check.name for check in found.report.checks if check.verdict == "error"]
     if errors:
-        lines.append(f"an error was found ({', '.join(errors)}): data build refuses this log unless told --despite-errors")
+        lines.append(
+            f"an error was found ({', '.join(errors)}): data build refuses this log unless told --despite-errors"
+        )
     return "\n".join([*lines, "next:", *(f"  {command}" for command in next_commands(found, out))])
 
 

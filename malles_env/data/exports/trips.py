@@ -39,7 +39,9 @@ def with_trips(rows: pl.DataFrame, *, keep_guests: bool) -> tuple[pl.DataFrame, 
 
 def _made_trips(rows: pl.DataFrame) -> tuple[pl.DataFrame, Finding]:
     if rows["household_id"].null_count() == len(rows):
-        raise InvalidInput("neither a customer nor a receipt is told; needed: --map household_id=COLUMN or basket_id=COLUMN")
+        raise InvalidInput(
+            "neither a customer nor a receipt is told; needed: --map household_id=COLUMN or basket_id=COLUMN"
+        )
     made = pl.format("{} {} {}", pl.col("household_id").fill_null("guest"), "store_id", "timestamp")
     known = pl.col("basket_id") if "basket_id" in rows.columns else pl.lit(None, pl.String)
     missing = len(rows) if "basket_id" not in rows.columns else rows["basket_id"].null_count()
@@ -62,11 +64,13 @@ def _told_apart(rows: pl.DataFrame, guest: pl.Expr) -> tuple[pl.DataFrame, list[
     why = [f"{first['households']} households"] if first["households"] > 1 else []
     why += [f"{first['stores']} stores"] if first["stores"] > 1 else []
     why += ["several days"] if first["days"] else []
-    apart = pl.format("{} / {} / {} / {}", "basket_id", pl.col("household_id").fill_null("guest"), "store_id", time.dt.date())
+    apart = pl.format(
+        "{} / {} / {} / {}", "basket_id", pl.col("household_id").fill_null("guest"), "store_id", time.dt.date()
+    )
     again = pl.col("basket_id").is_in(reused["basket_id"].implode())
     rows = rows.with_columns(pl.when(again).then(apart).otherwise("basket_id").alias("basket_id"))
     finding = Finding(
-        "reused_receipts", len(reused), "mended", 0, "a number of several households, stores or days is told apart by these",
+        "reused_receipts", len(reused), "mended", 0, "a number of several households, stores or days is split by these",
         unit="receipts", example=f"{first['basket_id']} has {', '.join(why)}",
     )  # fmt: skip
     return rows, [finding]

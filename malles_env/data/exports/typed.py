@@ -28,8 +28,8 @@ class Typed:
     """Rows with types.
 
     Attributes:
-        rows: FILE, ROW, household_id, basket_id, timestamp, store_id, product_id, quantity, unit_price and what else was
-            mapped; null where a value is missing or cannot be read.
+        rows: FILE, ROW, household_id, basket_id, timestamp, store_id, product_id, quantity, unit_price and what
+            else was mapped; null where a value is missing or cannot be read.
         unreadable: Column -> true where a value that is needed is missing or cannot be read [n].
         how: What was decided of a whole column, in words, by topic.
         currency: Code, where signs or codes stand beside the prices.
@@ -137,7 +137,8 @@ def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]
     given = "line_total" if total_only else "unit_price"
     name = mapped.source(given)
     cells, unit, total = _evidence(rows, given)
-    words = f"{cells:,} weeks of products with several quantities: {unit:.0%} have one price, {total:.0%} one price times quantity"
+    words = f"{cells:,} weeks of products with several quantities: the column agrees in {unit:.0%} of them, "
+    words += f"divided by the quantity in {total:.0%}"
     divided = total_only
     if mapped.columns[given].how != "told" and cells >= CELLS and abs(unit - total) > 0.2:
         divided = total > unit
@@ -154,7 +155,7 @@ def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]
 
 
 def _evidence(rows: pl.DataFrame, column: str) -> tuple[int, float, float]:
-    """Return cells (product and week with several quantities), and shares in which price, or price / quantity, agrees."""
+    """Return cells (product and week with several quantities), and the shares where price or price / quantity agree."""
     value, quantity = pl.col(column), pl.col("quantity")
     bought = rows.filter((value > 0) & (quantity > 0))
     each = value / quantity

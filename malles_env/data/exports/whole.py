@@ -26,7 +26,9 @@ def whole_findings(rows: pl.DataFrame) -> list[Finding]:
 
 def _constant(rows: pl.DataFrame) -> Finding | None:
     price = pl.col("unit_price")
-    prices = rows.group_by("product_id").agg(pl.len().alias("sold"), (price.max() <= price.min() * 1.001).alias("fixed"))
+    prices = rows.group_by("product_id").agg(
+        pl.len().alias("sold"), (price.max() <= price.min() * 1.001).alias("fixed")
+    )
     often = prices.filter(pl.col("sold") >= FEW_SALES)
     fixed = often.filter("fixed")
     if len(fixed) == 0:
@@ -34,7 +36,8 @@ def _constant(rows: pl.DataFrame) -> Finding | None:
     share = len(fixed) / len(often)
     return Finding(
         "constant_prices", len(fixed), "kept", 0,
-        f"{share:.0%} of the {len(often):,} products with {FEW_SALES} sales or more always had one price", unit="products",
+        f"{share:.0%} of the {len(often):,} products with {FEW_SALES} sales or more always had one price",
+        unit="products",
         example=str(fixed.sort(["sold", "product_id"], descending=[True, False])["product_id"][0]),
         advice="such a log does not tell how buyers answer to prices; elasticities come from the shipped models"
         if share >= FIXED_SHARE else "", warn=share >= FIXED_SHARE,
