@@ -61,8 +61,8 @@ def _products(scenario: Scenario) -> Table:
     limited = any(product.stock is not None for product in scenario.products)
     named = any(product.source_id for product in scenario.products)
     table = _table(
-        "Product", "Title", *(["In the log"] if named else []), "Unit cost", "Regular", "Bounds", "Fee", "Share",
-        *(["Stock"] if limited else []), right=tuple(range(2 + named, 8 + named)),
+        "Product", "Title, and in the log" if named else "Title", "Unit cost", "Regular", "Bounds", "Fee", "Share",
+        *(["Stock"] if limited else []), right=(2, 3, 4, 5, 6, 7),
         title=f"Products by seller (prices in {scenario.currency}; listing fee per {scenario.period})",
     )  # fmt: skip
     for before, product in zip((None, *scenario.products), scenario.products, strict=False):
@@ -71,8 +71,7 @@ def _products(scenario: Scenario) -> Table:
         share, stock = product.reference_share, product.stock
         table.add_row(
             product.product_id,
-            product.title or product.product_id,
-            *([_in_log(product)] if named else []),
+            _titles(product),
             _money(scenario.unit_cost(product)),
             _money(product.regular_price),
             f"{_money(product.price_low)}-{_money(product.price_high)}",
@@ -83,14 +82,11 @@ def _products(scenario: Scenario) -> Table:
     return table
 
 
-def _in_log(product: ProductEntry) -> Text:
-    """Return the product's id and title in the log, as text without markup."""
-    words = (
-        [product.source_id]
-        if product.source_title in ("", product.title)
-        else [product.source_id, product.source_title]
-    )
-    return Text(": ".join(words))
+def _titles(product: ProductEntry) -> Text:
+    """Return the product's title and, below it, its id and title in the log; as text without markup."""
+    title = product.title or product.product_id
+    words = [product.source_id, *([product.source_title] if product.source_title not in ("", title) else [])]
+    return Text(f"{title}\n{': '.join(words)}" if product.source_id else title)
 
 
 def _money(value: float) -> str:

@@ -17,6 +17,8 @@ __all__ = ["TARGETS", "Column", "Mapped", "map_columns"]
 
 SAMPLE = 20_000
 """Rows from which contents are judged."""
+MOST_PACKAGES = 10
+"""A column called amount holds packages where its values are whole and their median is no larger than this."""
 _NUMBERS = ("quantity", "unit_price", "line_total", "regular_price", "coupon_value")
 _REQUIRED = ("timestamp", "product_id", "unit_price")
 
@@ -146,9 +148,10 @@ def _fits(values: pl.Series, target: str) -> bool:
         numeric = _numbers(values)
         if numeric is None:
             return False
-        whole = float((numeric == numeric.round(0)).mean() or 0.0)  # type: ignore[arg-type]
         # "Amount" is packages in some logs and money in others.
-        return whole > 0.95 or plain_name(values.name) not in ("amount", "count") if target == "quantity" else True
+        doubtful = plain_name(values.name) in ("amount", "count", "value")
+        counts = bool((numeric == numeric.round(0)).all()) and float(numeric.abs().median() or 0.0) <= MOST_PACKAGES  # type: ignore[arg-type]
+        return not doubtful or counts == (target == "quantity")
     return True
 
 

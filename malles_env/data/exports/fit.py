@@ -14,13 +14,16 @@ from malles_env.data.tables import Tables
 BURN_IN, TRAIN, VALIDATION = 0.08, 0.70, 0.78
 """Shares of the periods by whose end each split ends; the rest is the test. About those of the Complete Journey."""
 
+LARGEST_SHELF = 100
+"""Alternatives of a shelf, at most; products beyond are bought too rarely to be told apart."""
+
 
 def fitted_settings(tables: Tables) -> BuildSettings:
     """Return settings for a log.
 
     Splits end after fixed shares of its periods. A line needs 20 purchases by 5 households in logs of 100,000 rows or
-    more, down to 3 by 2 in the smallest; a market 1,000, down to 20; a shelf 5 alternatives, or as few as 2 where the
-    market that sells most has fewer lines than 8.
+    more, down to 3 by 2 in the smallest; a market 1,000, down to 20. A shelf needs 5 alternatives, or as few as 2 where
+    the market that sells most has fewer lines than 8; it has at most 20, or up to LARGEST_SHELF where a market has more.
 
     Args:
         tables: Canonical tables.
@@ -32,13 +35,14 @@ def fitted_settings(tables: Tables) -> BuildSettings:
     small = min(1.0, size / 100_000)
     purchases = max(3, round(20 * small))
     households = max(2, round(5 * small))
-    lines = _largest_market(tables, rows, purchases)
+    lines, most = _market_sizes(tables, rows, purchases)
     return replace(
         usual,
         min_line_purchases=purchases,
         min_line_households=households,
         min_market_purchases=max(20, round(1000 * small)),
         min_alternatives=5 if lines >= 8 else max(2, lines // 2),
+        max_alternatives=min(max(usual.max_alternatives, most), LARGEST_SHELF),
     )
 
 
@@ -49,13 +53,13 @@ def _splits(last: int) -> Splits:
     return Splits(burn_in, train, validation, frozenset())
 
 
-def _largest_market(tables: Tables, rows: pl.DataFrame, purchases: int) -> int:
-    """Return how many products with enough purchases the market has that sells most."""
+def _market_sizes(tables: Tables, rows: pl.DataFrame, purchases: int) -> tuple[int, int]:
+    """Return how many products sell enough: in the market that sells most, and in the one with most of them."""
     sold = rows.group_by("product_id").len().join(tables.products.select("product_id", "market"), on="product_id")
-    markets = sold.group_by("market").agg(
-        pl.col("len").sum().alias("rows"), (pl.col("len") >= purchases).sum().alias("lines")
-    )
-    return int(markets.sort(["rows", "market"], descending=[True, False])["lines"][0])
+    enough = (pl.col("len") >= purchases).sum().alias("lines")
+    markets = sold.group_by("market").agg(pl.col("len").sum().alias("rows"), enough)
+    largest = markets.sort(["rows", "market"], descending=[True, False])
+    return int(largest["lines"][0]), int(largest["lines"].to_numpy().max())
 
 
 def settings_text(settings: BuildSettings, periods: int) -> str:
@@ -67,6 +71,7 @@ min_market_purchases: {settings.min_market_purchases}   # a smaller market is no
 min_line_purchases: {settings.min_line_purchases}       # rarer products are no alternatives
 min_line_households: {settings.min_line_households}      # households that must have bought one
 min_alternatives: {settings.min_alternatives}         # a smaller shelf is left out
+max_alternatives: {settings.max_alternatives}        # of a larger shelf the best sellers stay
 splits:                    # last of the {periods} periods of each part; later ones are the test
   burn_in_end: {splits.burn_in_end}
   train_end: {splits.train_end}

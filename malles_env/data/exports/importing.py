@@ -196,7 +196,15 @@ def import_log(plan: Plan, choices: ImportChoices, told: Callable[[str], None] =
     rows, more = with_trips(kept, keep_guests=not choices.drop_guests)
     products, markets, described = product_table(rows, choices)
     tables = Tables(_transactions(rows), products, sources={"transactions": source, "products": source}).validated()
-    findings = [*blank, *findings, *more, *_long(typed), *described, *whole_findings(tables.transactions)]
+    findings = [
+        *blank,
+        *findings,
+        *more,
+        *_long(typed),
+        *_uncounted(plan, rows),
+        *described,
+        *whole_findings(tables.transactions),
+    ]
     check_balance(findings, len(kept), len(plan.frame))
     told("checking the log")
     settings = fitted_settings(tables)
@@ -231,6 +239,15 @@ def _transactions(rows: pl.DataFrame) -> pl.DataFrame:
     low = {"regular_price": pl.col("regular_price") > 0, "coupon_value": pl.col("coupon_value") >= 0}
     cleaned = [pl.when(low[name]).then(name).alias(name) for name in optional]
     return rows.select(columns).with_columns(pl.col("quantity").cast(pl.Int32, strict=False), *cleaned)
+
+
+def _uncounted(plan: Plan, rows: pl.DataFrame) -> list[Finding]:
+    if "quantity" in plan.mapped:
+        return []
+    words = "no column of quantities was found: every row counts as one package"
+    return [
+        Finding("no_quantity", len(rows), "mended", 0, words, advice="name it with --map quantity=COLUMN", warn=True)
+    ]
 
 
 def _long(typed: Typed) -> list[Finding]:

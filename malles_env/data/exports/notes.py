@@ -5,17 +5,18 @@ from __future__ import annotations
 import polars as pl
 
 _CHARGES = (
-    "postage", "shipping", "shipping costs?", "shipping fees?", "freight", "delivery", "delivery costs?", "delivery fees?",
-    "delivery charges?", "bank charges?", "bag charge", "fees?", "commission", "surcharge", "bad debt", "bottle deposit",
-    "gift card", "gift voucher", "gutschein", "versand", "versandkosten", "porto", "pfand", "rabatt", "frais de port",
-    "livraison", "remise", "gastos de env[ií]o",
+    "postage", "shipping", "shipping costs?", "shipping fees?", "freight", "delivery", "delivery costs?",
+    "delivery fees?", "delivery charges?", "bank charges?", "bag charge", "fees?", "commission", "surcharge", "bad debt",
+    "bottle deposit", "gift card", "gift voucher", "gutschein", "versand", "versandkosten", "porto", "pfand", "rabatt",
+    "frais de port", "livraison", "remise", "gastos de env[ií]o",
 )  # fmt: skip
 """A title that ends in one of these, after at most two other words and before at most an amount, is a charge."""
 _NOTES = (
     "manual", "carriage", "samples?", "discount", "adjust", "adjust(?:ed|ment).*", "check", "checked", "counted",
     "damage[sd]?.*", "broken", "faulty", "lost", "missing", "found", "refund", "returned?", "rounding", "tips?", "test",
-    "deposit", "thrown away.*", "wrongly .*", "mouldy.*", "sold as .*", "write[- ]?off.*", "stock ?take", "stock ?check",
-    "stock adjust.*", "mailout", "barcode problem", "mix ?up.*", "amazon", "ebay", "dotcom", "dotcom (?:sales|sets?|sold.*)",
+    "deposit", "thrown away.*", "wrongly .*", "mouldy.*", "sold as .*", "write[- ]?off.*", "stock ?take",
+    "stock ?check", "stock adjust.*", "mailout", "barcode problem", "mix ?up.*", "amazon", "ebay", "dotcom",
+    "dotcom (?:sales|sets?|sold.*)",
 )  # fmt: skip
 """A title that is nothing but one of these is a note."""
 _GUESTS = (

@@ -37,9 +37,7 @@ def write_template(folder: Path) -> Path:
 
 def explained() -> str:
     """Return all columns of all tables with their rules, as Markdown."""
-    parts = [
-        "# The columns of a log\n\nOne file per table, .csv or .parquet. Columns that are not required may be missing.\n"
-    ]
+    parts = ["# The columns of a log\n\nOne file per table, .csv or .parquet. Optional columns may be missing.\n"]
     for name, columns in TABLES.items():
         parts.append(f"## {name} ({'required' if name in _REQUIRED else 'optional'})\n")
         parts.append("| column | type | required | what it holds |\n|---|---|---|---|")

@@ -77,7 +77,6 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
     rows = pl.DataFrame(columns)
     if "quantity" not in columns:
         rows = rows.with_columns(quantity=pl.lit(1.0))
-        how["quantity"] = "no column: every row counts as one package"
     rows, how["prices"] = _unit_prices(rows, mapped)
     if "line_total" in unreadable:
         unreadable["unit_price"] = unreadable.pop("line_total")
