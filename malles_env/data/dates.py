@@ -116,7 +116,7 @@ def _decided(texts: pl.Series, order: str | None, field: str) -> tuple[pl.Series
 def _order(dates: pl.Series, field: str) -> tuple[str, str]:
     """Return which of the first two numbers is the day, by values above 12, and the reason in words."""
     first, second = (dates.str.extract(_NUMERIC, place).cast(pl.Int32) for place in (1, 2))
-    day_first, month_first = dates.filter(first > 12), dates.filter(second > 12)
+    day_first, month_first = dates.filter((first > 12) & (second <= 12)), dates.filter((second > 12) & (first <= 12))
     if len(day_first) and len(month_first):
         raise InvalidInput(
             f"{field}: got {day_first[0]!r} (day first) and {month_first[0]!r} (month first); allowed: one order; "
