@@ -50,7 +50,7 @@ def import_file(path: str, out: str) -> None:
 
 
 def made_up(lines: int, path: Path, seed: int = 0) -> Path:
-    """Write an export of so many lines and return its path.
+    """Write an export of so many lines; return its path.
 
     Args:
         lines: Rows below the header.
@@ -69,7 +69,8 @@ def made_up(lines: int, path: Path, seed: int = 0) -> Path:
     price = 1 + (product % 90) / 10 - 0.3 * ((week + product) % 5 == 0)
     frame = pl.DataFrame(
         {"Bonnummer": receipt, "Kundennummer": customer[receipt], "Datum": when, "Artikelnr": product,
-         "Bezeichnung": product, "Warengruppe": product % 40, "Menge": 1 + draw.poisson(0.3, lines), "Einzelpreis": price}
+         "Bezeichnung": product, "Warengruppe": product % 40, "Menge": 1 + draw.poisson(0.3, lines),
+         "Einzelpreis": price}
     )  # fmt: skip
     frame = frame.with_columns(
         pl.col("Datum").dt.strftime("%d/%m/%Y %H:%M"),
@@ -110,9 +111,10 @@ def main(
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="malles-export-") as folder:
         if file is None:
-            code = f"from pathlib import Path; from benchmarks.data_import import made_up; made_up({lines}, Path('export.csv'))"
+            code = "import sys, pathlib; from benchmarks.data_import import made_up; "
+            code += "made_up(int(sys.argv[1]), pathlib.Path('export.csv'))"
             root = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])}
-            subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=root)
+            subprocess.run([sys.executable, "-c", code, str(lines)], cwd=folder, check=True, env=root)
         found = measure((Path(folder) / "export.csv") if file is None else file.resolve())
     table = Table(title=f"Import of {file or f'{lines:,} made-up lines'}; {os.cpu_count()} cores")
     for heading in ("what", "measured", "aim (2 cores)"):

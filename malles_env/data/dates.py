@@ -101,16 +101,19 @@ def _formatted(texts: pl.Series, date_format: str) -> pl.Series:
 
 def _decided(texts: pl.Series, order: str | None, field: str) -> tuple[pl.Series, str]:
     epoch, unit = _epoch(texts)
+    if unit:
+        return epoch, unit
     dates = texts.str.replace(_TIME, "")
-    numeric = dates.filter(dates.str.contains(_NUMERIC))
-    words = f"{unit}" if unit else "year first"
-    if len(numeric) and order is None:
-        order, words = _order(numeric, field)
-    elif order is not None:
-        words = f"as {order}, as told"
-    times = _times(texts, order or "dmy")
-    found = pl.DataFrame({"a": times, "b": epoch}).select(pl.coalesce("a", "b")).to_series()
-    return found, words
+    numeric, spelt = dates.str.contains(_NUMERIC), dates.str.contains(r"[A-Za-z]{3}")
+    counts = {"year": int((~numeric & ~spelt).sum()), "numeric": int(numeric.sum()), "spelt": int(spelt.sum())}
+    # One column has one writing: what is written in another way is not read, rather than guessed at.
+    kind = max(counts, key=lambda name: counts[name])
+    own = {"numeric": numeric, "spelt": spelt}.get(kind, ~numeric & ~spelt)
+    words = {"year": "year first", "spelt": "month in words"}.get(kind, f"as {order}, as told")
+    if kind == "numeric" and order is None:
+        order, words = _order(dates.filter(numeric), field)
+    times = pl.DataFrame({"time": _times(texts, order or "dmy"), "own": own})
+    return times.select(pl.when("own").then("time")).to_series(), words
 
 
 def _order(dates: pl.Series, field: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import polars as pl
 from malles_env.data.dialect import read_text_table
 from malles_env.data.schema import TABLES
 from malles_env.data.tables import Tables
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +75,11 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
     # All columns as text: the check can then show the reader's own characters in its errors.
-    frame, dialect = read_text_table(path)
+    try:
+        frame, dialect = read_text_table(path)
+    except (CorruptFile, InvalidInput) as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise CorruptFile(f"{path}: cannot be read as csv ({table}): {why}") from None
     if (dialect.encoding, dialect.separator) != ("utf-8", ","):
         _LOG.warning("%s: read as %s", path, dialect)
     return _known_case(frame, table)

@@ -23,7 +23,8 @@ def fitted_settings(tables: Tables) -> BuildSettings:
 
     Splits end after fixed shares of its periods. A line needs 20 purchases by 5 households in logs of 100,000 rows or
     more, down to 3 by 2 in the smallest; a market 1,000, down to 20. A shelf needs 5 alternatives, or as few as 2 where
-    the market that sells most has fewer lines than 8; it has at most 20, or up to LARGEST_SHELF where a market has more.
+    the market that sells most has fewer lines than 8; it has at most 20, or up to LARGEST_SHELF in larger
+    markets.
 
     Args:
         tables: Canonical tables.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,6 @@ class Imported:
         findings: Per rule, what it found and did.
         how: What was decided of whole columns, in words, by topic.
         dropped: Rows left out as they were read, with `reason`.
-        report: The checks of the log that came out.
         origin: source and currency, for scenarios.
     """
 
@@ -83,8 +83,12 @@ class Imported:
     findings: tuple[Finding, ...]
     how: dict[str, str]
     dropped: pl.DataFrame
-    report: ImportReport
     origin: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def report(self) -> ImportReport:
+        """The checks of the log that came out; made once, when asked for."""
+        return check_log(self.tables, self.settings)
 
     @property
     def market(self) -> str:
@@ -168,25 +172,23 @@ def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
     return Plan(exports, frame, tuple(joined), mapped)
 
 
-def import_log(plan: Plan, choices: ImportChoices, told: Callable[[str], None] = lambda words: None) -> Imported:
+def import_log(plan: Plan, choices: ImportChoices) -> Imported:
     """Turn what was read into a log.
 
     Args:
         plan: From `planned`.
         choices: What was told.
-        told: Called with what is being done.
 
     Raises:
         InvalidInput: A value cannot be read or decided, a row must not be dropped, or nothing is left.
     """
-    told("reading values")
     source = ", ".join(plan.sources)
-    filled, blank = _without_blanks(plan.frame)
+    something = _filled(plan.frame)
+    filled = plan.frame if something.all() else plan.frame.filter(something)
     doubtful = any("semicolon" in export.how for export in plan.exports)
     typed = typed_rows(filled, plan.mapped, choices, source, doubtful=doubtful)
     if not choices.drop_unreadable:
         refuse_unreadable(typed, filled, plan.mapped, plan.sources)
-    told("applying rules")
     reason, findings = apply_rules(typed.rows, choices, plan.sources)
     kept = typed.rows.filter(reason.is_null())
     if len(kept) == 0:
@@ -197,7 +199,7 @@ def import_log(plan: Plan, choices: ImportChoices, told: Callable[[str], None] =
     products, markets, described = product_table(rows, choices)
     tables = Tables(_transactions(rows), products, sources={"transactions": source, "products": source}).validated()
     findings = [
-        *blank,
+        *_blank(len(plan.frame) - len(filled)),
         *findings,
         *more,
         *_long(typed),
@@ -206,31 +208,28 @@ def import_log(plan: Plan, choices: ImportChoices, told: Callable[[str], None] =
         *whole_findings(tables.transactions),
     ]
     check_balance(findings, len(kept), len(plan.frame))
-    told("checking the log")
     settings = fitted_settings(tables)
     return Imported(
         plan, tables, settings, tuple(findings), {**typed.how, "markets": markets},
-        _dropped(plan.frame, filled, reason), check_log(tables, settings), _origin(choices, typed, source),
+        _dropped(plan.frame, something, reason), _origin(choices, typed, source),
     )  # fmt: skip
 
 
-def _without_blanks(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Finding]]:
-    filled = frame.filter(pl.any_horizontal(pl.all().exclude(FILE, ROW).is_not_null()))
-    count = len(frame) - len(filled)
-    return filled, [Finding("blank_rows", count, "dropped", count, "nothing stands in the row")] if count else []
+def _filled(frame: pl.DataFrame) -> pl.Series:
+    """Return whether anything stands in a row."""
+    return frame.select(pl.any_horizontal(pl.all().exclude(FILE, ROW).is_not_null()).alias("filled")).to_series()
 
 
-def _dropped(frame: pl.DataFrame, filled: pl.DataFrame, reason: pl.Series) -> pl.DataFrame:
+def _blank(count: int) -> list[Finding]:
+    return [Finding("blank_rows", count, "dropped", count, "nothing stands in the row")] if count else []
+
+
+def _dropped(frame: pl.DataFrame, filled: pl.Series, reason: pl.Series) -> pl.DataFrame:
     """Return the rows left out, as they were read, with the reason."""
-    why = filled.select(FILE, ROW).with_columns(reason.alias("reason"))
-    rows = frame.join(why, on=[FILE, ROW], how="left", maintain_order="left", coalesce=True)
-    blank = (
-        ~pl.struct(FILE, ROW).is_in(filled.select(pl.struct(FILE, ROW)).to_series().implode())
-        if len(filled) < len(frame)
-        else pl.lit(False)
-    )
-    rows = rows.with_columns(pl.when(blank).then(pl.lit("blank_rows")).otherwise("reason").alias("reason"))
-    return rows.filter(pl.col("reason").is_not_null()).rename({FILE: "file", ROW: "row"}, strict=False)
+    why = pl.Series("reason", ["blank_rows"], dtype=pl.String).new_from_index(0, len(frame))
+    why = why.scatter(filled.arg_true(), reason)
+    rows = frame.with_columns(why.alias("reason")).filter(pl.col("reason").is_not_null())
+    return rows.rename({FILE: "file", ROW: "row"})
 
 
 def _transactions(rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,8 @@ import polars as pl
 
 _CHARGES = (
     "postage", "shipping", "shipping costs?", "shipping fees?", "freight", "delivery", "delivery costs?",
-    "delivery fees?", "delivery charges?", "bank charges?", "bag charge", "fees?", "commission", "surcharge", "bad debt",
+    "delivery fees?", "delivery charges?", "bank charges?", "bag charge", "fees?", "commission", "surcharge",
+    "bad debt",
     "bottle deposit", "gift card", "gift voucher", "gutschein", "versand", "versandkosten", "porto", "pfand", "rabatt",
     "frais de port", "livraison", "remise", "gastos de env[ií]o",
 )  # fmt: skip

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-GOODS = [("t1", "Assam 100 g", "Tee", "Alpha"), ("t2", "Ceylon 100 g", "Tee", "Alpha"), ("t3", "Darjeeling", "Tee", "Beta"),
-         ("t4", "Earl Grey", "Tee", "Beta"), ("t5", "Rooibos", "Tee", "Gamma"), ("t6", "Sencha", "Tee", "Gamma"),
-         ("k1", "Butterkeks", "Kekse", "Delta"), ("k2", "Zwieback", "Kekse", "Delta"), ("k3", "Löffelbiskuit", "Kekse", "Echo")]  # fmt: skip
+GOODS = [
+    ("t1", "Assam 100 g", "Tee", "Alpha"), ("t2", "Ceylon 100 g", "Tee", "Alpha"), ("t3", "Darjeeling", "Tee", "Beta"),
+    ("t4", "Earl Grey", "Tee", "Beta"), ("t5", "Rooibos", "Tee", "Gamma"), ("t6", "Sencha", "Tee", "Gamma"),
+    ("k1", "Butterkeks", "Kekse", "Delta"), ("k2", "Zwieback", "Kekse", "Delta"),
+    ("k3", "Löffelbiskuit", "Kekse", "Echo"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,24 +74,63 @@ def comma(value: float) -> str:
 def german(lines: list[Line]) -> bytes:
     """Return an export with semicolons, decimal commas, dd.mm.yyyy, cp1252 and German names."""
     header = "Bonnummer,Kundennummer,Datum,Artikelnr,Bezeichnung,Warengruppe,Marke,Menge,Einzelpreis"
-    text = table(header, lines, lambda x: [x.receipt, x.customer, x.when.strftime("%d.%m.%Y %H:%M"), x.product, x.title,
-                                           x.market, x.brand, str(x.quantity), comma(x.price) + " €"], ";")  # fmt: skip
+
+    def cells(x: Line) -> list[str]:
+        return [
+            x.receipt,
+            x.customer,
+            x.when.strftime("%d.%m.%Y %H:%M"),
+            x.product,
+            x.title,
+            x.market,
+            x.brand,
+            str(x.quantity),
+            comma(x.price) + " €",
+        ]
+
+    text = table(header, lines, cells, ";")
     return text.encode("cp1252")
 
 
 def american(lines: list[Line]) -> bytes:
     """Return an export with US dates, line totals for prices, and a byte-order mark."""
     header = "TRANSACTION_DT,CUSTOMER_ID,RECEIPT_NO,PRODUCT_SUBCLASS,PRODUCT_ID,PRODUCT_NAME,BRAND,AMOUNT,SALES_PRICE"
-    text = table(header, lines, lambda x: [x.when.strftime("%-m/%-d/%Y %-I:%M %p"), x.customer, x.receipt, x.market,
-                                           x.product, x.title, x.brand, str(x.quantity), f"${x.total:.2f}"])  # fmt: skip
+
+    def cells(x: Line) -> list[str]:
+        return [
+            x.when.strftime("%-m/%-d/%Y %-I:%M %p"),
+            x.customer,
+            x.receipt,
+            x.market,
+            x.product,
+            x.title,
+            x.brand,
+            str(x.quantity),
+            f"${x.total:.2f}",
+        ]
+
+    text = table(header, lines, cells)
     return b"\xef\xbb\xbf" + text.encode()
 
 
 def plain(lines: list[Line]) -> bytes:
     """Return an export in ISO dates and English names."""
     header = "InvoiceNo,CustomerID,InvoiceDate,StockCode,Description,Category,Brand,Quantity,UnitPrice"
-    text = table(header, lines, lambda x: [x.receipt, x.customer, x.when.strftime("%Y-%m-%d %H:%M:%S"), x.product, x.title,
-                                           x.market, x.brand, str(x.quantity), f"{x.price:.2f}"])  # fmt: skip
+
+    def cells(x: Line) -> list[str]:
+        return [
+            x.receipt,
+            x.customer,
+            x.when.strftime("%Y-%m-%d %H:%M:%S"),
+            x.product,
+            x.title,
+            x.market,
+            x.brand,
+            str(x.quantity),
+            f"{x.price:.2f}",
+        ]
+
+    text = table(header, lines, cells)
     return text.encode()
 
 

@@ -93,20 +93,24 @@ def test_every_form_gives_the_same_log(tmp_path: Path, usual: Imported, form: st
     assert_frame_equal(found.tables.products.select("product_id", "title", "market", "brand"),
                        usual.tables.products.select("product_id", "title", "market", "brand"))  # fmt: skip
     told = " ".join([str(found.plan), *found.how.values()])
-    for words in {"german": ["cp1252", "semicolon", "day first", "decimal mark ','"],
-                  "american": ["byte-order mark", "month first", "SALES_PRICE is the total of a line"],
-                  "xlsx": ["sheet 'Sales' of 2 (others: Cover)", "Sales is the total of a line"],
-                  "parquet": ["UnitPrice is per package"], "rda": ["R data frame 'sales'", "which are UTC"]}[form]:  # fmt: skip
+    expected = {
+        "german": ["cp1252", "semicolon", "day first", "decimal mark ','"],
+        "american": ["byte-order mark", "month first", "SALES_PRICE is the total of a line"],
+        "xlsx": ["sheet 'Sales' of 2 (others: Cover)", "Sales is the total of a line"],
+        "parquet": ["UnitPrice is per package"],
+        "rda": ["R data frame 'sales'", "which are UTC"],
+    }
+    for words in expected[form]:
         assert words in told
     assert found.origin["currency"] == {"german": "EUR", "american": "USD"}.get(form, "money")
 
 
 SPOILED = {
-    "returns": dict(quantity=-2),
-    "zero_prices": dict(price=0.0),
-    "notes": dict(title="POSTAGE", product="POST"),
-    "guests": dict(customer=""),
-    "mistyped_prices": dict(price=990.0),
+    "returns": {"quantity": -2},
+    "zero_prices": {"price": 0.0},
+    "notes": {"title": "POSTAGE", "product": "POST"},
+    "guests": {"customer": ""},
+    "mistyped_prices": {"price": 990.0},
 }
 
 
@@ -205,8 +209,8 @@ def test_what_a_log_cannot_tell_is_named(tmp_path: Path) -> None:
 
 
 def test_titles_are_cleaned_and_the_usual_one_is_kept(tmp_path: Path) -> None:
-    odd = [replace(line, title="x" * 5000) if line.product == "k1" else
-           replace(line, title="Ass\u200bam\x07  100 g") if line.product == "t1" else line for line in LINES]  # fmt: skip
+    spelt = {"k1": "x" * 5000, "t1": "Ass\u200bam\x07  100 g"}
+    odd = [replace(line, title=spelt.get(line.product, line.title)) for line in LINES]
     odd[-1] = replace(odd[-1], title="🫖" if odd[-1].product not in ("t1", "k1") else odd[-1].title)
     found = imported(written(tmp_path, odd))
     titles = dict(found.tables.products.select("product_id", "title").iter_rows())
@@ -312,7 +316,7 @@ def test_a_log_without_customers_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     rows = pl.read_csv(shop.plain(LINES)).drop("CustomerID")
     rows.write_csv(path)
-    with pytest.raises(InvalidInput, match="no row is left .* --keep-guests makes each receipt a household"):
+    with pytest.raises(InvalidInput, match=r"no row is left .* --keep-guests makes each receipt a household"):
         imported(path)
     found = imported(path, drop_guests=False)
     assert found.tables.transactions["household_id"].n_unique() == rows["InvoiceNo"].n_unique()

@@ -56,7 +56,7 @@ def test_a_mark_that_may_be_either_is_refused(texts: tuple[str, ...]) -> None:
 def test_dots_before_three_digits_are_in_doubt_only_beside_semicolons() -> None:
     values = pl.Series(["1.250", "3"])
     assert decimal_mark([values], field="price") == "."
-    with pytest.raises(InvalidInput, match="1.250"):
+    with pytest.raises(InvalidInput, match=r"1\.250"):
         decimal_mark([values], field="price", doubtful_dots=True)
     # Another column of the same file decides for all.
     assert decimal_mark([values, pl.Series(["2,5"])], field="price", doubtful_dots=True) == ","
@@ -79,9 +79,9 @@ def test_a_currency_is_known_by_its_sign(texts: list[str], code: str | None) -> 
         (["01.02.2024", "13.02.2024"], "day first"),
         (["2/1/2024", "2/13/2024"], "month first"),
         (["2/1/24 12:00 AM", "2/13/24 1:00 PM"], "month first"),
-        (["1 Feb 2024"], "year first"),
-        (["February 1, 2024"], "year first"),
-        (["Thu 1-Feb-24"], "year first"),
+        (["1 Feb 2024", "March 3, 2024"], "month in words"),
+        (["February 1, 2024"], "month in words"),
+        (["Thu 1-Feb-24"], "month in words"),
         (["1706745600"], "seconds since 1970"),
         (["1706745600000"], "milliseconds since 1970"),
         (["45323", "45324.5"], "days of Excel"),
@@ -119,7 +119,7 @@ def test_doubtful_dates_are_refused_unless_told() -> None:
     assert read_times(values, field="when", date_format="dmy")[0][0] == dt.datetime(2024, 2, 1)
     assert read_times(values, field="when", date_format="mdy")[0][0] == dt.datetime(2024, 1, 2)
     assert read_times(values, field="when", date_format="%d/%m/%Y")[0][0] == dt.datetime(2024, 2, 1)
-    with pytest.raises(InvalidInput, match="day first.*month first"):
+    with pytest.raises(InvalidInput, match=r"day first.*month first"):
         read_times(pl.Series(["13/1/2024", "1/13/2024"]), field="when")
     with pytest.raises(InvalidInput, match="--date-format: got 'dmx'"):
         read_times(values, field="when", date_format="dmx")
@@ -127,7 +127,9 @@ def test_doubtful_dates_are_refused_unless_told() -> None:
     assert read_times(pl.Series(["2/2/2024"]), field="when")[0][0] == dt.datetime(2024, 2, 2)
 
 
-@pytest.mark.parametrize("text", ["2024-02-30", "31/31/2024", "2024-02-01 25:00", "soon", "12:30", "0"])
+@pytest.mark.parametrize(
+    "text", ["2024-02-30", "31/12/2024", "31 Dec 2024", "31/31/2024", "2024-02-01 25:00", "soon", "12:30", "0"]
+)
 def test_what_is_no_date_is_null(text: str) -> None:
     assert read_times(pl.Series(["2024-02-01", text]), field="when")[0].to_list() == [DAY, None]
 
