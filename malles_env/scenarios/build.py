@@ -174,7 +174,7 @@ def scenario_from(
             which every visit buys, which tells no purchase rate.
     """
     # The Complete Journey names a maker for every line; one that is missing is a fault there.
-    usual = None if origin.names_products else "brands"
+    usual: Sellers | None = None if origin.names_products else "brands"
     statistics, made_up = with_sellers(statistics, choices.sellers or usual)
     lines = _lines(statistics)
     order = [line["row"] for line in lines]

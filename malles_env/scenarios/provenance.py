@@ -99,7 +99,8 @@ def log_origin(folder: str | Path) -> Origin:
     Args:
         folder: Of the log.
     """
-    mark, told = Path(folder) / "import.json", {}
+    mark = Path(folder) / "import.json"
+    told: dict[str, object] = {}
     if mark.is_file():
         content = read_json(mark)
         told = content.get("origin", {}) if isinstance(content, dict) else {}

@@ -199,7 +199,7 @@ def _by_content(
         sample,
         [name for name in free if name not in dates + decimals],
         missing,
-        {**dict.fromkeys(()), **found},
+        found,
         guessed,
     )
     return guessed

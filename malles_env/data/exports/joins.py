@@ -38,7 +38,7 @@ def combined(exports: list[Export]) -> tuple[pl.DataFrame, list[str]]:
     lines = max(tables, key=lambda name: len(tables[name]))
     table, rest = tables.pop(lines), tables
     while rest:
-        found = next(((name, key) for name, other in rest.items() if (key := _key(table, other)) is not None), None)
+        found = next(((name, on) for name, other in rest.items() if (on := _key(table, other)) is not None), None)
         if found is None:
             name, other = next(iter(rest.items()))
             shared = [column for column in other.columns if column in table.columns and column not in (FILE, ROW)]
@@ -46,13 +46,13 @@ def combined(exports: list[Export]) -> tuple[pl.DataFrame, list[str]]:
                 f"{name}: cannot be joined to {lines}; needed: a column of both in which {name} has each value once "
                 f"(shared: {', '.join(shared) or 'none'})"
             )
-        name, key = found
+        name, on = found
         other = rest.pop(name).drop(FILE, ROW)
-        other = other.drop([column for column in other.columns if column in table.columns and column != key])
-        both = [frame.with_columns(pl.col(key).cast(pl.String)) for frame in (table, other)]
-        missing = len(both[0].join(both[1], on=key, how="anti"))
-        table = both[0].join(both[1], on=key, how="left", maintain_order="left")
-        words.append(f"{name}: joined by {key}" + (f" ({missing:,} rows have no match)" if missing else ""))
+        other = other.drop([column for column in other.columns if column in table.columns and column != on])
+        both = [frame.with_columns(pl.col(on).cast(pl.String)) for frame in (table, other)]
+        missing = len(both[0].join(both[1], on=on, how="anti"))
+        table = both[0].join(both[1], on=on, how="left", maintain_order="left")
+        words.append(f"{name}: joined by {on}" + (f" ({missing:,} rows have no match)" if missing else ""))
     return table, words
 
 

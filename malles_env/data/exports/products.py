@@ -28,7 +28,7 @@ def product_table(rows: pl.DataFrame, choices: ImportChoices) -> tuple[pl.DataFr
     """
     words = [name for name in ("title", "brand", "category", "market", "size") if name in rows.columns]
     products = rows.select(pl.col("product_id").unique(maintain_order=True))
-    findings = []
+    findings: list[Finding] = []
     for name in words:
         usual, several = _usual(rows, name)
         products = products.join(usual, on="product_id", how="left", maintain_order="left")
@@ -77,16 +77,17 @@ def _with_sizes(products: pl.DataFrame) -> pl.DataFrame:
 def _with_markets(
     products: pl.DataFrame, rows: pl.DataFrame, choices: ImportChoices
 ) -> tuple[pl.DataFrame, str, list[Finding]]:
+    findings: list[Finding] = []
     if choices.one_market is not None:
-        products, how, findings = products.with_columns(market=pl.lit(choices.one_market)), "one for all, as told", []
+        products, how = products.with_columns(market=pl.lit(choices.one_market)), "one for all, as told"
     elif choices.keywords is not None:
         products, how, findings = _by_keywords(products, rows, choices.keywords)
     elif "market" in products.columns or "category" in products.columns:
         name = "market" if "market" in products.columns else "category"
         products = products.with_columns(pl.col(name).fill_null(OTHER).alias("market"))
-        how, findings = f"by the column of {name}", []
+        how = f"by the column of {name}"
     else:
-        products, how, findings = products.with_columns(market=pl.lit(ALL)), "one for all (no column tells markets)", []
+        products, how = products.with_columns(market=pl.lit(ALL)), "one for all (no column tells markets)"
     given = pl.col("category") if "category" in products.columns else pl.lit(None, pl.String)
     return products.with_columns(given.fill_null(pl.col("market")).alias("category")), how, findings
 
@@ -132,18 +133,18 @@ def _by_keywords(products: pl.DataFrame, rows: pl.DataFrame, path: Path) -> tupl
     if len(without) == len(products):
         raise InvalidInput(f"{path}: no title of {len(products):,} products has one of its words, e.g. "
                            f"{products['title'][0]!r}; allowed: words of the titles")  # fmt: skip
-    findings = []
+    findings: list[Finding] = []
     if len(without):
         sold = rows.filter(pl.col("product_id").is_in(without["product_id"].implode()))
-        words = f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}"
+        told = f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}"
         example, many = f"{without['product_id'][0]}: {without['title'][0][:40]}", len(sold) > len(rows) / 2
-        findings.append(Finding("no_keyword", len(without), "kept", 0, words, "products", example, warn=many))
+        findings.append(Finding("no_keyword", len(without), "kept", 0, told, "products", example, warn=many))
     found = set(products["market"].drop_nulls().unique().to_list())
     empty = [name for name in keywords if name not in found]
     if empty:
-        words, example = "no product has a word of these markets", ", ".join(empty[:3])
-        findings.append(Finding("empty_markets", len(empty), "kept", 0, words, "markets", example, warn=True))
+        told, example = "no product has a word of these markets", ", ".join(empty[:3])
+        findings.append(Finding("empty_markets", len(empty), "kept", 0, told, "markets", example, warn=True))
     if len(found) == 1 and len(without) == 0:
-        words, example = "the keywords put every product into one market", next(iter(found))
-        findings.append(Finding("one_market", len(products), "kept", 0, words, "products", example, warn=True))
+        told, example = "the keywords put every product into one market", next(iter(found))
+        findings.append(Finding("one_market", len(products), "kept", 0, told, "products", example, warn=True))
     return products.with_columns(pl.col("market").fill_null(OTHER)), f"by the keywords of {path.name}", findings

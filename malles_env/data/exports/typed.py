@@ -70,8 +70,8 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
     columns |= {name: values.alias(name) for name, values in numbers.items()}
     if mark:
         how["numbers"] = f"decimal mark {mark!r}"
-    unreadable = {name: columns[name].is_null() for name in ("timestamp", "quantity", "unit_price", "line_total")
-                  if name in columns}  # fmt: skip
+    needed = [name for name in ("timestamp", "quantity", "unit_price", "line_total") if name in columns]
+    unreadable: dict[str, pl.Series] = {name: columns[name].is_null() for name in needed}
     money = next(raw[name] for name in ("unit_price", "line_total") if name in raw)
     currency = currency_of(money) if money.dtype == pl.String() else None
     rows = pl.DataFrame(columns)

@@ -11,7 +11,7 @@ import polars as pl
 from malles_env.data import hashing
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.importer.agreement import FEW, TOLERANCE
-from malles_env.data.importer.report import Check, graded, skipped
+from malles_env.data.importer.report import Check, graded, skipped, worse
 from malles_env.data.lookup import Floats
 from malles_env.data.settings import BuildSettings
 from malles_env.data.shelf import Shelves
@@ -22,6 +22,7 @@ from malles_env.errors import InvalidInput
 LIMIT = 100_000
 """Purchases drawn for these checks; the error of a share is then below 0.2 points."""
 COVERED_WARN, COVERED_ERROR = 0.95, 0.70
+LARGE_WARN, LARGE_ERROR = 0.80, 0.30
 EXACT_WARN, EXACT_ERROR = 0.75, 0.40
 _COVERED, _EXACT = "coverage", "price_of_others"
 
@@ -110,11 +111,13 @@ def _coverage(found: pl.DataFrame, settings: BuildSettings) -> Check:
         _COVERED,
         share,
         COVERED_WARN,
-        graded(share, COVERED_WARN, COVERED_ERROR),
+        worse(graded(share, COVERED_WARN, COVERED_ERROR), graded(enough, LARGE_WARN, LARGE_ERROR)),
         f"{share:.1%} of {len(found):,} purchases are of a product on the shelf that the rules build ({size:.1f} "
         f"alternatives on average; {enough:.1%} of shelves have the {settings.min_alternatives} needed)"
         + (f"; lowest: {low}" if low else ""),
-        "Give a table of offers, or raise availability_periods, max_alternatives or price_memory in the settings.",
+        "Give a table of offers, or raise availability_periods, max_alternatives or price_memory in the settings."
+        if enough >= LARGE_WARN
+        else "Most shelves are too small: pool markets, or lower min_alternatives and min_line_purchases.",
         {"mean_alternatives": size, "shelves_large_enough": enough, "lowest_markets": worst},
     )
 
