@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 from collections.abc import Callable
 
@@ -55,9 +56,10 @@ def test_a_shop_that_is_closed_one_weekday_is_judged_like_one_that_is_not() -> N
         return 2 + 0.3 * good + (0.4 if (when - dt.timedelta(days=3)).isocalendar()[1] % 2 else 0)
 
     for closed in (None, 6, 5):
-        check = found(log(homes=400, goods=4, price=thursdays, closed=closed), "detected_period")
+        check = found(log(homes=150, goods=4, price=thursdays, closed=closed), "detected_period")
         assert (check.verdict, check.details["most_agreement"]) == ("error", "Thursday")
         assert check.details["most_changes"] == "Thursday"
+        assert json.dumps(check.details, allow_nan=False)
 
 
 def test_a_wide_assortment_in_order_of_time_is_no_sorted_log() -> None:

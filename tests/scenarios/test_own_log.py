@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import numpy as np
 import polars as pl
@@ -46,7 +47,7 @@ def test_ids_and_titles_of_the_log_stand_beside_the_lines_name(statistics: Marke
             strict=True,
         )
     )
-    console = Console(width=600, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=600, record=True, file=io.StringIO())
     console.print(full_view(scenario))
     shown = console.export_text()
     for product in scenario.products:

@@ -100,11 +100,16 @@ def check_period(transactions: pl.DataFrame) -> Check:
             "assumed_start": WEEKDAYS[start],
             "most_changes": WEEKDAYS[changes],
             "most_agreement": WEEKDAYS[best],
-            "change_rate": dict(zip(WEEKDAYS, rates, strict=True)),
-            "agreement": {day: week.share for day, week in zip(WEEKDAYS, shifted, strict=True)},
+            "change_rate": {day: _known(rate) for day, rate in zip(WEEKDAYS, rates, strict=True)},
+            "agreement": {day: _known(week.share) for day, week in zip(WEEKDAYS, shifted, strict=True)},
             "agreement_of_periods": own.share,
         },
     )
+
+
+def _known(value: float) -> float | None:
+    """Return a number that JSON can hold; None where nothing was measured."""
+    return None if math.isnan(value) else value
 
 
 def _others(rates: list[float], but: int) -> float:

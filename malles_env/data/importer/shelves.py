@@ -22,7 +22,7 @@ from malles_env.errors import InvalidInput
 LIMIT = 100_000
 """Purchases drawn for these checks; the error of a share is then below 0.2 points."""
 COVERED_WARN, COVERED_ERROR = 0.95, 0.70
-LARGE_WARN, LARGE_ERROR = 0.80, 0.30
+LARGE_WARN, LARGE_ERROR = 0.25, 0.05
 EXACT_WARN, EXACT_ERROR = 0.75, 0.40
 _COVERED, _EXACT = "coverage", "price_of_others"
 
