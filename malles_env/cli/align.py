@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -114,7 +115,8 @@ def align_command(
     model, progress = run_job(job, train, validation, reading=reading_progress())
     typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'} (heads: step {progress.best_step})")
     typer.echo(f"curves: tensorboard --logdir {out}")
-    typer.echo(f"next: malles consumers evaluate --model {out}")
+    log = [] if occasions is None else ["--occasions", str(occasions)]
+    typer.echo(f"next: {shlex.join(['malles', 'consumers', 'evaluate', '--model', str(out), *log])}")
 
 
 def _parts(occasions: Occasions, train_on: Training) -> tuple[Occasions, Occasions]:

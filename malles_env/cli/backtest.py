@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 def backtest_command(
     market: Annotated[
-        str, typer.Argument(help="A market of the Complete Journey, or a scenario built from one (name or .yaml file).")
+        str, typer.Argument(help="A market of the log, or a scenario built from one (name or .yaml file).")
     ],
+    log: Annotated[str | None, typer.Option("--log", help="Folder of a log; default: the Complete Journey.")] = None,
+    build: Annotated[
+        Path | None, typer.Option("--settings", help="Build settings; default: settings.yaml in the log's folder.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
     max_lines: Annotated[
         int, typer.Option("--max-products", min=2, max=20, help="Most products of a market that is no scenario.")
@@ -42,9 +46,19 @@ def backtest_command(
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
     with telling(console) as told:
-        found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told)
+        found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told, **own_log(log, build))
     show(console, found)
     _write(console, found, model, out, json_file)
+
+
+def own_log(folder: str | None, build: Path | None) -> dict[str, Any]:
+    """Return a log with its build settings and origin as arguments; without a folder the settings alone, if given."""
+    from malles_env.cli.data import log_settings, read_log
+    from malles_env.scenarios.provenance import log_origin
+
+    if folder is None:
+        return {} if build is None else {"build": log_settings("", build)}
+    return {"tables": read_log(folder), "build": log_settings(folder, build), "origin": log_origin(folder)}
 
 
 def show(console: Console, found: Backtest) -> None:

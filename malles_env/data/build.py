@@ -15,6 +15,7 @@ import polars as pl
 from malles_env.data import hashing
 from malles_env.data.assemble import Part, assemble
 from malles_env.data.coding import Coded, code_tables
+from malles_env.data.dropped import count_purchases, with_shelves
 from malles_env.data.elsewhere import Elsewhere, with_elsewhere
 from malles_env.data.history import Histories, with_histories
 from malles_env.data.lookup import Ints
@@ -49,6 +50,7 @@ def build_occasions(
     tables = tables.validated()
     coded = code_tables(tables, settings, markets)
     sources = {name: Path(path).name for name, path in tables.sources.items()}
+    bought = count_purchases(tables, coded, settings)
     # From here on the log is needed in integers only; the texts of its rows take more memory than the rest.
     products = tables.products
     del tables
@@ -58,7 +60,9 @@ def build_occasions(
         raise InvalidInput(
             f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds"
         )
-    return assemble(products, coded, parts, {"settings": _plain(settings), "sources": sources}, settings)
+    built = sum(int((part.visits["line"] >= 0).sum()) for part in parts)
+    meta = {"settings": _plain(settings), "sources": sources, "purchases": with_shelves(bought, built)}
+    return assemble(products, coded, parts, meta, settings)
 
 
 def _parts(coded: Coded, settings: BuildSettings) -> list[Part]:

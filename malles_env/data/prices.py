@@ -92,8 +92,10 @@ class OthersPrices:
         household, store = bought["household"].to_numpy(), bought["store"].to_numpy()
         price, count = bought["price"].to_numpy(), len(coded.households)
         chain = line * self._periods + period
-        self._store = others_median(chain * self._stores + store, household, price, count)
         self._chain = others_median(chain, household, price, count)
+        # With one store the two are the same.
+        cells = chain * self._stores + store
+        self._store = self._chain if self._stores == 1 else others_median(cells, household, price, count)
         self._regular = others_median(chain, household, bought["regular"].to_numpy(), count)
 
     def get(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:

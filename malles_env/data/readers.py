@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from malles_env.data.dialect import read_text_table
 from malles_env.data.schema import TABLES
 from malles_env.data.tables import Tables
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+
+_LOG = logging.getLogger(__name__)
 
 SUFFIXES: tuple[str, ...] = (".parquet", ".csv")
 """File types, tried in this order."""
@@ -36,7 +40,11 @@ def read_tables(folder: str | Path) -> Tables:
     files = {name: path for name in TABLES if (path := _find(folder, name)) is not None}
     for name in ("transactions", "products"):
         if name not in files:
-            raise MissingResource(f"{folder}: neither {name}.parquet nor {name}.csv is there")
+            needed = ", ".join(column for column, rule in TABLES[name].items() if rule.required)
+            raise MissingResource(
+                f"{folder}: neither {name}.parquet nor {name}.csv is there; it needs the columns {needed} "
+                "(`malles data import FILE --out FOLDER` makes it from an export, `malles data template` explains it)"
+            )
     frames = {name: read_table(path, name) for name, path in files.items()}
     return Tables(**frames, sources={name: str(path) for name, path in files.items()}).validated()
 
@@ -63,11 +71,25 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise invalid("path", str(path), "a file ending in " + " or ".join(SUFFIXES))
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        # All columns as text: the check can then show the reader's own characters in its errors.
-        return pl.read_csv(path, infer_schema=False, null_values=[""])
+            return _known_case(pl.read_parquet(path), table)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
+    # All columns as text: the check can then show the reader's own characters in its errors.
+    try:
+        frame, dialect = read_text_table(path)
+    except (CorruptFile, InvalidInput) as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise CorruptFile(f"{path}: cannot be read as csv ({table}): {why}") from None
+    if (dialect.encoding, dialect.separator) != ("utf-8", ","):
+        _LOG.warning("%s: read as %s", path, dialect)
+    return _known_case(frame, table)
+
+
+def _known_case(frame: pl.DataFrame, table: str) -> pl.DataFrame:
+    """Return the table with canonical names where a column's differs in case and blanks only."""
+    known = {name.strip().lower(): name for name in frame.columns}
+    wanted = TABLES.get(table, {})
+    return frame.rename({known[name]: name for name in wanted if name not in frame.columns and name in known})
 
 
 def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet", "csv"] = "parquet") -> Path:

@@ -63,6 +63,11 @@ class Shelves:
         self._sold = Below(np.sort(self._store_keys(*self._where(self._sales))))
         self._offered = self._offer_lookup(coded.offers)
 
+    def others_price(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:
+        """Return the price that other households tell [n]; the log must have no table of offers."""
+        assert self._prices is not None
+        return self._prices.get(line, store, period, household)
+
     def fill(self, visits: pl.DataFrame) -> pl.DataFrame:
         """Return the alternatives of visits.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from malles_env.data.dates import read_times
+from malles_env.data.numbers import Mark, decimal_mark, read_numbers
 from malles_env.data.schema import TABLES, Column
 from malles_env.errors import InvalidInput
 
@@ -31,8 +33,9 @@ def validate(frame: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
                 f"{source}: column {name} is missing; found: {', '.join(frame.columns)}; "
                 f"needed: {name} ({rule.meaning})"
             )
+    mark = _decimal_mark(frame, rules, source)
     cast = frame.select(
-        _cast_column(frame, name, rule, source) for name, rule in rules.items() if name in frame.columns
+        _cast_column(frame, name, rule, source, mark) for name, rule in rules.items() if name in frame.columns
     )
     for name in cast.columns:
         _check_column(frame[name], cast[name], rules[name], source)
@@ -40,32 +43,34 @@ def validate(frame: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
     return cast
 
 
-def _cast_column(frame: pl.DataFrame, name: str, rule: Column, source: str) -> pl.Series:
+def _decimal_mark(frame: pl.DataFrame, rules: dict[str, Column], source: str) -> Mark:
+    """Return the decimal mark of the columns of text that hold numbers."""
+    texts = [
+        frame[name] for name, rule in rules.items()
+        if rule.dtype.is_numeric() and name in frame.columns and frame[name].dtype == pl.String()
+    ]  # fmt: skip
+    return decimal_mark(texts, field=f"{source}: column {', '.join(column.name for column in texts)}")
+
+
+def _cast_column(frame: pl.DataFrame, name: str, rule: Column, source: str, mark: Mark) -> pl.Series:
     values = frame[name]
     if values.dtype == rule.dtype:
         return values
     try:
         if isinstance(rule.dtype, pl.Datetime):
-            return _cast_time(values)
+            return read_times(values, field=f"{source}: column {name}")[0]
         if rule.dtype == pl.Boolean() and values.dtype == pl.String():
             words = values.str.to_lowercase().str.strip_chars()
             flags = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
             return words.replace_strict(flags, default=None, return_dtype=pl.Boolean())
+        if rule.dtype.is_numeric() and values.dtype == pl.String():
+            values = read_numbers(values, mark)
         if rule.dtype.is_integer() and values.dtype.is_float():
             # 1.5 packages must not become 1 in silence.
             values = values.set(values != values.round(0), None)
         return values.cast(rule.dtype, strict=False)
     except pl.exceptions.PolarsError as error:
         raise InvalidInput(f"{source}: column {name}: got type {values.dtype}; allowed: {rule.meaning}") from error
-
-
-def _cast_time(values: pl.Series) -> pl.Series:
-    if values.dtype == pl.String():
-        return values.str.to_datetime(time_unit="us", strict=False)
-    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
-        # A zone says where the trip was; local clock time is what the rest needs.
-        values = values.dt.replace_time_zone(None)
-    return values.cast(pl.Datetime("us"), strict=False)
 
 
 def _check_column(raw: pl.Series, cast: pl.Series, rule: Column, source: str) -> None:
@@ -104,7 +109,23 @@ def _check_keys(frame: pl.DataFrame, table: str, source: str) -> None:
         many = frame.select(spread).to_series()
         if many.any():
             raise_first(frame["line"], many, "a line in one market only", source)
+    if table == "transactions":
+        _check_baskets(frame, source)
     if table == "offers":
         early = frame["period_end"] < frame["period_start"]
         if early.any():
             raise_first(frame["period_end"], early, "not before period_start", source)
+
+
+def _check_baskets(frame: pl.DataFrame, source: str) -> None:
+    """Refuse a basket of two households or stores: receipt numbers that are used again would merge trips in silence."""
+    for column in ("household_id", "store_id"):
+        other = frame[column] != frame.select(pl.col(column).first().over("basket_id")).to_series()
+        if other.any():
+            row = int(other.arg_true()[0])
+            basket, value = frame["basket_id"][row], frame[column][row]
+            raise InvalidInput(
+                f"{source}: column basket_id, row {row + 1}: got {basket!r} with {column} {value!r}, which an earlier "
+                f"row has with another {column}; allowed: ids that are unique over stores and households "
+                "(`malles data import` tells reused numbers apart)"
+            )

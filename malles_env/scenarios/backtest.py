@@ -20,8 +20,10 @@ from malles_env.scenarios.backtest_scores import (
     scores,
     week_draws,
 )
+from malles_env.scenarios.entries import ProductEntry
 from malles_env.scenarios.panel import Panel, read_panel
 from malles_env.scenarios.playback import WINDOW, Forecast, level_to, naive, play, sampled
+from malles_env.scenarios.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.twins import Ground, cluster_tastes, find_ground, loaded, twin_tastes
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def backtest(
     max_lines: int = 12,
     tables: Tables | None = None,
     build: BuildSettings | None = None,
+    origin: Origin = COMPLETE_JOURNEY,
     settings: BacktestSettings | None = None,
     told: Callable[[str], None] = lambda words: None,
 ) -> Backtest:
@@ -113,6 +116,7 @@ def backtest(
         max_lines: Most products where `market` is not a scenario.
         tables: The log; default the Complete Journey.
         build: Windows and splits; default those the shipped models were trained with.
+        origin: What the log is.
         settings: Bootstrap draws and seed.
         told: Called with what is being done.
 
@@ -124,7 +128,7 @@ def backtest(
 
     settings, taste_model = settings or BacktestSettings(), loaded(model)
     told("reading the log")
-    ground = find_ground(market, max_lines=max_lines, tables=tables, settings=build)
+    ground = find_ground(market, max_lines=max_lines, tables=tables, settings=build, origin=origin)
     told("building choice occasions")
     occasions = build_occasions(ground.tables, ground.settings, [ground.market])
     panel = panel_of(ground, occasions)
@@ -190,7 +194,7 @@ def run(
     found = {name: scores(forecast, real, drawn) for name, forecast in forecasts.items()}
     return Backtest(
         market=ground.market,
-        titles=tuple(product.title or product.product_id for product in ground.scenario.products),
+        titles=tuple(_title(product) for product in ground.scenario.products),
         households=len(ground.shelves.household_ids),
         past=past,
         real=real,
@@ -204,6 +208,12 @@ def run(
         responses={name: price_response(f, real) for name, f in {"real": mirror, **forecasts}.items()},
         weights=weights,
     )
+
+
+def _title(product: ProductEntry) -> str:
+    """Return the product's title and, beside it, what the log calls it."""
+    title = product.title or product.product_id
+    return title if product.source_title in ("", title) else f"{title} ({product.source_title})"
 
 
 def floor(truth: Forecast, real: Panel, settings: BacktestSettings) -> dict[str, Interval]:

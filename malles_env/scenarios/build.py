@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,15 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.scenarios import provenance
+from malles_env.scenarios.makers import SELLERS, Sellers, pool_brands, shown_words, typed_words, with_sellers
 from malles_env.scenarios.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.segments import Buyers, find_segments
 
 if TYPE_CHECKING:
+    from malles_env.data.settings import BuildSettings
     from malles_env.data.statistics import MarketStatistics
+    from malles_env.data.tables import Tables
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -40,6 +42,10 @@ class BuildChoices:
         model: Language model that reads the tastes.
         seed: Seed of the segments.
         notes: Further caveats.
+        purchase_rate: Share of consumers who buy in a week; None: that of the buyers' shopping weeks in the log,
+            which a log of one market alone does not tell.
+        sellers: Who sells: ``brands``, ``one`` retailer, or each of the ``products`` by itself; None: brands where
+            every line has one, else one.
 
     Raises:
         InvalidInput: A number outside its range.
@@ -59,6 +65,8 @@ class BuildChoices:
     model: str = "embedded"
     seed: int = 0
     notes: tuple[str, ...] = ()
+    purchase_rate: float | None = None
+    sellers: Sellers | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -74,20 +82,34 @@ class BuildChoices:
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise invalid(name, getattr(self, name), f"a number from {low:g} to {high:g}")
+        if self.purchase_rate is not None and not 0.0 < self.purchase_rate < 1.0:
+            raise invalid("purchase_rate", self.purchase_rate, "a number above 0 and below 1")
+        if self.sellers is not None and self.sellers not in SELLERS:
+            raise invalid("sellers", self.sellers, ", ".join(SELLERS))
         if not 0.0 < self.box[0] < self.box[1]:
             raise invalid("box", self.box, "two multiples above 0, the lower one first")
 
 
 def build_scenario(
-    market: str, choices: BuildChoices, *, made_by: str = "", forces: Mapping[str, Any] | None = None
+    market: str,
+    choices: BuildChoices,
+    *,
+    made_by: str = "",
+    forces: Mapping[str, Any] | None = None,
+    tables: Tables | None = None,
+    settings: BuildSettings | None = None,
+    origin: Origin = COMPLETE_JOURNEY,
 ) -> Scenario:
-    """Return a scenario of one market of the Complete Journey.
+    """Return a scenario of one market of a log.
 
     Args:
         market: Name of the market, e.g. ``ICE CREAM/MILK/SHERBTS | PREMIUM``.
         choices: What the data do not tell.
         made_by: The command that asked for it.
         forces: Its block of forces, see `malles_env.alignment.forces`; None: none.
+        tables: The log; default the Complete Journey.
+        settings: Splits and thresholds of the log.
+        origin: What the log is; default the Complete Journey.
 
     Raises:
         MissingResource: The data package is not installed; the message says how to get it.
@@ -96,9 +118,14 @@ def build_scenario(
     from malles_env.data.complete_journey import load_complete_journey
     from malles_env.data.statistics import market_statistics
 
-    tables = load_complete_journey([market])
-    statistics = market_statistics(tables, market, min_share=choices.min_share, max_lines=choices.max_lines)
-    scenario = scenario_from(statistics, choices, made_by=made_by, forces=forces)
+    statistics = market_statistics(
+        load_complete_journey([market]) if tables is None else tables,
+        market,
+        settings=settings,
+        min_share=choices.min_share,
+        max_lines=choices.max_lines,
+    )
+    scenario = scenario_from(statistics, choices, made_by=made_by, origin=origin, forces=forces)
     refuse_bounds(scenario)
     return scenario
 
@@ -136,22 +163,29 @@ def scenario_from(
     """Return the scenario that a market's statistics and the choices make.
 
     Args:
-        statistics: Of the market; every line needs a brand, since brands become sellers.
+        statistics: Of the market; brands become sellers.
         choices: What the data do not tell.
         made_by: The command that asked for it.
         origin: What the log is, for the scenario's sources, licence, currency and notes.
         forces: Its block of forces; None: none, and display and advertising are worth nothing in it.
 
     Raises:
-        InvalidInput: A line without a brand.
+        InvalidInput: A line without a brand where brands sell, fewer buyers than a segment needs, or a log in
+            which every visit buys, which tells no purchase rate.
     """
+    # The Complete Journey names a maker for every line; one that is missing is a fault there.
+    usual: Sellers | None = None if origin.names_products else "brands"
+    statistics, made_up = with_sellers(statistics, choices.sellers or usual)
     lines = _lines(statistics)
     order = [line["row"] for line in lines]
-    rate = statistics.incidence * statistics.share_covered
+    rate = _purchase_rate(statistics, choices)
+    if statistics.num_buyers < choices.min_households:
+        raise invalid(f"market {statistics.market!r}: min_households", choices.min_households,
+                      f"at most the {statistics.num_buyers} households who bought in it")  # fmt: skip
     money = choices.population_size * rate
     revenue = sum(line["share"] * line["mean_price"] * line["mean_quantity"] for line in lines) * money
     fee = float(_round(choices.fee_share * revenue / len(lines), 2))
-    products = [_product(line, choices, fee) for line in lines]
+    products = [_product(line, choices, fee, origin, made_up) for line in lines]
     _tell_apart(products)
     sellers = _sellers(products)
     place = np.full(len(order) + 1, -1)
@@ -196,13 +230,26 @@ def scenario_from(
                 "model": choices.model,
                 "market": statistics.market,
                 "category": statistics.category,
-                "purchase_rate": round(rate, 4),
+                "purchase_rate": _fine(rate, 4, 0.01),
             },
             "forces": dict(forces or {}),
             "reward_scale": float(_round(profit * money / len(sellers), 2)),
             "notes": [*provenance.notes(choices, origin), *choices.notes],
         }
     )
+
+
+def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float:
+    """Return the share of consumers who buy in a week, told or from the log."""
+    if choices.purchase_rate is not None:
+        return choices.purchase_rate
+    rate = statistics.incidence * statistics.share_covered
+    if not rate < 1.0:
+        raise invalid(
+            f"market {statistics.market!r}: purchase_rate", rate,
+            "a number below 1, to be given (--purchase-rate): every visit of this log buys, so it tells none",
+        )  # fmt: skip
+    return rate
 
 
 def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
@@ -215,6 +262,7 @@ def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
             )
         for name in ("private_label", "size_value", "size_unit"):
             line.setdefault(name, None)
+    pool_brands(rows)
     total: dict[str, float] = {}
     for line in rows:
         total[line["brand"]] = total.get(line["brand"], 0.0) + line["share_of_lines"]
@@ -227,34 +275,42 @@ def _lines(statistics: MarketStatistics) -> list[dict[str, Any]]:
     return rows
 
 
-def _product(line: dict[str, Any], choices: BuildChoices, fee: float) -> dict[str, Any]:
-    brand = str(line["brand"])
-    seller = _seller_name(brand)
+def _product(line: dict[str, Any], choices: BuildChoices, fee: float, origin: Origin, made_up: bool) -> dict[str, Any]:
+    brand, seller = str(line["brand"]), line["seller"]
     size = f"{line['size_value']:g} {line['size_unit']}" if line["size_value"] else ""
     words = " ".join(part for part in (_title(brand), choices.unit_words or size) if part)
     low, high = choices.box
-    return {
+    product = {
         "product_id": f"{seller}_{line['letter'].lower()}",
         "seller": seller,
         "title": words,
-        "unit_cost": round(choices.cost_share * line["mean_price"], 2),
-        "regular_price": round(line["regular_price"], 2),
-        "price_low": round(low * line["mean_price"], 2),
-        "price_high": round(high * line["mean_price"], 2),
+        "unit_cost": _fine(choices.cost_share * line["mean_price"]),
+        "regular_price": _fine(line["regular_price"]),
+        "price_low": _fine(low * line["mean_price"]),
+        "price_high": _fine(high * line["mean_price"]),
         "listing_fee": fee,
-        "reference_share": round(line["share"], 4),
-        "average_price": round(line["mean_price"], 2),
+        "reference_share": _fine(line["share"], 4, 0.01),
+        "average_price": _fine(line["mean_price"]),
         "mean_quantity": round(line["mean_quantity"], 2),
         "brand": brand,
         "private_label": bool(line["private_label"]),
         "size_value": float(line["size_value"] or 0.0),
-        "size_unit": line["size_unit"] or "",
+        "size_unit": typed_words(line["size_unit"] or ""),
     }
+    if origin.names_products:
+        product |= {"source_id": str(line["product_id"]), "source_title": shown_words(line.get("title"))}
+    if made_up and product.get("source_title"):
+        # A made-up brand tells people nothing.
+        product["title"] = product["source_title"]
+    return product
 
 
-def _seller_name(brand: str) -> str:
-    """Return the brand as a name, e.g. ``fleischmanns`` for Fleischmann's."""
-    return re.sub(r"\W+", "_", brand.lower().replace("'", "")).strip("_")
+def _fine(value: float, digits: int = 2, from_: float = 0.5) -> float:
+    """Return `value` with so many decimals, or, where it is smaller than `from_`, with four leading digits.
+
+    Prices of 0.02 would move by a quarter at two decimals.
+    """
+    return round(value, digits) if abs(value) >= from_ or value == 0.0 else _round(value, 4)
 
 
 def _title(brand: str) -> str:

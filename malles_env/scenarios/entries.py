@@ -81,6 +81,8 @@ class ProductEntry(Entry):
         mean_quantity: Units per purchase in the source data, at least 1; None: not known.
         brand, private_label, size_value, size_unit, product_type: What a taste model reads of it: typed fields of at
             most 60 characters, never the title.
+        source_id, source_title: The product's id and title in the log it was built from, for people; of several pooled
+            products that of the best seller.
     """
 
     product_id: Name
@@ -100,6 +102,8 @@ class ProductEntry(Entry):
     size_value: Money = 0.0
     size_unit: Typed = ""
     product_type: Typed = ""
+    source_id: str = ""
+    source_title: Annotated[str, Field(max_length=200)] = ""
 
 
 class SegmentEntry(Entry):

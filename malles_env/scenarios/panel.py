@@ -163,7 +163,7 @@ def matched_lines(scenario: Scenario, statistics: MarketStatistics) -> IntArray:
 def match_products(
     scenario: Scenario, lines: Iterable[tuple[int, Mapping[str, Any]]], where: str, when: str = ""
 ) -> IntArray:
-    """Return the row of the line that each product of a scenario stands for [J], by brand, label and size.
+    """Return the row of the line that each product of a scenario stands for [J], by id, or else brand, label and size.
 
     Args:
         scenario: Its products are looked for.
@@ -175,12 +175,19 @@ def match_products(
         InvalidInput: There is no such line.
     """
     free: dict[tuple[Any, ...], list[int]] = {}
+    by_id: dict[str, int] = {}
     for row, line in lines:
+        by_id.setdefault(str(line.get("product_id")), row)
         size, unit = float(line.get("size_value") or 0.0), line.get("size_unit") or ""
         key = (str(line.get("brand")), bool(line.get("private_label")), size, unit)
         free.setdefault(key, []).append(row)
     rows = []
     for product in scenario.products:
+        if product.source_id:
+            if product.source_id not in by_id:
+                raise InvalidInput(f"product {product.product_id}: {where} ({product.source_id}){when}")
+            rows.append(by_id[product.source_id])
+            continue
         key = (product.brand, product.private_label, product.size_value, product.size_unit)
         if not free.get(key):
             raise InvalidInput(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from malles_env.files import read_json
 
 if TYPE_CHECKING:
     from malles_env.data.statistics import MarketStatistics
@@ -20,6 +23,7 @@ class Origin:
         names: Where the products stand and what their names are; follows "... real products ".
         currency: Of its prices.
         caveats: What a reader must know of this log; put before the other notes.
+        names_products: Whether its product ids and titles are real, so that the scenario keeps them.
     """
 
     source: str
@@ -27,6 +31,7 @@ class Origin:
     names: str = "of a log of purchases."
     currency: str = "USD"
     caveats: tuple[str, ...] = ()
+    names_products: bool = True
 
 
 COMPLETE_JOURNEY = Origin(
@@ -38,6 +43,7 @@ COMPLETE_JOURNEY = Origin(
     "calls them simulated.",
     names="from the shelves of a US grocery chain. The source names neither makers nor brands, so the display names "
     "are invented.",
+    names_products=False,
 )
 
 
@@ -73,10 +79,35 @@ def notes(choices: BuildChoices, origin: Origin = COMPLETE_JOURNEY) -> list[str]
         "data lie in the middle; beyond the regular price the tastes are extrapolated.",
         f"The listing fee is assumed: {choices.fee_share:.0%} of the average weekly revenue of a product. "
         "Sellers of several lines can list about half of them.",
-        "purchase_rate is the share of the buyers' shopping weeks in which they bought one of these lines; "
-        "average_price is the mean price of those purchases, reference_share their split.",
+        _rate_note(choices) + "; average_price is the mean price of those purchases, reference_share their split.",
         "population_size scales the panel up; a consumer is a household that shops in that week and buys in "
         "this market at times.",
         f"A segment groups at least {choices.min_households} households by what they bought and how often; "
         "its history is that of its average household over 36 shopping weeks.",
     ]
+
+
+def _rate_note(choices: BuildChoices) -> str:
+    if choices.purchase_rate is not None:
+        return f"purchase_rate is assumed: {choices.purchase_rate:g} of the consumers buy in a week"
+    return "purchase_rate is the share of the buyers' shopping weeks in which they bought one of these lines"
+
+
+def log_origin(folder: str | Path) -> Origin:
+    """Return what an imported log says of itself; of another folder its name.
+
+    Args:
+        folder: Of the log.
+    """
+    mark = Path(folder) / "import.json"
+    told: dict[str, object] = {}
+    if mark.is_file():
+        content = read_json(mark)
+        told = content.get("origin", {}) if isinstance(content, dict) else {}
+    return Origin(
+        source=str(told.get("source") or f"The log of purchases in {Path(folder).name}"),
+        licence="Statistics of segments and markets; terms are those of the log's owner. Nothing in this file is about "
+        "a single household.",
+        names="of a log of purchases, which source_id and source_title name as the log does.",
+        currency=str(told.get("currency") or "money"),
+    )

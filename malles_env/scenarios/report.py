@@ -11,7 +11,7 @@ from rich.text import Text
 
 from malles_env.market import Supply
 from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import LogitEntry, SegmentEntry
+from malles_env.scenarios.entries import LogitEntry, ProductEntry, SegmentEntry
 from malles_env.scenarios.forces_entries import ForcesEntry
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.seller_entries import ReplenishmentEntry
@@ -59,9 +59,10 @@ def _sellers(scenario: Scenario) -> Table:
 
 def _products(scenario: Scenario) -> Table:
     limited = any(product.stock is not None for product in scenario.products)
+    named = any(product.source_id for product in scenario.products)
     table = _table(
-        "Product", "Title", "Unit cost", "Regular", "Bounds", "Fee", "Share", *(["Stock"] if limited else []),
-        right=(2, 3, 4, 5, 6, 7),
+        "Product", "Title, and in the log" if named else "Title", "Unit cost", "Regular", "Bounds", "Fee", "Share",
+        *(["Stock"] if limited else []), right=(2, 3, 4, 5, 6, 7),
         title=f"Products by seller (prices in {scenario.currency}; listing fee per {scenario.period})",
     )  # fmt: skip
     for before, product in zip((None, *scenario.products), scenario.products, strict=False):
@@ -70,15 +71,27 @@ def _products(scenario: Scenario) -> Table:
         share, stock = product.reference_share, product.stock
         table.add_row(
             product.product_id,
-            product.title or product.product_id,
-            f"{scenario.unit_cost(product):.2f}",
-            f"{product.regular_price:.2f}",
-            f"{product.price_low:.2f}-{product.price_high:.2f}",
+            _titles(product),
+            _money(scenario.unit_cost(product)),
+            _money(product.regular_price),
+            f"{_money(product.price_low)}-{_money(product.price_high)}",
             f"{product.listing_fee:g}",
             "" if share is None else f"{share:.1%}",
             *(["unlimited" if stock is None else f"{stock:g}"] if limited else []),
         )
     return table
+
+
+def _titles(product: ProductEntry) -> Text:
+    """Return the product's title and, below it, its id and title in the log; as text without markup."""
+    title = product.title or product.product_id
+    words = [product.source_id, *([product.source_title] if product.source_title not in ("", title) else [])]
+    return Text(f"{title}\n{': '.join(words)}" if product.source_id else title)
+
+
+def _money(value: float) -> str:
+    """Return two decimals, or four leading digits of what is smaller than half a unit of money."""
+    return f"{value:.2f}" if value >= 0.5 or value == 0 else f"{value:.4g}"
 
 
 def _segments(scenario: Scenario) -> Table:

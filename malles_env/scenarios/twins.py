@@ -12,13 +12,14 @@ import numpy as np
 
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.data.settings import BuildSettings
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.market import Catalog, Demand, Market, MeanField, Population, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.build import BuildChoices, scenario_from
 from malles_env.scenarios.entries import AlignedEntry
 from malles_env.scenarios.loader import load_scenario
 from malles_env.scenarios.panel import matched_lines
+from malles_env.scenarios.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.schema import Scenario
 from malles_env.scenarios.twin_shelves import TwinShelves, known_until, twin_shelves
 
@@ -135,14 +136,28 @@ def twin_market(
 
 
 def find_ground(
-    market: str, *, max_lines: int = 12, tables: Tables | None = None, settings: BuildSettings | None = None
+    market: str,
+    *,
+    max_lines: int = 12,
+    tables: Tables | None = None,
+    settings: BuildSettings | None = None,
+    origin: Origin = COMPLETE_JOURNEY,
 ) -> Ground:
-    """Return a market's products and households; see `twin_market` for the arguments."""
+    """Return a market's products and households; see `twin_market` for the arguments.
+
+    Args:
+        market: A market of the log, or a scenario built from one (its name or path).
+        max_lines: Most products where `market` is not a scenario.
+        tables: The log; default the Complete Journey.
+        settings: Windows and splits.
+        origin: What the log is.
+    """
     from malles_env.data.complete_journey import load_complete_journey
     from malles_env.data.statistics import market_statistics
 
     settings = settings or BuildSettings()
-    scenario = None if " | " in market else load_scenario(market)
+    of_log = " | " in market if tables is None else bool((tables.products["market"] == market).any())
+    scenario = None if of_log else _scenario_of(market, tables)
     name = market if scenario is None else _market_of(scenario)
     log = tables or load_complete_journey([name], splits=settings.splits)
     known = known_until(log, settings.splits.validation_end)
@@ -150,7 +165,7 @@ def find_ground(
     limits: dict[str, Any] = {"max_lines": max_lines} if scenario is None else {"max_lines": 1000, "min_share": 0.0}
     statistics = market_statistics(known, name, settings=settings, **limits)
     if scenario is None:
-        scenario = _scenario(statistics, max_lines)
+        scenario = _scenario(statistics, max_lines, origin)
     rows = matched_lines(scenario, statistics)
     lines = tuple(statistics.lines["product_id"].gather(rows).to_list())
     return Ground(log, settings, scenario, lines, twin_shelves(log, name, lines, settings))
@@ -208,6 +223,17 @@ def _market_of(scenario: Scenario) -> str:
     return scenario.consumers.market
 
 
-def _scenario(statistics: MarketStatistics, max_lines: int) -> Scenario:
+def _scenario_of(market: str, tables: Tables | None) -> Scenario:
+    """Return a scenario by its name or path; where there is none either, the log's markets are named."""
+    try:
+        return load_scenario(market)
+    except MissingResource:
+        if tables is None:
+            raise
+        known = tables.products["market"].unique().sort().to_list()
+        raise invalid("market", market, f"a scenario, or a market of the log: {', '.join(known[:12])}") from None
+
+
+def _scenario(statistics: MarketStatistics, max_lines: int, origin: Origin) -> Scenario:
     title = statistics.market.rsplit("|", 1)[-1].strip().capitalize()
-    return scenario_from(statistics, BuildChoices(name="twins", title=title, max_lines=max_lines))
+    return scenario_from(statistics, BuildChoices(name="twins", title=title, max_lines=max_lines), origin=origin)

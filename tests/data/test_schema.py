@@ -122,3 +122,13 @@ def test_zones_are_dropped_and_local_time_kept(small: Tables) -> None:
     zoned = small.transactions.with_columns(pl.col("timestamp").dt.replace_time_zone("Europe/Berlin"))
     back = dataclasses.replace(small, transactions=zoned).validated()
     assert back.transactions["timestamp"].equals(small.transactions["timestamp"])
+
+
+def test_a_basket_of_two_households_or_stores_is_refused(tmp_path: Path) -> None:
+    tables = synthetic_transactions(seed=1, num_households=20)[0]
+    for column in ("household_id", "store_id"):
+        first = pl.int_range(pl.len()) == 0
+        other = pl.when(first).then(pl.lit("another")).otherwise(column).alias(column)
+        twice = pl.concat([tables.transactions.head(1), tables.transactions.head(5)]).with_columns(other)
+        with pytest.raises(InvalidInput, match=rf"column basket_id, row 2: got '.*' with {column}"):
+            dataclasses.replace(tables, transactions=twice).validated()

@@ -33,7 +33,8 @@ def test_show_tells_sellers_products_segments_and_settings(name):
         assert part.name in output
     for product in scenario.products:
         (row,) = [line for line in output.splitlines() if f" {product.product_id} " in line][:1]
-        assert f"{product.unit_cost:.2f}" in row
+        cost = product.unit_cost
+        assert (f"{cost:.2f}" if cost >= 0.5 or cost == 0 else f"{cost:.4g}") in row
         assert f"{product.price_low:.2f}-{product.price_high:.2f}" in row
     assert f"profit / {scenario.reward_scale:g} {scenario.currency}" in output
     assert "Sources" in output

@@ -12,7 +12,8 @@ from malles_env.data.lookup import Flags
 SIZE_NEAR = PRICE_NEAR = 0.10
 TWINS_WARN, TWINS_ERROR = 0.10, 0.60
 SORTED_WARN, SORTED_ERROR = 0.75, 0.95
-RETURNS_WARN, RETURNS_ERROR = 0.05, 0.01
+RETURNS_WARN, RETURNS_ERROR = 0.25, 0.05
+"""Returns to an earlier product, over those of the same purchases in a random order."""
 _FAMILY = ["market", "brand", "private_label", "size_unit"]
 
 
@@ -90,24 +91,28 @@ def check_order(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
 
     Two signs, both among the times a household bought another product of the market than before: how often the
     product comes later in the product list (about half the time in a real order), and how often it is one that the
-    household had bought already (never, where rows are grouped by product).
+    household had bought already (never, where rows are grouped by product), compared with the same purchases in random
+    order: in a market of many products few come back to one in any order.
 
     Args:
         transactions: Canonical transactions, in the order of the file.
         products: Canonical products.
     """
-    name, changes = "order_of_rows", _changes(transactions, products)
+    name, bought = "order_of_rows", _bought(transactions, products)
+    changes = _changes(bought)
     if len(changes) < FEW:
         return skipped(name, f"only {len(changes)} times did a household change the product within a market")
     down = _share(changes["later"])
     one_way = max(down, 1 - down)
     open_ones = changes.filter("could_return")
-    back = _share(open_ones["returned"]) if len(open_ones) >= FEW else None
-    verdicts = [graded(one_way, SORTED_WARN, SORTED_ERROR)]
-    words = ""
-    if back is not None:
-        verdicts.append(graded(back, RETURNS_WARN, RETURNS_ERROR))
+    by_chance = _changes(_shuffled(bought)).filter("could_return")
+    back, verdicts, words = None, [graded(one_way, SORTED_WARN, SORTED_ERROR)], ""
+    if len(open_ones) and len(by_chance):
+        back, chance = _share(open_ones["returned"]), _share(by_chance["returned"])
         words = f"; {back:.1%} of the {len(open_ones):,} changes that could go back to an earlier product did"
+        words += f" ({chance:.1%} in a random order)"
+        if chance * len(open_ones) >= FEW:
+            verdicts.append(graded(back / chance, RETURNS_WARN, RETURNS_ERROR))
     return Check(
         name,
         one_way,
@@ -125,20 +130,32 @@ def _share(flags: pl.Series) -> float:
     return float(flags.cast(pl.Float64).sum()) / len(flags)
 
 
-def _changes(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
-    """Return later, could_return, returned: one row per purchase of another product than the time before."""
+_GROUP = ["household_id", "market"]
+
+
+def _bought(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
+    """Return place (in the product list) of each purchase of one product of a market, by household, market and time."""
     places = products.select("product_id", "market").with_row_index("place")
-    group = ["household_id", "market"]
-    bought = (
+    return (
         transactions.select("household_id", "basket_id", "timestamp", "product_id")
         .join(places, on="product_id", maintain_order="left")
         .unique(["basket_id", "product_id"], keep="first", maintain_order=True)
         .filter(pl.len().over("basket_id", "market") == 1)
-        .sort([*group, "timestamp"], maintain_order=True)
+        .sort([*_GROUP, "timestamp"], maintain_order=True)
     )
-    new = pl.struct(*group, "place").is_first_distinct()
-    bought = bought.with_columns(new.alias("new"), pl.col("place").shift(1).over(group).alias("last"))
-    known = pl.col("new").cast(pl.Int32).cum_sum().over(group) - pl.col("new").cast(pl.Int32)
+
+
+def _shuffled(bought: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """Return the purchases of each household and market in a random order."""
+    key = pl.Series("key", np.random.default_rng(seed).random(len(bought)))
+    return bought.with_columns(key).sort([*_GROUP, "key"])
+
+
+def _changes(bought: pl.DataFrame) -> pl.DataFrame:
+    """Return later, could_return, returned: one row per purchase of another product than the time before."""
+    new = pl.struct(*_GROUP, "place").is_first_distinct()
+    bought = bought.with_columns(new.alias("new"), pl.col("place").shift(1).over(_GROUP).alias("last"))
+    known = pl.col("new").cast(pl.Int32).cum_sum().over(_GROUP) - pl.col("new").cast(pl.Int32)
     return (
         bought.with_columns(known.alias("known"))
         .filter(pl.col("place") != pl.col("last"))

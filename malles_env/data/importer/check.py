@@ -11,7 +11,7 @@ from malles_env.data.importer.agreement import check_agreement
 from malles_env.data.importer.alternatives import check_order, check_twins
 from malles_env.data.importer.clock import check_clock
 from malles_env.data.importer.period import check_period
-from malles_env.data.importer.report import Check, ImportReport, graded
+from malles_env.data.importer.report import Check, ImportReport, graded, worse
 from malles_env.data.importer.shelves import check_shelves
 from malles_env.data.settings import BuildSettings
 from malles_env.data.tables import Tables
@@ -51,7 +51,7 @@ def check_log(tables: Tables, settings: BuildSettings | None = None) -> ImportRe
 
 
 def check_splits(transactions: pl.DataFrame, settings: BuildSettings) -> Check:
-    """Refuse settings under which training, validation or test has no purchase.
+    """Refuse settings under which training, validation or test has no purchase; warn where training has few.
 
     Args:
         transactions: Canonical transactions with `period`.
@@ -66,7 +66,7 @@ def check_splits(transactions: pl.DataFrame, settings: BuildSettings) -> Check:
         "splits",
         smallest,
         0.02,
-        graded(smallest, 0.02, 0.0),
+        worse(graded(smallest, 0.02, 0.0), graded(shares["train"], 0.3, 0.0)),
         f"of the rows in {last} periods, {', '.join(f'{name} has {share:.1%}' for name, share in shares.items())}",
         "Set splits (burn_in_end, train_end, validation_end) in the settings to periods of this log.",
         shares,

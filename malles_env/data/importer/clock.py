@@ -29,12 +29,25 @@ def in_time_zone(tables: Tables, zone: str) -> Tables:
     Raises:
         InvalidInput: No such zone.
     """
+    times = local_times(tables.transactions["timestamp"], zone)
+    return replace(tables, transactions=tables.transactions.with_columns(times.alias("timestamp")))
+
+
+def local_times(times: pl.Series, zone: str) -> pl.Series:
+    """Return times that were UTC by the clock of a zone.
+
+    Args:
+        times: Without a zone.
+        zone: Name of the tz database.
+
+    Raises:
+        InvalidInput: No such zone.
+    """
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
         raise invalid("time zone", zone, "a name of the tz database, e.g. America/New_York") from None
-    local = pl.col("timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    return replace(tables, transactions=tables.transactions.with_columns(local.alias("timestamp")))
+    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.replace_time_zone(None)
 
 
 def check_clock(transactions: pl.DataFrame) -> Check:

@@ -23,23 +23,30 @@ def change_rates(transactions: pl.DataFrame) -> tuple[list[float], int]:
         transactions: Canonical transactions.
 
     Returns:
-        Seven shares, Monday (Sunday to Monday) first, NaN where no product sold on both days; and the number of
-        comparisons of the weekday with the fewest.
+        Seven shares, Monday (from the trading day before) first, NaN where no product sold on both days; and the number
+        of comparisons of the open weekday with the fewest.
     """
     days = (
         transactions.group_by("product_id", pl.col("timestamp").dt.date().alias("day"))
         .agg(pl.col("unit_price").median().alias("price"))
         .sort("product_id", "day")
     )
-    before, last = pl.col("price").shift(1).over("product_id"), pl.col("day").shift(1).over("product_id")
-    pairs = days.with_columns(before.alias("before"), last.alias("last")).filter(
-        (pl.col("day") - pl.col("last")).dt.total_days() == 1
-    )
+    # The day before is the last one on which anything sold: a shop may be closed on Sundays.
+    days = days.with_columns(pl.col("day").rank("dense").cast(pl.Int64).alias("place"))
+    before, last = pl.col("price").shift(1).over("product_id"), pl.col("place").shift(1).over("product_id")
+    pairs = days.with_columns(before.alias("before"), last.alias("last")).filter(pl.col("place") - pl.col("last") == 1)
     changed = (pl.col("price") / pl.col("before") - 1).abs() > TOLERANCE
     rates = pairs.group_by(pl.col("day").dt.weekday().alias("weekday")).agg(changed.mean().alias("rate"), pl.len())
     found = {day: (rate, count) for day, rate, count in rates.iter_rows()}
     shares = [float(found.get(day, (math.nan, 0))[0]) for day in range(1, 8)]
-    return shares, min(int(found.get(day, (0.0, 0))[1]) for day in range(1, 8))
+    return shares, min((int(found.get(day, (0.0, 0))[1]) for day in _open_days(transactions)), default=0)
+
+
+def _open_days(transactions: pl.DataFrame) -> list[int]:
+    """Return the weekdays (1 = Monday) on which the shop trades in half the weeks or more of the busiest weekday."""
+    days = transactions.select(pl.col("timestamp").dt.date().unique().alias("day"))
+    counts = days.group_by(pl.col("day").dt.weekday().alias("weekday")).len()
+    return counts.filter(pl.col("len") * 2 >= pl.col("len").max())["weekday"].sort().to_list()
 
 
 def week_agreements(transactions: pl.DataFrame) -> list[Agreement]:
@@ -93,11 +100,16 @@ def check_period(transactions: pl.DataFrame) -> Check:
             "assumed_start": WEEKDAYS[start],
             "most_changes": WEEKDAYS[changes],
             "most_agreement": WEEKDAYS[best],
-            "change_rate": dict(zip(WEEKDAYS, rates, strict=True)),
-            "agreement": {day: week.share for day, week in zip(WEEKDAYS, shifted, strict=True)},
+            "change_rate": {day: _known(rate) for day, rate in zip(WEEKDAYS, rates, strict=True)},
+            "agreement": {day: _known(week.share) for day, week in zip(WEEKDAYS, shifted, strict=True)},
             "agreement_of_periods": own.share,
         },
     )
+
+
+def _known(value: float) -> float | None:
+    """Return a number that JSON can hold; None where nothing was measured."""
+    return None if math.isnan(value) else value
 
 
 def _others(rates: list[float], but: int) -> float:

@@ -51,6 +51,11 @@ def graded(value: float, warn: float, error: float) -> Verdict:
     return "warn" if sign * value >= sign * warn else "ok"
 
 
+def worse(*verdicts: Verdict) -> Verdict:
+    """Return the worst of several verdicts."""
+    return max(verdicts, key=lambda verdict: _RANK[verdict])
+
+
 @dataclass(frozen=True)
 class ImportReport:
     """All checks of one log.

@@ -11,9 +11,8 @@ import polars as pl
 from malles_env.data import hashing
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.importer.agreement import FEW, TOLERANCE
-from malles_env.data.importer.report import Check, graded, skipped
+from malles_env.data.importer.report import Check, graded, skipped, worse
 from malles_env.data.lookup import Floats
-from malles_env.data.prices import OthersPrices
 from malles_env.data.settings import BuildSettings
 from malles_env.data.shelf import Shelves
 from malles_env.data.tables import Tables
@@ -23,6 +22,7 @@ from malles_env.errors import InvalidInput
 LIMIT = 100_000
 """Purchases drawn for these checks; the error of a share is then below 0.2 points."""
 COVERED_WARN, COVERED_ERROR = 0.95, 0.70
+LARGE_WARN, LARGE_ERROR = 0.25, 0.05
 EXACT_WARN, EXACT_ERROR = 0.75, 0.40
 _COVERED, _EXACT = "coverage", "price_of_others"
 
@@ -76,7 +76,8 @@ def _compare(coded: Coded, visits: pl.DataFrame, settings: BuildSettings) -> pl.
     """Return one row per visit of these markets: alternatives, on_shelf, price (by the rule), paid."""
     own = visits.join(coded.lines.select("line"), on="line", how="semi")
     own = own.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("visit"))
-    shelf = Shelves(coded, replace(settings, min_alternatives=1)).fill(own)
+    shelves = Shelves(coded, replace(settings, min_alternatives=1))
+    shelf = shelves.fill(own)
     sizes = shelf.group_by("visit").agg(pl.len().alias("alternatives"))
     chosen = shelf.select("visit", "line", pl.col("price").alias("offered"))
     paid = coded.purchases.select("household", "market", "time", "line", pl.col("price").alias("paid"))
@@ -85,7 +86,7 @@ def _compare(coded: Coded, visits: pl.DataFrame, settings: BuildSettings) -> pl.
         .join(chosen, on=["visit", "line"], how="left", maintain_order="left")
         .join(paid.unique(["household", "time", "line"]), on=["household", "market", "time", "line"], how="left")
     )
-    price = rows["offered"].to_numpy() if coded.offers is not None else _others(coded, rows, settings)
+    price = rows["offered"].to_numpy() if coded.offers is not None else _others(shelves, rows)
     return rows.select(
         coded.markets.alias("market").gather(rows["market"]),
         pl.col("alternatives").fill_null(0).cast(pl.Int64),
@@ -95,10 +96,9 @@ def _compare(coded: Coded, visits: pl.DataFrame, settings: BuildSettings) -> pl.
     )
 
 
-def _others(coded: Coded, rows: pl.DataFrame, settings: BuildSettings) -> Floats:
+def _others(shelves: Shelves, rows: pl.DataFrame) -> Floats:
     names = ("line", "store", "period", "household")
-    line, store, period, household = (rows[name].to_numpy().astype(np.int64) for name in names)
-    return OthersPrices(coded, settings.price_memory).get(line, store, period, household)
+    return shelves.others_price(*(rows[name].to_numpy().astype(np.int64) for name in names))
 
 
 def _coverage(found: pl.DataFrame, settings: BuildSettings) -> Check:
@@ -111,11 +111,13 @@ def _coverage(found: pl.DataFrame, settings: BuildSettings) -> Check:
         _COVERED,
         share,
         COVERED_WARN,
-        graded(share, COVERED_WARN, COVERED_ERROR),
+        worse(graded(share, COVERED_WARN, COVERED_ERROR), graded(enough, LARGE_WARN, LARGE_ERROR)),
         f"{share:.1%} of {len(found):,} purchases are of a product on the shelf that the rules build ({size:.1f} "
         f"alternatives on average; {enough:.1%} of shelves have the {settings.min_alternatives} needed)"
         + (f"; lowest: {low}" if low else ""),
-        "Give a table of offers, or raise availability_periods, max_alternatives or price_memory in the settings.",
+        "Give a table of offers, or raise availability_periods, max_alternatives or price_memory in the settings."
+        if enough >= LARGE_WARN
+        else "Most shelves are too small: pool markets, or lower min_alternatives and min_line_purchases.",
         {"mean_alternatives": size, "shelves_large_enough": enough, "lowest_markets": worst},
     )
 

@@ -1,0 +1,9 @@
+"""A retailer's export, in whichever form people have it, turned into the canonical tables of a log."""
+
+from __future__ import annotations
+
+from malles_env.data.exports.choices import ImportChoices
+from malles_env.data.exports.importing import Imported, import_log, planned
+from malles_env.data.exports.template import write_template
+
+__all__ = ["ImportChoices", "Imported", "import_log", "planned", "write_template"]

@@ -1,0 +1,260 @@
+"""The import itself: files are read, columns mapped, rows kept or dropped by rules, tables checked and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from malles_env import files
+from malles_env.data.exports.choices import ImportChoices
+from malles_env.data.exports.columns import Mapped, map_columns
+from malles_env.data.exports.files import Export, read_export
+from malles_env.data.exports.findings import Finding, check_balance
+from malles_env.data.exports.fit import fitted_settings, settings_text
+from malles_env.data.exports.joins import FILE, ROW, combined
+from malles_env.data.exports.names import known_columns
+from malles_env.data.exports.products import OTHER, product_table
+from malles_env.data.exports.rules import apply_rules
+from malles_env.data.exports.trips import with_trips
+from malles_env.data.exports.typed import Typed, refuse_unreadable, typed_rows
+from malles_env.data.exports.whole import whole_findings
+from malles_env.data.importer import ImportReport, check_log
+from malles_env.data.readers import write_tables
+from malles_env.data.settings import BuildSettings
+from malles_env.data.tables import Tables
+from malles_env.errors import InvalidInput, invalid
+
+MARK = "import.json"
+"""File by which a folder is known as an imported log."""
+SETTINGS, DROPPED, PAGE = "settings.yaml", "dropped.parquet", "report.html"
+_TRANSACTIONS = ("household_id", "basket_id", "timestamp", "store_id", "product_id", "quantity", "unit_price",
+                 "regular_price", "coupon_value")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was read and which column is which, before anything is used.
+
+    Attributes:
+        exports: The files.
+        frame: Their rows, together.
+        joined: How several files were put together, in words.
+        mapped: The columns.
+    """
+
+    exports: tuple[Export, ...]
+    frame: pl.DataFrame
+    joined: tuple[str, ...]
+    mapped: Mapped
+
+    @property
+    def sources(self) -> list[str]:
+        """The files' names."""
+        return [export.path.name for export in self.exports]
+
+    def __str__(self) -> str:
+        """Return files and columns, one per line."""
+        lines = [f"{export.path.name}: {len(export.frame):,} rows, {export.how}" for export in self.exports]
+        return "\n".join([*lines, *self.joined, "columns:", str(self.mapped)])
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An imported log.
+
+    Attributes:
+        plan: Files and columns.
+        tables: Canonical tables, checked.
+        settings: Build settings that fit the log.
+        findings: Per rule, what it found and did.
+        how: What was decided of whole columns, in words, by topic.
+        dropped: Rows left out as they were read, with `reason`.
+        origin: source and currency, for scenarios.
+    """
+
+    plan: Plan
+    tables: Tables
+    settings: BuildSettings
+    findings: tuple[Finding, ...]
+    how: dict[str, str]
+    dropped: pl.DataFrame
+    origin: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def report(self) -> ImportReport:
+        """The checks of the log that came out; made once, when asked for."""
+        return check_log(self.tables, self.settings)
+
+    @property
+    def market(self) -> str:
+        """The market with the most rows, one that was named rather than left over where there is one."""
+        sold = self.tables.transactions.join(self.tables.products.select("product_id", "market"), on="product_id")
+        markets = sold.group_by("market").len().sort(["len", "market"], descending=[True, False])["market"].to_list()
+        return str(next((market for market in markets if market != OTHER), markets[0]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        kept, lost = len(self.tables.transactions), len(self.dropped)
+        return {
+            "files": {export.path.name: export.how for export in self.plan.exports},
+            "joined": list(self.plan.joined),
+            "columns": {name: column.source for name, column in self.plan.mapped.columns.items()},
+            "how": self.how,
+            "rows": {"read": kept + lost, "kept": kept, "dropped": lost},
+            "findings": [finding.as_json() for finding in self.findings],
+            "origin": self.origin,
+            **self.report.as_json(),
+        }
+
+    def write(self, out: Path, *, overwrite: bool = False, files_read: Sequence[Path] = ()) -> Path:
+        """Write tables, settings, the rows left out, and the report as JSON and as a page; all of it or nothing.
+
+        Args:
+            out: Folder; new, empty, or an imported log that `overwrite` allows to replace.
+            overwrite: Whether an imported log in `out` is replaced.
+            files_read: Files that must not lie in `out`.
+
+        Raises:
+            InvalidInput: Something else stands there.
+        """
+        from malles_env.data.exports.page import html_page
+
+        check_target(out, overwrite=overwrite, files_read=files_read)
+        periods = int(self.report.facts["periods"])
+        with files.new_directory(out, MARK) as folder:
+            write_tables(self.tables, folder)
+            self.dropped.write_parquet(folder / DROPPED)
+            files.write_text(folder / SETTINGS, settings_text(self.settings, periods))
+            files.write_text(folder / PAGE, html_page(self, out))
+            files.write_json(folder / MARK, self.as_json(), allow_nan=False)
+        return out
+
+
+def check_target(out: Path, *, overwrite: bool, files_read: Sequence[Path]) -> None:
+    """Refuse a folder that cannot be written or replaced.
+
+    Raises:
+        InvalidInput: Something else stands there, or a file that is read.
+    """
+    files.check_replaceable(out, MARK)
+    if (out / MARK).is_file():
+        if not overwrite:
+            raise InvalidInput(f"{out}: holds an imported log already; give --overwrite to replace it")
+        for path in files_read:
+            if path.resolve().is_relative_to(out.resolve()):
+                raise invalid("--out", str(out), f"a folder without {path.name}, which is read")
+
+
+def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
+    """Read files and decide which column is which; nothing is used yet.
+
+    Args:
+        paths: Parts or tables of one export.
+        choices: What was told.
+
+    Raises:
+        MissingResource, CorruptFile, InvalidInput: A file or option cannot be used.
+    """
+    exports = tuple(
+        read_export(
+            path, separator=choices.separator, encoding=choices.encoding, table=choices.sheet, known=known_columns
+        )
+        for path in paths
+    )
+    frame, joined = combined(list(exports))
+    names = [name for name in frame.columns if name not in (FILE, ROW)]
+    mapped = map_columns(frame.select(names), choices.columns, ", ".join(export.path.name for export in exports))
+    return Plan(exports, frame, tuple(joined), mapped)
+
+
+def import_log(plan: Plan, choices: ImportChoices) -> Imported:
+    """Turn what was read into a log.
+
+    Args:
+        plan: From `planned`.
+        choices: What was told.
+
+    Raises:
+        InvalidInput: A value cannot be read or decided, a row must not be dropped, or nothing is left.
+    """
+    source = ", ".join(plan.sources)
+    something = _filled(plan.frame)
+    filled = plan.frame if something.all() else plan.frame.filter(something)
+    doubtful = any("semicolon" in export.how for export in plan.exports)
+    typed = typed_rows(filled, plan.mapped, choices, source, doubtful=doubtful)
+    if not choices.drop_unreadable:
+        refuse_unreadable(typed, filled, plan.mapped, plan.sources)
+    reason, findings = apply_rules(typed.rows, choices, plan.sources)
+    kept = typed.rows.filter(reason.is_null())
+    if len(kept) == 0:
+        why = ", ".join(f"{finding.name} {finding.dropped:,}" for finding in findings if finding.dropped)
+        hint = "; --keep-guests makes each receipt a household" if any(f.name == "guests" for f in findings) else ""
+        raise InvalidInput(f"{source}: no row is left of {len(filled):,} (dropped: {why}){hint}")
+    rows, more = with_trips(kept, keep_guests=not choices.drop_guests)
+    products, markets, described = product_table(rows, choices)
+    tables = Tables(_transactions(rows), products, sources={"transactions": source, "products": source}).validated()
+    findings = [
+        *_blank(len(plan.frame) - len(filled)),
+        *findings,
+        *more,
+        *_long(typed),
+        *_uncounted(plan, rows),
+        *described,
+        *whole_findings(tables.transactions),
+    ]
+    check_balance(findings, len(kept), len(plan.frame))
+    settings = fitted_settings(tables)
+    return Imported(
+        plan, tables, settings, tuple(findings), {**typed.how, "markets": markets},
+        _dropped(plan.frame, something, reason), _origin(choices, typed, source),
+    )  # fmt: skip
+
+
+def _filled(frame: pl.DataFrame) -> pl.Series:
+    """Return whether anything stands in a row."""
+    return frame.select(pl.any_horizontal(pl.all().exclude(FILE, ROW).is_not_null()).alias("filled")).to_series()
+
+
+def _blank(count: int) -> list[Finding]:
+    return [Finding("blank_rows", count, "dropped", count, "nothing stands in the row")] if count else []
+
+
+def _dropped(frame: pl.DataFrame, filled: pl.Series, reason: pl.Series) -> pl.DataFrame:
+    """Return the rows left out, as they were read, with the reason."""
+    why = pl.Series("reason", ["blank_rows"], dtype=pl.String).new_from_index(0, len(frame))
+    why = why.scatter(filled.arg_true(), reason)
+    rows = frame.with_columns(why.alias("reason")).filter(pl.col("reason").is_not_null())
+    return rows.rename({FILE: "file", ROW: "row"})
+
+
+def _transactions(rows: pl.DataFrame) -> pl.DataFrame:
+    columns = [name for name in _TRANSACTIONS if name in rows.columns]
+    optional = [name for name in ("regular_price", "coupon_value") if name in columns]
+    low = {"regular_price": pl.col("regular_price") > 0, "coupon_value": pl.col("coupon_value") >= 0}
+    cleaned = [pl.when(low[name]).then(name).alias(name) for name in optional]
+    return rows.select(columns).with_columns(pl.col("quantity").cast(pl.Int32, strict=False), *cleaned)
+
+
+def _uncounted(plan: Plan, rows: pl.DataFrame) -> list[Finding]:
+    if "quantity" in plan.mapped:
+        return []
+    words = "no column of quantities was found: every row counts as one package"
+    return [
+        Finding("no_quantity", len(rows), "mended", 0, words, advice="name it with --map quantity=COLUMN", warn=True)
+    ]
+
+
+def _long(typed: Typed) -> list[Finding]:
+    if not typed.long_titles:
+        return []
+    return [Finding("long_titles", typed.long_titles, "mended", 0, "a title was cut to 200 characters")]
+
+
+def _origin(choices: ImportChoices, typed: Typed, source: str) -> dict[str, str]:
+    currency = choices.currency or typed.currency or "money"
+    return {"source": choices.source or f"A log of purchases imported from {source}", "currency": currency}
