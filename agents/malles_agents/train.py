@@ -300,10 +300,11 @@ def _begin_at(model: BaseAlgorithm, seller: Seller) -> None:
 
     env = model.get_env()
     assert env is not None
-    action, _ = seller.predict(env.reset()[:1], None, np.ones(1, dtype=bool), deterministic=True)
+    first = np.asarray(env.reset())[:1]
+    action, _ = seller.predict(first, None, np.ones(1, dtype=bool), deterministic=True)
+    mean: Any = model.policy.action_net
     with torch.no_grad():
-        bias = model.policy.action_net.bias
-        bias.copy_(torch.as_tensor(action[0], dtype=bias.dtype))
+        mean.bias.copy_(torch.as_tensor(action[0], dtype=mean.bias.dtype))
 
 
 def _old_curve(out: Path, steps: int) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from malles_env.cli.data_import import import_command, template_command
+from malles_env.cli.places import folder_option
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def check_command(
 @data_app.command("build")
 def build_command(
     folder: FolderArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder of choice occasions to write.")],
+    out: Annotated[Path, folder_option("Folder of choice occasions to write.", "--out")],
     settings: SettingsOption = None,
     time_zone: ZoneOption = None,
     despite_errors: Annotated[

@@ -15,7 +15,7 @@ FilesArgument = Annotated[
 
 def import_command(
     files: FilesArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the log to write.")],
+    out: Annotated[Path, folder_option("Folder of the log to write.", "--out")],
     columns: Annotated[
         list[str] | None,
         typer.Option("--map", help="NAME=COLUMN,... e.g. household_id=CustomerID; an empty COLUMN leaves NAME out."),
@@ -61,7 +61,8 @@ def import_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported log in --out.")] = False,
 ) -> None:
     """Turn a retailer's export into a log: columns found and shown, every row kept or dropped by a stated rule."""
-    from malles_env.data.exports import ImportChoices, import_log, planned
+    from malles_env.cli.places import folder_option
+from malles_env.data.exports import ImportChoices, import_log, planned
     from malles_env.data.exports.choices import parse_map
     from malles_env.data.exports.importing import check_target
     from malles_env.data.exports.report import text_report
@@ -85,7 +86,7 @@ def import_command(
 
 
 def template_command(
-    out: Annotated[Path, typer.Option("--out", help="New folder for the empty log.")] = Path("log"),
+    out: Annotated[Path, folder_option("New folder for the empty log.", "--out")] = Path("log"),
 ) -> None:
     """Write an empty log: transactions.csv and products.csv with their headers, and columns.md, which explains them."""
     from malles_env.data.exports import write_template
