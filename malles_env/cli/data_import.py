@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.places import folder_option
+
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(help="Parts or tables of one export: .csv, .tsv, .txt, .xlsx, .parquet, .rda (.csv.gz too)."),
@@ -61,8 +63,7 @@ def import_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported log in --out.")] = False,
 ) -> None:
     """Turn a retailer's export into a log: columns found and shown, every row kept or dropped by a stated rule."""
-    from malles_env.cli.places import folder_option
-from malles_env.data.exports import ImportChoices, import_log, planned
+    from malles_env.data.exports import ImportChoices, import_log, planned
     from malles_env.data.exports.choices import parse_map
     from malles_env.data.exports.importing import check_target
     from malles_env.data.exports.report import text_report
