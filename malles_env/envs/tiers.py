@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from malles_env.compiling import njit
 from malles_env.envs.kernels import CONTINUOUS, DISCRETE
 from malles_env.envs.seats import NOTHING, Seats
 from malles_env.errors import invalid

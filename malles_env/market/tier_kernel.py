@@ -10,8 +10,8 @@ from math import exp, expm1, floor, log
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.kernel import (

@@ -9,8 +9,8 @@ from math import floor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from malles_env.compiling import njit
 from malles_env.market.kernel import respond_block
 from malles_env.market.sampling import binomial, poisson
 from malles_env.market.settle import (
