@@ -58,14 +58,14 @@ class Buyers:
 
 def shop(
     *, loyalty: float = 0.0, rho: float = 0.0, strength: float = 0.0, stock: float = np.inf,
-    coupling: str = "lagged", size: float = 4000.0,
+    coupling: str = "lagged", size: float = 4000.0, pantry: float = 0.0,
 ) -> Market:  # fmt: skip
     """Two sellers with two products each, two segments, a price cut of which is worth having."""
     catalog = Catalog(
         tuple(Product(f"p{j}", f"seller_{j // 2}", 1.0, 2.0, stock=stock, listing_fee=5.0) for j in range(4))
     )
     tastes = Tastes(alpha=np.array([[0.0, -1.0, -0.5, -1.0], [-1.0, -0.5, 0.0, -0.5]]), beta=[2.0, 3.0], rho=rho,
-                    lambda_=loyalty)  # fmt: skip
+                    lambda_=loyalty, pantry=pantry)  # fmt: skip
     return Market(
         catalog,
         Population.uniform(4, size=size, weights=[0.6, 0.4]),
@@ -162,6 +162,14 @@ def test_a_reference_price_makes_switching_look_better_than_a_lasting_cut() -> N
     assert found["store-split"][0] == pytest.approx(0.0, abs=1e-8)
 
 
+def test_a_pantry_makes_switching_look_better_than_a_lasting_cut() -> None:
+    assert active_channels(shop(pantry=0.5)) == ("pantry",)
+    found = biases(shop(pantry=0.5), Switchback(block=1), UserSplit(), SAME_STORES)
+    assert found["switchback"][0] > 5 * found["switchback"][1] > 0
+    assert found["user-split"][0] == pytest.approx(0.0, abs=1e-8)
+    assert found["store-split"][0] == pytest.approx(0.0, abs=1e-8)
+
+
 @pytest.mark.parametrize("coupling", ["lagged", "equilibrium"])
 def test_a_user_split_misses_what_consumers_do_to_each_other(coupling: str) -> None:
     liking = biases(shop(rho=1.0, coupling=coupling), UserSplit(), SAME_STORES)
@@ -203,13 +211,13 @@ def test_with_all_channels_held_no_design_is_biased_and_parts_sum_to_the_bias(co
 
 
 def test_holding_a_channel_is_exact_where_nothing_is_treated() -> None:
-    market = shop(loyalty=1.0, rho=0.8, strength=0.5)
+    market = shop(loyalty=1.0, rho=0.8, strength=0.5, pantry=0.3)
     test = cut(market)
     world = control_world(market, test, warmup=20, before=0, horizon=10)
     off = np.zeros((1, 10, 1), dtype=bool)
     played = [
         play(market, test, off, sizes=np.ones((1, 1)), pooling=Pooling(), control=world, held=held)
-        for held in subsets(("loyalty", "coupling", "reference"))
+        for held in subsets(("loyalty", "coupling", "reference", "pantry"))
     ]
     for other in played[1:]:
         np.testing.assert_allclose(other, played[0], rtol=1e-10)

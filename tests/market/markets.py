@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from malles_env.consumers import LogitConsumers
@@ -60,6 +62,7 @@ def random_market(
     size: float = 1000.0,
     fee: float = 0.0,
     quantities: bool = True,
+    pantry: float = 0.0,
     **options,
 ) -> Market:
     rng = np.random.default_rng(seed)
@@ -76,7 +79,9 @@ def random_market(
             for j in range(products)
         )
     )
-    tastes = random_tastes(rng, segments, products, linear=linear, rho=rho, quantities=quantities)
+    tastes = replace(
+        random_tastes(rng, segments, products, linear=linear, rho=rho, quantities=quantities), pantry=pantry
+    )
     loyalty = rng.dirichlet(np.ones(products + 1), segments)
     population = Population(size=size, weights=rng.uniform(0.1, 1, segments), initial_loyalty=loyalty)
     consumers = Asked(tastes) if asked else LogitConsumers(tastes)

@@ -22,6 +22,7 @@ KINDS = {
         "reference_price": ReferencePrice(0.5),
         "dynamics": Dynamics(reference_memory=0.7, fade=0.3, season_sd=0.3, season_persistence=0.6),
     },
+    "pantry": {"pantry": 0.4, "stock": 3000.0, "usual_prices": 2.0, "mean_field": MeanField(coupling="equilibrium")},
     "linear memories": {"linear": True, "reference_price": ReferencePrice(0.5)},
 }
 
@@ -42,6 +43,7 @@ def test_one_cell_of_size_one_is_a_market(kind: str, demand: str) -> None:
         np.testing.assert_allclose(pooled.loyalty, market.loyalty, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(pooled.state.centre, market.state.centre, rtol=1e-9)
         np.testing.assert_allclose(pooled.log_reference, market.log_reference, atol=1e-12)
+        np.testing.assert_allclose(pooled.state.pantry, market.state.pantry, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,6 +60,7 @@ def test_cells_at_the_same_prices_are_one_market_split_in_two(kind: str) -> None
         np.testing.assert_allclose(other.share, one.share.repeat(2, axis=0), rtol=1e-9)
         np.testing.assert_allclose(pooled.state.stock, market.state.stock.repeat(2, axis=0), rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(pooled.loyalty, market.loyalty.repeat(2, axis=0), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(pooled.state.pantry, market.state.pantry.repeat(2, axis=0), rtol=1e-9, atol=1e-9)
 
 
 def test_a_cell_of_size_zero_does_not_matter() -> None:

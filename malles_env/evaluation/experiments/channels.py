@@ -19,11 +19,12 @@ CHANNELS = {
     "loyalty": "the last purchase; held: as in the control world",
     "coupling": "the mean field; held: as in the control world",
     "reference": "reference prices; held: as in the control world",
+    "pantry": "stock at home; held: as in the control world",
     "stock": "a stock that may run short; held: never short",
 }
 """Channels, and what it means that one is held."""
 Channels = frozenset[str]
-MEMORIES = frozenset({"loyalty", "coupling", "reference"})
+MEMORIES = frozenset({"loyalty", "coupling", "reference", "pantry"})
 """Channels that are held by giving consumers the memories of the control world."""
 
 
@@ -34,6 +35,7 @@ def active_channels(market: Market) -> tuple[str, ...]:
         "loyalty": tastes is not None and bool(np.any(tastes.lambda_)),
         "coupling": tastes is not None and bool(np.any(tastes.rho)),
         "reference": "reference" in market.memories,
+        "pantry": tastes is not None and bool(np.any(tastes.pantry)),
         "stock": bool(np.isfinite(market.catalog.stock).any()),
     }
     return tuple(name for name in CHANNELS if there[name])
@@ -211,6 +213,8 @@ def _set(world: PooledMarket, channel: str, like: MarketState) -> None:
     elif channel == "coupling":
         for name in ("mean_field", "window", "centre"):
             getattr(state, name)[:] = getattr(like, name)[0]
+    elif channel == "pantry":
+        state.pantry[:] = like.pantry[0]
     else:
         state.reference[:] = like.reference[0]
         state.log_reference[:] = like.log_reference[0]
