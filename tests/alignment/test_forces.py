@@ -24,7 +24,7 @@ from malles_env.cli import app
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Dynamics, Market, Population, Product, Tastes
-from malles_env.scenarios.entries import ForcesEntry, PantryEntry
+from malles_env.scenarios.forces_entries import ForcesEntry, PantryEntry
 
 from .forces_cases import MARKET, Truth, drawn, drawn_market, season
 
