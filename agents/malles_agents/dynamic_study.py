@@ -53,7 +53,7 @@ class DynamicStudy:
     algos: tuple[str, ...] = (*TRAINED, *ADAPTIVE)
     seeds: int = 5
     steps: int = 500_000
-    history: int = 4
+    history: int = 8
     gains: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -113,10 +113,14 @@ def best_of_draws(seat: Seat, rivals: str = "cost-plus") -> BestOfDraws:
     return _KNOWN[_key(seat, rivals)][1]
 
 
-def know_best_of_draws(seat: Seat, table: BestOfDraws, rivals: str = "cost-plus") -> None:
-    """Tell what `best_of_draws` need not search any more, found before for the same seat and draws."""
+def know_best_of_draws(
+    seat: Seat, table: BestOfDraws, rivals: str = "cost-plus", robust: tuple[FloatArray, BoolArray] | None = None
+) -> None:
+    """Take as known what `best_of_draws` (and `robust_stationary`) found before for the same seat and draws."""
     # the consumers are kept, so that their id stays theirs
     _KNOWN[_key(seat, rivals)] = (seat.consumers, table)
+    if robust is not None:
+        _ROBUST[_key(seat, rivals), False] = robust
 
 
 def _best_under(draw: Tastes, seat: Seat, rivals: str) -> Stationary:

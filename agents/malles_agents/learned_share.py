@@ -45,8 +45,9 @@ def learn_and_score(
     """
     draws = draws_of(seat)
     best = {name: np.array(known["best"][name]) for name in ("prices", "listed", "profit")}
-    know_best_of_draws(seat, BestOfDraws(draws, best["prices"], best["listed"], best["profit"]))
-    robust = StationarySeller(seat, np.array(known["robust"]["prices"]), np.array(known["robust"]["listed"]))
+    constant = np.array(known["robust"]["prices"]), np.array(known["robust"]["listed"])
+    know_best_of_draws(seat, BestOfDraws(draws, best["prices"], best["listed"], best["profit"]), robust=constant)
+    robust = StationarySeller(seat, *constant)
     learner = (
         _trained(world, algo, seed, seat.consumers, folder, steps, history) if steps
         else make_seller(algo if algo == "iterated-least-squares" else f"{algo}:{seed}", seat.scenario, seat.agent,
@@ -68,9 +69,10 @@ def _trained(
     world: tuple[str, str | None, str], algo: str, seed: int, consumers: Consumers, folder: Path, steps: int,
     history: int,
 ) -> Seller:  # fmt: skip
-    from malles_agents.train import Run, train
+    from malles_agents.train import GAUSSIAN, Run, train
 
-    run = Run(world[0], algo, steps, seed, "seller_0", world[2], world[1], tastes="draws", history=history)
+    start = "robust-stationary" if algo in GAUSSIAN else None
+    run = Run(world[0], algo, steps, seed, "seller_0", world[2], world[1], tastes="draws", history=history, start=start)
     resume = (folder / "checkpoints").exists()
     if not resume:  # stopped before its first checkpoint: begin again
         (folder / "config.json").unlink(missing_ok=True)

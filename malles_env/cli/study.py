@@ -44,7 +44,7 @@ def study(
         str | None, typer.Option(help="With --dynamic: taste model, embedded, smollm2, a folder or all; default all.")
     ] = None,
     history: Annotated[
-        int | None, typer.Option(help="With --dynamic: periods that trained policies see; default 4.")
+        int | None, typer.Option(help="With --dynamic: periods that trained policies see; default 8.")
     ] = None,
     what_if: Annotated[
         str | None,
