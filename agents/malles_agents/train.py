@@ -264,10 +264,10 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple
         from malles_agents.single_choice import SingleChoice
 
         env = SingleChoice(env)
-    return env, _arguments(settings, env)
+    return env, sb3_arguments(settings, env)
 
 
-def _arguments(settings: dict[str, Any], env: VecEnv) -> dict[str, Any]:
+def sb3_arguments(settings: dict[str, Any], env: VecEnv) -> dict[str, Any]:
     """Turn our own settings into arguments of SB3: the decaying rate, the batch size, TD3's exploration noise."""
     if settings.pop("linear_decay"):
         rate = float(settings["learning_rate"])
