@@ -36,7 +36,7 @@ def apply_rules(rows: pl.DataFrame, choices: ImportChoices, sources: list[str]) 
     """Decide which rows are left out.
 
     Args:
-        rows: Typed rows; `charge` and `note` are added here.
+        rows: Typed rows.
         choices: Which rules drop.
         sources: File names, for errors.
 

@@ -199,6 +199,17 @@ def test_values_that_cannot_be_read_refuse_the_file_unless_told(tmp_path: Path) 
     assert found.dropped["row"].to_list() == [10, len(LINES) + 1]
 
 
+def test_an_export_may_have_columns_of_our_names_and_blank_rows(tmp_path: Path) -> None:
+    rows = pl.read_csv(shop.plain(LINES), infer_schema=False).with_row_index("row").with_columns(reason=pl.lit("x"))
+    rows = rows.with_columns(pl.all().cast(pl.String))
+    pl.concat([rows.head(5), rows.head(1).clear(2), rows.tail(-5)]).write_csv(tmp_path / "export.csv")
+    found = imported(tmp_path / "export.csv")
+    assert finding(found, "blank_rows").dropped == 2
+    assert found.dropped["reason"].to_list() == ["blank_rows"] * 2
+    assert found.dropped["row"].to_list() == [6, 7]
+    assert len(found.tables.transactions) == len(LINES)
+
+
 def test_what_a_log_cannot_tell_is_named(tmp_path: Path) -> None:
     fixed = [replace(line, price=2.0, customer=f"K{n}", receipt=f"R{n}") for n, line in enumerate(LINES)]
     found = imported(written(tmp_path, fixed))
