@@ -47,6 +47,7 @@ format: $(SETUP)  ## rewrite the code in the house format
 bench: $(SETUP)  ## speed, side by side with peers
 	$(PIP) install --quiet --progress-bar off -c constraints.txt econgym
 	$(THREADS) $(BIN)/python -m benchmarks.step
+	$(THREADS) $(BIN)/python -m benchmarks.training
 	$(THREADS) $(BIN)/python -m benchmarks.learning
 	$(THREADS) $(BIN)/python -m benchmarks.prepare
 	$(THREADS) $(BIN)/python -m benchmarks.scoring

@@ -1,9 +1,9 @@
 """What the market costs a learner: SB3's PPO on the demo's scenario, and on an env that does nothing.
 
-Run it as ``python -m benchmarks.training [--steps N] [--json FILE]``. Both have the same spaces, markets and settings, the
-demo's (hidden tastes, eight periods in an observation). The env that does nothing answers every action with the same
-observations and rewards. The two take turns, and CPU-seconds of one thread are compared round by round; the median is
-given with the lowest and highest round.
+Run it as ``python -m benchmarks.training [--steps N] [--json FILE]``. Both have the same spaces, markets and settings:
+the demo's, with hidden tastes and eight periods in an observation. The env that does nothing answers every action with
+the same observations and rewards. The two take turns, and CPU-seconds of one thread are compared round by round; the
+median is given with the lowest and highest round.
 """
 
 from __future__ import annotations
