@@ -85,7 +85,7 @@ class StationarySeller(RuleSeller):
         return np.broadcast_to(self.prices, shape), np.broadcast_to(self.listed, shape)
 
     @cached_property
-    def _action(self) -> np.ndarray:
+    def _action(self) -> Any:
         return self.seat.encode(self.prices, self.listed)
 
     def predict(
@@ -95,8 +95,8 @@ class StationarySeller(RuleSeller):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> Predicted:
-        """Answer with the one action there is, encoded once unless there are orders, see `RuleSeller.predict`."""
-        if self.seat.orders:
+        """Answer with the one action there is, encoded once unless it orders or is a dict."""
+        if self.seat.orders or isinstance(self._action, dict):
             return super().predict(observation, state, episode_start, deterministic)
         if np.ndim(observation) == 1:
             return self._action.copy(), state

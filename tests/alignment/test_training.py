@@ -88,7 +88,7 @@ def test_padding_gets_no_probability_and_changes_nothing() -> None:
     columns = {
         f.name: np.concatenate([getattr(data, f.name), np.zeros_like(getattr(data, f.name)[:, :1])], axis=1)
         for f in fields(data)
-        if f.name not in SHARED_FIELDS and getattr(data, f.name).ndim == 2 and not f.name.startswith("past")
+        if f.name not in SHARED_FIELDS and not f.name.startswith(("past", "other")) and getattr(data, f.name).ndim == 2
     }
     padded = replace(data, **columns)
     with torch.no_grad():

@@ -35,7 +35,10 @@ def test_show_tells_sellers_products_segments_and_settings(name):
         (row,) = [line for line in output.splitlines() if f" {product.product_id} " in line][:1]
         cost = product.unit_cost
         assert (f"{cost:.2f}" if cost >= 0.5 or cost == 0 else f"{cost:.4g}") in row
-        assert f"{product.price_low:.2f}-{product.price_high:.2f}" in row
+        low, high = (
+            f"{price:.2f}" if price >= 0.5 else f"{price:.4g}" for price in (product.price_low, product.price_high)
+        )
+        assert f"{low}-{high}" in row
     assert f"profit / {scenario.reward_scale:g} {scenario.currency}" in output
     assert "Sources" in output
     assert "Licence" in output

@@ -43,7 +43,7 @@ def test_the_example_prints_what_the_page_says(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"storage": 0.0}, "replenishment.storage: got 0.0; allowed: more than 0"),
+        ({"storage": 0.0}, "replenishment.storage: got 0.0; allowed: at least 1e-09"),
         ({"max_order": 401.0}, "replenishment.max_order: got 401.0; allowed: at most storage = 300"),
         ({"max_order": 1.5}, "replenishment.max_order: got 1.5; allowed: a whole number, as whole_units is true"),
         ({"lead_time": -1}, "replenishment.lead_time: got -1; allowed: at least 0"),

@@ -60,7 +60,7 @@ def joined(parts: list[TasteData]) -> TasteData:
     rows: dict[str, Any] = {
         f.name: np.concatenate([getattr(part, f.name) for part in padded])
         for f in fields(TasteData)
-        if f.name not in SHARED_FIELDS
+        if f.name not in SHARED_FIELDS and not f.name.startswith("other")  # these logs keep no other categories
     }
     return replace(parts[0], **rows)
 
@@ -74,7 +74,7 @@ def _wider(data: TasteData, wide: int) -> TasteData:
     padded: dict[str, Any] = {
         f.name: np.pad(value, ((0, 0), (0, more)), constant_values=1 if f.name in ones else 0)
         for f in fields(data)
-        if f.name not in SHARED_FIELDS and not f.name.startswith("past")
+        if f.name not in SHARED_FIELDS and not f.name.startswith(("past", "other"))
         for value in [getattr(data, f.name)]
         if value.ndim == 2
     }

@@ -71,7 +71,8 @@ def reordered(data: TasteData, rng: np.random.Generator) -> tuple[TasteData, Int
     shape = data.mask.shape
     changed: dict[str, Any] = {}
     for name, values in vars(data).items():
-        if name not in SHARED_FIELDS and values.shape == shape and not name.startswith("past"):
+        by_option = name not in SHARED_FIELDS and not name.startswith(("past", "other"))
+        if by_option and values.shape == shape:
             changed[name] = np.take_along_axis(values, place, axis=1)
     new = np.argsort(place, axis=1)
     mine = np.take_along_axis(new, np.maximum(data.chosen - 1, 0)[:, None], axis=1)[:, 0] + 1
