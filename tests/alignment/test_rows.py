@@ -305,7 +305,8 @@ def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "o.md").read_text().startswith("# ")
     tiny_model().save(tmp_path / "own")
     alone = CliRunner().invoke(app, [*common, "--model", str(tmp_path / "own")])
-    assert alone.exit_code == 0 and alone.output.count("has no twin trained with `malles align --train-on seen") == 3
+    hint = f"has no twin trained with `malles align --occasions {folder} --train-on seen"
+    assert alone.exit_code == 0 and alone.output.count(hint) == 3
     named = CliRunner().invoke(app, [*common, "--model", str(tmp_path / "own"), "--splits", "households"])
     assert isinstance(named.exception, InvalidInput) and "twin" in str(named.exception)
     wrong = CliRunner().invoke(app, [*common, "--splits", "past"])
