@@ -229,7 +229,9 @@ def _dropped(frame: pl.DataFrame, filled: pl.Series, reason: pl.Series) -> pl.Da
     why = pl.Series("reason", ["blank_rows"], dtype=pl.String).new_from_index(0, len(frame))
     why = why.scatter(filled.arg_true(), reason)
     # The export may have columns of these names itself.
-    taken = {name: f"{name} of the export" for name in ("file", "row", "reason") if name in frame.columns}
+    taken: dict[str, str] = {
+        name: f"{name} of the export" for name in ("file", "row", "reason") if name in frame.columns
+    }
     rows = frame.rename(taken).with_columns(why.alias("reason")).filter(pl.col("reason").is_not_null())
     return rows.rename({FILE: "file", ROW: "row"})
 
