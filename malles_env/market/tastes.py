@@ -22,8 +22,8 @@ class Tastes:
     The utility of product j for segment s whose last purchase was k is
 
         u = alpha_sj - beta_sj f(p_j) + gamma_s d_j + display_s D_j + feature_s F_j
-            + gain_sj (R_j - log p_j)+ - loss_sj (log p_j - R_j)+ + rho_s (mbar_j - l_j) + lambda_s 1[j = k]
-            - pantry_s I_s,   u_0 = 0
+            + gain_sj (R_j - log p_j)+ - loss_sj (log p_j - R_j)+ - pantry_s I_s
+            + rho_s (mbar_j - l_j) + lambda_s 1[j = k],   u_0 = 0
 
     with f(p) = log(p / regular price) or p, d the discount depth, D and F whether the product is displayed and
     advertised, R the log reference price, l the mean field's centre (the long-run share, or 1/J in textbook markets;
