@@ -194,14 +194,21 @@ class Market:
             self._next_loyalty = self.state.loyalty.copy()
         self._move_season(chosen, fresh=True)
 
+    @property
+    def _varies(self) -> bool:
+        return self.dynamics.season_sd > 0.0 and self.demand != "expected"
+
+    def _traffic_of(self, season: FloatArray) -> FloatArray:
+        """Return consumers over the population's size in each market for log traffic of shape ``(B,)``."""
+        return self.dynamics.traffic(season)
+
     def _move_season(self, chosen: BoolArray, *, fresh: bool) -> None:
-        if self.dynamics.season_sd == 0.0 or self.demand == "expected":
+        if not self._varies:
             return
         from malles_env.market.settle import move_seasons
 
         state, settings = self.state, self.dynamics
         move_seasons(state.streams, settings.season_sd, settings.season_persistence, chosen, fresh, state.season)
-        self._traffic = settings.traffic(state.season)
 
     # -- one period ----------------------------------------------------------------------------------------------
 
@@ -268,6 +275,8 @@ class Market:
         stocked: FloatArray | None = None, cycles: float = np.inf,
     ) -> Outcome:  # fmt: skip
         batch, products = prices.shape
+        if self._varies:  # from the state, which may have been put back since the last period
+            self._traffic = self._traffic_of(self.state.season)
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
             promoted = promoted if promoted is None else promoted & listed

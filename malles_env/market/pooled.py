@@ -105,6 +105,7 @@ class PooledMarket(Market):
             initial_mean_field=like.initial_mean_field,
             usual_prices=like.usual_prices,
         )
+        self._traffic = self.sizes.copy()
         if self._coefficients is None:
             raise invalid("consumers", type(like.consumers).__name__, "consumers whose tastes are known; see `distil`")
 
@@ -142,8 +143,9 @@ class PooledMarket(Market):
         if self.pooling.one_season:
             first = self.state.season.reshape(-1, self.pooling.cells)[:, :1]
             self.state.season[:] = np.repeat(first, self.pooling.cells, axis=1).ravel()
-        varies = self.dynamics.season_sd > 0.0 and self.demand != "expected"
-        self._traffic = self.sizes * (self.dynamics.traffic(self.state.season) if varies else 1.0)
+
+    def _traffic_of(self, season: FloatArray) -> FloatArray:
+        return self.sizes * super()._traffic_of(season)
 
     # -- one period ----------------------------------------------------------------------------------------------
 

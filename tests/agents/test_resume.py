@@ -15,7 +15,20 @@ from malles_agents.policies import algorithm_class
 from malles_agents.run_state import ARRAYS, TREE
 from malles_agents.stored import read_parameters
 from malles_agents.train import Run, Trained, train
+from malles_env.envs import vec_env
+from malles_env.envs.snapshot import put_back, take
+from malles_env.scenarios import Scenario, load_scenario
+from malles_env.scenarios.loader import save_scenario
 
+ORDERED = {
+    "storage": 900.0, "max_order": 300.0, "lead_time": 2, "fixed_cost": 20.0, "holding_cost": 0.1, "initial": 400.0,
+    "salvage": 1.0,
+}  # fmt: skip
+BLOCKS = {
+    "replenishment": {"replenishment": ORDERED},
+    "tiers": {"tiers": {"threshold": 3, "most": 0.2}},
+    "both": {"replenishment": ORDERED, "tiers": {"threshold": 3, "most": 0.2}},
+}
 SMALL = {"num_markets": 4, "n_steps": 13, "minibatches": 2, "n_epochs": 1}
 ROLLOUT = 4 * 13
 
@@ -80,6 +93,39 @@ def test_the_same_run_bit_for_bit(run: Run, tmp_path: Path) -> None:
     assert same(whole, resumed)
     curves = [[(row["steps"], row["profit"]) for row in trained.curve] for trained in (whole, resumed)]
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("blocks", ["replenishment", "tiers", pytest.param("both", marks=pytest.mark.slow)])
+def test_orders_and_tiers_go_on_where_they_were(blocks: str, tmp_path: Path) -> None:
+    """Checkpoints lie in the middle of an episode, with units on order and tier prices shown to all sellers."""
+    scenario = load_scenario("wholesale").model_dump() | BLOCKS[blocks]
+    path = save_scenario(Scenario.model_validate(scenario), tmp_path / f"{blocks}.yaml")
+    run = quick(str(path))
+    whole, resumed, said = stopped_and_resumed(run, tmp_path)
+    assert len(said) == 1 and "the same run bit for bit" in said[0] and "not" not in said[0]
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_a_snapshot_holds_units_on_order_and_tiers(blocks: str) -> None:
+    scenario = Scenario.model_validate(load_scenario("wholesale").model_dump() | BLOCKS[blocks])
+    env, other = (vec_env(scenario, num_markets=3, learner="seller_0", rivals="random", seed=s) for s in (5, 6))
+    rng = np.random.default_rng(0)
+    env.reset()
+    other.reset()
+    for _ in range(4):
+        env.step(rng.uniform(-1, 1, (3, *env.action_space.shape)).astype(np.float32))
+    kept = take(env)
+    if "replenishment" in BLOCKS[blocks]:
+        assert kept["state"]["pipeline"].any() and kept["arena"]["_ordered"].any()
+    if "tiers" in BLOCKS[blocks]:
+        assert kept["arena"]["_tier"].any()
+    put_back(other, kept)
+    for _ in range(60):  # past the end of an episode
+        action = rng.uniform(-1, 1, (3, *env.action_space.shape)).astype(np.float32)
+        (seen, reward, *_), (seen_too, reward_too, *_) = env.step(action), other.step(action)
+        np.testing.assert_array_equal(seen, seen_too)
+        np.testing.assert_array_equal(reward, reward_too)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,18 @@ import pytest
 
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import InvalidInput
-from malles_env.market import Catalog, Dynamics, Market, MeanField, Offer, Population, Product, Tastes
+from malles_env.market import (
+    Catalog,
+    Dynamics,
+    Market,
+    MeanField,
+    Offer,
+    PooledMarket,
+    Pooling,
+    Population,
+    Product,
+    Tastes,
+)
 from malles_env.market.asking import DrawnConsumers
 from malles_env.market.choice import respond
 from malles_env.market.game import Game, steady_loyalty
@@ -230,6 +241,23 @@ def test_seasons_average_out_and_remember():
     first, again = calm.step(2.0, True), forced_market(num_markets=3, demand="expected").step(2.0, True)
     np.testing.assert_array_equal(first.units, again.units)
     np.testing.assert_array_equal(first.units[0], first.units[1])
+
+
+@pytest.mark.parametrize("kind", ["tastes", "asked", "cells"])
+def test_a_state_put_back_plays_the_same_period_again(kind):
+    """Traffic follows from the season of the state, also in the first period after a state was put back."""
+    market = forced_market(num_markets=4, demand="exact" if kind == "asked" else "gaussian")
+    if kind == "cells":
+        market = PooledMarket(market, Pooling(2), groups=2, sizes=[0.3, 0.7], demand="gaussian")
+    market.reset(3)
+    kept = market.state.copy()
+    prices = market.catalog.regular_price
+    first = [market.step(prices, True) for _ in range(3)]
+    market.state = kept
+    again = [market.step(prices, True) for _ in range(3)]
+    for one, other in zip(first, again, strict=True):
+        for name in ("demand", "seller_profit", "consumer_surplus", "share", "outside"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=name)
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
