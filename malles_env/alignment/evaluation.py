@@ -131,14 +131,48 @@ def paired(
     first: Prediction, second: Prediction, data: TasteData, buyer: BoolArray | None = None
 ) -> dict[str, Estimate]:
     """Return first minus second on the same occasions: hit, nll, nll_all, and quantity_error where both have one."""
-    who = data.household[data.chosen > 0]
-    ours, theirs = purchase_values(first, data), purchase_values(second, data)
-    found = {name: clustered(ours[name] - theirs[name], who) for name in ("hit", "nll")}
-    (mine, shopper), (other, _) = visit_values(first, data, buyer), visit_values(second, data, buyer)
-    found["nll_all"] = clustered(mine - other, shopper)
-    if first.quantity is not None and second.quantity is not None:
-        units = data.quantity[data.chosen > 0].astype(np.float64)
-        found["quantity_error"] = clustered_ratio(ours["quantity_miss"] - theirs["quantity_miss"], units, who)
+    return paired_values(Values.of(first, data), Values.of(second, data), data, buyer)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What differences between models need of one model's predictions.
+
+    Attributes:
+        purchase: See `purchase_values`, by name [P].
+        visit: Nats of each occasion, no purchase being an answer too [B].
+    """
+
+    purchase: dict[str, FloatArray]
+    visit: FloatArray
+
+    @classmethod
+    def of(cls, prediction: Prediction, data: TasteData) -> Values:
+        """Return the values of predictions."""
+        return cls(purchase_values(prediction, data), visit_values(prediction, data)[0])
+
+    def take(self, places: NDArray[np.int64], bought: BoolArray) -> Values:
+        """Return the values of the occasions at `places`.
+
+        Args:
+            places: In ascending order.
+            bought: Which of all the occasions are purchases [B].
+        """
+        rows = (np.cumsum(bought) - 1)[places[bought[places]]]
+        return Values({name: values[rows] for name, values in self.purchase.items()}, self.visit[places])
+
+
+def paired_values(ours: Values, theirs: Values, data: TasteData, buyer: BoolArray | None = None) -> dict[str, Estimate]:
+    """Return the first's minus the second's values on the same occasions, as `paired` does."""
+    bought = data.chosen > 0
+    who = data.household[bought]
+    found = {name: clustered(ours.purchase[name] - theirs.purchase[name], who) for name in ("hit", "nll")}
+    kept = np.ones(len(data), dtype=bool) if buyer is None else buyer
+    found["nll_all"] = clustered((ours.visit - theirs.visit)[kept], data.household[kept])
+    if "quantity_miss" in ours.purchase and "quantity_miss" in theirs.purchase:
+        units = data.quantity[bought].astype(np.float64)
+        missed = ours.purchase["quantity_miss"] - theirs.purchase["quantity_miss"]
+        found["quantity_error"] = clustered_ratio(missed, units, who)
     return found
 
 

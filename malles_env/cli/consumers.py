@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -63,7 +63,10 @@ def evaluate_command(
         ),
     ] = "complete-journey",
 ) -> None:
-    """Judge consumers on purchases they never saw, beside every simpler model, with standard errors."""
+    """Judge consumers on purchases they never saw, beside every simpler model, with standard errors.
+
+    Each row is kept as it is finished: the same command goes on where it was stopped.
+    """
     import torch
 
     from malles_env.alignment.card import put_scores
@@ -98,7 +101,10 @@ def evaluate_command(
     study = Study(load_occasions(occasions))
     parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
     with telling() as told:
-        found = compare(study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told)
+        found = compare(
+            study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told,
+            weights=lambda row, split: weights_of(row, split, pairs, language),
+        )  # fmt: skip
     _show(found)
     content = as_json(found)
     facts = {"model": model or "shipped", "occasions": str(occasions or "The Complete Journey")}
@@ -194,6 +200,30 @@ def _taste_factory(whole: str, seen: str | None) -> Factory:
     return lambda split: loaded(whole if split == "time" or seen is None else seen)
 
 
+def weights_of(row: str, split: str, pairs: dict[str, tuple[str, str | None]], language: Mapping[str, Factory]) -> str:
+    """Return what identifies the weights that a row asks on a split; empty for a row without recorded ones.
+
+    Args:
+        row: The row's name.
+        split: The split's.
+        pairs: See `taste_pairs`.
+        language: All rows of language models.
+    """
+    from malles_env.alignment.locate import recorded_hash
+    from malles_env.alignment.prompted.prompt import WORDING
+    from malles_env.alignment.rows.registry import PromptedRow
+    from malles_env.alignment.storage import text_hash
+
+    if row in pairs:
+        whole, seen = pairs[row]
+        return recorded_hash(whole if split == "time" or seen is None else seen)
+    asked = language[row](split) if row in language else None
+    if not isinstance(asked, PromptedRow):
+        return ""
+    weights = asked.model.weights_hash or asked.model.backbone.digest
+    return text_hash(str(WORDING), weights) if weights else ""
+
+
 def _splits(names: str) -> list[str]:
     from malles_env.alignment.protocol import SPLITS
     from malles_env.errors import invalid
@@ -239,12 +269,19 @@ def _possible(
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """Show what is being done, with the time it takes."""
+    """Show what is being done, with the time it takes: in a terminal as it passes, elsewhere a plain line for each."""
+    import time
+
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        begun = time.perf_counter()
+        yield lambda words: typer.echo(f"{time.perf_counter() - begun:6.0f} s  {words}", err=True)
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("loading", total=None)
         yield lambda words: bar.reset(task, description=words, total=None)
 
@@ -262,6 +299,8 @@ def _show(found: Comparison) -> None:
             for part in fitting(cells, console.width) if len(cells) > 1 else ():
                 console.print(cell_table(part, title))
                 title = ""
+        for name, why in found.left_out.get(split, {}).items():
+            console.print(f"left out: {name} ({why})", highlight=False, soft_wrap=True)
 
 
 def fitting(cells: list[list[str]], width: int) -> Iterator[list[list[str]]]:

@@ -16,7 +16,7 @@ from malles_env.errors import MallesError, invalid
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """Base of all mistakes in a command line; newer versions of typer bring their own click."""
-GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil")
+GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil", "consumers evaluate")
 """Commands that go on where they were stopped when called again."""
 _NOT_FOR_USERS = ("dev", "docs", "bench")
 
@@ -102,7 +102,7 @@ def _what_failed(error: OSError) -> str:
 
 
 def _next_command(arguments: Sequence[str]) -> str:
-    if not arguments or arguments[0] not in GO_ON:
+    if not arguments or not {arguments[0], " ".join(arguments[:2])} & set(GO_ON):
         return ""
     more = ["--resume"] if arguments[0] == "train" and "--resume" not in arguments else []
     return f"; go on with: {shlex.join(['malles', *arguments, *more])}"

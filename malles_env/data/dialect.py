@@ -191,6 +191,7 @@ def _lines_above(text: str, separator: str, path: Path) -> tuple[int, int]:
 
 
 def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
+    _check_header(text, dialect.separator, path)
     try:
         frame = pl.read_csv(
             io.BytesIO(text.encode()), separator=dialect.separator, infer_schema=False, null_values=[""]
@@ -209,6 +210,18 @@ def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
     frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
     filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
     return frame.head(int(filled[-1]) + 1 if len(filled) else 0)
+
+
+def _check_header(text: str, separator: str, path: Path) -> None:
+    """Refuse a header that names a column twice: which of the two is meant is not known."""
+    names = [name.strip() for name in next(csv.reader(io.StringIO(text), delimiter=separator), [])]
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    if twice:
+        places = [str(at) for at, name in enumerate(names, 1) if name == twice[0]]
+        raise InvalidInput(
+            f"{path}: column {twice[0]}: the header names it {len(places)} times (columns {', '.join(places)}); "
+            "allowed: each name once"
+        )
 
 
 def _first_wide(text: str, separator: str) -> tuple[int, int, int, str] | None:

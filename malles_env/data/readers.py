@@ -71,7 +71,7 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise invalid("path", str(path), "a file ending in " + " or ".join(SUFFIXES))
     try:
         if path.suffix == ".parquet":
-            return _known_case(pl.read_parquet(path), table)
+            return _known_case(pl.read_parquet(path), table, str(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
     # All columns as text: the check can then show the reader's own characters in its errors.
@@ -82,12 +82,16 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise CorruptFile(f"{path}: cannot be read as csv ({table}): {why}") from None
     if (dialect.encoding, dialect.separator) != ("utf-8", ","):
         _LOG.warning("%s: read as %s", path, dialect)
-    return _known_case(frame, table)
+    return _known_case(frame, table, str(path))
 
 
-def _known_case(frame: pl.DataFrame, table: str) -> pl.DataFrame:
+def _known_case(frame: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
     """Return the table with canonical names where a column's differs in case and blanks only."""
-    known = {name.strip().lower(): name for name in frame.columns}
+    known: dict[str, str] = {}
+    for name in frame.columns:
+        first = known.setdefault(name.strip().lower(), name)
+        if first != name and name.strip().lower() in TABLES.get(table, {}):
+            raise InvalidInput(f"{source}: columns {first} and {name} have one name; allowed: each name once")
     wanted = TABLES.get(table, {})
     return frame.rename({known[name]: name for name in wanted if name not in frame.columns and name in known})
 

@@ -10,9 +10,30 @@ import numpy as np
 
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction
+from malles_env.errors import InvalidInput
 
 CHUNK = 2048
 """Occasions predicted at a time, so that memory stays small."""
+
+
+class TooSmallLog(InvalidInput):
+    """There are too few purchases to fit a row on."""
+
+
+def check_size(data: TasteData, fewest: int, part: str) -> None:
+    """Refuse too few purchases.
+
+    Args:
+        data: Occasions.
+        fewest: Purchases needed.
+        part: What they are for, e.g. ``"training"``.
+
+    Raises:
+        TooSmallLog: There are fewer.
+    """
+    found = int((data.chosen > 0).sum())
+    if found < fewest:
+        raise TooSmallLog(f"the log is too small: {found:,} {part} purchases, needed: {fewest:,} or more")
 
 
 class Row(ABC):
@@ -36,6 +57,9 @@ class Row(ABC):
             validation: Later occasions, for early stopping alone.
             seed: Seed of draws and weights.
             identities: True where the same households and products come again, so that learning them by name pays.
+
+        Raises:
+            TooSmallLog: There are too few purchases for this row.
         """
 
     @abstractmethod

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction, log_softmax
 from malles_env.alignment.quantities import QUANTITIES
-from malles_env.alignment.rows.base import Row, in_chunks
+from malles_env.alignment.rows.base import Row, check_size, in_chunks
 from malles_env.alignment.rows.incidence import MarketRates
-from malles_env.alignment.rows.logit import fit_choice, inclusive
+from malles_env.alignment.rows.logit import FEWEST, fit_choice, inclusive
 from malles_env.alignment.rows.shares import with_odds
 from malles_env.alignment.rows.table import AT, Table, purchases, table, thinned
 from malles_env.alignment.rows.units import spread, tail
@@ -25,6 +25,8 @@ CHOICE_SAMPLE = 100_000
 """Purchases the choice trees learn from: what about four minutes of one core carry."""
 CHECKED = 12_000
 """Validation occasions that stop the trees."""
+FEWEST_CHECKED = 20
+"""Validation purchases needed to stop them."""
 UNIT_CLASSES = 12
 """Units told apart by the trees; the last class stands for that many or more, spread as in training."""
 _RELATIVE = ("log popularity", "log urn", "log decayed urn", "log store popularity", "discount", "log trend")
@@ -74,6 +76,8 @@ class Boosted(Row):
     @classmethod
     def fit(cls, train: TasteData, validation: TasteData, seed: int = 0, *, identities: bool = True) -> Boosted:
         """Fit the three boosters, each stopped on the validation occasions."""
+        check_size(train, FEWEST, "training")
+        check_size(validation, FEWEST_CHECKED, "validation")
         bought = purchases(train, CHOICE_SAMPLE, seed)
         checked = purchases(validation, CHECKED, seed)
         rows, other = table(bought), table(checked)

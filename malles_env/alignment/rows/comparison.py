@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from malles_env.alignment import evaluation
 from malles_env.alignment.dataset import TasteData
-from malles_env.alignment.evaluation import Estimate, elasticities, fidelity, paired
+from malles_env.alignment.evaluation import Estimate, Values, elasticities, fidelity, paired_values
 from malles_env.alignment.prediction import Prediction
-from malles_env.alignment.rows.base import Row
+from malles_env.alignment.rows.answers import Asked, Scores, answers_path, kept_answers, save_answers
+from malles_env.alignment.rows.base import Row, TooSmallLog
 from malles_env.alignment.rows.breakdown import by_history, by_shelf, market_average
 from malles_env.alignment.rows.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor, seeded
 from malles_env.alignment.rows.stability import order_variation, repeat_variance
+from malles_env.alignment.rows.store import CODE as FITTED_BY
 from malles_env.alignment.rows.store import kept_row, row_path, save_row
 from malles_env.alignment.rows.study import Judged, Study
 from malles_env.alignment.rows.table import purchases
@@ -32,28 +34,6 @@ SLOW = 60
 SLOW_REORDERED = 10
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What one row scored on one split.
-
-    Attributes:
-        metrics: By name, see `malles_env.alignment.evaluation`; besides, order_variation is the total variation
-            between answers to one shelf told in different orders, repeat_variance the variance over repeated asking.
-        seconds: Per 1,000 decisions, everything from occasions to answers included.
-        history: By history length.
-        shelf: By shelf size.
-        markets: Average over markets.
-        elasticities: Of each market with enough occasions; empty for a model without price coefficients.
-    """
-
-    metrics: dict[str, Estimate]
-    seconds: float
-    history: dict[str, dict[str, Estimate | int]] = field(default_factory=dict)
-    shelf: dict[str, dict[str, Estimate | int]] = field(default_factory=dict)
-    markets: dict[str, Estimate | int] = field(default_factory=dict)
-    elasticities: list[evaluation.Elasticity] = field(default_factory=list)
-
-
 @dataclass
 class Comparison:
     """All scores.
@@ -63,12 +43,14 @@ class Comparison:
         paired: Split -> row -> the reference minus that row.
         counts: Split -> purchases and visits judged.
         judged: Split -> row -> occasions it was asked about; paired differences are on these alone.
+        left_out: Split -> row -> why it could not be fitted.
     """
 
     scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
     paired: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     judged: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def compare(
@@ -81,8 +63,12 @@ def compare(
     seed: int | None = None,
     slow: int = SLOW,
     told: Told = lambda _: None,
+    weights: Callable[[str, str], str] | None = None,
 ) -> Comparison:
     """Judge rows on the test occasions of splits.
+
+    Answers are kept on disk as each row is finished, and asked for once. A row that the log is too small for is left
+    out, and `Comparison.left_out` says why.
 
     Args:
         study: Occasions and protocol.
@@ -93,6 +79,8 @@ def compare(
         seed: Seed of the draw of test occasions; None means the protocol's.
         slow: Occasions of each split put to the rows of `SLOW_ROWS`.
         told: Called with what is being done.
+        weights: Gives what identifies the weights of a language model, from row and split; its answers are kept under
+            it. None, or an empty text, means that they are not kept.
     """
     found = Comparison()
     for split in splits:
@@ -102,12 +90,17 @@ def compare(
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, told)
         asked: dict[str, Asked] = {}
-        for name in rows:
+        found.left_out[split] = {}
+        for at, name in enumerate(rows, 1):
             few = name in SLOW_ROWS and slow < len(judged.data)
             places = drawn(len(judged.data), slow) if few else None
-            predictor = makers.of(name)
-            told(f"{split}: asking {name}")
-            asked[name] = ask_row(name, predictor, judged, places)
+            try:
+                asked[name] = answers(makers, name, judged, places, (weights or _unknown)(name, split))
+            except TooSmallLog as error:
+                found.left_out[split][name] = str(error)
+                told(f"{split}: {name} left out ({error})")
+                continue
+            told(f"{split}: {name} done ({at} of {len(rows)})")
         found.scores[split] = {name: answer.scores for name, answer in asked.items()}
         found.judged[split] = {
             name: len(judged.data) if answer.places is None else len(answer.places) for name, answer in asked.items()
@@ -116,19 +109,38 @@ def compare(
     return found
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A row's answers.
+def answers(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str = "") -> Asked:
+    """Return a row's answers, kept on disk from an earlier run where it has them.
 
-    Attributes:
-        prediction: What it says.
-        scores: What that scores.
-        places: The occasions it was asked about; None means all.
+    Args:
+        makers: Gives the row.
+        name: Its name.
+        judged: The occasions of the split.
+        places: Those it is asked about; None means all.
+        weights: What identifies the weights of a language model; empty means that its answers are not kept.
+
+    Raises:
+        TooSmallLog: The row cannot be fitted on this log.
     """
+    path = None
+    if weights or name in NUMBER_ROWS:
+        asked = judged.data if places is None else judged.data.take(places)
+        key = {"row": makers.key(), "fitted_by": FITTED_BY, "weights": weights, "cold": not judged.data.known.all()}
+        path = answers_path(name, makers.split, key | {"buyers": int(judged.buyer.sum())}, asked)
+        kept = kept_answers(path, places)
+        if kept is not None:
+            makers.told(f"{makers.split}: {name} kept from an earlier run")
+            return kept
+    predictor = makers.of(name)
+    makers.told(f"{makers.split}: asking {name}")
+    answer = ask_row(name, predictor, judged, places)
+    if path is not None:
+        save_answers(answer, path)
+    return answer
 
-    prediction: Prediction
-    scores: Scores
-    places: NDArray[np.int64] | None
+
+def _unknown(name: str, split: str) -> str:
+    return ""
 
 
 def drawn(size: int, limit: int) -> NDArray[np.int64]:
@@ -147,7 +159,7 @@ def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.
         few = purchases(judged.data, REORDERED if places is None else SLOW_REORDERED)
         scores.metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
         scores.metrics["repeat_variance"] = repeat_variance(seeded(predictor), few, repeats=2)
-    return Asked(prediction, scores, places)
+    return Asked(Values.of(prediction, judged.data), scores, places)
 
 
 class Makers:
@@ -182,6 +194,7 @@ class Makers:
         rule, rules = self.study.rules.rule(self.split), self.study.rules
         return {
             "data": self.study.occasions.meta,
+            "content": self.study.digest,
             "occasions": len(self.study.occasions),
             "protocol": rules.model_dump(mode="json", exclude={"splits", "stopping_categories"})
             | {"held_out_categories": []},
@@ -223,10 +236,11 @@ def differences(asked: dict[str, Asked], judged: Judged) -> dict[str, dict[str, 
     for name, theirs in asked.items():
         if name == REFERENCE:
             continue
-        ours, data, buyer = asked[REFERENCE].prediction, judged.data, judged.buyer
+        ours, data, buyer = asked[REFERENCE].values, judged.data, judged.buyer
         if theirs.places is not None:
-            ours, data, buyer = ours.take(theirs.places), data.take(theirs.places), buyer[theirs.places]
-        pairs[name] = paired(ours, theirs.prediction, data, buyer)
+            ours = ours.take(theirs.places, data.chosen > 0)
+            data, buyer = data.take(theirs.places), buyer[theirs.places]
+        pairs[name] = paired_values(ours, theirs.values, data, buyer)
         if name in NUMBER_ROWS and not NUMBER_ROWS[name].chooses:
             pairs[name] = {"quantity_error": pairs[name]["quantity_error"]} if "quantity_error" in pairs[name] else {}
     return pairs

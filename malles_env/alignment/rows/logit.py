@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction, log_softmax
-from malles_env.alignment.rows.base import Row, in_chunks
+from malles_env.alignment.rows.base import Row, check_size, in_chunks
 from malles_env.alignment.rows.fitting import Scale, minimize
 from malles_env.alignment.rows.incidence import IncidenceLogit
 from malles_env.alignment.rows.shares import option_units, with_odds
-from malles_env.alignment.rows.table import AT, Table, purchases, table, thinned
+from malles_env.alignment.rows.table import AT, COLUMNS, Table, purchases, table, thinned
 from malles_env.alignment.rows.units import OrderedLogit
 
 FloatArray = NDArray[np.float64]
@@ -21,6 +21,8 @@ SAMPLE = 150_000
 """Purchases the 29 coefficients are fitted on; more change nothing."""
 VISITS = 150_000
 """Occasions the purchase incidence is fitted on."""
+FEWEST = 10 * len(COLUMNS)
+"""Training purchases needed: ten per coefficient (Peduzzi et al. 1996, doi 10.1016/S0895-4356(96)00236-3)."""
 _RESPONSE_SAMPLE = 2000
 
 
@@ -46,6 +48,7 @@ class ConditionalLogit(Row):
         cls, train: TasteData, validation: TasteData, seed: int = 0, *, identities: bool = True
     ) -> ConditionalLogit:
         """Fit the three parts one after the other."""
+        check_size(train, FEWEST, "training")
         bought = purchases(train, SAMPLE, seed)
         rows = table(bought)
         weights = fit_choice(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -90,6 +90,13 @@ class Network(nn.Module):
         inner = first + self.second(torch.cat([first, pooled[flat.row]], dim=1))
         scores = (self.score(inner) + self.linear(flat.options)).squeeze(1)
         return scores, self.buy(torch.cat([pooled, flat.shelf], dim=1)).squeeze(1), inner
+
+    def known(self, flat: Flat) -> Flat:
+        """Return the occasions with code 0, an average one, for households and lines that came after training."""
+        if self.household is None or self.line is None:
+            return flat
+        household = flat.household.where(flat.household < self.household.num_embeddings, 0)
+        return replace(flat, household=household, line=flat.line.where(flat.line < self.line.num_embeddings, 0))
 
     def unit_odds(self, inner: torch.Tensor, flat: Flat, at: torch.Tensor) -> torch.Tensor:
         """Return log odds of units at the alternatives `at` [n, units]."""

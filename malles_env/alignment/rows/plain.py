@@ -28,6 +28,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     }
     content["counts"] = found.counts
     content["judged"] = found.judged
+    content["left_out"] = found.left_out
     return content
 
 

@@ -104,6 +104,7 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
         if fewer:
             told = ", ".join(f"`{name}` {n:,}" for name, n in fewer.items())
             parts.append(f"Rows that read a prompt for each decision were asked about fewer visits: {told}.")
+        parts += [f"Left out: `{name}`, {why}." for name, why in found.left_out.get(split, {}).items()]
         parts += [_table(choice_cells(rows)), _table(quantity_cells(rows))]
         if found.paired.get(split):
             parts += ["Paired differences on the same occasions:", _table(paired_cells(found.paired[split]))]

@@ -13,18 +13,26 @@ from numpy.typing import NDArray
 from malles_env.alignment.dataset import TasteData
 from malles_env.alignment.prediction import Prediction
 from malles_env.alignment.quantities import QUANTITIES
-from malles_env.alignment.rows.base import Row, in_chunks
+from malles_env.alignment.rows.base import Row, check_size, in_chunks
 from malles_env.alignment.rows.fitting import Scale
 from malles_env.alignment.rows.network import Flat, Network, losses
 from malles_env.alignment.rows.shares import option_units
 from malles_env.alignment.rows.table import Table, purchases, table, thinned
 
 FloatArray = NDArray[np.float64]
-EPOCHS = 4
+CHECKS = 4
+"""Times the validation loss is looked at in training, an epoch or more lying between two."""
+LEAST_STEPS = 400
+"""Steps of training at least: where four epochs are fewer, as on small logs, several epochs lie before each check."""
+FEWEST = 500
+"""Training purchases needed: with about 300 the network learns them by heart and predicts far worse than a uniform
+choice."""
+FEWEST_CHECKED = 20
+"""Validation purchases needed to choose among the checks."""
 BATCH = 512
 RATE = 3e-3
 CHECKED = 10_000
-"""Validation occasions that choose the epoch."""
+"""Validation occasions that choose among the checks."""
 _DECAY = 0.02
 _UNITS_WEIGHT = 0.3
 _CLIP = 5.0  # spreads; facts beyond are rare and pull hard
@@ -69,7 +77,9 @@ class SetNetwork(Row):
 
     @classmethod
     def fit(cls, train: TasteData, validation: TasteData, seed: int = 0, *, identities: bool = True) -> SetNetwork:
-        """Train with Adam and a cosine schedule; keep the epoch of lowest validation loss."""
+        """Train with Adam and a cosine schedule; keep the weights of the check with the lowest validation loss."""
+        check_size(train, FEWEST, "training")
+        check_size(validation, FEWEST_CHECKED, "validation")
         scales = Scales.of(table(thinned(train, _SCALED_ON, seed)))
         rows = _scaled(train, scales)
         checked = thinned(purchases(validation), CHECKED, seed)
@@ -88,7 +98,7 @@ class SetNetwork(Row):
 
     def _part(self, data: TasteData) -> Prediction:
         rows = self.scales(table(data))
-        flat = flat_of(data, rows, np.arange(len(data)))
+        flat = self.net.known(flat_of(data, rows, np.arange(len(data))))
         scores, buy, inner = self.net(flat)
         odds = self.net.unit_odds(inner, flat, torch.arange(len(rows.row))).log_softmax(1).double().numpy()
         units, quantity = option_units(odds, rows)
@@ -147,19 +157,30 @@ def _train(net: Network, train: TasteData, rows: Table, checked: TasteData, othe
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98))
     rng = np.random.default_rng(seed)
     units = torch.from_numpy(train.quantity.clip(1, QUANTITIES) - 1)
-    steps = EPOCHS * math.ceil(len(train) / BATCH)
+    epochs = epochs_of_check(len(train))
+    steps = CHECKS * epochs * math.ceil(len(train) / BATCH)
     best, kept, step = math.inf, copy.deepcopy(net.state_dict()), 0
-    for _ in range(EPOCHS):
+    for _ in range(CHECKS):
         net.train()
-        for occasions in np.split(order := rng.permutation(len(train)), range(BATCH, len(order), BATCH)):
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * _schedule(step / steps)
-            _step(net, optimizer, flat_of(train, rows, occasions), units[torch.from_numpy(occasions)])
-            step += 1
+        for _ in range(epochs):
+            for occasions in np.split(order := rng.permutation(len(train)), range(BATCH, len(order), BATCH)):
+                for group in optimizer.param_groups:
+                    group["lr"] = RATE * _schedule(step / steps)
+                _step(net, optimizer, flat_of(train, rows, occasions), units[torch.from_numpy(occasions)])
+                step += 1
         value = _checked(net, checked, other)
         if value < best:
             best, kept = value, copy.deepcopy(net.state_dict())
     net.load_state_dict(kept)
+
+
+def epochs_of_check(occasions: int) -> int:
+    """Return the epochs before each check: one, or as many as make `LEAST_STEPS` in all.
+
+    Args:
+        occasions: Training occasions, at least 1.
+    """
+    return max(1, math.ceil(LEAST_STEPS / (CHECKS * math.ceil(occasions / BATCH))))
 
 
 def _step(net: Network, optimizer: torch.optim.Optimizer, flat: Flat, units: torch.Tensor) -> None:
@@ -181,6 +202,6 @@ def _checked(net: Network, data: TasteData, rows: Table) -> float:
     net.eval()
     total = 0.0
     for occasions in np.split(np.arange(len(data)), range(2048, len(data), 2048)):
-        flat = flat_of(data, rows, occasions)
+        flat = net.known(flat_of(data, rows, occasions))
         total += float(losses(net, flat, torch.zeros(len(occasions), dtype=torch.long))[0])
     return total / len(data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -40,6 +42,17 @@ class Study:
     occasions: Occasions
     rules: Protocol = field(default_factory=protocol)
     _listed: TasteData | None = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the occasions hold: two logs of one name and size are told apart."""
+        whole = hashlib.sha256()
+        for part in fields(self.occasions):
+            frame = getattr(self.occasions, part.name)
+            if isinstance(frame, pl.DataFrame):
+                whole.update(f"{part.name} {frame.columns}".encode())
+                whole.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+        return whole.hexdigest()
 
     def training(self, split: str) -> tuple[TasteData, TasteData]:
         """Return training and validation occasions; a cold split's are cold.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from malles_env.data.far_prices import FACTOR
 from malles_env.errors import invalid
 
 
@@ -48,7 +49,7 @@ class ImportChoices:
     drop_mistyped: bool = True
     drop_repeated: bool = False
     drop_unreadable: bool = False
-    price_factor: float = 5.0
+    price_factor: float = FACTOR
     currency: str | None = None
     source: str | None = None
 

@@ -11,10 +11,9 @@ from malles_env.data.exports.choices import ImportChoices
 from malles_env.data.exports.findings import Action, Finding
 from malles_env.data.exports.joins import FILE, ROW
 from malles_env.data.exports.notes import is_guest, is_note
+from malles_env.data.far_prices import far_prices, rule_words
 from malles_env.errors import InvalidInput
 
-SOLD = 5
-"""Sales of a product from which its median price means something."""
 GUEST_SHARE, GUEST_RATIO, GUEST_OTHERS = 0.2, 10, 20
 """One id is a stand-in for many people when it has this share of all trips and this many times those of the next, among
 this many ids at least."""
@@ -133,17 +132,11 @@ def _repeats(rows: pl.DataFrame, choices: ImportChoices) -> Iterator[_Rule]:
 
 def _mistyped(rows: pl.DataFrame, reason: pl.Series, choices: ImportChoices) -> tuple[pl.Series, list[Finding]]:
     """Drop prices far from their product's median, taken over the rows that are left."""
-    factor, price = choices.price_factor, pl.col("unit_price")
-    kept = rows.select("product_id", "unit_price").with_columns(left=reason.is_null())
-    left = pl.when("left").then(price)
-    ratio = price / left.median().over("product_id")
-    enough = pl.col("left").sum().over("product_id") >= SOLD
-    far = (ratio > factor) | (ratio < 1 / factor)
-    bad = kept.select((pl.col("left") & enough & far).fill_null(False).alias("bad"))["bad"]
+    bad = far_prices(rows, choices.price_factor, reason.is_null())
     found, drop = int(bad.sum()), choices.drop_mistyped
     if found == 0:
         return reason, []
-    words = f"price more than {factor:g} times above or below its product's median ({SOLD} sales or more)"
+    words = rule_words(choices.price_factor)
     kept_words = "they widen price bounds; --drop-mistyped leaves them out"
     advice = "--keep-mistyped keeps them; --price-factor moves the limit" if drop else kept_words
     finding = Finding(

@@ -10,6 +10,7 @@ from malles_env.data.coding import number_periods
 from malles_env.data.importer.agreement import check_agreement
 from malles_env.data.importer.alternatives import check_order, check_twins
 from malles_env.data.importer.clock import check_clock
+from malles_env.data.importer.mistyped import check_mistyped
 from malles_env.data.importer.period import check_period
 from malles_env.data.importer.report import Check, ImportReport, graded, worse
 from malles_env.data.importer.shelves import check_shelves
@@ -26,8 +27,8 @@ def check_log(tables: Tables, settings: BuildSettings | None = None) -> ImportRe
         settings: Settings the occasions will be built with.
 
     Returns:
-        The report: agreeing_prices, detected_period, clock, order_of_rows, near_twins, coverage, price_of_others
-        and splits.
+        The report: agreeing_prices, mistyped_prices, detected_period, clock, order_of_rows, near_twins, coverage,
+        price_of_others and splits.
 
     Raises:
         InvalidInput: A value breaks the schema, or the log has no rows; the message names the file.
@@ -40,6 +41,7 @@ def check_log(tables: Tables, settings: BuildSettings | None = None) -> ImportRe
     rows, products = number_periods(tables.transactions), tables.products
     checks = (
         check_agreement(rows, products),
+        check_mistyped(rows),
         check_period(rows),
         check_clock(rows),
         check_order(rows, products),
