@@ -45,6 +45,7 @@ def test_compiled_code_is_kept_beside_its_source(tmp_path: Path) -> None:
     assert list((tmp_path / "__pycache__").glob("kernels.doubled*.nbi"))
 
 
+@pytest.mark.slow
 def test_kept_code_that_is_damaged_is_compiled_anew(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(KERNELS)
     _run(tmp_path)

@@ -115,6 +115,7 @@ def test_aligned_beats_unaligned_and_a_model_asked_in_words(lab, tmp_path):
     assert any("asked in words" in row.quantity for row in found.rows)
 
 
+@pytest.mark.slow
 def test_epochs_start_from_none_and_improve(lab, tmp_path):
     found = epochs(Options(), replace(lab, plan=replace(lab.plan, train=200)))
     whole(found, tmp_path)
@@ -151,6 +152,7 @@ def _by_popularity(data) -> Prediction:
     return Prediction(np.concatenate([np.zeros((len(data), 1)), known], axis=1))
 
 
+@pytest.mark.slow
 def test_every_window_is_trained_and_told_apart(drifting, tmp_path):
     found = window(Options(sessions=1), drifting)
     whole(found, tmp_path)
@@ -171,6 +173,7 @@ def test_the_added_coefficient_finds_a_planted_one(lab):
     assert error < 0.1
 
 
+@pytest.mark.slow
 def test_transfer_covers_every_size_and_regime(lab, tmp_path):
     found = transfer(Options(), lab)
     whole(found, tmp_path)
@@ -224,6 +227,7 @@ def test_the_penalty_is_measured_with_its_error(lab, tmp_path):
     assert closer.se > 0 and abs(closer.mean) < 1
 
 
+@pytest.mark.slow
 def test_stability_measures_answers_and_markets(lab, tmp_path):
     found = stability(Options(sessions=2), lab)
     whole(found, tmp_path)
