@@ -19,7 +19,8 @@ class CalendarSeller(RuleSeller):
     """Asks the weekly shelf prices of a calendar in their order, around and around.
 
     Prices are held in the seat's price box. Of the products on the real shelf in a week it lists those with the
-    largest past shares, up to capacity. An env starts each episode at a week drawn from the market's seed, the same
+    largest past shares, up to capacity. Where the scenario sells promotion, it displays those that are on deal in the
+    week, the deepest deals first, up to its slots. An env starts each episode at a week drawn from the market's seed, the same
     for all its calendar sellers (see `begin`); played by itself, a week is drawn from the seller's own stream.
 
     Args:
@@ -43,6 +44,7 @@ class CalendarSeller(RuleSeller):
         self.weeks, self.offset = len(calendar), offset
         self.prices = np.clip(calendar.prices[:, own], seat.price_low, seat.price_high)
         self.listed = _shelves(seat, calendar.listed[:, own])
+        self.promoted = _displays(seat, self.prices, self.listed & calendar.deal[:, own])
         self.rng = np.random.default_rng(seed)
 
     def begin(self, state: State | None, episodes: np.ndarray, fresh: BoolArray) -> State:
@@ -97,7 +99,8 @@ class CalendarSeller(RuleSeller):
         first = np.zeros(batch, dtype=bool) if episode_start is None else np.array(episode_start, dtype=bool)
         draw = (first if known else np.ones(batch, dtype=bool)) & ~now["set"]
         week = np.where(draw, self._drawn(batch), now["week"]) if draw.any() else now["week"]
-        action = self.seat.act(np.atleast_2d(observation), self.prices[week], self.listed[week])
+        shown = None if self.promoted is None else self.promoted[:, week]
+        action = self.seat.act(np.atleast_2d(observation), self.prices[week], self.listed[week], promoted=shown)
         after = {"week": (week + 1) % self.weeks, "set": np.zeros(batch, dtype=bool)}
         return (action if np.ndim(observation) > 1 else action[0]), after
 
@@ -109,3 +112,18 @@ def _shelves(seat: Seat, real: BoolArray) -> BoolArray:
     shelves = np.zeros_like(real)
     shelves[:, order] = real[:, order] & (rank <= seat.capacity)
     return shelves
+
+
+def _displays(seat: Seat, prices: FloatArray, deals: BoolArray) -> BoolArray | None:
+    """Return what is displayed, and nothing advertised, ``(2, T, J_n)``; None: the seat has no slot for a display.
+
+    Args:
+        seat: Tells slots and regular prices.
+        prices: Money, ``(T, J_n)``.
+        deals: Which products are listed and on deal, ``(T, J_n)``.
+    """
+    if seat.display_slots == 0:
+        return None
+    depth = np.where(deals, 1.0 - prices / seat.regular_price, -np.inf)
+    rank = np.argsort(np.argsort(-depth, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.stack([deals & (rank < seat.display_slots), np.zeros_like(deals)])

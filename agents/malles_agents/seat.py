@@ -136,6 +136,12 @@ class Seat:
         return int(self.catalog.shelf[self.index])
 
     @property
+    def display_slots(self) -> int:
+        """Most products it may display; 0 where sellers cannot promote."""
+        slots = self._seats.promotion_slots
+        return 0 if slots is None else int(slots[0, self.index])
+
+    @property
     def unit_cost(self) -> FloatArray:
         """Money, shape ``(J_n,)``."""
         return self.catalog.unit_cost[self.products]

@@ -22,7 +22,7 @@ from malles_agents.seat import Seat
 from malles_env.cli import app
 from malles_env.data.complete_journey import complete_journey_folder
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
-from malles_env.scenarios import load_scenario
+from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.calendar import HOME, find_calendar, list_calendars, make_calendar, read_calendar
 from tests.envs.bundled import settings_of
 
@@ -101,6 +101,37 @@ def test_the_shelf_holds_what_fits_of_what_was_really_there():
     place = seat.products.tolist().index(best)
     assert not seller.listed[3, place]
     assert seller.listed[[0, 1, 2, 4], place].all()
+
+
+def test_deals_are_displayed_where_promotion_is_sold():
+    plain = load_scenario(MARKET)
+    block = {"display_fee": 2.0, "feature_fee": 1.0, "slots": {plain.sellers[0].name: {"display": 1, "feature": 1}}}
+    sold = Scenario.model_validate(plain.model_dump() | {"promotions": block})
+    calendar, consumers = find_calendar(sold), options()["consumers"]
+    seat = Seat.of(sold, "seller_0", consumers=consumers)
+    given = replace(calendar, deal=calendar.deal.copy())
+    given.deal[0, seat.products] = True
+    given.deal[1, seat.products] = False
+    seller, plainly = CalendarSeller(seat, given, offset=0), Seat.of(plain, "seller_0", consumers=consumers)
+    assert seller.promoted is not None
+    shown, deals = seller.promoted[0], seller.listed & given.deal[:, seat.products]
+    np.testing.assert_array_equal(shown.sum(axis=1), np.minimum(deals.sum(axis=1), 1))
+    depth = np.where(deals, 1.0 - seller.prices / seat.regular_price, -np.inf)
+    some = deals.any(axis=1)
+    np.testing.assert_array_equal(depth[some][shown[some]], depth[some].max(axis=1))
+    assert shown[0].any() and not shown[1].any() and not seller.promoted[1].any()
+    assert CalendarSeller(plainly, given, offset=0).promoted is None
+    env = malles_env.vec_env(
+        sold,
+        num_markets=1,
+        learner="seller_1",
+        consumers=consumers,
+        rivals={"seller_0": CalendarSeller(seat, given, 0)},
+    )
+    env.reset()
+    for week in range(3):
+        env.step(np.zeros((1, *env.action_space.shape), np.float32))
+        np.testing.assert_array_equal(env.outcome.promoted[0, 0, seat.products], shown[week])
 
 
 def test_a_seed_decides_the_week_in_every_face():
