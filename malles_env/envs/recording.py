@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from malles_env.market import Outcome
+from malles_env.market.promotion import KINDS
 
 PER_PRODUCT = ("prices", "listed", "units", "share", "profit", "mean_field")
 PER_SELLER = ("seller_profit",)
@@ -44,14 +45,17 @@ class Recording:
         """Keep one period."""
         names = PER_PRODUCT + PER_SELLER + PER_MARKET
         self.dropped += len(self._periods) == self._periods.maxlen
-        self._periods.append({name: np.array(getattr(outcome, name)[self.market]) for name in names})
+        kept = {name: np.array(getattr(outcome, name)[self.market]) for name in names}
+        if outcome.promoted is not None:
+            kept |= {name: flags[self.market].copy() for name, flags in zip(KINDS, outcome.promoted, strict=True)}
+        self._periods.append(kept)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the history: time first.
 
         Returns:
             ``prices, profit`` (money), ``listed``, ``units``, ``share, mean_field``: shape ``(T, J)``;
-            ``seller_profit`` ``(T, N)``; ``consumer_surplus`` (money), ``outside`` ``(T,)``. Empty if nothing
+            where sellers can promote also ``display, feature`` ``(T, J)``; ``seller_profit`` ``(T, N)``; ``consumer_surplus`` (money), ``outside`` ``(T,)``. Empty if nothing
             was kept.
         """
         if not self._periods:

@@ -24,6 +24,9 @@ PANELS = (
 )
 MOST_SHOWN = 1000
 """Periods in a picture, the last ones; what a renderer keeps does not grow beyond."""
+MARKS = {"display": ("^", "displayed"), "feature": ("v", "advertised")}
+"""Marker of each way to promote, and its name in the legend."""
+LETTERS = {"display": "D", "feature": "F"}
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -56,6 +59,8 @@ def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = ""
         axes.grid(alpha=0.3)
         if history:
             _draw_lines(axes, catalog, name, _shown(history, name), recording.dropped)
+            if name == "prices":
+                _mark_promoted(axes, catalog, history, recording.dropped)
         if name in ("seller_profit", "mean_field"):
             axes.set_xlabel("period")
     handles, labels = figure.axes[2].get_legend_handles_labels()
@@ -81,6 +86,20 @@ def _draw_lines(axes: Any, catalog: Catalog, name: str, values: np.ndarray, befo
         axes.plot(time, values[:, i], color=f"C{seller % 10}", linestyle=style, marker=marker, lw=1.2, label=label)
 
 
+def _mark_promoted(axes: Any, catalog: Catalog, history: dict[str, np.ndarray], before: int) -> None:
+    """Mark on the price lines when a product was displayed or advertised."""
+    for kind, (marker, label) in MARKS.items():
+        if kind not in history or not history[kind].any():
+            continue
+        time, product = np.nonzero(history[kind] & history["listed"])
+        colours = [f"C{int(catalog.seller_of[j]) % 10}" for j in product]
+        prices = history["prices"][time, product]
+        axes.scatter(time + 1 + before, prices, s=22, marker=marker, c=colours, linewidths=0.5, edgecolors="k")
+        axes.scatter([], [], s=22, marker=marker, c="w", linewidths=0.5, edgecolors="k", label=label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right", fontsize="x-small", framealpha=0.6)
+
+
 def as_image(catalog: Catalog, recording: Recording, title: str = "") -> np.ndarray:
     """Return the picture of a recording as uint8 pixels, shape ``(600, 900, 3)``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -95,7 +114,7 @@ def as_image(catalog: Catalog, recording: Recording, title: str = "") -> np.ndar
 
 
 def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
-    """Return the last period of a recording as a table of text."""
+    """Return the last period of a recording as a table of text; D: displayed, F: featured in the leaflet."""
     lines = [f"{title}, period {recording.dropped + len(recording)}".strip(", ")]
     history = recording.arrays()
     if not history:
@@ -104,10 +123,14 @@ def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
     names = [product.title or product.product_id for product in catalog.products]
     wide = max(7, *(len(name) for name in names)) + 2
     side = max(6, *(len(seller) for seller in catalog.sellers)) + 2
-    header = f"{'price':>9}{'units':>10}{'profit':>11}{'share':>8}{'felt':>8}"
+    promotes = "display" in now
+    header = f"{'price':>9}" + ("  D F" if promotes else "")
+    header += f"{'units':>10}{'profit':>11}{'share':>8}{'felt':>8}"
     lines.append(f"{'seller':<{side}}{'product':<{wide}}{header}")
     for j, product in enumerate(catalog.products):
         price = f"{now['prices'][j]:9.2f}" if now["listed"][j] else f"{'-':>9}"
+        if promotes:
+            price += "  " + " ".join(letter if now[kind][j] else "-" for kind, letter in LETTERS.items())
         lines.append(
             f"{product.seller:<{side}}{names[j]:<{wide}}{price}{now['units'][j]:10.1f}{now['profit'][j]:11.2f}"
             f"{now['share'][j]:8.3f}{now['mean_field'][j]:8.3f}"

@@ -12,8 +12,10 @@ import pytest
 from gymnasium.utils.passive_env_checker import data_shares_objects
 
 import malles_env
+from malles_env.envs.recording import Recording
+from malles_env.envs.rendering import as_image, as_text
 from malles_env.errors import InvalidInput, MallesError
-from tests.envs.bundled import ACTION_MODES, OBSERVATION_MODES, SCENARIOS, arrays_of, make, sampled
+from tests.envs.bundled import ACTION_MODES, OBSERVATION_MODES, PROMOTED, SCENARIOS, arrays_of, make, sampled
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -219,6 +221,28 @@ def test_rgb_array_and_ansi_show_the_episode():
     text.reset(seed=1)
     text.step(sampled(text, 1, 1)[0])
     assert text.catalog.products[0].product_id in text.render() or text.catalog.products[0].title in text.render()
+
+
+def test_pictures_and_text_show_what_is_promoted():
+    """Two recordings that differ in nothing but the promotion flags do not look alike."""
+    env = make(PROMOTED)
+    env.reset(seed=1)
+    for actions in sampled(env, 1, 5):
+        env.step(actions)
+    catalog, outcome = env.catalog, env.outcome._replace(listed=np.ones_like(env.outcome.listed))
+    flags = np.zeros_like(outcome.promoted)
+    flags[0, 0, 1] = flags[1, 0, 3] = True
+    texts, pictures = [], []
+    for promoted in (None, np.zeros_like(flags), flags):
+        recording = Recording()
+        for _ in range(3):
+            recording.add(outcome._replace(promoted=promoted))
+        texts.append(as_text(catalog, recording).splitlines())
+        pictures.append(as_image(catalog, recording))
+    assert "D F" not in texts[0][1] and "D F" in texts[1][1]
+    assert "  D -" in texts[2][3] and "  - F" in texts[2][5]
+    assert all("  - -" in texts[1][2 + j] for j in range(5))
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
 
 
 def test_human_mode_writes_text_where_there_is_no_screen(monkeypatch, capsys):
