@@ -20,8 +20,9 @@ class CalendarSeller(RuleSeller):
 
     Prices are held in the seat's price box. Of the products on the real shelf in a week it lists those with the
     largest past shares, up to capacity. Where the scenario sells promotion, it displays those that are on deal in the
-    week, the deepest deals first, up to its slots. An env starts each episode at a week drawn from the market's seed, the same
-    for all its calendar sellers (see `begin`); played by itself, a week is drawn from the seller's own stream.
+    week, the deepest deals first, up to its slots. An env starts each episode at a week drawn from the market's seed,
+    the same for all its calendar sellers (see `begin`); played by itself, a week is drawn from the seller's own
+    stream.
 
     Args:
         seat: Whose products it prices.

@@ -54,9 +54,9 @@ class Recording:
         """Return the history: time first.
 
         Returns:
-            ``prices, profit`` (money), ``listed``, ``units``, ``share, mean_field``: shape ``(T, J)``;
-            where sellers can promote also ``display, feature`` ``(T, J)``; ``seller_profit`` ``(T, N)``; ``consumer_surplus`` (money), ``outside`` ``(T,)``. Empty if nothing
-            was kept.
+            ``prices, profit`` (money), ``listed``, ``units``, ``share, mean_field``: shape ``(T, J)``; where sellers
+            can promote also ``display, feature`` ``(T, J)``; ``seller_profit`` ``(T, N)``; ``consumer_surplus``
+            (money), ``outside`` ``(T,)``. Empty if nothing was kept.
         """
         if not self._periods:
             return {}
