@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,7 @@ from malles_env.alignment.rows.base import Row, TooSmallLog
 from malles_env.alignment.rows.comparison import compare
 from malles_env.alignment.rows.logit import FEWEST, ConditionalLogit
 from malles_env.alignment.rows.plain import as_json
-from malles_env.alignment.rows.registry import NUMBER_ROWS
+from malles_env.alignment.rows.registry import NUMBER_ROWS, Factory
 from malles_env.alignment.rows.set_network import BATCH, CHECKS, LEAST_STEPS, SetNetwork, epochs_of_check
 from malles_env.alignment.rows.study import Study
 from malles_env.alignment.rows.table import purchases
@@ -128,7 +129,7 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
     model: Row = ConditionalLogit.fit(train, validation)
     asked: list[str] = []
 
-    def factory(stops: bool) -> dict[str, object]:
+    def factory(stops: bool) -> dict[str, Factory]:
         def made(split: str) -> Row:
             asked.append(split)
             if stops:
@@ -137,12 +138,12 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
 
         return {"aligned": made}
 
-    def judged(stops: bool, told: list[str]) -> dict[str, object]:
+    def judged(stops: bool, told: list[str]) -> dict[str, Any]:
         study = Study(occasions())
         return as_json(
             compare(
                 study, names, ["time"], language=factory(stops), limit=150, told=told.append, weights=lambda *_: "w"
-            )  # type: ignore[arg-type]
+            )
         )
 
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "whole"))
@@ -160,7 +161,7 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
     assert not asked, "nothing is asked a third time"
     assert again == rest
     for content in (whole, rest):
-        for row in content["time"].values():  # type: ignore[attr-defined]
+        for row in content["time"].values():
             row.pop("seconds_per_1000")
     assert whole == rest
     for path in (cache_dir() / "answers").iterdir():
@@ -191,9 +192,17 @@ def test_differences_from_kept_values_are_those_of_the_predictions() -> None:
 
 
 def test_progress_is_plain_lines_when_piped(tmp_path: Path) -> None:
-    """No control characters, one line per step on standard error, and an end that says how to go on."""
+    """No control characters, one line per step on standard error."""
     folder = occasions().save(tmp_path / "occasions")
-    command = [sys.executable, "-m", "malles_env.cli", "consumers", "evaluate", "--occasions", str(folder)]
+    command = [
+        sys.executable,
+        "-c",
+        "from malles_env.cli import main; main()",
+        "consumers",
+        "evaluate",
+        "--occasions",
+        str(folder),
+    ]
     environment = os.environ | {"MALLES_CACHE": str(tmp_path / "cache")}
     run = subprocess.run(
         [*command, "--rows", "uniform,popularity", "--splits", "time", "--limit", "100"],

@@ -96,7 +96,7 @@ def kept_answers(path: Path, places: NDArray[np.int64] | None) -> Asked | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             purchase = {n.removeprefix(_PURCHASE): kept[n] for n in kept.files if n.startswith(_PURCHASE)}
             return Asked(Values(purchase, kept["visit"]), _scores(json.loads(kept["scores"].item())), places)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

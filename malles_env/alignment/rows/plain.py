@@ -9,7 +9,8 @@ from typing import Any
 from malles_env.alignment import evaluation
 from malles_env.alignment.audit.references import ElasticityComparison, compare_elasticities
 from malles_env.alignment.evaluation import Estimate
-from malles_env.alignment.rows.comparison import Comparison, Scores
+from malles_env.alignment.rows.answers import Scores
+from malles_env.alignment.rows.comparison import Comparison
 
 
 def as_json(found: Comparison) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from malles_env.alignment.evaluation import Estimate
 from malles_env.alignment.protocol import Protocol
-from malles_env.alignment.rows.comparison import REFERENCE, Comparison, Scores
+from malles_env.alignment.rows.answers import Scores
+from malles_env.alignment.rows.comparison import REFERENCE, Comparison
 
 CHOICE_COLUMNS = ("hit", "top3", "nll", "nll_all", "ece")
 QUANTITY_COLUMNS = ("quantity_nll", "quantity_error", "quantity_exact", "quantity_bias")

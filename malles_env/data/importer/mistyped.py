@@ -23,7 +23,8 @@ def check_mistyped(transactions: pl.DataFrame) -> Check:
     finding = f"{found:,} of {len(transactions):,} rows have a {rule_words()}"
     if found:
         first = transactions.filter(bad).row(0, named=True)
-        usual = transactions.filter(pl.col("product_id") == first["product_id"])["unit_price"].median()
+        sold = transactions.filter(pl.col("product_id") == first["product_id"])
+        usual = float(sold.select(pl.col("unit_price").median()).item())
         finding += f", e.g. product {first['product_id']} at {first['unit_price']:g} where {usual:g} is usual"
     return Check(
         "mistyped_prices",
