@@ -84,7 +84,7 @@ class Popularity(SharesRow):
     @staticmethod
     def shares(data: TasteData, weights: FloatArray) -> FloatArray:
         """Return shares plus a floor."""
-        return data.reference_share + np.exp(weights[0])
+        return data.reference_share + _balls(weights[0])
 
 
 class TrailingPopularity(SharesRow):
@@ -97,7 +97,7 @@ class TrailingPopularity(SharesRow):
     @staticmethod
     def shares(data: TasteData, weights: FloatArray) -> FloatArray:
         """Return shares plus a floor."""
-        return data.share + np.exp(weights[0])
+        return data.share + _balls(weights[0])
 
 
 class LastPurchase(SharesRow):
@@ -111,7 +111,7 @@ class LastPurchase(SharesRow):
     def shares(data: TasteData, weights: FloatArray) -> FloatArray:
         """Return the mixture."""
         last = data.last & data.mask
-        popular = _normal(data.long_share + np.exp(weights[1]), data)
+        popular = _normal(data.long_share + _balls(weights[1]), data)
         weight = last.any(1, keepdims=True) / (1 + np.exp(-weights[0]))
         mixed: FloatArray = weight * last + (1 - weight) * popular
         return mixed
@@ -129,8 +129,8 @@ class Urn(SharesRow):
         """Return decayed own counts plus popularity; decay per purchase, balls and floor are the weights."""
         match = (data.product[:, :, None] == data.past[:, None, :]) & data.mask[:, :, None]
         decay = (1 / (1 + np.exp(-weights[0]))) ** np.arange(match.shape[2])
-        popular = _normal(data.long_share + np.exp(weights[2]), data)
-        own: FloatArray = match @ decay + np.exp(weights[1]) * popular
+        popular = _normal(data.long_share + _balls(weights[2]), data)
+        own: FloatArray = match @ decay + _balls(weights[1]) * popular
         return own
 
 
@@ -150,6 +150,11 @@ def with_odds(inside: FloatArray, odds: FloatArray, data: TasteData) -> FloatArr
     """Return utilities [B, J + 1] of log shares [B, J] and log odds of buying at all [B]."""
     outside = data.log_sampling[:, None].astype(np.float64)
     return np.concatenate([outside, inside + odds[:, None]], axis=1)
+
+
+def _balls(weight: np.float64) -> np.float64:
+    """Return the exponential of a weight, in double precision; weights beyond 50, as small logs find them, are 50."""
+    return np.float64(np.exp(np.minimum(weight, 50.0)))
 
 
 def _normal(values: FloatArray, data: TasteData) -> FloatArray:
