@@ -61,7 +61,13 @@ def test_newcomers_are_there() -> None:
     assert new.max() == made.occasions["household_id"].max(), "codes beyond those of training"
 
 
-@pytest.mark.parametrize("name", list(NUMBER_ROWS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("mixed_logit", "lightgbm", "set_network") else name
+        for name in NUMBER_ROWS
+    ],
+)
 def test_every_row_answers_about_newcomers(name: str) -> None:
     """Finite scores, and a household the network never saw is an average one, whatever its code."""
     study = Study(with_newcomers())
