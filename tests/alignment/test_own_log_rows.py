@@ -85,6 +85,7 @@ def test_every_row_answers_about_newcomers(name: str) -> None:
         np.testing.assert_array_equal(row.predict(further).utilities, row.predict(judged.data).utilities)
 
 
+@pytest.mark.slow
 def test_the_network_trains_long_enough_on_a_small_log() -> None:
     """Where every purchase is one unit, it predicts one unit; large logs stay as before."""
     train, validation = Study(occasions()).training("time")

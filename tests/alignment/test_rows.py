@@ -38,6 +38,12 @@ from .conftest import tiny_model
 from .synthetic_study import SETTINGS, occasions, taste_data
 
 
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the set network train briefly; `test_own_log_rows` trains it as users do."""
+    monkeypatch.setattr("malles_env.alignment.rows.set_network.LEAST_STEPS", 40)
+
+
 @cache
 def parts() -> tuple[TasteData, TasteData, TasteData]:
     """Return training, validation and test occasions of the synthetic log."""

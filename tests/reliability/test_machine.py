@@ -47,7 +47,7 @@ def one_line(done: subprocess.CompletedProcess[str], *named: str) -> None:
 @pytest.mark.parametrize(
     ("scenario", "limit"),
     [
-        ("soft-drinks", None),
+        pytest.param("soft-drinks", None, marks=pytest.mark.slow),
         pytest.param("soft-drinks", 100, marks=pytest.mark.slow),
         pytest.param("bertrand-duopoly", 100, marks=pytest.mark.slow),
     ],
