@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +20,8 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.fresh import in_fresh_process, say_used
 
 SECONDS, GIGABYTES = 30.0, 1.5
 """Aims for the UCI Online Retail log (541,909 lines) on two cores."""
@@ -41,12 +41,8 @@ def import_file(path: str, out: str) -> None:
     choices = ImportChoices()
     found = import_log(planned([Path(path)], choices), choices)
     found.write(Path(out))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
     kept, lost = len(found.tables.transactions), len(found.dropped)
-    print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss * unit / 1e9,
-                      "lines": kept + lost, "kept": kept}))  # fmt: skip
+    say_used(lines=kept + lost, kept=kept)
 
 
 def made_up(lines: int, path: Path, seed: int = 0) -> Path:
@@ -88,19 +84,9 @@ def measure(path: Path) -> dict[str, float]:
     Raises:
         CalledProcessError: The import failed; its own message stands on standard error.
     """
-    # The peak of a process starts at that of its parent, which therefore loads nothing large.
     code = "import sys; from benchmarks.data_import import import_file; import_file(*sys.argv[1:])"
     with tempfile.TemporaryDirectory(prefix="malles-import-") as folder:
-        began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path), f"{folder}/log"],
-            cwd=Path(__file__).resolve().parents[1],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        wall = time.perf_counter() - began
-    return {"wall_s": wall, **json.loads(done.stdout)}
+        return in_fresh_process(code, str(path), f"{folder}/log")
 
 
 def main(

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.fresh import in_fresh_process, say_used
 
 AIMS = {"complete-journey": (60.0, 4.0), "online-retail": (60.0, 3.0)}
 """Aims for a whole log on two cores: seconds and GB."""
@@ -45,16 +43,7 @@ def build(log: str, cache: str, markets: list[str]) -> None:
         from malles_env.data.gifts.prepare import prepare_online_retail
 
         occasions = prepare_online_retail(gift_settings(protocol(log)), cache_dir=cache)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    found = {
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "peak_gb": used.ru_maxrss * unit / 1e9,
-        "occasions": len(occasions),
-        "alternatives": len(occasions.alternatives),
-    }
-    print(json.dumps(found))
+    say_used(occasions=len(occasions), alternatives=len(occasions.alternatives))
 
 
 def measure(log: str, markets: list[str]) -> dict[str, float]:
@@ -63,19 +52,9 @@ def measure(log: str, markets: list[str]) -> dict[str, float]:
     Raises:
         CalledProcessError: The build failed; its own message stands on standard error.
     """
-    # The peak of a process starts at that of its parent, which therefore loads nothing large.
     code = "import sys; from benchmarks.prepare import build; build(sys.argv[1], sys.argv[2], sys.argv[3:])"
     with tempfile.TemporaryDirectory(prefix="malles-prepare-") as cache:
-        began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code, log, cache, *markets],
-            cwd=Path(__file__).resolve().parents[1],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        wall = time.perf_counter() - began
-    return {"wall_s": wall, **json.loads(done.stdout)}
+        return in_fresh_process(code, log, cache, *markets)
 
 
 def main(
