@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -174,6 +175,35 @@ def consumers_of(name: str) -> Any:
 def make(name: str, **settings: Any) -> Any:
     """Return the parallel env of a scenario with quick consumers."""
     return malles_env.parallel_env(**(settings_of(name) | settings))
+
+
+def alike(env: Any, batch: Any, many: Any, seed: int = 4, periods: int = 9) -> Iterator[tuple[Any, Any, Any]]:
+    """Play a parallel env beside a batch of one market and of three, and hold all that they show against it.
+
+    Yields:
+        After each period the joint action, infos of the parallel env, and observations of the batch of one.
+    """
+    batch.seed(seed)
+    many.seed(seed)
+    rows, all_rows = batch.reset(), many.reset()
+    observations, _ = env.reset(seed=seed)
+    for joint in sampled(env, 9, periods):
+        for i, agent in enumerate(env.possible_agents):
+            np.testing.assert_array_equal(observations[agent], rows[i])
+            np.testing.assert_array_equal(observations[agent], all_rows[i])
+        observations, rewards, _, _, infos = env.step(joint)
+        action = np.stack(list(joint.values()))
+        rows, gains, _, found = batch.step(action)
+        all_rows, *_ = many.step(np.tile(action, (3, 1)))
+        np.testing.assert_array_equal(np.float32(list(rewards.values())), gains)
+        for info, other in zip(infos.values(), found, strict=True):
+            assert info == {key: other[key] for key in info}
+        yield joint, infos, rows
+
+
+def play(env: Any, joint: list[dict[str, Any]]) -> list[Any]:
+    """Return what each step answered."""
+    return [env.step(actions) for actions in joint]
 
 
 def sampled(env: Any, seed: int, count: int) -> list[dict[str, Any]]:

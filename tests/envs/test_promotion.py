@@ -18,7 +18,7 @@ from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Product, Promotions
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.loader import parse_scenario, save_scenario
-from tests.envs.bundled import ACTION_MODES, CROOKED, PROMOTED, make, same, sampled, scenario_of
+from tests.envs.bundled import ACTION_MODES, CROOKED, PROMOTED, alike, make, play, same, sampled, scenario_of
 
 BIG = [0, 2, 3]  # products of seller_0, which may list 2, display 1 and advertise 2; seller_1 may advertise 1
 
@@ -37,10 +37,6 @@ def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, ...]:
 
 def soft_drinks(**block: Any) -> Scenario:
     return Scenario.model_validate(load_scenario("soft-drinks").model_dump() | {"promotions": block})
-
-
-def play(env: Any, joint: list[dict[str, Any]]) -> list[Any]:
-    return [env.step(actions) for actions in joint]
 
 
 def test_spaces_grow_only_where_a_scenario_has_promotions() -> None:
@@ -196,21 +192,7 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any) -> Non
     env = make(PROMOTED, **settings)
     batch = malles_env.vec_env(scenario_of(PROMOTED), num_markets=1, info="step", **settings)
     many = malles_env.vec_env(scenario_of(PROMOTED), num_markets=3, info="step", **settings)
-    batch.seed(4)
-    many.seed(4)
-    rows, all_rows = batch.reset(), many.reset()
-    observations, _ = env.reset(seed=4)
-    for joint in sampled(env, 9, 9):
-        for i, agent in enumerate(env.possible_agents):
-            np.testing.assert_array_equal(observations[agent], rows[i])
-            np.testing.assert_array_equal(observations[agent], all_rows[i])
-        observations, rewards, _, _, infos = env.step(joint)
-        action = np.stack(list(joint.values()))
-        rows, gains, _, found = batch.step(action)
-        all_rows, *_ = many.step(np.tile(action, (3, 1)))
-        np.testing.assert_array_equal(np.float32(list(rewards.values())), gains)
-        for info, other in zip(infos.values(), found, strict=True):
-            assert info == {key: other[key] for key in info}
+    *_, (_, _, rows) = alike(env, batch, many)
     assert not env.arena.layout.split(rows)["own_display"].any()  # the next episode has begun
 
 

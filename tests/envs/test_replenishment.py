@@ -16,7 +16,7 @@ from malles_env.envs.arena import MONEY_KEYS, STOCK_KEYS
 from malles_env.envs.seats import Seats
 from malles_env.errors import InvalidInput
 from malles_env.market import Product, Replenishment, Supply
-from tests.envs.bundled import ACTION_MODES, CROOKED, PROMOTED, STOCKED, make, same, sampled, scenario_of
+from tests.envs.bundled import ACTION_MODES, CROOKED, PROMOTED, STOCKED, alike, make, play, same, sampled, scenario_of
 
 BIG = [0, 2, 3]  # products of seller_0; their largest orders are 60, 33 and 7, their lead times 2, 1 and 2
 
@@ -31,10 +31,6 @@ def ordered(actions: Actions, **by_agent: Any) -> np.ndarray:
         actions.put(rows, actions.seats.index(agent), action)
     actions.decode(rows)
     return actions.ordered(rows)[0]
-
-
-def play(env: Any, joint: list[dict[str, Any]]) -> list[Any]:
-    return [env.step(actions) for actions in joint]
 
 
 def test_spaces_grow_only_where_products_are_ordered() -> None:
@@ -218,23 +214,12 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any) -> Non
     batch = malles_env.vec_env(scenario_of(STOCKED), num_markets=1, info="step", **settings)
     many = malles_env.vec_env(scenario_of(STOCKED), num_markets=3, info="step", **settings)
     sums = malles_env.vec_env(scenario_of(STOCKED), num_markets=1, **settings)
-    for vec in (batch, many, sums):
-        vec.seed(4)
-    rows, all_rows, _ = batch.reset(), many.reset(), sums.reset()
-    observations, _ = env.reset(seed=4)
+    sums.seed(4)
+    sums.reset()
     total: dict[str, float] = dict.fromkeys((*MONEY_KEYS, *STOCK_KEYS), 0.0)
-    for joint in sampled(env, 9, 9):
-        for i, agent in enumerate(env.possible_agents):
-            np.testing.assert_array_equal(observations[agent], rows[i])
-            np.testing.assert_array_equal(observations[agent], all_rows[i])
-        observations, rewards, _, _, infos = env.step(joint)
-        action = np.stack(list(joint.values()))
-        rows, gains, _, found = batch.step(action)
-        all_rows, *_ = many.step(np.tile(action, (3, 1)))
-        _, _, _, ends = sums.step(action)
-        np.testing.assert_array_equal(np.float32(list(rewards.values())), gains)
-        for info, other in zip(infos.values(), found, strict=True):
-            assert info == {key: other[key] for key in info}
+    for joint, infos, seen in alike(env, batch, many):
+        rows = seen
+        _, _, _, ends = sums.step(np.stack(list(joint.values())))
         total = {key: value + infos["seller_0"][key] for key, value in total.items()}
     stock = env.arena.layout.split(rows)["own_stock"]  # the next episode has begun
     np.testing.assert_allclose(stock[0], [40 / 120, 10 / 80, 1.0], rtol=1e-6)

@@ -21,7 +21,7 @@ from malles_env.market import PriceRules, Tier, Tiers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.loader import parse_scenario, save_scenario
 from malles_env.scenarios.report import full_view
-from tests.envs.bundled import ACTION_MODES, CROOKED, TIERED, make, same, sampled, scenario_of
+from tests.envs.bundled import ACTION_MODES, CROOKED, TIERED, alike, make, play, same, sampled, scenario_of
 
 BIG = [0, 2, 3]  # products of seller_0: tiers on the first (40%) and last (25%); seller_1 has one of 50%
 PLAIN = "tiers only"
@@ -185,21 +185,7 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any, name: 
     scenario = small() if name == PLAIN else scenario_of(TIERED)
     env = malles_env.parallel_env(scenario, **settings)
     batch, many = (malles_env.vec_env(scenario, num_markets=m, info="step", **settings) for m in (1, 3))
-    batch.seed(4)
-    many.seed(4)
-    rows, all_rows = batch.reset(), many.reset()
-    observations, _ = env.reset(seed=4)
-    for joint in sampled(env, 9, 9):
-        for i, agent in enumerate(env.possible_agents):
-            np.testing.assert_array_equal(observations[agent], rows[i])
-            np.testing.assert_array_equal(observations[agent], all_rows[i])
-        observations, rewards, _, _, infos = env.step(joint)
-        action = np.stack(list(joint.values()))
-        rows, gains, _, found = batch.step(action)
-        all_rows, *_ = many.step(np.tile(action, (3, 1)))
-        np.testing.assert_array_equal(np.float32(list(rewards.values())), gains)
-        for info, other in zip(infos.values(), found, strict=True):
-            assert info == {key: other[key] for key in info}
+    *_, (_, _, rows) = alike(env, batch, many)
     assert not env.arena.layout.split(rows)["own_tier"].any()  # the next episode has begun
 
 
@@ -209,9 +195,9 @@ def test_pickling_in_the_middle_and_seeds(action_mode: Any) -> None:
     env.reset(seed=3)
     twin.reset(seed=3)
     joint = sampled(env, 2, 14)
-    assert same([env.step(a) for a in joint[:7]], [twin.step(a) for a in joint[:7]])
+    assert same(play(env, joint[:7]), play(twin, joint[:7]))
     copy = pickle.loads(pickle.dumps(env))
-    assert same([env.step(a) for a in joint[7:]], [copy.step(a) for a in joint[7:]])
+    assert same(play(env, joint[7:]), play(copy, joint[7:]))
 
 
 def test_without_discounts_an_episode_is_that_of_a_scenario_without_tiers() -> None:
