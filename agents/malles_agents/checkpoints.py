@@ -66,6 +66,11 @@ def found_checkpoints(folder: Path) -> list[Path]:
     return sorted(steps, key=lambda path: steps[path], reverse=True)
 
 
+def file_name(text: str) -> str:
+    """Return a seller's name without what file names cannot hold."""
+    return text.replace(":", "_").replace("/", "_")
+
+
 def newest_good(folder: Path, warn: Callable[[str], object]) -> Path | None:
     """Return the newest checkpoint that can be read; name each damaged one to `warn` and pass over it.
 

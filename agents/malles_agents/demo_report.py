@@ -100,7 +100,7 @@ class Report:
         """
         measures = self._measures()
         profit = {kind: dict(found["profit"]) for kind, found in measures.items()}
-        pictures = self._draw(out, profit)
+        pictures = self._draw(out, measures)
         world = self.world
         results: dict[str, Any] = {
             "scenario": world.market.name,
@@ -123,10 +123,8 @@ class Report:
         console.print("pictures: " + ", ".join(str(path) for path in pictures))
         console.print(f"results:  {out / 'results.json'} ({results['wall_seconds']:.0f} s in all)")
         named = f" --model {world.model}" if world.model else ""
-        console.print(f"next:     malles evaluate {world.market.name}{named} --policy {self.trained[0].policy} "
-                      "--sellers robust-stationary,best-response" if world.draws else
-                      f"next:     malles evaluate {world.market.name}{named} --policy {self.trained[0].policy} "
-                      "--rivals best-response")  # fmt: skip
+        more = "--sellers robust-stationary,best-response" if world.draws else "--rivals best-response"
+        console.print(f"next:     malles evaluate {world.market.name}{named} --policy {self.trained[0].policy} {more}")
         return results
 
     def _by_seed(self) -> list[float]:
@@ -176,9 +174,10 @@ class Report:
             f"({(robust / top).mean():.3f} of clairvoyant) and the clairvoyant",
         ]
 
-    def _draw(self, out: Path, profit: Mapping[str, Mapping[str, float]]) -> list[Path]:
+    def _draw(self, out: Path, measures: Mapping[str, Mapping[str, Any]]) -> list[Path]:
         market, title, currency = self.world.market, self.world.title, self.world.market.currency
         curves = {f"ppo, seed {seed}": run.curve for seed, run in enumerate(self.trained)}
+        profit = {kind: found["profit"] for kind, found in measures.items()}
         kinds = ("clairvoyant", "robust-stationary") if self.over else ("best-stationary", "cost-plus")
         references = {kind: profit[kind]["mean"] for kind in kinds}
         pictures = [
@@ -187,7 +186,7 @@ class Report:
             )
         ]
         if self.over:
-            return [self._draw_worlds(out / "worlds.png"), *pictures]
+            return [self._draw_worlds(measures, out / "worlds.png"), *pictures]
         first = self.played["ppo"][0]
         labels = [product.title or product.product_id for product in self.world.seat.catalog.products]
         top = profit["best-stationary"]["mean"]
@@ -203,7 +202,7 @@ class Report:
             ),
         ]  # fmt: skip
 
-    def _draw_worlds(self, path: Path) -> Path:
+    def _draw_worlds(self, measures: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
         """Draw the learner's prices in a world of sensitive and one of less sensitive consumers, and all profits."""
         from malles_agents.evaluate import play
         from malles_agents.registry import default_rivals
@@ -224,11 +223,10 @@ class Report:
                 world.market, self.trained[0].model, world.seat.agent, rivals, episodes=1, **options
             )  # fmt: skip
             paths.append(played.prices[:, world.seat.products[own]])
-        share = {kind: scores.summary() for kind, scores in self.over.items()}
         product = world.seat.catalog.products[int(world.seat.products[own])]
         return plots.two_worlds(
             paths, best.prices[chosen, own], float(robust.prices[own]),
-            {kind: (row["of_best"], row["of_best_se"]) for kind, row in share.items()},
+            {kind: (row["of_best"], row["of_best_se"]) for kind, row in measures.items()},
             path, title=f"{world.title}: a seller that learns what its customers are like",
             ylabel=f"price of {product.title or product.product_id} ({world.market.currency})",
             period=world.market.period,

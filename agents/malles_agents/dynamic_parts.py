@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents.calendar_shape import calendar_shape
-from malles_agents.checkpoints import write_json
+from malles_agents.checkpoints import file_name, write_json
 from malles_agents.exact_stock import StockProblem, forgetful
 from malles_agents.hidden_draws import DrawValues, best_of_draws, robust_action, with_draws
 from malles_agents.learned_share import learn_and_score
@@ -22,6 +22,7 @@ from malles_agents.search import search
 from malles_agents.seat import Seat
 from malles_env import __version__
 from malles_env.files import read_json
+from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.forces_entries import ForcesEntry, PriceMemoryEntry
 
@@ -44,7 +45,7 @@ def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work:
     scenario, model, rivals = world
     market = load_scenario(scenario)
     asked = {"version": __version__, "scenario_hash": market.digest(), "model": model, "rivals": rivals, **question}
-    folder = out / market.name / rivals.replace(":", "_").replace("/", "_") / Path(model or "scenario").name
+    folder = out / market.name / file_name(rivals) / Path(model or "scenario").name
     path = folder / f"{name}.json"
     if path.exists():
         old = read_json(path)
@@ -80,7 +81,7 @@ def _plans(world: World, gain: float | None) -> Block:
         market = comparing(market, gain)
     consumers = market.build_consumers(model)
     if StockProblem.fits(market, consumers):
-        return _exact_plans(market)
+        return _exact_plans(market, consumers)
     rivals = default_rivals(market, SEAT, kind, consumers=consumers)
     stationary = search(market, SEAT, rivals, consumers=consumers, finalists=4)
     value = PathValue(market, SEAT, rivals, consumers=consumers)
@@ -116,9 +117,9 @@ def _told(products: tuple[str, ...], plan: Paths, profit: float) -> Block:
     return found
 
 
-def _exact_plans(market: Scenario) -> Block:
+def _exact_plans(market: Scenario, consumers: Consumers) -> Block:
     """Return the same where backward induction over the stock can."""
-    problem = StockProblem.of(market)
+    problem = StockProblem.of(market, consumers)
     plan, (number, constant) = problem.plan(), problem.constant()
     end, price = end_of(problem.periods), float(problem.prices[number])
     last = problem.periods - end
@@ -186,7 +187,7 @@ def learned_part(study: DynamicStudy, world: World, job: tuple[str, int], out: P
     market, name = load_scenario(world[0]), f"{algo}-{seed}"
     if trained:
         name += f"-{study.steps}-{study.history}"
-    folder = out / market.name / "runs" / f"{name}-{world[2]}-{market.digest()}".replace(":", "_").replace("/", "_")
+    folder = out / market.name / "runs" / file_name(f"{name}-{world[2]}-{market.digest()}")
 
     def work() -> Block:
         return learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained)

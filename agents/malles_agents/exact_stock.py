@@ -37,12 +37,14 @@ class StockProblem:
     @staticmethod
     def fits(scenario: Scenario, consumers: Consumers | None = None) -> bool:
         """Return whether a scenario is such a problem: one product, a stock of whole units, and no memory but it."""
-        catalog, tastes = scenario.catalog(), None
-        if catalog.num_products == 1 and np.isfinite(catalog.stock).all():
-            tastes = tastes_of(consumers or scenario.build_consumers())
+        catalog = scenario.catalog()
+        if catalog.num_products != 1 or not np.isfinite(catalog.stock).all():
+            return False
+        found = consumers or scenario.build_consumers()
+        tastes = tastes_of(found)
         return (
             tastes is not None
-            and forgetful(scenario, consumers)
+            and forgetful(scenario, found)
             and not np.isfinite(tastes.kappa).any()  # nobody takes more than one unit
             and scenario.dynamics().season_sd == 0.0
             and catalog.promotions is None
@@ -106,8 +108,7 @@ class StockProblem:
 
 def forgetful(scenario: Scenario, consumers: Consumers | None = None) -> bool:
     """Return whether nothing but a stock carries over from period to period: no loyalty, reference or pantry."""
-    found = consumers or scenario.build_consumers()
-    tastes = tastes_of(found)
+    tastes = tastes_of(consumers or scenario.build_consumers())
     return (
         tastes is not None
         and scenario.reference_price is None

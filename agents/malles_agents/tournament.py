@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.checkpoints import write_json
+from malles_agents.checkpoints import file_name, write_json
 from malles_agents.evaluate import first_state
 from malles_agents.oracles import benchmarks_of
 from malles_agents.registry import Seller, make_seller
@@ -227,7 +227,7 @@ def _file(out: Path, scenario: str, first: str, others: str) -> Path:
 
 def _label(spec: str) -> str:
     """Return a seller's name for file names; an entry or policy file adds a hash, so that a changed one plays anew."""
-    name = seller_name(spec).replace("/", "_").replace(":", "_")
+    name = file_name(seller_name(spec))
     file = Path(spec if spec.endswith(".py") else spec.partition(":")[2])
     return f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" if os.path.isfile(file) else name
 
