@@ -6,6 +6,7 @@ import atexit
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -136,6 +137,11 @@ def read_json(path: Path) -> Any:
         raise MissingResource(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
+
+
+def slug(text: str) -> str:
+    """Return a text as a plain file name in lower case, e.g. ``ice-cream-milk-sherbts-premium``."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def mend_lines(path: Path, start: bytes, ours: Callable[[bytes], bool]) -> None:

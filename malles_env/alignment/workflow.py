@@ -181,8 +181,8 @@ def _card(
             "markets": len(train.markets),
             "periods": f"train {train.period.min()}-{train.period.max()}, early stopping on "
             f"{validation.period.min()}-{validation.period.max()}",
-            "backbone and heads": _phase(whole) if whole else "backbone frozen",
-            "heads": _phase(heads),
+            "backbone and heads": phase_words(whole) if whole else "backbone frozen",
+            "heads": phase_words(heads),
             "market terms": "multiplier of beta, level, rho, display and advertising of each market, "
             f"{job.draws} draws from resampled households",
             "settings of the whole": job.whole.shaping() if whole else "none",
@@ -193,7 +193,8 @@ def _card(
     }
 
 
-def _phase(progress: Progress) -> str:
+def phase_words(progress: Progress) -> str:
+    """Return how a phase of training ended, for a card."""
     return (
         f"best validation loss {progress.best:.4f} at step {progress.best_step} of {progress.step}, "
         f"{progress.seconds:.0f} s of training steps"

@@ -96,14 +96,15 @@ def evaluate_words(
         InvalidInput: An unknown row or split, or an option that means nothing here.
     """
     from malles_env.alignment.protocol import protocol
+    from malles_env.alignment.rows.registry import rows_among
     from malles_env.alignment.transfer.comparison import LAUNCHES, Comparison, compare_words
-    from malles_env.alignment.transfer.rows import chosen_rows, possible_rows
+    from malles_env.alignment.transfer.rows import possible_rows
     from malles_env.alignment.transfer.study import WordStudy
     from malles_env.cli.consumers import telling
     from malles_env.files import write_json
 
     _refuse(refused)
-    names = chosen_rows(rows, possible_rows(model))
+    names = rows_among(rows, possible_rows(model))
     there = [*protocol("online-retail").splits, LAUNCHES]
     parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
     for name in parts:

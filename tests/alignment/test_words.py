@@ -25,13 +25,14 @@ from malles_env.alignment.protocol import Protocol, protocol
 from malles_env.alignment.reader import read_states
 from malles_env.alignment.readings import make_readings
 from malles_env.alignment.renamed import renamed
+from malles_env.alignment.rows.registry import rows_among
 from malles_env.alignment.rows.study import Study
 from malles_env.alignment.shelves import Goods, product_words
 from malles_env.alignment.text import ProductText, product_text
 from malles_env.alignment.transfer.bank import BankReader
 from malles_env.alignment.transfer.comparison import compare_words
 from malles_env.alignment.transfer.launches import Launches
-from malles_env.alignment.transfer.rows import chosen_rows, possible_rows
+from malles_env.alignment.transfer.rows import possible_rows
 from malles_env.alignment.transfer.study import WordStudy
 from malles_env.alignment.transfer.word_logit import WordLogit
 from malles_env.alignment.transfer.workflow import ENCODER, HEADS, WordsJob, run_words_job
@@ -280,9 +281,9 @@ def test_a_model_is_trained_saved_resumed_and_compared_with_its_controls(
 
 def test_unknown_rows_and_protocols_are_errors() -> None:
     there = possible_rows(None)
-    assert chosen_rows("frozen_minilm,uniform", there) == ["uniform", "frozen_minilm"]
+    assert rows_among("frozen_minilm,uniform", there) == ["uniform", "frozen_minilm"]
     with pytest.raises(InvalidInput, match="alligned"):
-        chosen_rows("alligned", there)
+        rows_among("alligned", there)
     with pytest.raises(InvalidInput, match="online-retial"):
         protocol("online-retial")
     with pytest.raises(InvalidInput, match="rank"):

@@ -137,7 +137,19 @@ def chosen_rows(names: str | None, language: dict[str, Factory]) -> list[str]:
     Raises:
         InvalidInput: A name that is no row, or a language model that is not there.
     """
-    there = [name for name in ROW_NAMES if name in NUMBER_ROWS or name in language]
+    return rows_among(names, [name for name in ROW_NAMES if name in NUMBER_ROWS or name in language])
+
+
+def rows_among(names: str | None, there: list[str]) -> list[str]:
+    """Return the rows asked for among those there are, in the order of the tables.
+
+    Args:
+        names: Comma-separated names; None or ``all`` means all there are.
+        there: The rows there are.
+
+    Raises:
+        InvalidInput: A name that is no row.
+    """
     if names is None or names.strip() == "all":
         return there
     wanted = [name.strip() for name in names.split(",") if name.strip()]

@@ -23,7 +23,7 @@ from malles_env.alignment.rows.comparison import Makers
 from malles_env.alignment.shelves import Goods
 from malles_env.alignment.transfer.study import WordStudy
 from malles_env.alignment.transfer.word_logit import WordLogit
-from malles_env.errors import MissingResource, invalid
+from malles_env.errors import MissingResource
 
 NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
 """Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
@@ -67,25 +67,6 @@ def possible_rows(model: str | Path | None) -> list[str]:
                 continue
             rows.append(row_name(row, names))
     return rows
-
-
-def chosen_rows(asked: str, there: list[str]) -> list[str]:
-    """Return the rows asked for, in the order of the tables.
-
-    Args:
-        asked: Comma-separated names, or ``all``.
-        there: The rows there are.
-
-    Raises:
-        InvalidInput: A name that is no row.
-    """
-    if asked.strip() == "all":
-        return there
-    wanted = [name.strip() for name in asked.split(",") if name.strip()]
-    for name in wanted:
-        if name not in there:
-            raise invalid("rows", name, f"all, or a comma-separated list of {', '.join(there)}")
-    return [name for name in there if name in wanted]
 
 
 @dataclass

@@ -19,7 +19,7 @@ from malles_env.alignment.subsets import sampled
 from malles_env.alignment.trainer import align, calibrate
 from malles_env.alignment.transfer.bank import BankReader
 from malles_env.alignment.transfer.study import WordStudy
-from malles_env.alignment.workflow import ReadingProgress, backbone_readings
+from malles_env.alignment.workflow import ReadingProgress, backbone_readings, phase_words
 from malles_env.errors import invalid
 from malles_env.files import check_replaceable
 
@@ -137,18 +137,11 @@ def _card(job: WordsJob, train: TasteData, encoder: Progress | None, heads: Prog
             "names": job.names,
             "markets": len(train.markets),
             "periods": f"{train.period.min()}-{train.period.max()}",
-            "encoder": _phase(encoder) if encoder else "at rest",
-            "heads": _phase(heads),
+            "encoder": phase_words(encoder) if encoder else "at rest",
+            "heads": phase_words(heads),
             "settings of the encoder": job.encoder.shaping() if encoder else "none",
             "settings of the heads": job.heads.shaping(),
         },
         "tables": {},
         "limits": list(LIMITS),
     }
-
-
-def _phase(progress: Progress) -> str:
-    return (
-        f"best validation loss {progress.best:.4f} at step {progress.best_step} of {progress.step}, "
-        f"{progress.seconds:.0f} s of training steps"
-    )

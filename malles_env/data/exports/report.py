@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from malles_env.files import slug
 
 if TYPE_CHECKING:
     from malles_env.data.exports.importing import Imported
@@ -38,7 +39,7 @@ def text_report(found: Imported, out: Path) -> str:
 
 def next_commands(found: Imported, out: Path) -> list[str]:
     """Return the commands from the log to a trained seller."""
-    name = re.sub(r"[^a-z0-9]+", "-", found.market.lower()).strip("-")[:40] or "market"
+    name = slug(found.market)[:40] or "market"
     scenario = f"{name}.yaml"
     return [
         shlex.join(["malles", "scenario", "build", found.market, "--log", str(out), "--out", scenario]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from malles_env.evaluation.validate.estimates import Estimate
 from malles_env.evaluation.validate.instruments import InstrumentCheck, PriceRow
 from malles_env.evaluation.validate.regimes import RegimeCheck
 from malles_env.evaluation.validate.runner import EventCheck, Validation
-from malles_env.files import replacing
+from malles_env.files import replacing, slug
 
 LONGEST = 36
 """Letters of a name in a plot, at most."""
@@ -21,7 +20,7 @@ Drawing = Callable[[Any], None]
 
 def file_name(market: str) -> str:
     """Return the name of a market's picture, e.g. ``ice-cream-milk-sherbts-premium.png``."""
-    return re.sub(r"[^a-z0-9]+", "-", market.lower()).strip("-") + ".png"
+    return f"{slug(market)}.png"
 
 
 def draw(found: Validation, path: Path) -> Path:
