@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
 
 DEFAULT_MODEL = "smollm2"
+EXPLORING = ("gaussian", "epsilon")
+"""Sellers that add noise to another one."""
 
 
 class Seller(Protocol):
@@ -139,6 +141,38 @@ def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
     return CalendarSeller(seat, find_calendar(seat.scenario, file or None), int(week) if week else None)
 
 
+def _exploring(name: str, class_name: str) -> Callable[[str, str | None, Seat], Seller]:
+    """Return a builder of sellers called ``name:NUMBER:SELLER`` that add noise to another one."""
+
+    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+        number, base = noise_and_seller(spec)
+        inner = make_seller(
+            base, seat.scenario, seat.agent, consumers=seat.given, action_mode=seat.action_mode,
+            price_levels=seat.price_levels, history=seat.history,
+        )  # fmt: skip
+        if isinstance(getattr(inner, "rng", None), np.random.Generator):
+            raise invalid("seller", spec, f"{name} around a seller that draws nothing itself")
+        seller: Seller = getattr(import_module("malles_agents.logged.stochastic"), class_name)(seat, inner, number)
+        return seller
+
+    return build
+
+
+def noise_and_seller(spec: str) -> tuple[float, str]:
+    """Return the amount of noise and the seller that it is added to, of a name such as ``gaussian:0.2:cost-plus:0.5``.
+
+    Raises:
+        InvalidInput: There is no number, no seller or no such seller.
+    """
+    name, _, rest = spec.strip().partition(":")
+    text, _, base = rest.partition(":")
+    number = _number(spec, text or "none")
+    if not base or number is None:
+        raise invalid("seller", spec, f"{name}:NUMBER:SELLER, e.g. {name}:0.1:cost-plus")
+    check_name(base)
+    return number, base
+
+
 def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Seller:
     algorithm = spec.partition(":")[0]
     if not text:
@@ -207,6 +241,14 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
         "thompson-draws, thompson-draws:SEED: learns from its sales which draw of the tastes it meets",
     ),
     "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),
+    "gaussian": (
+        _exploring("gaussian", "GaussianNoise"),
+        "gaussian:SD:SELLER: another seller with normal noise on its prices; 2 is the width of the price box",
+    ),
+    "epsilon": (
+        _exploring("epsilon", "EpsilonGreedy"),
+        "epsilon:SHARE:SELLER: another seller that chooses at random, product by product, with that probability",
+    ),
     "language": (
         _language,
         "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on a server",
@@ -231,6 +273,8 @@ def check_name(spec: str) -> None:
         raise invalid("seller", spec, ", ".join(seller_names()))
     if name == "language":
         _model_and_url(spec, argument or None)
+    if name in EXPLORING:
+        noise_and_seller(spec)
 
 
 def describe_sellers() -> str:

@@ -178,6 +178,16 @@ class Seat:
         return self._actions.space(self.agent)
 
     @property
+    def action_parts(self) -> dict[str, int]:
+        """The parts of an action and where in it each begins; each has `slots` numbers."""
+        return self._actions.parts
+
+    @property
+    def slots(self) -> int:
+        """W, the largest number of products that a seller of the market has."""
+        return self._seats.slots
+
+    @property
     def orders(self) -> bool:
         """Whether products are ordered."""
         return self._actions.orders

@@ -1,0 +1,1 @@
+"""Logged play with propensities, and what it says of other policies: off-policy evaluation."""

@@ -1,0 +1,197 @@
+"""Sellers that play at random and know the density of what they play: which ones do, and how others are made to.
+
+    gaussian:0.2:cost-plus:0.5     normal noise on the prices of any seller without a memory (continuous actions)
+    epsilon:0.1:nash               with probability 0.1 per product a choice at random (discrete actions)
+    random                         uniform prices, a random full shelf
+    ppo:PATH                       a trained policy, sampled; likewise a2c, sac, recurrent-ppo
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from malles_agents.logged.distributions import CensoredNormal, Choices, Distribution, Read, UniformShelf
+from malles_agents.rules import Predicted, RandomSeller
+from malles_agents.seat import Seat
+from malles_env.errors import InvalidInput, invalid
+from malles_env.market.arrays import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from malles_agents.registry import Seller
+
+SAMPLED = ("ppo", "a2c", "sac", "recurrent-ppo")
+"""Algorithms whose policies are distributions."""
+
+
+@runtime_checkable
+class StochasticSeller(Protocol):
+    """A seller that says from which distribution its actions are drawn."""
+
+    def distribution(
+        self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
+    ) -> tuple[Distribution, Any]:
+        """Return the distribution of the actions for observations ``(B, D)``, and the next hidden state."""
+        ...
+
+
+def read_of(seat: Seat) -> Read:
+    """Return which numbers of a seat's actions the market reads."""
+    own = len(seat.products)
+    columns = np.tile(np.arange(seat.slots) < own, len(seat.action_parts))
+    return Read(columns, own, seat.action_parts.get("listed"))
+
+
+class _Drawing:
+    """Answers `predict` by drawing; `deterministic` is ignored, as exploring is what these sellers are for."""
+
+    def __init__(self, seat: Seat, seed: int = 0) -> None:
+        self.seat, self.rng, self.read = seat, np.random.default_rng([seed, seat.index]), read_of(seat)
+
+    def distribution(
+        self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
+    ) -> tuple[Distribution, Any]:
+        """See `StochasticSeller`."""
+        raise NotImplementedError
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> Predicted:
+        """Answer one observation ``(D,)`` or a batch ``(B, D)`` with actions drawn from `distribution`."""
+        batch = np.atleast_2d(observation)
+        drawn, state = self.distribution(batch, state, episode_start)
+        action = drawn.draw(self.rng)
+        return (action if np.ndim(observation) > 1 else action[0]), state
+
+
+class GaussianNoise(_Drawing):
+    """A seller whose prices carry independent normal noise, held within their bounds.
+
+    Args:
+        seat: Whose products it prices, with continuous actions.
+        base: Decides what the noise is added to; it must have no memory and draw nothing itself.
+        sd: Of the noise, in units of the action: 2 is the width of a product's price box. 0: no noise.
+        seed: Of the draws by `predict`.
+
+    Raises:
+        InvalidInput: Other actions than continuous ones, or a standard deviation outside [0, 2].
+    """
+
+    def __init__(self, seat: Seat, base: Seller, sd: float, seed: int = 0) -> None:
+        if seat.action_mode != "continuous":
+            raise invalid("action_mode", seat.action_mode, "continuous for gaussian; discrete goes with epsilon")
+        if not 0.0 <= sd <= 2.0:
+            raise invalid("gaussian", sd, "a standard deviation from 0 to 2, the width of the price box")
+        super().__init__(seat, seed)
+        self.base, self.sd = base, np.zeros(seat.action_space.shape or ())
+        self.sd[: self.read.products] = sd
+
+    def distribution(
+        self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
+    ) -> tuple[Distribution, Any]:
+        """Return normal prices around those of the base, and its shelf."""
+        action = _without_memory(self.base, observation)
+        return CensoredNormal(action.astype(np.float64), self.sd, self.read), state
+
+
+class EpsilonGreedy(_Drawing):
+    """A seller that for each product, with a small probability, makes a choice at random instead of its own.
+
+    Args:
+        seat: Whose products it prices, with discrete actions.
+        base: The seller it follows otherwise; it must have no memory and draw nothing itself.
+        epsilon: Probability of a uniform draw over all choices of a product, not listing it among them. 0: none.
+        seed: Of the draws by `predict`.
+
+    Raises:
+        InvalidInput: Other actions than discrete ones, or a probability outside [0, 1].
+    """
+
+    def __init__(self, seat: Seat, base: Seller, epsilon: float, seed: int = 0) -> None:
+        if seat.action_mode != "discrete":
+            raise invalid("action_mode", seat.action_mode, "discrete for epsilon; continuous goes with gaussian")
+        if not 0.0 <= epsilon <= 1.0:
+            raise invalid("epsilon", epsilon, "a probability from 0 to 1")
+        super().__init__(seat, seed)
+        self.base, self.epsilon = base, epsilon
+        self.sizes = [int(size) for size in seat.action_space.nvec]  # type: ignore[attr-defined]
+
+    def distribution(
+        self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
+    ) -> tuple[Distribution, Any]:
+        """Return the base's choices, mixed with uniform ones."""
+        action = _without_memory(self.base, observation)
+        chances = []
+        for column, size in enumerate(self.sizes):
+            mixed = np.full((len(action), size), self.epsilon / size)
+            mixed[np.arange(len(action)), action[:, column].astype(np.int64)] += 1.0 - self.epsilon
+            chances.append(mixed)
+        return Choices(chances, self.read), state
+
+
+class UniformRandom(_Drawing):
+    """The seller called random, with the density of what it plays; see `malles_agents.rules.RandomSeller`."""
+
+    def distribution(
+        self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
+    ) -> tuple[Distribution, Any]:
+        """Return uniform prices and shelves."""
+        seat, levels = self.seat, self.seat.price_levels if self.seat.action_mode == "discrete" else 0
+
+        def act(share: FloatArray, listed: BoolArray) -> np.ndarray:
+            prices = seat.price_low + share * (seat.price_high - seat.price_low)
+            return seat.act(observation, prices, listed)
+
+        return UniformShelf(act, len(observation), self.read, seat.capacity, levels), state
+
+
+def _without_memory(base: Seller, observation: np.ndarray) -> np.ndarray:
+    """Return the base's actions.
+
+    Raises:
+        InvalidInput: It remembers: what it would have done then depends on more than what a log holds.
+    """
+    action, memory = base.predict(observation, deterministic=True)
+    if memory is not None:
+        raise InvalidInput(f"{type(base).__name__}: got a seller with a memory; allowed: one that keeps none")
+    return np.asarray(action)
+
+
+def as_stochastic(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
+    """Return a seller that knows the density of what it plays.
+
+    Args:
+        seller: From `make_seller`.
+        seat: Its seat.
+        spec: Its name, for messages.
+
+    Raises:
+        InvalidInput: It is deterministic, or learns while it plays; the message says how to make it stochastic.
+    """
+    from malles_agents.logged.sampled import Sampled
+
+    if isinstance(seller, StochasticSeller):
+        return seller
+    if isinstance(seller, RandomSeller):
+        return UniformRandom(seat)
+    if spec.partition(":")[0] in SAMPLED:
+        return Sampled(seller, seat)
+    wrapper = "epsilon:0.1:" if seat.action_mode == "discrete" else "gaussian:0.2:"
+    raise invalid("seller", spec, f"one that draws at random and knows its propensities, e.g. {wrapper}{spec}")
+
+
+def as_target(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
+    """Return a seller as a policy to evaluate: one without noise if it is deterministic and keeps no memory."""
+    draws = isinstance(seller, (StochasticSeller, RandomSeller)) or spec.partition(":")[0] in SAMPLED
+    if draws:
+        return as_stochastic(seller, seat, spec)
+    if isinstance(getattr(seller, "rng", None), np.random.Generator):
+        raise invalid("policy", spec, "one that is deterministic or knows its propensities")
+    made: StochasticSeller
+    made = EpsilonGreedy(seat, seller, 0.0) if seat.action_mode == "discrete" else GaussianNoise(seat, seller, 0.0)
+    return made
