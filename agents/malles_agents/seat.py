@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.envs.actions import ActionMode, Actions
 from malles_env.envs.base_stock import BaseStock, expected_units
-from malles_env.envs.observations import Layout
+from malles_env.envs.observations import Block, Layout
 from malles_env.envs.seats import Seats
 from malles_env.market import Catalog, Consumers
 from malles_env.market.ascent import BoolArray, FloatArray, IntArray
@@ -176,6 +176,11 @@ class Seat:
     def action_space(self) -> spaces.Space[Any]:
         """The action space of the seat."""
         return self._actions.space(self.agent)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The parts of the flat observation, in order."""
+        return self._layout.blocks
 
     @property
     def action_parts(self) -> dict[str, int]:

@@ -20,7 +20,9 @@ from malles_env.cli.experiment import experiment_command
 from malles_env.cli.failures import ReadableGroup, hear_signals
 from malles_env.cli.forces import forces_command
 from malles_env.cli.injection import audit_app
+from malles_env.cli.ope import ope_command
 from malles_env.cli.prompted import prompted_command
+from malles_env.cli.record import record_command
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
 from malles_env.cli.study import study
@@ -40,6 +42,8 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)
 app.command("tournament")(tournament)
+app.command("record")(record_command)
+app.command("ope")(ope_command)
 app.command("reproduce")(reproduce)
 app.command("discuss")(discuss)
 app.command("align")(align_command)

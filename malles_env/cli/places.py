@@ -26,6 +26,11 @@ def folder_option(words: str, *names: str) -> Any:
     return typer.Option(*names, callback=_folder, help=words)
 
 
+def folder_or_file_option(words: str, *names: str) -> Any:
+    """Return an option that names a file or a folder to write, likewise."""
+    return typer.Option(*names, callback=_either, help=words)
+
+
 def picture_option(words: str, *names: str) -> Any:
     """Return an option that names a .png file, or else a folder, to write, likewise."""
     return typer.Option(*names, callback=_picture, help=words)
@@ -37,6 +42,12 @@ def _file(param: typer.CallbackParam, value: Path | None) -> Path | None:
 
 def _folder(param: typer.CallbackParam, value: Path | None) -> Path | None:
     return None if value is None else _checked(param.opts[0], value, folder=True)
+
+
+def _either(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    if value is None:
+        return None
+    return _checked(param.opts[0], value, folder=value.is_dir() or (not value.is_file() and not value.suffix))
 
 
 def _picture(param: typer.CallbackParam, value: Path | None) -> Path | None:

@@ -141,7 +141,7 @@ class Choices:
         """See `Distribution`."""
         rows, total = np.arange(len(actions)), np.zeros(len(actions))
         with np.errstate(divide="ignore"):
-            for column in np.flatnonzero(self.read.columns):
+            for column in np.flatnonzero(self.read.columns).tolist():
                 total += np.log(self.probabilities[column][rows, np.asarray(actions)[:, column].astype(np.int64)])
         return total
 

@@ -110,8 +110,7 @@ class Table:
 
     def __init__(self, world: World, scenario: Scenario) -> None:
         self.world, self.scenario = world, scenario
-        model = {} if world.model is None else {"model": world.model}
-        self.consumers: Consumers = scenario.build_consumers(**model)
+        self.consumers: Consumers = scenario.build_consumers(world.model)
         self.options: dict[str, Any] = {
             "consumers": self.consumers, "action_mode": world.action_mode, "price_levels": world.price_levels,
             "history": world.history,

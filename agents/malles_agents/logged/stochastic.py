@@ -1,9 +1,9 @@
 """Sellers that play at random and know the density of what they play: which ones do, and how others are made to.
 
-    gaussian:0.2:cost-plus:0.5     normal noise on the prices of any seller without a memory (continuous actions)
-    epsilon:0.1:nash               with probability 0.1 per product a choice at random (discrete actions)
-    random                         uniform prices, a random full shelf
-    ppo:PATH                       a trained policy, sampled; likewise a2c, sac, recurrent-ppo
+gaussian:0.2:cost-plus:0.5     normal noise on the prices of any seller without a memory (continuous actions)
+epsilon:0.1:nash               with probability 0.1 per product a choice at random (discrete actions)
+random                         uniform prices, a random full shelf
+ppo:PATH                       a trained policy, sampled; likewise a2c, sac, recurrent-ppo
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from malles_agents.logged.distributions import CensoredNormal, Choices, Distribution, Read, UniformShelf
+from malles_agents.remembering import RememberingSeller
 from malles_agents.rules import Predicted, RandomSeller
 from malles_agents.seat import Seat
 from malles_env.errors import InvalidInput, invalid
@@ -182,7 +183,9 @@ def as_stochastic(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
     if spec.partition(":")[0] in SAMPLED:
         return Sampled(seller, seat)
     wrapper = "epsilon:0.1:" if seat.action_mode == "discrete" else "gaussian:0.2:"
-    raise invalid("seller", spec, f"one that draws at random and knows its propensities, e.g. {wrapper}{spec}")
+    draws = isinstance(getattr(seller, "rng", None), np.random.Generator)
+    base = "cost-plus" if draws or isinstance(seller, RememberingSeller) else spec
+    raise invalid("seller", spec, f"one that draws at random and knows its propensities, e.g. {wrapper}{base}")
 
 
 def as_target(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
