@@ -187,9 +187,9 @@ def meet(log: Log, target: StochasticSeller, market: Market, *, draws: int, seed
         unknown = np.mean([np.isneginf(theirs.log_density(one)) for one in drawn])
         columns.append((mine.log_density(action), features(seen, action), expected, unknown))
         fresh = np.zeros(len(log), dtype=bool)
-    density, taken, means, unknown = zip(*columns, strict=True)
+    density, taken, means, missed = zip(*columns, strict=True)
     ratio = np.stack(density, axis=1) - log.log_propensity
-    return Met(ratio, np.stack(taken, axis=1), np.stack(means, axis=1), log.profit, float(np.mean(unknown)))
+    return Met(ratio, np.stack(taken, axis=1), np.stack(means, axis=1), log.profit, float(np.mean(missed)))
 
 
 def estimates(met: Met, settings: Settings) -> tuple[Estimate, ...]:
@@ -207,7 +207,7 @@ def estimates(met: Met, settings: Settings) -> tuple[Estimate, ...]:
 
 
 def points(met: Met) -> dict[tuple[str, str], float]:
-    """Return all estimates without intervals, by estimator and form; NaN for weights where there is no overlap at all."""
+    """Return all estimates without intervals, by estimator and form; NaN for weights without any overlap."""
     table, found = Table.of(met.taken, met.expected, met.rewards), {}
     ones, overlap = np.ones(len(met.rewards)), bool(np.isfinite(met.log_ratio).any())
     for form in FORMS:
@@ -226,7 +226,7 @@ def points(met: Met) -> dict[tuple[str, str], float]:
 def errors_by_size(
     met: Met, truth: float, *, repeats: int = 20, seed: int = 0
 ) -> dict[int, dict[tuple[str, str], float]]:
-    """Return root mean squared errors as shares of the truth, for logs of 1/64 to 1/2 of the episodes and of all.
+    """Return root mean squared errors as shares of the truth, for logs of 1/64 to 1/2 of the episodes.
 
     Args:
         met: Logged play.
@@ -235,10 +235,10 @@ def errors_by_size(
         seed: Of the draws.
     """
     count, rng = len(met.rewards), np.random.default_rng(seed)
-    sizes = sorted({count >> k for k in range(7) if count >> k >= 2 * LEAST})
+    sizes = sorted({count >> k for k in range(1, 7) if count >> k >= LEAST})
     found = {}
     for size in sizes:
-        logs = [rng.permutation(count)[:size] for _ in range(repeats if size < count else 1)]
+        logs = [rng.permutation(count)[:size] for _ in range(repeats)]
         rows = [points(met.part(episodes)) for episodes in logs]
         found[size] = {
             key: float(np.sqrt(np.mean([(row[key] - truth) ** 2 for row in rows]))) / abs(truth) for key in rows[0]

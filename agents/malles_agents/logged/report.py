@@ -42,7 +42,7 @@ def table_of(found: Found, log: Log) -> Table:
     for name in ("estimate", "95% interval", "error", "covers\ntruth", "effective\nepisodes"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found.estimates:
-        value, interval, error = "nothing to say", "", ""
+        value, interval, error = "none", "", ""
         if isfinite(one.value):
             value, interval = f"{one.value:,.0f}", f"{one.low:,.0f} to {one.high:,.0f}"
             error = "" if found.truth is None else f"{one.value / found.truth.mean - 1.0:+.1%}"
