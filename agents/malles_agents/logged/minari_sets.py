@@ -77,7 +77,7 @@ def write_minari(logs: Sequence[Log], folder: Path) -> list[str]:
 def data_sets_in(folder: Path) -> Iterator[None]:
     """Let Minari keep its data sets in a folder."""
     before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = str(folder)
+    os.environ["MINARI_DATASETS_PATH"] = str(folder.absolute())
     try:
         yield
     finally:
@@ -104,7 +104,9 @@ def _write(minari: Any, log: Log) -> None:
     import gymnasium
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
-    env = gymnasium.make(GYMNASIUM_ID, **env_settings(log.world, log.agent))
+    # d3rlpy asks the data set's environment for its time limit, though the market ends by itself
+    env = gymnasium.make(GYMNASIUM_ID, max_episode_steps=log.world.cycles, **env_settings(log.world, log.agent))
+    spec = env.spec if log.world.model is None else None
     propensity, over = np.exp(log.log_propensity), np.zeros(log.rewards.shape[1], dtype=bool)
     end = over.copy()
     end[-1] = True
@@ -124,7 +126,8 @@ def _write(minari: Any, log: Log) -> None:
     minari.create_dataset_from_buffers(
         dataset_id=data_set_id(log.world, log.agent),
         buffer=buffers,
-        env=env.spec if log.world.model is None else None,
+        env=spec,
+        eval_env=spec,
         action_space=env.action_space,
         observation_space=env.observation_space,
         algorithm_name=log.world.sellers[log.agent],
