@@ -112,7 +112,9 @@ def main() -> None:
     next_obs, start, profit = torch.as_tensor(seen), time.time(), np.zeros(args.num_envs)
 
     for iteration in range(1, args.total_timesteps // batch_size + 1):
-        optimizer.param_groups[0]["lr"] = args.learning_rate * (1.0 - (iteration - 1) * batch_size / args.total_timesteps)
+        optimizer.param_groups[0]["lr"] = args.learning_rate * (
+            1.0 - (iteration - 1) * batch_size / args.total_timesteps
+        )
         profit[:] = 0.0
         for step in range(args.num_steps):
             obs[step] = next_obs
