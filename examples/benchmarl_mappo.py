@@ -1,4 +1,4 @@
-"""Any algorithm of BenchMARL on a market, here MAPPO: all sellers learn with one policy and a critic that sees everything.
+"""Any algorithm of BenchMARL on a market, here MAPPO: one policy for all sellers, and a critic that sees everything.
 
     python examples/benchmarl_mappo.py --frames 60000
 

@@ -3,9 +3,9 @@
     python examples/offline_d3rlpy.py --episodes 200 --updates 3000
 
 The log is recorded first (as `malles record --format minari` does), with a seller who asks too little and tries prices
-around it. Training sees the log and nothing else; the market is there to say what was learned, beside the logging policy
-and Nash prices. d3rlpy: https://d3rlpy.readthedocs.io, its data sets: https://minari.farama.org. d3rlpy 2.8 pins an older
-Gymnasium than this package needs and works with the newer one: install d3rlpy first, this package after it.
+around it. Training sees the log and nothing else; the market is there to say what was learned, beside the logging
+policy and Nash prices. d3rlpy: https://d3rlpy.readthedocs.io, its data sets: https://minari.farama.org. d3rlpy 2.8
+declares an older Gymnasium than this package needs and works with the newer one: docs/guide/libraries.md says how.
 """
 
 from __future__ import annotations

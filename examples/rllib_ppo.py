@@ -3,8 +3,8 @@
     python examples/rllib_ppo.py --policies shared --iterations 20
     python examples/rllib_ppo.py --policies own
 
-RLlib (https://docs.ray.io/en/latest/rllib) takes PettingZoo's parallel envs through its wrapper. `--env-runners 2` plays in
-two processes besides; a `ray start --head` and `--address auto` spread them over machines.
+RLlib (https://docs.ray.io/en/latest/rllib) takes PettingZoo's parallel envs through its wrapper. `--env-runners 2`
+plays in two processes besides; a `ray start --head` and `--address auto` spread them over machines.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/skrl_ppo.py --steps 1000
 
-skrl (https://skrl.readthedocs.io) wraps Gymnasium's vector envs as they are. Its policies are unbounded normal ones, and
-the env refuses what is outside its action space: `clip_actions` keeps them inside.
+skrl (https://skrl.readthedocs.io) wraps Gymnasium's vector envs as they are. Its policies are unbounded normal ones,
+and the env refuses what is outside its action space: `clip_actions` keeps them inside.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python examples/torchrl_mappo.py --frames 30000
 
-After TorchRL's multi-agent tutorial (https://docs.pytorch.org/rl/stable/tutorials/multiagent_ppo.html). Sellers form the
-group "seller"; with `return_state` the global view stands beside their observations. Unequal widths of dict actions do not
-stack: use the continuous or discrete mode.
+After TorchRL's multi-agent tutorial (https://docs.pytorch.org/rl/stable/tutorials/multiagent_ppo.html). Sellers form
+the group "seller"; with `return_state` the global view stands beside their observations. Unequal widths of dict actions
+do not stack: use the continuous or discrete mode.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def main() -> None:
     torch.manual_seed(args.seed)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
-    markets = SerialEnv(args.markets, [lambda i=i: make_market(args.scenario, args.seed + i) for i in range(args.markets)])
+    markets = SerialEnv(
+        args.markets, [lambda i=i: make_market(args.scenario, args.seed + i) for i in range(args.markets)]
+    )
     env = TransformedEnv(markets, RewardSum(in_keys=[(GROUP, "reward")], out_keys=[(GROUP, "episode_reward")]))
     policy = make_policy(env)
     agents = env.full_action_spec[GROUP, "action"].shape[-2]
@@ -102,7 +104,9 @@ def main() -> None:
         ends = played["next", GROUP, "done"]
         returns = played["next", GROUP, "episode_reward"][ends]
         with torch.no_grad():
-            loss.value_estimator(played, params=loss.critic_network_params, target_params=loss.target_critic_network_params)
+            loss.value_estimator(
+                played, params=loss.critic_network_params, target_params=loss.target_critic_network_params
+            )
         buffer.extend(played.reshape(-1))
         for _ in range(args.epochs * 4):
             found = loss(buffer.sample())
