@@ -144,7 +144,7 @@ def _line_of(tables: Tables, market: str) -> pl.DataFrame:
 
 
 def _shelf(occasions: Occasions, market: str) -> pl.DataFrame:
-    """Return the median price of each week and line, the share of visits that found it, and how many of them promoted."""
+    """Return each week's and line's median price, visits that found it, and share of these that promoted it."""
     import polars as pl
 
     visits = occasions.occasions.filter(pl.col("market") == market).select("occasion_id", "period")

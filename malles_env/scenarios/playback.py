@@ -38,10 +38,11 @@ class Forecast:
 def play(
     name: str, catalog: Catalog, tastes: Tastes, population: Population, weeks: Panel, start: FloatArray
 ) -> Forecast:
-    """Return what a market of these consumers is expected to do at the real prices, shelves and promotions of some weeks.
+    """Return what a market of these consumers is expected to do at real prices, shelves and promotions of some weeks.
 
     Stores promote different products in a week: `SHELVES` markets share its displays and advertisements in proportion
-    (`promoted`), and the forecast is their mean. Loyalty and the mean field move with what the simulated consumers buy; real purchases of these weeks are not used.
+    (`promoted`), and the forecast is their mean. Loyalty and the mean field move with what the simulated consumers buy;
+    real purchases of these weeks are not used.
 
     Args:
         name: Name of the forecast.
