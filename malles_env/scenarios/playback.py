@@ -129,7 +129,7 @@ def _on_shelves(values: FloatArray) -> FloatArray:
 
 def _offer(past: Panel, regular_price: FloatArray, population: Population) -> Offer:
     shares = past.purchases.sum(axis=0) / past.purchases.sum()
-    prices, listed = _on_shelves(past.prices), _on_shelves(past.listed)
+    prices, listed = _on_shelves(past.prices), np.repeat(past.listed, SHELVES, axis=0)
     loyalty = np.broadcast_to(population.initial_loyalty, (len(prices), *population.initial_loyalty.shape))
     felt = np.tile(shares, (len(prices), 1))
     display, feature_ad = (flags.reshape(prices.shape) for flags in promoted(past))
