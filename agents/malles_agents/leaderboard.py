@@ -22,19 +22,22 @@ WIDE = 0.05
 class Standing:
     """One seller in one scenario; each measure is a mean and its standard error over held-out seeds (NaN with one).
 
+    All measures are means over the agents that the seller was, one after the other, and over opponents.
+
     Attributes:
         seller: Name.
-        profit: Profit over Nash profit of the same seat, mean over opponents. Where the exact dynamic optimum is
-            known, here and in the next measures that stands for the Nash profit.
-        gain: Profit gain (profit - Nash) / mean over seats of (monopoly - Nash); NaN where the reach from Nash to
-            monopoly is below 5% of Nash profit.
+        profit: Profit over the same agent's Nash profit. Where the exact dynamic optimum is known, here and in the
+            next measures that stands for the Nash profit.
+        gain: Profit gain (profit - Nash) / mean over agents of (monopoly - Nash); NaN where the reach from Nash to
+            monopoly is below 5% of mean Nash profit.
         late: The same over the last quarter of the episode.
-        gap: Share of the best reply's profit that is missing, mean over opponents. The best reply is the best any
-            seller of the tournament earns against the same opponent: a lower bound on the best-response gap.
+        gap: Share of the best reply's profit that is missing. The best reply is the best any seller of the tournament
+            earns as the same agent against the same opponent: a lower bound on the best-response gap.
         self_play: Profit over Nash profit against itself.
         worst: Profit over Nash profit against its worst opponent.
         rivals: What opponents earn beside it, over what they earn beside a Nash seller.
         surplus: Consumer surplus per consumer and period above that of all-Nash play, money.
+        by_seed: What `profit` is the mean of, one number per held-out seed.
     """
 
     seller: str
@@ -46,47 +49,62 @@ class Standing:
     worst: float
     rivals: float
     surplus: tuple[float, float]
+    by_seed: tuple[float, ...] = ()
+
+
+_Table = dict[tuple[str, str], list[Match]]
+"""Seller and opponent -> their matches, one per agent."""
 
 
 def standings(matches: Sequence[Match], scenario: str) -> list[Standing]:
     """Return the sellers of a scenario, best mean profit first."""
-    table = {(m.first, m.others): m for m in matches if m.scenario == scenario}
-    sellers = names(list(table.values()))
-    alone = len(table) == len(sellers)
-    best = {b: max(float(np.mean(m.profit)) for (_, o), m in table.items() if alone or o == b) for b in sellers}
-    rows = [_standing(seller, sellers, table, best, alone) for seller in sellers]
+    table: _Table = {}
+    for match in matches:
+        if match.scenario == scenario:
+            table.setdefault((match.seller, match.others), []).append(match)
+    sellers = names([match for met in table.values() for match in met])
+    rows = [_standing(seller, table, _best_replies(table)) for seller in sellers]
     return sorted(rows, key=lambda row: -row.profit[0])
 
 
-def _standing(
-    seller: str, sellers: list[str], table: dict[tuple[str, str], Match], best: dict[str, float], alone: bool
-) -> Standing:
-    opponents = [seller] if alone else sellers
-    met = [table[seller, other] for other in opponents]
-    first = met[0]
-    profit = np.mean([m.profit for m in met], axis=0)
-    late = np.mean([m.late for m in met], axis=0)
-    wide = first.reach > WIDE * abs(first.nash)
-    scale = first.reach if wide else np.nan
-    gap = np.mean([1.0 - np.array(m.profit) / best[m.others] for m in met], axis=0)
-    by_opponent = [float(np.mean(m.profit)) / first.nash for m in met]
+def _best_replies(table: _Table) -> dict[tuple[str, str], float]:
+    """Return the best mean profit of any seller by agent and opponent; whoever is alone has no opponent ("")."""
+    best: dict[tuple[str, str], float] = {}
+    for match in (match for met in table.values() for match in met):
+        best[_opponent(match)] = max(best.get(_opponent(match), -np.inf), float(np.mean(match.profit)))
+    return best
+
+
+def _opponent(match: Match) -> tuple[str, str]:
+    return match.agent, match.others if match.rivals else ""
+
+
+def _standing(seller: str, table: _Table, best: dict[tuple[str, str], float]) -> Standing:
+    by_opponent = {others: met for (own, others), met in table.items() if own == seller}
+    met = [match for found in by_opponent.values() for match in found]
+    nash, reach = float(np.mean([m.nash for m in met])), met[0].reach
+    scale = reach if reach > WIDE * abs(nash) else np.nan
+    profit = np.mean([np.array(m.profit) / m.nash for m in met], axis=0)
+    against = {
+        others: float(np.mean([np.mean(m.profit) / m.nash for m in found])) for others, found in by_opponent.items()
+    }
     neutral = table.get(("nash", "nash"))
-    base = float(np.mean(neutral.surplus)) if neutral else np.nan
+    base = float(np.mean([m.surplus for m in neutral])) if neutral else np.nan
     return Standing(
-        seller, _mean_se(profit / first.nash), _mean_se((profit - first.nash) / scale),
-        _mean_se((late - first.nash) / scale), _mean_se(gap), float(np.mean(table[seller, seller].profit)) / first.nash,
-        min(by_opponent), _beside(seller, opponents, table),
-        _mean_se(np.mean([m.surplus for m in met], axis=0) - base),
+        seller, _mean_se(profit),
+        _mean_se(np.mean([(np.array(m.profit) - m.nash) / scale for m in met], axis=0)),
+        _mean_se(np.mean([(np.array(m.late) - m.nash) / scale for m in met], axis=0)),
+        _mean_se(np.mean([1.0 - np.array(m.profit) / best[_opponent(m)] for m in met], axis=0)),
+        against[seller], min(against.values()), _beside(met, table),
+        _mean_se(np.mean([m.surplus for m in met], axis=0) - base), tuple(profit.tolist()),
     )  # fmt: skip
 
 
-def _beside(seller: str, opponents: list[str], table: dict[tuple[str, str], Match]) -> float:
-    """Return what opponents earn beside `seller` over what they earn beside the Nash seller, mean over opponents."""
-    ratios = [
-        np.mean(table[seller, other].rivals) / np.mean(table["nash", other].rivals)
-        for other in opponents
-        if ("nash", other) in table and np.any(table["nash", other].rivals)
-    ]
+def _beside(met: Sequence[Match], table: _Table) -> float:
+    """Return what opponents earn beside a seller over what they earn beside the Nash seller, mean over matches."""
+    beside_nash = {(m.others, m.agent): m for (own, _), found in table.items() if own == "nash" for m in found}
+    pairs = [(m, beside_nash[m.others, m.agent]) for m in met if (m.others, m.agent) in beside_nash]
+    ratios = [np.mean(m.rivals) / np.mean(nash.rivals) for m, nash in pairs if np.any(nash.rivals)]
     return float(np.mean(ratios)) if ratios else float("nan")
 
 
@@ -96,14 +114,23 @@ def _mean_se(values: np.ndarray) -> tuple[float, float]:
 
 
 def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
-    """Return sellers by their mean rank over scenarios, best first; equal profits share the better rank."""
+    """Return sellers by their mean rank over scenarios, best first.
+
+    A seller ranks behind those that earn more by over two standard errors, paired by held-out seed (with a single seed:
+    behind all that earn more), so whoever cannot be told from the best is first as well.
+    """
     scenarios = list(dict.fromkeys(match.scenario for match in matches))
     ranks: dict[str, list[int]] = {name: [] for name in names(matches)}
     for scenario in scenarios:
         rows = standings(matches, scenario)
         for row in rows:
-            ranks[row.seller].append(1 + sum(other.profit[0] > row.profit[0] for other in rows))
+            ranks[row.seller].append(1 + sum(_ahead(other, row) for other in rows))
     return sorted(((name, float(np.mean(found))) for name, found in ranks.items() if found), key=lambda pair: pair[1])
+
+
+def _ahead(one: Standing, other: Standing) -> bool:
+    difference, error = _mean_se(np.subtract(one.by_seed, other.by_seed))
+    return difference > 2.0 * (0.0 if np.isnan(error) else error)
 
 
 def as_markdown(matches: Sequence[Match], command: str) -> str:

@@ -1,4 +1,4 @@
-"""A round robin of sellers on scenarios: every kind against every kind, on held-out seeds, resumable match by match."""
+"""A round robin of sellers on scenarios: every kind as every agent against every kind, on held-out seeds, resumable."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tournament:
 
     scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
     sellers: tuple[str, ...] = KINDS
-    episodes: int = 4
+    episodes: int = 16
     cycles: int = 200
     seed: int = 0
     trust: bool = False
@@ -62,34 +62,37 @@ class Tournament:
         if len(set(map(seller_name, self.sellers))) < len(self.sellers):
             raise invalid("sellers", list(self.sellers), "names used once")
 
-    def matches(self) -> Iterator[tuple[str, str, str]]:
-        """Yield scenario, the seller in the first seat, and the one in all others (itself if there are none)."""
+    def matches(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield scenario, the seller that is scored, whom all others are (itself if there are none), and its agent."""
         for scenario in self.scenarios:
-            alone = load_scenario(scenario).catalog().num_sellers == 1
-            for first in self.sellers:
-                for others in (first,) if alone else self.sellers:
-                    yield scenario, first, others
+            agents = load_scenario(scenario).catalog().num_sellers
+            for seller in self.sellers:
+                for others in (seller,) if agents == 1 else self.sellers:
+                    for n in range(agents):
+                        yield scenario, seller, others, f"seller_{n}"
 
 
 @dataclass(frozen=True)
 class Match:
-    """How the seller in the first seat did, one number per episode; money per period.
+    """How a seller did as one of a scenario's agents, one number per episode; money per period.
 
     Attributes:
-        scenario, first, others: Who met where.
-        profit: Of the first seat.
+        scenario, seller, others: Who met where.
+        agent: Which agent the seller was, ``seller_0``...; all other agents were `others`.
+        profit: Of the seller.
         late: The same over the last quarter of the episode.
-        rivals: Mean profit of the other seats; empty where there are none.
+        rivals: Mean profit of the other agents; empty where there are none.
         surplus: Consumer surplus per consumer, up to a constant.
-        nash, monopoly: What the first seat earns in the steady state of the two benchmarks; where the exact dynamic
+        nash, monopoly: What the agent earns in the steady state of the two benchmarks; where the exact dynamic
             optimum is known instead, both are its profit per period.
-        reach: Mean over seats of monopoly minus Nash profit.
+        reach: Mean over agents of monopoly minus Nash profit.
         model: Who read the tastes; None where they stand in the file.
     """
 
     scenario: str
-    first: str
+    seller: str
     others: str
+    agent: str
     profit: list[float]
     late: list[float]
     rivals: list[float]
@@ -139,32 +142,31 @@ def _seller(spec: str, scenario: Scenario, agent: str, consumers: Consumers, tru
 _CONSUMERS: dict[str, Consumers] = {}
 
 
-def play_match(tournament: Tournament, scenario: str, first: str, others: str) -> Match:
+def play_match(tournament: Tournament, scenario: str, seller: str, others: str, agent: str = "seller_0") -> Match:
     """Play one match on its held-out seeds; the same call gives the same numbers in any process."""
     market = load_scenario(scenario)
     if scenario not in _CONSUMERS:
         _CONSUMERS[scenario] = market.build_consumers()
     consumers, trust = _CONSUMERS[scenario], tournament.trust
-    seat = Seat.of(market, "seller_0", consumers=consumers)
-    catalog = seat.catalog
-    agents = [f"seller_{n}" for n in range(1, catalog.num_sellers)]
-    rivals = {agent: _seller(others, market, agent, consumers, trust) for agent in agents}
-    limited = bool(np.isfinite(catalog.stock).any())
+    seat = Seat.of(market, agent, consumers=consumers)
+    agents = [f"seller_{n}" for n in range(seat.catalog.num_sellers)]
+    rivals = {rival: _seller(others, market, rival, consumers, trust) for rival in agents if rival != agent}
+    limited = bool(np.isfinite(seat.catalog.stock).any())
     env = vec_env(
-        market, num_markets=tournament.episodes, learner="seller_0", rivals=rivals, consumers=consumers,
+        market, num_markets=tournament.episodes, learner=agent, rivals=rivals, consumers=consumers,
         max_cycles=market.max_cycles if limited else tournament.cycles,
     )  # fmt: skip
     env.seed(FIRST_SEED + tournament.seed)
-    profit, surplus = _roll(env, _seller(first, market, "seller_0", consumers, trust))
+    profit, surplus = _roll(env, _seller(seller, market, agent, consumers, trust))
     late = max(int(len(profit) * LATE), 1)
-    found, optimum = benchmarks_of(seat), dynamic_optimum(scenario)
-    nash, monopoly = float(found.nash.profit[0]), float(found.monopoly.profit[0])
+    found, optimum, own = benchmarks_of(seat), dynamic_optimum(scenario), agents.index(agent)
+    nash, monopoly = float(found.nash.profit[own]), float(found.monopoly.profit[own])
     if optimum is not None:  # a stock that must last: the steady state means nothing, the exact optimum does
         nash = monopoly = optimum / len(profit)
     return Match(
-        scenario, seller_name(first), seller_name(others),
-        profit[:, :, 0].mean(axis=0).tolist(), profit[-late:, :, 0].mean(axis=0).tolist(),
-        profit[:, :, 1:].mean(axis=(0, 2)).tolist() if rivals else [],
+        scenario, seller_name(seller), seller_name(others), agent,
+        profit[:, :, own].mean(axis=0).tolist(), profit[-late:, :, own].mean(axis=0).tolist(),
+        np.delete(profit, own, axis=2).mean(axis=(0, 2)).tolist() if rivals else [],
         (surplus.mean(axis=0) / market.population_size).tolist(),
         nash, monopoly,
         float((found.monopoly.profit - found.nash.profit).mean()), model_of(market),
@@ -218,11 +220,11 @@ def run_tournament(
     return [Match(**read_json(_file(out, *match))) for match in wanted]
 
 
-def _file(out: Path, scenario: str, first: str, others: str) -> Path:
-    safe = "--".join(_label(spec) for spec in (first, others))
+def _file(out: Path, scenario: str, seller: str, others: str, agent: str) -> Path:
+    safe = "--".join(_label(spec) for spec in (seller, others))
     folder = out / Path(scenario).stem
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{safe}.json"
+    return folder / f"{safe}--{agent}.json"
 
 
 def _label(spec: str) -> str:
@@ -246,4 +248,4 @@ def _check_folder(tournament: Tournament, out: Path) -> None:
 
 def names(matches: Sequence[Match]) -> list[str]:
     """Return the sellers of matches in the order in which they first appear."""
-    return list(dict.fromkeys(match.first for match in matches))
+    return list(dict.fromkeys(match.seller for match in matches))

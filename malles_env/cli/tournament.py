@@ -26,7 +26,7 @@ def tournament(
     ] = None,
     episodes: Annotated[
         int, typer.Option(help="Held-out seeds of each match, at least 1; with 1 no standard errors.")
-    ] = 4,
+    ] = 16,
     cycles: Annotated[int, typer.Option(help="Periods of an episode, at least 2.")] = 200,
     seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,

@@ -62,10 +62,10 @@ def _about(found: Backtest, model: str) -> str:
         f"products. Forecast: weeks {real[0]} to {real[-1]} ({shopped:,.0f} shopping weeks, {bought:,.0f} purchases). "
         f"Tastes are read by {model}{weights} from what each household did up to week {past[-1]}. Levels (two numbers "
         f"per product) are fitted to weeks {past[0]} to {past[-1]}, except in rows `..._as_read`; nothing is fitted "
-        f"to the test weeks. Known of the test weeks: prices, shelves and how many households shopped. Loyalty starts "
-        f"at each household's last purchase and the mean field at the last {WINDOW} weeks; both then follow the "
-        f"simulation. `naive` averages weeks {past[-1] - BLIND + 1} to {past[-1]}. Intervals: 95%, bootstrap over "
-        f"blocks of weeks."
+        f"to the test weeks. Known of the test weeks: prices, shelves, promotions and how many households shopped. "
+        f"Loyalty starts at each household's last purchase and the mean field at the last {WINDOW} weeks; both then "
+        f"follow the simulation. `naive` averages weeks {past[-1] - BLIND + 1} to {past[-1]}. Intervals: 95%, "
+        f"bootstrap over blocks of weeks."
     )
 
 
@@ -146,7 +146,8 @@ def draw(found: Backtest, path: Path) -> Path:
     _lines(axes[-1], found, {name: values.sum(axis=1) for name, values in units.items()})
     axes[-1].set_title("all products", fontsize=10)
     axes[-1].set_ylabel("units", fontsize=8)
-    axes[-1].legend(fontsize=8)
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     for unused in axes[len(best) : -1]:
         unused.set_visible(False)
     figure.suptitle(f"{found.market}: real and simulated test weeks")

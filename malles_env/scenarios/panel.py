@@ -32,6 +32,8 @@ class Panel:
         units: Packages bought [T, J].
         prices: Median price on the chain's shelves, money; the regular price where not listed [T, J].
         listed: Whether half of the visits or more found it on the shelf [T, J].
+        display: Share of the visits before such shelves that saw it displayed, 0..1 [T, J].
+        feature_ad: Share that saw it advertised, 0..1 [T, J].
     """
 
     product_ids: tuple[str, ...]
@@ -41,6 +43,8 @@ class Panel:
     units: FloatArray
     prices: FloatArray
     listed: BoolArray
+    display: FloatArray
+    feature_ad: FloatArray
 
     def weeks(self, first: int, last: int) -> Panel:
         """Return the weeks from `first` to `last`, both included.
@@ -55,7 +59,7 @@ class Panel:
         if not self.shoppers[rows].all():
             empty = self.periods[rows][self.shoppers[rows] == 0][0]
             raise InvalidInput(f"week {empty}: nobody of the panel shopped; allowed: weeks with shoppers")
-        names = ("periods", "shoppers", "purchases", "units", "prices", "listed")
+        names = ("periods", "shoppers", "purchases", "units", "prices", "listed", "display", "feature_ad")
         return Panel(self.product_ids, *(getattr(self, name)[rows] for name in names))
 
     @property
@@ -109,6 +113,8 @@ def read_panel(
         grid.fill(bought, "units"),
         np.where(listed, grid.fill(shelf, "price"), regular_price),
         listed,
+        grid.fill(shelf, "display"),
+        grid.fill(shelf, "feature_ad"),
     )
 
 
@@ -138,12 +144,14 @@ def _line_of(tables: Tables, market: str) -> pl.DataFrame:
 
 
 def _shelf(occasions: Occasions, market: str) -> pl.DataFrame:
-    """Return the median price of each week and line, and the share of visits that found it."""
+    """Return each week's and line's median price, visits that found it, and share of these that promoted it."""
     import polars as pl
 
     visits = occasions.occasions.filter(pl.col("market") == market).select("occasion_id", "period")
     seen = occasions.alternatives.join(visits, on="occasion_id")
-    cells = seen.group_by("period", line="product_id").agg(pl.col("price").median(), pl.len().alias("visits"))
+    cells = seen.group_by("period", line="product_id").agg(
+        pl.col("price").median(), pl.col("display", "feature_ad").mean(), pl.len().alias("visits")
+    )
     whole = visits.group_by("period").agg(pl.len().alias("all"))
     return cells.join(whole, on="period").with_columns(found=pl.col("visits") / pl.col("all"))
 

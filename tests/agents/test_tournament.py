@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from malles_agents.leaderboard import BEGIN, END, as_markdown, standings, write_leaderboard
-from malles_agents.tournament import KINDS, Tournament, load_entry, play_match, run_tournament, seller_name
+from malles_agents.leaderboard import BEGIN, END, as_markdown, overall, standings, write_leaderboard
+from malles_agents.tournament import KINDS, Match, Tournament, load_entry, play_match, run_tournament, seller_name
 from malles_env.cli import app
 from malles_env.errors import InvalidInput, MissingResource
 
@@ -24,15 +24,35 @@ def played(tmp_path_factory):
 
 def test_everybody_meets_everybody(played):
     _, matches = played
-    duopoly = {(m.first, m.others) for m in matches if m.scenario == "bertrand-duopoly"}
-    assert len(duopoly) == 9
-    assert {(m.first, m.others) for m in matches if m.scenario == "clearance"} == {(s, s) for s in SMALL.sellers}
+    duopoly = [(m.seller, m.others, m.agent) for m in matches if m.scenario == "bertrand-duopoly"]
+    assert len(duopoly) == len(set(duopoly)) == 9 * 2
+    assert {(m.seller, m.others) for m in matches if m.scenario == "clearance"} == {(s, s) for s in SMALL.sellers}
+
+
+def test_a_seller_is_scored_as_every_agent():
+    """Agents of cereal have unlike products: each is held against its own Nash profit."""
+    first, second = (play_match(SMALL, "cereal", "nash", "nash", f"seller_{n}") for n in range(2))
+    assert first.nash != pytest.approx(second.nash, rel=0.05)
+    for match in (first, second):
+        assert np.mean(match.profit) == pytest.approx(match.nash, rel=0.03)
+    alike = [play_match(SMALL, "bertrand-duopoly", "monopoly", "nash", f"seller_{n}") for n in range(2)]
+    assert alike[0].profit != alike[1].profit and alike[0].nash == pytest.approx(alike[1].nash)
+
+
+def test_who_cannot_be_told_from_the_best_shares_its_rank():
+    def match(seller: str, *profit: float) -> Match:
+        return Match("one", seller, seller, "seller_0", list(profit), list(profit), [], [0.0] * 3, 1.0, 1.0, 0.0)
+
+    ranks = dict(
+        overall([match("steady", 1.0, 1.1, 1.2), match("close", 1.2, 1.1, 1.0), match("worse", 0.8, 0.9, 1.0)])
+    )
+    assert ranks == {"steady": 1.0, "close": 1.0, "worse": 2.0}
 
 
 def test_measures_are_those_of_the_textbook(played):
     _, matches = played
     rows = {row.seller: row for row in standings(matches, "bertrand-duopoly")}
-    by_pair = {(m.first, m.others): m for m in matches if m.scenario == "bertrand-duopoly"}
+    by_pair = {(m.seller, m.others): m for m in matches if m.scenario == "bertrand-duopoly" and m.agent == "seller_0"}
     cartel = by_pair["monopoly", "monopoly"]
     assert cartel.nash == pytest.approx(222.927, abs=1e-2)
     assert np.mean(cartel.profit) == pytest.approx(337.49, rel=0.03)
@@ -56,16 +76,16 @@ def test_regular_prices_are_named_for_what_they_are():
     with pytest.raises(InvalidInput, match="names used once"):
         Tournament(sellers=("fixed", "regular-price"))
     old, new = (play_match(SMALL, "bertrand-duopoly", name, "nash") for name in ("fixed", "regular-price"))
-    assert old == new and old.first == "regular-price"
+    assert old == new and old.seller == "regular-price"
 
 
 def test_a_second_run_plays_only_what_is_missing(played):
     out, matches = played
-    (out / "bertrand-duopoly" / "nash--undercut.json").unlink()
-    stamp = (out / "bertrand-duopoly" / "nash--nash.json").stat().st_mtime_ns
+    (out / "bertrand-duopoly" / "nash--undercut--seller_1.json").unlink()
+    stamp = (out / "bertrand-duopoly" / "nash--nash--seller_0.json").stat().st_mtime_ns
     again = run_tournament(SMALL, out, workers=1)
     assert again == matches  # the match played anew gives the same numbers
-    assert (out / "bertrand-duopoly" / "nash--nash.json").stat().st_mtime_ns == stamp
+    assert (out / "bertrand-duopoly" / "nash--nash--seller_0.json").stat().st_mtime_ns == stamp
     with pytest.raises(InvalidInput, match="cycles"):
         run_tournament(Tournament(SMALL.scenarios, SMALL.sellers, 3, 30), out)
 
@@ -75,7 +95,7 @@ def test_other_processes_play_the_same(played):
     """The quick twin plays in this process; that processes are used at all is tested with `spread`."""
     out, matches = played
     for others in ("nash", "monopoly"):
-        (out / "bertrand-duopoly" / f"undercut--{others}.json").unlink()
+        (out / "bertrand-duopoly" / f"undercut--{others}--seller_0.json").unlink()
     assert run_tournament(SMALL, out, workers=2) == matches
 
 
@@ -88,7 +108,7 @@ def test_a_newcomer_enters_with_one_file_and_one_command(tmp_path):
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     assert "enter_leaderboard" in answer.output
-    (file,) = (out / "bertrand-duopoly").glob("enter_leaderboard-*--monopoly.json")
+    (file,) = (out / "bertrand-duopoly").glob("enter_leaderboard-*--monopoly--seller_0.json")
     match = json.loads(file.read_text())
     assert np.mean(match["late"]) > 222.9 * 1.2  # it follows a monopolist upwards
 
@@ -103,7 +123,7 @@ def test_a_changed_entry_plays_anew(tmp_path):
         )
         what = Tournament(("bertrand-duopoly",), ("nash", str(entry)), episodes=2, cycles=5)
         matches = run_tournament(what, tmp_path / "t", workers=1)
-        profits.append(next(m.profit for m in matches if (m.first, m.others) == ("mine", "nash")))
+        profits.append(next(m.profit for m in matches if (m.seller, m.others, m.agent) == ("mine", "nash", "seller_0")))
     assert np.mean(profits[1]) < 0.9 * np.mean(profits[0])
 
 

@@ -19,7 +19,7 @@ from malles_env.scenarios.backtest import Backtest, BacktestSettings, logit_tast
 from malles_env.scenarios.backtest_report import as_json, draw, markdown
 from malles_env.scenarios.backtest_scores import price_response, week_draws
 from malles_env.scenarios.panel import Panel
-from malles_env.scenarios.playback import Forecast, level_to, play
+from malles_env.scenarios.playback import SHELVES, Forecast, level_to, play, promoted
 from malles_env.scenarios.twins import Ground, find_ground
 
 MARKET = "PANTRY | MARKET 0"
@@ -39,12 +39,10 @@ def world() -> tuple[Ground, Panel, Tastes, Tastes]:
     occasions = build_occasions(tables, SETTINGS, [MARKET])
     kind = truth.class_of[[int(name[1:]) for name in ground.shelves.household_ids]]
     order = [truth.product_ids[0].index(line) for line in ground.lines]
-    # Half of the discounted products are displayed, and a mean discount is a quarter deep.
-    shown = np.log((1 + np.exp(truth.promotion)) / 2) / 0.25
     tastes = Tastes(
         alpha=truth.alpha[0][kind][:, order],
         beta=truth.beta[kind],
-        gamma=np.full(len(kind), shown),
+        display=np.full(len(kind), truth.promotion),
         lambda_=truth.loyalty[kind],
         kappa=np.log(truth.mean_extra_units),
     )
@@ -80,6 +78,27 @@ def test_level_fitted_to_the_past_reproduces_the_past(world: tuple[Ground, Panel
     played = play("again", ground.catalog(), fitted, ground.population(), past, panel.weeks(5, 12).shares)
     assert played.purchases.sum() == pytest.approx(past.purchases.sum(), rel=0.05)
     assert played.units.sum() == pytest.approx(past.units.sum(), rel=0.05)
+
+
+def test_promotions_are_spread_over_the_shelves_of_a_week(world: tuple[Ground, Panel, Tastes, Tastes]) -> None:
+    _, panel, _, _ = world
+    display, feature_ad = promoted(panel)
+    assert np.abs(display.mean(axis=1) - panel.display).max() <= 0.5 / SHELVES
+    assert 0.1 < panel.display[panel.display > 0].mean() < 0.9
+    both = np.minimum(display.sum(axis=1), feature_ad.sum(axis=1))
+    np.testing.assert_array_equal((display & feature_ad).sum(axis=1), both)
+    assert not display[~np.repeat(panel.listed[:, None], SHELVES, axis=1)].any()
+
+
+def test_displays_sell_in_the_forecast(world: tuple[Ground, Panel, Tastes, Tastes], report: Backtest) -> None:
+    ground, _, tastes, _ = world
+    start = np.tile(ground.first_mean_field(), (8, 1))
+    without = replace(report.real, display=np.zeros_like(report.real.display))
+    plain = play("no displays", ground.catalog(), tastes, ground.population(), without, start)
+    shown = report.forecasts["twins_as_read"]
+    displayed = report.real.display > 0.5
+    assert (shown.purchases - plain.purchases)[displayed].min() > 0
+    assert abs(price_response(plain, report.real).slope) < abs(report.responses["twins_as_read"].slope)
 
 
 def test_naive_forecast_is_worse_when_prices_move(report: Backtest) -> None:
