@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 import torch
 
-from malles_agents.evaluate import compare, summary
+from malles_agents.evaluation.evaluate import compare, summary
 from malles_agents.logged.minari_sets import data_set_id, data_sets_in, write_minari
 from malles_agents.logged.recorder import Plan, record
 from malles_agents.registry import make_seller

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from malles_env.cli.agents import RivalsOption, ScenarioArgument
 from malles_env.cli.places import folder_or_file_option
+from malles_env.cli.sellers.train import RivalsOption, ScenarioArgument
 from malles_env.errors import invalid
 
 FORMATS = ("parquet", "minari")

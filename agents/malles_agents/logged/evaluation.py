@@ -23,7 +23,7 @@ from malles_agents.logged.recorder import Table as Market
 from malles_agents.logged.stochastic import StochasticSeller, as_target
 from malles_agents.logged.value_model import Table, crossed, direct, fit, market_features, said
 from malles_agents.registry import check_name
-from malles_agents.train import HELD_OUT
+from malles_agents.training.train import HELD_OUT
 from malles_env.errors import MissingResource, invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario

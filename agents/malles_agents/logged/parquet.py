@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents.logged.log import Log, World
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.files import replacing
 from malles_env.scenarios import Scenario

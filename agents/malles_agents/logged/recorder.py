@@ -11,10 +11,10 @@ import numpy as np
 from malles_agents.logged.log import Log, World
 from malles_agents.logged.stochastic import StochasticSeller, as_stochastic
 from malles_agents.registry import Seller, check_name, make_seller
-from malles_agents.seat import Seat
-from malles_env.envs.actions import ActionMode
-from malles_env.envs.batch import Batch
+from malles_agents.seller_view import Seat
 from malles_env.envs.rivals import Beginner
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.envs.vector_core import Batch
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario
@@ -85,7 +85,7 @@ class Plan:
         """
         from importlib.metadata import version
 
-        from malles_env.envs.arena import check_cycles
+        from malles_env.envs.market_batch import check_cycles
 
         sellers = self.by_agent(scenario)
         logged = tuple(sellers) if self.seat is None else (self.seat,)

@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_agents.logged.distributions import CensoredNormal, Choices, Distribution, SquashedNormal
 from malles_agents.logged.stochastic import _Drawing
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 

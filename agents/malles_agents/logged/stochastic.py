@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from malles_agents.logged.distributions import CensoredNormal, Choices, Distribution, Read, UniformShelf
-from malles_agents.remembering import RememberingSeller
-from malles_agents.rules import Predicted, RandomSeller
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
+from malles_agents.sellers.remembering import RememberingSeller
+from malles_agents.sellers.rules import Predicted, RandomSeller
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 
@@ -136,7 +136,7 @@ class EpsilonGreedy(_Drawing):
 
 
 class UniformRandom(_Drawing):
-    """The seller called random, with the density of what it plays; see `malles_agents.rules.RandomSeller`."""
+    """The seller called random, with the density of what it plays; see `malles_agents.sellers.rules.RandomSeller`."""
 
     def distribution(
         self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None

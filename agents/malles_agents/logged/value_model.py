@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_agents.logged.estimators import Estimate, Values, bootstrap_counts, terms
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env.market.arrays import FloatArray
 
 RIDGE = 1.0

@@ -12,7 +12,7 @@ from malles_agents.logged.distributions import CensoredNormal, Choices, Read, Sq
 from malles_agents.logged.sampled import Sampled
 from malles_agents.logged.stochastic import as_stochastic, as_target
 from malles_agents.registry import make_seller
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env import vec_env
 from malles_env.errors import InvalidInput
 
