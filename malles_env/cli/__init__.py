@@ -21,9 +21,9 @@ from malles_env.cli.fitting.align import align_command, consumers_app
 from malles_env.cli.fitting.align_prompted import prompted_command
 from malles_env.cli.fitting.calibrate import calibrate_command
 from malles_env.cli.fitting.distil import distil_command
-from malles_env.cli.ope import ope_command
-from malles_env.cli.record import record_command
 from malles_env.cli.scenario import scenario_app
+from malles_env.cli.sellers.ope import ope_command
+from malles_env.cli.sellers.record import record_command
 from malles_env.cli.sellers.reproduce import reproduce
 from malles_env.cli.sellers.study import study
 from malles_env.cli.sellers.tournament import tournament

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from malles_agents.logged.distributions import CensoredNormal, Choices, Read, SquashedNormal
-from malles_agents.logged.sampled import Sampled
-from malles_agents.logged.stochastic import as_stochastic, as_target
+from malles_agents.logged.stochastic import Sampled, as_stochastic, as_target
 from malles_agents.registry import make_seller
 from malles_agents.seller_view import Seat
 from malles_env import vec_env
