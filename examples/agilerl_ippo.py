@@ -42,9 +42,7 @@ def main() -> None:
         )
         for i in range(args.population)
     ]  # fmt: skip
-    selection = TournamentSelection(
-        tournament_size=2, elitism=True, population_size=args.population, rand_seed=args.seed
-    )
+    selection = TournamentSelection(tournament_size=2, elitism=True, population_size=args.population)
     mutation = Mutations(
         no_mutation=0.6, architecture=0.0, new_layer_prob=0.0, parameters=0.4, activation=0.0, rl_hp=0.0,
         rand_seed=args.seed,

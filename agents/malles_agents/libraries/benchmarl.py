@@ -25,8 +25,8 @@ from malles_env.envs import parallel_env
 class PricingTask(TaskClass):
     """A market in which all sellers learn; they form one group called ``seller``.
 
-    Its configuration holds the arguments of `malles_env.parallel_env`; the action mode follows the algorithm, continuous
-    or discrete. Critics may read the market's global state. Sellers share their spaces, so parameters can be shared.
+    Its configuration holds the arguments of `malles_env.parallel_env`; the action mode follows the algorithm. Critics
+    may read the market's global state. Sellers share their spaces, so parameters can be shared.
     """
 
     def get_env_fun(

@@ -10,8 +10,9 @@ import pytest
 
 from tests.consumers.language import tiny
 from tests.consumers.language.servers import llama_server, smollm2_gguf
+from tests.examples import test_libraries
 
-HOME = Path(__file__).parents[1] / "examples"
+HOME = Path(__file__).parents[2] / "examples"
 BRIEF = {
     "step_by_hand.py": (["--periods", "3"], "seller_1: profit"),
     "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
@@ -23,6 +24,8 @@ BRIEF = {
         ["--model", "MODEL", "--periods", "2", "--seeds", "2", "--memory", "1", "--out", "FOLDER"],
         "difference, seed by seed",
     ),
+    "cleanrl_ppo.py": (["--total-timesteps", "416", "--num-envs", "8", "--num-minibatches", "2"], "416 steps"),
+    "sb3_contrib_sellers.py": (["--steps", "96", "--markets", "4"], "maskable PPO, profit per episode"),
     "enter_leaderboard.py": ([], ""),  # read by `malles tournament --entry`, see test_tournament.py
 }
 
@@ -32,7 +35,7 @@ SERVING = "gguf_server.py"
 
 
 def test_every_example_is_tested():
-    assert {path.name for path in HOME.glob("*.py")} == {*BRIEF, SERVING}
+    assert {path.name for path in HOME.glob("*.py")} == {*BRIEF, *test_libraries.BRIEF, SERVING}
 
 
 def test_a_gguf_file_is_served():
