@@ -31,18 +31,43 @@ class Read:
         products: J_n, the first of which stand in the first columns of each part.
         listed: Column at which listing scores begin; None where a price says itself whether a product is listed. The
             price of a product that is not listed is not read.
+        signs: Whether all products fit on the shelf, so that of a listing score only its sign is read.
     """
 
     columns: BoolArray
     products: int
     listed: int | None = None
+    signs: bool = False
+
+    @property
+    def scores(self) -> slice:
+        """Columns of the listing scores; none where there are no scores."""
+        first = 0 if self.listed is None else self.listed
+        return slice(first, first + (0 if self.listed is None else self.products))
 
     def of(self, actions: np.ndarray) -> BoolArray:
-        """Return what is read of each action, shape ``(B, A)``."""
+        """Return which numbers of each action are read as they are, shape ``(B, A)``."""
         read = np.broadcast_to(self.columns, actions.shape).copy()
         if self.listed is not None:
-            read[:, : self.products] &= actions[:, self.listed : self.listed + self.products] > 0.0
+            read[:, : self.products] &= actions[:, self.scores] > 0.0
+            read[:, self.scores] &= not self.signs
         return read
+
+    def log_signs(self, actions: np.ndarray, mean: FloatArray, sd: FloatArray) -> FloatArray:
+        """Return the logarithm of the probability that normal scores have the signs they have, shape ``(B,)``.
+
+        Args:
+            actions: Shape ``(B, A)``.
+            mean: Of the normal numbers, likewise.
+            sd: Standard deviation, likewise; 0: the score is its mean.
+        """
+        if not self.signs:
+            return np.zeros(len(actions))
+        centre, spread = mean[:, self.scores], sd[:, self.scores]
+        side = np.where(actions[:, self.scores] > 0.0, 1.0, -1.0)
+        certain = np.where((centre > 0.0) == (side > 0.0), 0.0, NEVER)
+        drawn = log_ndtr(side * centre / np.where(spread > 0.0, spread, 1.0))
+        return np.asarray(np.where(spread > 0.0, drawn, certain).sum(axis=1))
 
 
 class Distribution(Protocol):
@@ -87,7 +112,8 @@ class CensoredNormal:
         log = -0.5 * z**2 - np.log(scale) - _LOG_ROOT
         log = np.where(action <= -1.0, log_ndtr(z), np.where(action >= 1.0, log_ndtr(-z), log))
         fixed = np.where(action == np.clip(self.mean, -1.0, 1.0).astype(np.float32), 0.0, NEVER)
-        return np.asarray(np.where(self.read.of(action), np.where(noisy, log, fixed), 0.0).sum(axis=1))
+        exact = np.where(self.read.of(action), np.where(noisy, log, fixed), 0.0).sum(axis=1)
+        return np.asarray(exact + self.read.log_signs(action, self.mean, sd))
 
 
 @dataclass(frozen=True)
@@ -114,7 +140,8 @@ class SquashedNormal:
         action = np.clip(np.asarray(actions, dtype=np.float64), -_INSIDE, _INSIDE)
         z = (np.arctanh(action) - self.mean) / self.sd
         log = -0.5 * z**2 - np.log(self.sd) - _LOG_ROOT - np.log1p(-(action**2))
-        return np.asarray(np.where(self.read.of(action), log, 0.0).sum(axis=1))
+        exact = np.where(self.read.of(action), log, 0.0).sum(axis=1)
+        return np.asarray(exact + self.read.log_signs(action, self.mean, self.sd))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def read_of(seat: Seat) -> Read:
     """Return which numbers of a seat's actions the market reads."""
     own = len(seat.products)
     columns = np.tile(np.arange(seat.slots) < own, len(seat.action_parts))
-    return Read(columns, own, seat.action_parts.get("listed"))
+    listed = seat.action_parts.get("listed")
+    return Read(columns, own, listed, signs=listed is not None and seat.capacity >= own)
 
 
 class _Drawing:

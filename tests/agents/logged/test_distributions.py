@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_the_price_of_what_is_not_listed_does_not_count():
     assert shelved.log_density(np.array([[0.3, 0.9, 1.0, 0.0]])) == pytest.approx([-0.5 * 0.3**2 - 0.918938533])
 
 
+def test_of_a_score_only_its_sign_counts_where_all_products_fit():
+    read = Read(np.ones(2, dtype=bool), 1, listed=1, signs=True)
+    drawn = CensoredNormal(np.tile([0.0, 0.3], (COUNT, 1)), np.array([0.0, 0.5]), read)
+    action = drawn.draw(np.random.default_rng(0))
+    listed = action[:, 1] > 0.0
+    density = np.exp(drawn.log_density(action))
+    assert len(set(density[listed].round(12))) == len(set(density[~listed].round(12))) == 1
+    assert density[listed][0] + density[~listed][0] == pytest.approx(1.0)
+    assert density[listed][0] == pytest.approx(listed.mean(), abs=4.0 * 0.5 / COUNT**0.5)
+    rule = CensoredNormal(np.tile([0.0, 1.0], (COUNT, 1)), np.zeros(2), read)
+    assert (np.exp(rule.log_density(action)) == listed).all()
+
+
 @pytest.mark.parametrize("spec", ["random", "epsilon:0.3:nash", "nash"])
 def test_probabilities_of_all_discrete_actions_sum_to_one(spec):
     seat = Seat.of("soft-drinks", "seller_0", action_mode="discrete", price_levels=3)
@@ -107,6 +121,7 @@ def test_trained_policies_have_the_density_that_sb3_says(algorithm):
     found, _ = Sampled(model, seat).distribution(seen)
     drawn = 0.3 * found.draw(np.random.default_rng(0))  # away from the bounds, where a clipped draw has a mass
     drawn[:, 1] = np.abs(drawn[:, 1])  # listed: else the price does not count
+    found = replace(found, read=replace(found.read, signs=False))  # SB3 knows no signs
     tensor = torch.as_tensor(seen)
     with torch.no_grad():
         if algorithm == "SAC":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
+import stable_baselines3
 from typer.testing import CliRunner
 
 from malles_agents.logged.evaluation import Settings, judge, meet, read_log
 from malles_agents.logged.parquet import write_parquet
 from malles_agents.logged.recorder import Plan, Table, record
 from malles_agents.logged.stochastic import as_target
-from malles_env import parallel_env
+from malles_env import parallel_env, vec_env
 from malles_env.cli import app
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import load_scenario
@@ -154,6 +156,28 @@ def test_commands(tmp_path, monkeypatch):
     assert len(one["estimates"]) == 8 and one["truth"]["episodes"] == 8
     assert {row["episodes"] for row in one["errors"]} == {4, 8}
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
+def test_trained_policies_are_logged_and_judged(algorithm, tmp_path):
+    env = vec_env(MARKET, num_markets=2, learner="seller_0", seed=0)
+    path = tmp_path / "policy.zip"
+    getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=0, device="cpu").save(path)
+    spec = f"{algorithm.lower()}:{path}"
+    (log,) = record(few(sellers=(spec,), seat="seller_0", episodes=30))
+    assert log.actions.std() > 0.1
+    itself, other = judge(log, [spec, "random"], Settings(truth=0, resamples=20, refits=2))
+    ips = [one for one in itself.estimates if one.estimator == "ips"]
+    assert [one.value for one in ips] == pytest.approx([itself.logged] * 2, rel=1e-5)
+    assert other.overlap == pytest.approx((log.actions[:, :, 1] > 0).mean())  # random always lists
+
+
+def test_minari_is_asked_for_before_anything_is_played(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["record", MARKET, "--sellers", "random", "--out", "log"])
+    assert result.exit_code == 2 and "malles-env[logs]" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
