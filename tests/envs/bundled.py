@@ -146,6 +146,8 @@ def random_action(space: Any, rng: np.random.Generator) -> Any:
         return drawn | ({"order": rng.integers(0, space["order"].high + 1)} if "order" in space.spaces else {})
     if hasattr(space, "nvec"):
         return rng.integers(0, space.nvec)
+    if hasattr(space, "n"):
+        return rng.integers(space.n)
     return rng.uniform(-1.0, 1.0, space.shape).astype(np.float32)
 
 

@@ -47,7 +47,7 @@ def test_observations_are_in_their_space_and_finite(name, observation_mode):
         assert all(type(reward) is float and np.isfinite(reward) for reward in rewards.values())
         assert all(type(flag) is bool for flags in (terminated, truncated) for flag in flags.values())
         assert not any(terminated.values())
-        assert all(type(value) is float for info in infos.values() for value in info.values())
+        assert all(type(value) is np.float64 for info in infos.values() for value in info.values())
     assert all(truncated.values())
 
 
