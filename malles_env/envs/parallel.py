@@ -147,7 +147,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     >>> action = env.encode_action("seller_0", prices=[1.47292666], listed=[True])
     >>> actions = {agent: action for agent in env.agents}
     >>> observations, rewards, terminated, truncated, infos = env.step(actions)
-    >>> round(infos["seller_0"]["profit"], 2)
+    >>> round(float(infos["seller_0"]["profit"]), 2)
     222.93
 
     ## Vectorized environment

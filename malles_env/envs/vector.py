@@ -33,8 +33,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     | `autoreset_mode` | in the step that ends an episode | in the next step |
     |---|---|---|
-    | `NEXT_STEP` (default) | the last observation | the market starts anew: reward 0, action ignored |
-    | `SAME_STEP` | the market starts anew; infos hold ``final_obs`` and ``final_info`` | the first period |
+    | `SAME_STEP` (default) | the market starts anew; infos hold ``final_obs`` and ``final_info`` | the first period |
+    | `NEXT_STEP` | the last observation | the market starts anew: reward 0, action ignored |
     | `DISABLED` | the last observation | an error, unless the market was reset with a mask before |
 
     ``reset(options={"reset_mask": mask})`` starts the markets of a mask anew and leaves the others where they are.
@@ -52,7 +52,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         scenario: Name, path or scenario.
         seller: The agent that learns.
         rivals: As in `PricingEnv`.
-        autoreset_mode: An `AutoresetMode`, or its value as a text.
+        autoreset_mode: An `AutoresetMode`, or its value: ``"SameStep"``, ``"NextStep"``, ``"Disabled"``. Gymnasium's
+            wrappers that normalise or flatten observations need one of the last two.
         max_episode_steps: Periods after which episodes are cut off, as `gymnasium.make` does by `TimeLimit`: what is
             observed of time, and the salvage of stock, go by `max_cycles` all the same. None: `max_cycles` itself.
         render_mode: None or ``"rgb_array"``, which draws every market.
@@ -65,7 +66,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
     metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
         "render_fps": 4,
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
     def __init__(
@@ -75,7 +76,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         *,
         seller: str = "seller_0",
         rivals: Policies = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         **settings: Unpack[EnvSettings],

@@ -71,9 +71,11 @@ def test_episodes_end_as_those_of_gymnasiums_own_vector_env(mode: AutoresetMode)
             assert all(np.array_equal(mine[4]["final_info"][key][over], theirs_last[key][over]) for key in theirs_last)
 
 
-def test_wrappers_that_need_the_next_step_mode_take_the_default() -> None:
+def test_wrappers_that_need_another_mode_than_the_default_get_it() -> None:
     for wrapped in (vector_wrappers.NormalizeObservation, vector_wrappers.FlattenObservation):
-        env = wrapped(many(max_cycles=3))
+        with pytest.raises(ValueError, match="autoreset_mode"):
+            wrapped(many(max_cycles=3))
+        env = wrapped(many(max_cycles=3, autoreset_mode="NextStep"))
         env.reset(seed=0)
         flags = [env.step(np.zeros((3, 2), np.float32))[3].all() for _ in range(8)]
         assert flags == [False, False, True, False, False, False, True, False]
