@@ -312,6 +312,8 @@ class Arena:
 
     def as_infos(self, rows: Sequence[Any] | FloatArray) -> list[dict[str, Any]]:
         """Return rows of a ledger by name; of an array as NumPy floats."""
+        if isinstance(rows, np.ndarray):  # numbers one by one: views of rows would cost more than the rest
+            rows = list(zip(*[iter(rows.ravel())] * len(self.info_keys), strict=True))
         if self.rules is None and not self.actions.tiers:
             return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
