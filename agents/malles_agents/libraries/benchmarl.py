@@ -34,7 +34,7 @@ class PricingTask(TaskClass):
     ) -> Callable[[], EnvBase]:
         """Return a function that builds one market, as BenchMARL's collectors call it."""
         settings = copy.deepcopy(self.config)
-        settings["action_mode"] = "continuous" if continuous_actions else "discrete"
+        settings["action_mode"] = "continuous" if continuous_actions else "flat-discrete"
 
         def build() -> EnvBase:
             env = parallel_env(**settings)
@@ -47,7 +47,7 @@ class PricingTask(TaskClass):
         return True
 
     def supports_discrete_actions(self) -> bool:
-        """Prices on a grid: yes."""
+        """A number for each choice of prices on a grid: yes, see the action mode ``flat-discrete``."""
         return True
 
     def max_steps(self, env: EnvBase) -> int:
