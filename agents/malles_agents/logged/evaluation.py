@@ -73,7 +73,7 @@ class Met:
         taken: Features of the logged actions, shape ``(n, T, K)``.
         expected: Their mean over the policy's own actions, likewise.
         rewards: Money, shape ``(n, T)``.
-        never: Share of the policy's own actions that the logging policy never takes.
+        never: Share of the policy's own actions that the logging policy never takes; NaN where that is not at hand.
     """
 
     log_ratio: FloatArray
@@ -114,7 +114,7 @@ class Found:
         truth: What the simulator says; None: not asked.
         logged: Mean money per episode in the log, of the logging policy.
         overlap: Share of logged actions that the policy could have taken.
-        never: Share of the policy's actions that the logging policy never takes.
+        never: Share of the policy's actions that the logging policy never takes; NaN where that is not at hand.
         errors: Root mean squared error against the truth by log size, estimator and form, as a share of the truth;
             empty if not asked.
     """
@@ -174,17 +174,17 @@ def meet(log: Log, target: StochasticSeller, market: Market, *, draws: int, seed
         draws: Actions drawn of the policy in each situation.
         seed: Of these.
     """
-    seat, logging = market.seats[log.agent], market.sellers[log.agent]
-    assert isinstance(logging, StochasticSeller)
+    seat, logging = market.seats[log.agent], market.sellers.get(log.agent)
     features, rng = market_features(seat), np.random.default_rng(seed)
     fresh, states, columns = np.ones(len(log), dtype=bool), [None, None], []
     for t in range(log.rewards.shape[1]):
         seen, action = np.ascontiguousarray(log.seen[:, t]), log.actions[:, t]
         mine, states[0] = target.distribution(seen, states[0], fresh)
-        theirs, states[1] = logging.distribution(seen, states[1], fresh)
         drawn = [mine.draw(rng) for _ in range(draws)]
-        expected = np.mean([features(seen, one) for one in drawn], axis=0)
-        unknown = np.mean([np.isneginf(theirs.log_density(one)) for one in drawn])
+        expected, unknown = np.mean([features(seen, one) for one in drawn], axis=0), np.nan
+        if isinstance(logging, StochasticSeller):
+            theirs, states[1] = logging.distribution(seen, states[1], fresh)
+            unknown = float(np.mean([np.isneginf(theirs.log_density(one)) for one in drawn]))
         columns.append((mine.log_density(action), features(seen, action), expected, unknown))
         fresh = np.zeros(len(log), dtype=bool)
     density, taken, means, missed = zip(*columns, strict=True)
@@ -268,7 +268,11 @@ def judge(
         raise invalid("policy", "", "at least one seller, e.g. gaussian:0.2:nash")
     for spec in policies:
         check_name(spec)
-    market = Market(log.world, market_of(log, scenario))
+    found = market_of(log, scenario)
+    try:
+        market = Market(log.world, found)
+    except MissingResource:  # the log holds its propensities, so the policy that wrote it need not be here
+        market = Market(log.world, found, absent=log.agent)
     targets = {spec: as_target(market.make(spec, log.agent), market.seats[log.agent], spec) for spec in policies}
     return [_judged(log, spec, target, market, settings, sizes) for spec, target in targets.items()]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from malles_agents.logged.log import Log, World
 from malles_agents.logged.stochastic import StochasticSeller, as_stochastic
+from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, check_name, make_seller
 from malles_agents.seller_view import Seat
 from malles_env.envs.rivals import Beginner
@@ -102,13 +103,14 @@ class Table:
     Args:
         world: Who plays where.
         scenario: The market of that world.
+        absent: An agent whose seller is not built, as its policy file may be elsewhere; None: all are.
 
     Attributes:
         seats: Seat by agent.
         sellers: Seller by agent.
     """
 
-    def __init__(self, world: World, scenario: Scenario) -> None:
+    def __init__(self, world: World, scenario: Scenario, absent: str | None = None) -> None:
         self.world, self.scenario = world, scenario
         self.consumers: Consumers = scenario.build_consumers(world.model)
         self.options: dict[str, Any] = {
@@ -116,7 +118,7 @@ class Table:
             "history": world.history,
         }  # fmt: skip
         self.seats = {agent: Seat.of(scenario, agent, **self.options) for agent in world.sellers}
-        made = {agent: self.make(spec, agent) for agent, spec in world.sellers.items()}
+        made = {agent: self.make(spec, agent) for agent, spec in world.sellers.items() if agent != absent}
         self.sellers: dict[str, Seller | StochasticSeller] = {
             agent: as_stochastic(seller, self.seats[agent], world.sellers[agent]) if agent in world.logged else seller
             for agent, seller in made.items()
@@ -131,7 +133,8 @@ class Table:
     ) -> list[Log]:
         """Play episodes and return the logs of some agents.
 
-        Sellers with a distribution are drawn from; all others are asked for their action.
+        Sellers with a distribution are drawn from; all others are asked for their action. The same call gives the same
+        play, whatever was played before.
 
         Args:
             sellers: Who plays, by agent.
@@ -145,6 +148,13 @@ class Table:
         """
         if not 1 <= episodes <= MOST_EPISODES:
             raise invalid("episodes", episodes, f"a whole number from 1 to {MOST_EPISODES}")
+        in_order = {agent: sellers[agent] for agent in self.world.sellers}
+        with same_draws(in_order.values()):
+            return self._play(in_order, agents, episodes, seed, watch)
+
+    def _play(
+        self, sellers: Mapping[str, Any], agents: tuple[str, ...], episodes: int, seed: int, watch: Watch | None
+    ) -> list[Log]:
         rngs = {agent: np.random.default_rng([seed, n]) for n, agent in enumerate(sellers)}
         kept: dict[str, list[_Rows]] = {agent: [] for agent in agents}
         batch: Batch | None = None

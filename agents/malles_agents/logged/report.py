@@ -80,7 +80,7 @@ def as_json(founds: Sequence[Found], log: Log) -> dict[str, Any]:
             "truth": truth,
             "logged": found.logged,
             "overlap": found.overlap,
-            "never_logged": found.never,
+            "never_logged": number(found.never),
             "remarks": remarks(found, log),
             "estimates": [
                 {

@@ -170,6 +170,20 @@ def test_trained_policies_are_logged_and_judged(algorithm, tmp_path):
     ips = [one for one in itself.estimates if one.estimator == "ips"]
     assert [one.value for one in ips] == pytest.approx([itself.logged] * 2, rel=1e-5)
     assert other.overlap == pytest.approx((log.actions[:, :, 1] > 0).mean())  # random always lists
+    path.unlink()  # the propensities are in the log
+    (again,) = judge(log, ["random"], Settings(truth=8, resamples=20, refits=2))
+    assert [one.value for one in again.estimates] == [one.value for one in other.estimates]
+    assert np.isnan(again.never) and again.truth.episodes == 8
+
+
+def test_a_policy_is_judged_alike_whoever_is_judged_before_it():
+    (log,) = record(few(seat="seller_0", rivals="ucb", sellers=("random",), episodes=8))
+    settings = Settings(truth=8, resamples=20, refits=2)
+    alone, after = (
+        judge(log, ["gaussian:0.2:nash"], settings)[0],
+        judge(log, ["random", "gaussian:0.2:nash"], settings)[1],
+    )
+    assert alone.truth == after.truth
 
 
 def test_minari_is_asked_for_before_anything_is_played(tmp_path, monkeypatch):
