@@ -25,6 +25,10 @@ TOO_STRICT = {"d3rlpy": ["gymnasium>=1.1"]}
 """What is installed last, against a library's own declaration."""
 
 
+PATIENT = {"RAY_raylet_start_wait_time_s": "600"}
+"""Ray gives its processes 30 seconds to start, which a busy machine may not keep."""
+
+
 def pinned_torch() -> str:
     """Return the line that pins torch, e.g. ``torch==2.13.0``: repeated in each command, it keeps the CPU build."""
     found = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
@@ -71,7 +75,7 @@ def run(name: str, *arguments: str, timeout: float = 1800.0) -> str:
         text=True,
         timeout=timeout,
         check=False,
-        env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **PATIENT, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
