@@ -61,7 +61,7 @@ def test_data_sets_are_read_by_minari_and_by_ope(tmp_path):
         COMMAND,
         "ope",
         str(folder),
-        "--seat",
+        "--agent",
         "seller_1",
         "--policy",
         "gaussian:0.3:nash",

@@ -147,7 +147,7 @@ def logged_agent(world: World, agent: str | None, where: str) -> str:
     """
     chosen = agent or world.logged[0]
     if chosen not in world.logged:
-        raise InvalidInput(f"seat: got {chosen!r}; allowed: {', '.join(world.logged)}, the sellers logged in {where}")
+        raise InvalidInput(f"agent: got {chosen!r}; allowed: {', '.join(world.logged)}, the sellers logged in {where}")
     return chosen
 
 

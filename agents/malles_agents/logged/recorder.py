@@ -35,8 +35,8 @@ class Plan:
     Attributes:
         scenario: Name or path.
         sellers: Seller of each seat by its name, in the order of the seats; one name alone serves all.
-        seat: The only seat to log, or None: all. The others are then rivals, who need no propensities.
-        rivals: Seller of the other seats where one is logged.
+        agent: The only seller to log, or None: all. The others are then rivals, who need no propensities.
+        rivals: Kind of the other sellers where one is logged.
         episodes: n.
         cycles: T, periods of an episode; None: the scenario's.
         seed: Episode i is seeded with seed + i.
@@ -48,7 +48,7 @@ class Plan:
 
     scenario: str
     sellers: tuple[str, ...]
-    seat: str | None = None
+    agent: str | None = None
     rivals: str = "cost-plus"
     episodes: int = 100
     cycles: int | None = None
@@ -67,12 +67,12 @@ class Plan:
         agents = [f"seller_{n}" for n in range(scenario.catalog().num_sellers)]
         for spec in (*self.sellers, self.rivals):
             check_name(spec)
-        if self.seat is not None:
-            if self.seat not in agents:
-                raise invalid("seat", self.seat, ", ".join(agents))
+        if self.agent is not None:
+            if self.agent not in agents:
+                raise invalid("agent", self.agent, ", ".join(agents))
             if len(self.sellers) != 1:
-                raise invalid("sellers", ",".join(self.sellers), "one seller, that of the seat; --rivals: the others")
-            return {agent: self.sellers[0] if agent == self.seat else self.rivals for agent in agents}
+                raise invalid("sellers", ",".join(self.sellers), "one seller, that of the agent; --rivals: the others")
+            return {agent: self.sellers[0] if agent == self.agent else self.rivals for agent in agents}
         if len(self.sellers) not in (1, len(agents)):
             raise invalid("sellers", ",".join(self.sellers), f"one seller for all seats, or {len(agents)}, one each")
         names = self.sellers * len(agents) if len(self.sellers) == 1 else self.sellers
@@ -89,7 +89,7 @@ class Plan:
         from malles_env.envs.market_batch import check_cycles
 
         sellers = self.by_agent(scenario)
-        logged = tuple(sellers) if self.seat is None else (self.seat,)
+        logged = tuple(sellers) if self.agent is None else (self.agent,)
         return World(
             self.scenario, scenario.digest(), sellers, logged, self.action_mode, self.price_levels, self.history,
             check_cycles(self.cycles, scenario), self.model, self.seed, float(scenario.reward_scale),

@@ -20,7 +20,7 @@ def ope_command(
             help="Policy to evaluate, e.g. gaussian:0.1:nash, ppo:PATH or, for discrete logs, nash; repeatable."
         ),
     ],
-    seat: Annotated[str | None, typer.Option(help="Whose log; default the first seller logged.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Whose log; default the first seller logged.")] = None,
     truth: Annotated[int, typer.Option(help="Episodes that each policy plays in the simulator; 0: none.")] = 512,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap over episodes.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of resamples, draws and the simulator's episodes.")] = 0,
@@ -41,7 +41,7 @@ def ope_command(
     if plot is not None and not truth:
         raise InvalidInput("plot: got --truth 0; allowed: a truth to measure errors against")
     settings = Settings(truth=truth, resamples=resamples, seed=seed)
-    console, played = make_console(), read_log(log, seat)
+    console, played = make_console(), read_log(log, agent)
     with console.status("evaluating"):
         found = judge(played, policy, settings, scenario=scenario, sizes=plot is not None)
     for one in found:

@@ -27,7 +27,7 @@ def record_command(
     out: Annotated[Path, folder_or_file_option("A .parquet file, or the folder of the Minari data sets.", "--out")],
     format: Annotated[str | None, typer.Option(help="parquet or minari; default by the name of --out.")] = None,
     episodes: Annotated[int, typer.Option(help="Episodes to play.")] = 100,
-    seat: Annotated[str | None, typer.Option(help="The only seat to log; the others are rivals.")] = None,
+    agent: Annotated[str | None, typer.Option(help="The only seller to log; the others are rivals.")] = None,
     rivals: RivalsOption = "cost-plus",
     cycles: Annotated[int | None, typer.Option(help="Periods of an episode; default the scenario's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the first episode, and of the sellers' draws.")] = 0,
@@ -56,7 +56,7 @@ def record_command(
     if not names:
         raise invalid("sellers", sellers, "at least one seller, e.g. gaussian:0.2:cost-plus")
     plan = Plan(
-        scenario, names, seat, rivals, episodes, cycles, seed, action_mode, price_levels, history, model,  # type: ignore[arg-type]
+        scenario, names, agent, rivals, episodes, cycles, seed, action_mode, price_levels, history, model,  # type: ignore[arg-type]
     )  # fmt: skip
     console = make_console()
     if kind == "minari":

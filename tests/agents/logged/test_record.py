@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_log():
 
 
 def test_a_rival_needs_no_propensity():
-    (log,) = record(few(seat="seller_1", rivals="calendar", scenario="soft-drinks", sellers=("random",)))
+    (log,) = record(few(agent="seller_1", rivals="calendar", scenario="soft-drinks", sellers=("random",)))
     assert log.agent == "seller_1" and log.world.sellers["seller_0"] == "calendar"
     with pytest.raises(InvalidInput, match=r"gaussian:0\.2:cost-plus"):
         record(few(sellers=("cost-plus",)))
@@ -164,7 +164,7 @@ def test_trained_policies_are_logged_and_judged(algorithm, tmp_path):
     path = tmp_path / "policy.zip"
     getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=0, device="cpu").save(path)
     spec = f"{algorithm.lower()}:{path}"
-    (log,) = record(few(sellers=(spec,), seat="seller_0", episodes=30))
+    (log,) = record(few(sellers=(spec,), agent="seller_0", episodes=30))
     assert log.actions.std() > 0.1
     itself, other = judge(log, [spec, "random"], Settings(truth=0, resamples=20, refits=2))
     ips = [one for one in itself.estimates if one.estimator == "ips"]
@@ -177,7 +177,7 @@ def test_trained_policies_are_logged_and_judged(algorithm, tmp_path):
 
 
 def test_a_policy_is_judged_alike_whoever_is_judged_before_it():
-    (log,) = record(few(seat="seller_0", rivals="ucb", sellers=("random",), episodes=8))
+    (log,) = record(few(agent="seller_0", rivals="ucb", sellers=("random",), episodes=8))
     settings = Settings(truth=8, resamples=20, refits=2)
     alone, after = (
         judge(log, ["gaussian:0.2:nash"], settings)[0],
@@ -201,7 +201,7 @@ def test_minari_is_asked_for_before_anything_is_played(tmp_path, monkeypatch):
         (["record", MARKET, "--sellers", "random", "--out", "x.csv", "--format", "csv"], "parquet, minari"),
         (["record", MARKET, "--sellers", "random", "--out", "x", "--format", "parquet"], ".parquet"),
         (["record", MARKET, "--sellers", "random,random,random", "--out", "x.parquet"], "2, one each"),
-        (["record", MARKET, "--sellers", "random", "--seat", "seller_7", "--out", "x.parquet"], "seller_1"),
+        (["record", MARKET, "--sellers", "random", "--agent", "seller_7", "--out", "x.parquet"], "seller_1"),
         (["record", MARKET, "--sellers", "random", "--episodes", "0", "--out", "x.parquet"], "episodes"),
         (["record", MARKET, "--sellers", "random", "--cycles", "0", "--out", "x.parquet"], "max_cycles"),
         (["record", MARKET, "--sellers", "random", "--action-mode", "dict", "--out", "x.parquet"], "discrete"),
