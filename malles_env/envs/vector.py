@@ -100,7 +100,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         self._over, self._stale = np.zeros((2, num_envs), dtype=bool)
         catalog, title = arena.market.catalog, getattr(arena.scenario, "title", "")
         drawn = 0 if render_mode is None else num_envs
-        self._renderers = [Renderer(catalog, render_mode, title, market) for market in range(drawn)]
+        currency = getattr(arena.scenario, "currency", "")
+        self._renderers = [Renderer(catalog, render_mode, title, market, currency) for market in range(drawn)]
 
     @property
     def market(self) -> Market:
