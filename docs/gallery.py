@@ -95,7 +95,7 @@ def _index(scenarios: list[Scenario]) -> str:
         lines += [
             f":::{{grid-item-card}} {scenario.title or scenario.name}", f":link: {scenario.name}", ":link-type: doc",
             f":img-bottom: {scenario.name}-{scenario.digest()[:8]}.png", "",
-            f"{len(scenario.sellers)} sellers, {len(scenario.products)} products", ":::", "",
+            f"Sellers: {len(scenario.sellers)}; products: {len(scenario.products)}", ":::", "",
         ]  # fmt: skip
     lines += ["::::", "", "```{toctree}", ":hidden:", "", *(scenario.name for scenario in scenarios), "```"]
     return "\n".join(lines) + "\n"
