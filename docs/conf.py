@@ -1,9 +1,12 @@
 """Sphinx settings. The docstrings of the env classes are Markdown pages and become such (as in Gymnasium)."""
 
 import inspect
+import sys
 from importlib import import_module
 from importlib.metadata import version as _version
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "malles_env"
 author = "The malles_env developers"
@@ -15,11 +18,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",
+    "sphinx_copybutton",
+    "sphinx_design",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
+copybutton_prompt_text = "$ "
 suppress_warnings = ["myst.header"]
 html_theme = "furo"
 html_title = f"malles_env {release}"
@@ -61,4 +67,5 @@ def _write_schema_page(path: Path) -> None:
 
 
 _write_env_pages(Path(__file__).parent / "reference" / "made")
+import_module("gallery").write_gallery(Path(__file__).parent / "reference" / "made" / "scenarios")
 _write_schema_page(Path(__file__).parent / "reference" / "made" / "schema.md")

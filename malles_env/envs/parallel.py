@@ -186,7 +186,12 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self._masked = arena.actions.mode in ("discrete", "flat-discrete")
         self._np_random: np.random.Generator | None = None
         self._seed: int | None = None
-        self._renderer = Renderer(self.catalog, render_mode, getattr(self.scenario, "title", ""))
+        self._renderer = Renderer(
+            self.catalog,
+            render_mode,
+            getattr(self.scenario, "title", ""),
+            currency=getattr(self.scenario, "currency", ""),
+        )
         self.render_mode = render_mode
 
     @property

@@ -88,7 +88,12 @@ class PricingVecEnv(VecEnv):
         arena, self.info, self.render_mode = self.batch.arena, info, render_mode
         self.scenario, self.num_markets = arena.scenario, num_markets
         self.agents = self.batch.agents
-        self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
+        self._renderer = Renderer(
+            arena.market.catalog,
+            render_mode,
+            getattr(arena.scenario, "title", ""),
+            currency=getattr(arena.scenario, "currency", ""),
+        )
         self._fresh_picture = False
         self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
         super().__init__(

@@ -101,7 +101,12 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)
         self.action_space = arena.actions.space(seller)
         self.observation_space = arena.layout.space(arena.observation_mode)
-        self._renderer = Renderer(arena.market.catalog, render_mode, getattr(self.scenario, "title", ""))
+        self._renderer = Renderer(
+            arena.market.catalog,
+            render_mode,
+            getattr(self.scenario, "title", ""),
+            currency=getattr(self.scenario, "currency", ""),
+        )
         self.render_mode = render_mode
         self._over = True
 

@@ -31,11 +31,12 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     What happens after the last period of an episode says `autoreset_mode`, as in Gymnasium's own vector envs:
 
-    | `autoreset_mode` | in the step that ends an episode | in the next step |
-    |---|---|---|
-    | `SAME_STEP` (default) | the market starts anew; infos hold ``final_obs`` and ``final_info`` | the first period |
-    | `NEXT_STEP` | the last observation | the market starts anew: reward 0, action ignored |
-    | `DISABLED` | the last observation | an error, unless the market was reset with a mask before |
+    - ``SAME_STEP`` (default): in the step that ends an episode the market starts anew; infos hold ``final_obs`` and
+      ``final_info``. The next step is the first period.
+    - ``NEXT_STEP``: the step that ends an episode gives the last observation. In the next step the market starts anew:
+      reward 0, the action is ignored.
+    - ``DISABLED``: the step that ends an episode gives the last observation. The next step is an error, unless the
+      market was reset with a mask before.
 
     ``reset(options={"reset_mask": mask})`` starts the markets of a mask anew and leaves the others where they are.
     Infos hold ``revenue, cost, fees, profit, units, share, surplus`` as arrays of shape ``(num_envs,)``, what price
@@ -100,7 +101,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         self._over, self._stale = np.zeros((2, num_envs), dtype=bool)
         catalog, title = arena.market.catalog, getattr(arena.scenario, "title", "")
         drawn = 0 if render_mode is None else num_envs
-        self._renderers = [Renderer(catalog, render_mode, title, market) for market in range(drawn)]
+        currency = getattr(arena.scenario, "currency", "")
+        self._renderers = [Renderer(catalog, render_mode, title, market, currency) for market in range(drawn)]
 
     @property
     def market(self) -> Market:

@@ -16,6 +16,7 @@ HOME = Path(__file__).parents[2] / "examples"
 BRIEF = {
     "step_by_hand.py": (["--periods", "3"], "seller_1: profit"),
     "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
+    "film.py": (["--scenario", "bertrand-duopoly", "--sellers", "nash", "--periods", "2", "--out", "FILM"], "2 periods"),
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),
     "quantity_discounts.py": (["--periods", "1"], "sampled gain"),
@@ -55,7 +56,7 @@ LONG = ("own_data.py",)
 )
 def test_example_runs(name, tmp_path, monkeypatch, capsys):
     arguments, expected = BRIEF[name]
-    places = {"FOLDER": tmp_path}
+    places = {"FOLDER": tmp_path, "FILM": tmp_path / "film.gif"}
     if "MODEL" in arguments:
         places["MODEL"] = tiny.save(tmp_path / "model")  # random weights: what it asks is no matter
     monkeypatch.setattr(sys, "argv", [str(HOME / name), *(str(places.get(a, a)) for a in arguments)])

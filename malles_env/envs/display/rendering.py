@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 RENDER_MODES = ("human", "rgb_array", "ansi")
 PANELS = (
-    ("prices", "price (money)"),
+    ("prices", "price"),
     ("share", "share of purchases"),
-    ("seller_profit", "profit (money)"),
-    ("mean_field", "mean field (share)"),
+    ("seller_profit", "profit per period"),
+    ("mean_field", "mean field (share of purchases)"),
 )
 MOST_SHOWN = 1000
 """Periods in a picture, the last ones; what a renderer keeps does not grow beyond."""
@@ -40,7 +40,7 @@ def check_render_mode(mode: str | None) -> str | None:
     return mode
 
 
-def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = "") -> None:
+def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = "", currency: str = "") -> None:
     """Draw prices, shares, profits and the mean field of a recording over its periods.
 
     Prices are left out where a product was not listed. Colours tell sellers, line styles their products.
@@ -50,12 +50,14 @@ def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = ""
         catalog: Names of products and sellers.
         recording: What happened; may be empty.
         title: Written on top.
+        currency: Unit of prices and profits.
     """
     figure.clear()
+    figure.subplots_adjust(left=0.09, right=0.98, top=0.92, bottom=0.16, wspace=0.25, hspace=0.12)
     panels = figure.subplots(2, 2, sharex=True).flat
     history = recording.arrays()
     for axes, (name, label) in zip(panels, PANELS, strict=True):
-        axes.set_ylabel(label)
+        axes.set_ylabel(f"{label} ({currency})" if currency and name in ("prices", "seller_profit") else label)
         axes.grid(alpha=0.3)
         if history:
             _draw_lines(axes, catalog, name, _shown(history, name), recording.dropped)
@@ -65,7 +67,11 @@ def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = ""
             axes.set_xlabel("period")
     handles, labels = figure.axes[2].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 6), fontsize="small", frameon=False)
+        most = int(np.bincount(catalog.seller_of).max())
+        for turn in range(min(most, len(STYLES)) if most > 1 else 0):  # the line styles, without a seller's colour
+            handles += figure.axes[0].plot([], [], color="0.4", linestyle=STYLES[turn], lw=1.2)
+            labels.append(f"product {turn + 1} of a seller")
+        figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 5), fontsize="small", frameon=False)
     figure.suptitle(title)
 
 
@@ -100,15 +106,14 @@ def _mark_promoted(axes: Any, catalog: Catalog, history: dict[str, np.ndarray], 
         axes.legend(loc="upper right", fontsize="x-small", framealpha=0.6)
 
 
-def as_image(catalog: Catalog, recording: Recording, title: str = "") -> np.ndarray:
+def as_image(catalog: Catalog, recording: Recording, title: str = "", currency: str = "") -> np.ndarray:
     """Return the picture of a recording as uint8 pixels, shape ``(600, 900, 3)``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), dpi=100)
     canvas = FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.09, right=0.98, top=0.92, bottom=0.14, wspace=0.25, hspace=0.12)
-    draw(figure, catalog, recording, title)
+    draw(figure, catalog, recording, title, currency)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
@@ -147,7 +152,7 @@ class Window:
     def __init__(self) -> None:
         self._figure: Any = None
 
-    def show(self, catalog: Catalog, recording: Recording, title: str = "") -> None:
+    def show(self, catalog: Catalog, recording: Recording, title: str = "", currency: str = "") -> None:
         """Show the recording as it is now."""
         if not _has_screen():
             sys.stdout.write(as_text(catalog, recording, title))
@@ -157,7 +162,7 @@ class Window:
         if self._figure is None:
             plt.ion()
             self._figure = plt.figure("malles_env", figsize=(9, 6))
-        draw(self._figure, catalog, recording, title)
+        draw(self._figure, catalog, recording, title, currency)
         self._figure.canvas.draw_idle()
         plt.pause(0.001)
 
@@ -200,13 +205,16 @@ class Renderer:
         mode: ``"human"``, ``"rgb_array"``, ``"ansi"`` or None (then nothing is recorded).
         title: Written on top.
         market: Which market of a batch.
+        currency: Unit of prices and profits.
 
     Raises:
         InvalidInput: Another mode.
     """
 
-    def __init__(self, catalog: Catalog, mode: str | None, title: str = "", market: int = 0) -> None:
-        self.mode, self.catalog, self.title = check_render_mode(mode), catalog, title
+    def __init__(
+        self, catalog: Catalog, mode: str | None, title: str = "", market: int = 0, currency: str = ""
+    ) -> None:
+        self.mode, self.catalog, self.title, self.currency = check_render_mode(mode), catalog, title, currency
         self.recording, self._window = Recording(market, MOST_SHOWN), Window()
 
     def start(self) -> None:
@@ -224,11 +232,11 @@ class Renderer:
     def render(self) -> np.ndarray | str | None:
         """Return pixels or text; in human mode show and return None."""
         if self.mode == "rgb_array":
-            return as_image(self.catalog, self.recording, self.title)
+            return as_image(self.catalog, self.recording, self.title, self.currency)
         if self.mode == "ansi":
             return as_text(self.catalog, self.recording, self.title)
         if self.mode == "human":
-            self._window.show(self.catalog, self.recording, self.title)
+            self._window.show(self.catalog, self.recording, self.title, self.currency)
         return None
 
     def close(self) -> None:

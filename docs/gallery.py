@@ -1,0 +1,101 @@
+"""Writes the gallery: a page for each bundled scenario, made from the scenario itself and one episode played in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+from PIL import Image
+
+import malles_env
+from malles_agents.registry import make_seller
+from malles_env.scenarios import Scenario, list_scenarios, load_scenario
+
+SELLERS = "cost-plus"
+"""Every seller of the pictures; it is defined in all scenarios."""
+SEED = 0
+
+
+def write_gallery(folder: Path) -> None:
+    """Write ``index.md`` and a page and a picture per scenario; nothing is written anew that stands there already.
+
+    Args:
+        folder: Of the pages.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scenarios = [load_scenario(name) for name in list_scenarios()]
+    for scenario in scenarios:
+        picture = folder / f"{scenario.name}-{scenario.digest()[:8]}.png"
+        if not picture.exists():
+            _picture(scenario).save(picture)
+        _write(folder / f"{scenario.name}.md", _page(scenario, picture.name))
+    _write(folder / "index.md", _index(scenarios))
+
+
+def _write(path: Path, content: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        path.write_text(content, encoding="utf-8")
+
+
+def _picture(scenario: Scenario) -> Image.Image:
+    env = malles_env.parallel_env(scenario, render_mode="rgb_array")
+    observations, _ = env.reset(seed=SEED)
+    sellers = {agent: make_seller(SELLERS, scenario, agent) for agent in env.agents}
+    start = True
+    while env.agents:
+        actions = {
+            agent: sellers[agent].predict(observations[agent][None], None, np.array([start]))[0][0]
+            for agent in env.agents
+        }
+        observations, *_ = env.step(actions)
+        start = False
+    return Image.fromarray(env.render())
+
+
+def _page(scenario: Scenario, picture: str) -> str:
+    env = malles_env.parallel_env(scenario)
+    shelf = env.catalog.shelf
+    lines = [f"# {scenario.title or scenario.name}", ""]
+    lines += [scenario.description.strip(), ""] if scenario.description else []
+    lines += [
+        "```python", "import malles_env", "", f'env = malles_env.parallel_env("{scenario.name}")', "```", "",
+        f"![An episode of {env.max_cycles} periods; every seller is `{SELLERS}`]({picture})", "",
+        "| agent | seller | products | listed at once | observation | action |", "|---|---|---:|---:|---|---|",
+    ]  # fmt: skip
+    for n, agent in enumerate(env.possible_agents):
+        spaces = f"`{_space(env.observation_space(agent))}` | `{_space(env.action_space(agent))}`"
+        lines.append(
+            f"| `{agent}` | {env.catalog.sellers[n]} | {len(env.catalog.products_of(n))} | {shelf[n]} | {spaces} |"
+        )
+    lines += ["", "| product | seller | regular price | unit cost | price bounds |", "|---|---|---:|---:|---|"]
+    for j, product in enumerate(env.catalog.products):
+        bounds = f"{env.catalog.price_low[j]:.2f} to {env.catalog.price_high[j]:.2f}"
+        name = product.title or product.product_id
+        lines.append(
+            f"| {name} | {product.seller} | {env.catalog.regular_price[j]:.2f} | {env.catalog.unit_cost[j]:.2f} "
+            f"| {bounds} |"
+        )
+    lines += ["", f"Prices in {scenario.currency}. What each seller earns here: the leaderboard in `agents/README.md`."]
+    for title, notes in (("Notes", scenario.notes), ("Sources", scenario.sources)):
+        lines += ["", f"**{title}**", "", *(f"- {note.strip()}" for note in notes)] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _space(space: gymnasium.Space) -> str:
+    if isinstance(space, gymnasium.spaces.Box):
+        return f"Box{space.shape}, {space.dtype}"
+    return str(space)
+
+
+def _index(scenarios: list[Scenario]) -> str:
+    lines = ["# Gallery", "", "One page per bundled market: its picture, spaces, sellers and products.", ""]
+    lines += ["::::{grid} 1 2 2 3", ":gutter: 3", ""]
+    for scenario in scenarios:
+        lines += [
+            f":::{{grid-item-card}} {scenario.title or scenario.name}", f":link: {scenario.name}", ":link-type: doc",
+            f":img-bottom: {scenario.name}-{scenario.digest()[:8]}.png", "",
+            f"Sellers: {len(scenario.sellers)}; products: {len(scenario.products)}", ":::", "",
+        ]  # fmt: skip
+    lines += ["::::", "", "```{toctree}", ":hidden:", "", *(scenario.name for scenario in scenarios), "```"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,53 @@
+"""A film of one episode: sellers by name, one picture per period, written as a GIF.
+
+    python examples/film.py --scenario soft-drinks --sellers calendar --out market.gif
+
+The sellers of `calendar` replay the real weekly prices of the market, deals and all.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import malles_env
+from malles_agents.registry import make_seller
+
+
+def frames(scenario: str, kind: str, periods: int, seed: int) -> list[Image.Image]:
+    """Return a picture of the market after each period."""
+    env = malles_env.parallel_env(scenario, max_cycles=periods, render_mode="rgb_array")
+    observations, _ = env.reset(seed=seed)
+    sellers = {agent: make_seller(kind, scenario, agent) for agent in env.agents}
+    pictures = []
+    while env.agents:
+        actions = {
+            agent: sellers[agent].predict(observations[agent][None], None, np.array([not pictures]))[0][0]
+            for agent in env.agents
+        }
+        observations, *_ = env.step(actions)
+        pictures.append(Image.fromarray(env.render()).resize((600, 400), Image.Resampling.LANCZOS))
+    return pictures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", default="soft-drinks")
+    parser.add_argument("--sellers", default="calendar")
+    parser.add_argument("--periods", type=int, default=52)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("market.gif"))
+    args = parser.parse_args()
+
+    pictures = frames(args.scenario, args.sellers, args.periods, args.seed)
+    colours = pictures[-1].quantize(96)
+    small = [picture.quantize(palette=colours, dither=Image.Dither.NONE) for picture in pictures]
+    small[0].save(args.out, save_all=True, append_images=small[1:], duration=[120] * (len(small) - 1) + [3000], loop=0)
+    print(f"film of {len(pictures)} periods: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
