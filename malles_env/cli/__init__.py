@@ -23,6 +23,7 @@ from malles_env.cli.injection import audit_app
 from malles_env.cli.prompted import prompted_command
 from malles_env.cli.reproduce import reproduce
 from malles_env.cli.scenario import scenario_app
+from malles_env.cli.studio import studio
 from malles_env.cli.study import study
 from malles_env.cli.tournament import tournament
 from malles_env.cli.validate import validate_command
@@ -42,6 +43,7 @@ app.command("study")(study)
 app.command("tournament")(tournament)
 app.command("reproduce")(reproduce)
 app.command("discuss")(discuss)
+app.command("studio")(studio)
 app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
 app.command("distil")(distil_command)
