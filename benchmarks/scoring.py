@@ -33,7 +33,7 @@ from rich.table import Table
 
 from benchmarks.llama import LlamaServer
 from malles_env.consumers.language import LocalModel, Prompt, Sampling
-from malles_env.consumers.language.sharing import families
+from malles_env.consumers.language.inference.prefix_sharing import families
 
 PERSONAS = 32
 ROUNDS = 5

@@ -26,8 +26,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from malles_agents.demo import HISTORY, SEAT, Demo
 from malles_agents.registry import default_rivals
-from malles_agents.settings import load_settings
-from malles_agents.train import sb3_arguments
+from malles_agents.training.settings import load_settings
+from malles_agents.training.train import sb3_arguments
 from malles_env.envs import vec_env
 from malles_env.scenarios import load_scenario
 

@@ -48,7 +48,7 @@ def _write_env_pages(folder: Path) -> None:
 
 
 def _write_schema_page(path: Path) -> None:
-    from malles_env.data.schema import TABLES
+    from malles_env.data.log.schema import TABLES
 
     lines = ["# The transaction schema", "", "`transactions` and `products` are required, the others optional.", ""]
     for table in ("transactions", "products", "offers", "promotions", "households"):

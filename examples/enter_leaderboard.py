@@ -7,9 +7,9 @@ It asks the Nash prices, and a little more whenever all rivals asked more than t
 
 import numpy as np
 
-from malles_agents.reactive import ReactiveSeller
-from malles_agents.remembering import Memory
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
+from malles_agents.sellers.reactive import ReactiveSeller
+from malles_agents.sellers.remembering import Memory
 
 
 class CarefulFollower(ReactiveSeller):

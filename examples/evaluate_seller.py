@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.evaluate import compare, summary
+from malles_agents.evaluation.evaluate import compare, summary
 from malles_agents.registry import make_seller
-from malles_agents.rules import RuleSeller, best_sellers
+from malles_agents.sellers.rules import RuleSeller, best_sellers
 
 
 class Undercutter(RuleSeller):

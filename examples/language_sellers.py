@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from malles_agents.language_seller import LONG_RUN, SELL_MORE, LanguageSeller
-from malles_agents.oracles import benchmarks_of
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
+from malles_agents.sellers.language import LONG_RUN, SELL_MORE, LanguageSeller
+from malles_agents.sellers.oracles import benchmarks_of
 from malles_env import vec_env
 from malles_env.consumers.language import CachedModel, LanguageModel, LocalModel, ServedModel
 

@@ -44,12 +44,12 @@ import numpy as np
 import polars as pl
 
 from malles_env.data import BuildSettings, Occasions, Splits, Tables, build_occasions, hashing, market_statistics
-from malles_env.data.importer import check_log
-from malles_env.data.readers import read_tables, write_tables
+from malles_env.data.checks import check_log
+from malles_env.data.log.readers import read_tables, write_tables
 from malles_env.errors import MissingResource
 from malles_env.scenarios import save_scenario
-from malles_env.scenarios.build import BuildChoices, scenario_from
-from malles_env.scenarios.provenance import Origin
+from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.provenance import Origin
 
 NEVER_SAMPLED = -30.0
 """Log of the rate at which the log kept visits without a purchase; a number for "none"."""
@@ -315,13 +315,13 @@ def hold_out_households(occasions: Occasions, seed: int = 0) -> Occasions:
     return replace(occasions, occasions=table, alternatives=alternatives)
 
 
-# 4. and 5. Train consumers and judge them: every call of malles_env.alignment stands here -----------------------------
+# 4. and 5. Train consumers and judge them: every call of malles_env.preference stands here ----------------------------
 
 
 def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: bool, seed: int) -> Any:
     """Post-train the embedded taste model; a killed run goes on where it was."""
-    from malles_env.alignment.config import HEADS, WHOLE_EMBEDDED, AlignJob
-    from malles_env.alignment.workflow import run_job
+    from malles_env.preference.training.config import HEADS, WHOLE_EMBEDDED, AlignJob
+    from malles_env.workflows.align import run_job
 
     # A panel of a few thousand purchases is small: few steps, and the best validation decides.
     steps, head_steps = (4, 20) if brief else (60, 600)
@@ -334,11 +334,11 @@ def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: b
 
 def judge_consumers(model: Any, occasions: Occasions) -> dict[str, dict[str, Any]]:
     """Print and return hit rate and nats of simple rows and of the taste model on the households held out."""
-    from malles_env.alignment.dataset import from_occasions
-    from malles_env.alignment.evaluation import elasticities, fidelity, paired
-    from malles_env.alignment.prediction import predict
-    from malles_env.alignment.rows.logit import ConditionalLogit
-    from malles_env.alignment.rows.shares import LastPurchase, Popularity
+    from malles_env.evaluation.baselines.logit import ConditionalLogit
+    from malles_env.evaluation.baselines.shares import LastPurchase, Popularity
+    from malles_env.evaluation.metrics import elasticities, fidelity, paired
+    from malles_env.preference.data.dataset import from_occasions
+    from malles_env.preference.prediction import predict
 
     train, validation, test = (from_occasions(occasions.select(split=name)) for name in ("train", "validation", "test"))
     rows = [row.fit(train, validation, identities=False) for row in (Popularity, LastPurchase, ConditionalLogit)]
@@ -369,9 +369,9 @@ def make_scenario(panel: Panel, tables: Tables, model: Path, rate: float) -> Any
 
 def train_seller(path: Path, out: Path, *, steps: int, episodes: int, seed: int) -> None:
     """Train PPO in the seat of the largest brand, then compare it with rules on seeds never trained on."""
-    from malles_agents.evaluate import compare, summary
+    from malles_agents.evaluation.evaluate import compare, summary
     from malles_agents.registry import make_seller
-    from malles_agents.train import Run, train
+    from malles_agents.training.train import Run, train
     from malles_env import load_scenario
 
     scenario = load_scenario(str(path))

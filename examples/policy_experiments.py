@@ -17,9 +17,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from malles_env.market import closed_form
-from malles_env.market.equilibrium import nash
-from malles_env.market.game import Game
+from malles_env.market.solvers import closed_form
+from malles_env.market.solvers.equilibrium import nash
+from malles_env.market.solvers.game import Game
 from malles_env.scenarios import Scenario, load_scenario
 
 QUALITY, COST, MU = [2.0, 2.0], 1.0, 0.25

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from malles_agents.train import Run, Trained
+    from malles_agents.training.train import Run, Trained
 
 Watch = Callable[[int, float], None]
 PARTS = 5
@@ -67,7 +67,7 @@ def _line_by_line(console: Console, label: str, total: int, currency: str) -> Wa
 
 def train_in_console(run: Run, out: Path, *, resume: bool, trust: bool = False) -> Trained:
     """Train with a progress bar and say where the policy is."""
-    from malles_agents.train import train
+    from malles_agents.training.train import train
     from malles_env.scenarios import load_scenario
 
     console = make_console()

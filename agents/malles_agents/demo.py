@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.console import make_console, watched
 from malles_agents.demo_report import Report, World, head_product
 from malles_agents.registry import Seller, default_rivals, make_seller
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env.errors import invalid
 from malles_env.files import check_replaceable
 from malles_env.scenarios import Scenario, load_scenario
@@ -19,7 +19,7 @@ from malles_env.scenarios import Scenario, load_scenario
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from malles_agents.train import Trained
+    from malles_agents.training.train import Trained
 
 RULES = ("regular-price", "cost-plus", "random", "best-response")
 SEAT = "seller_0"
@@ -107,8 +107,8 @@ class Demo:
 
     def _search(self, world: World) -> dict[str, Seller]:
         """Return the best constant actions by name."""
-        from malles_agents.hidden_draws import best_of_draws, robust_stationary
-        from malles_agents.search import search
+        from malles_agents.planning.hidden_draws import best_of_draws, robust_stationary
+        from malles_agents.planning.search import search
 
         self._say(2, f"search for the best constant prices and assortment of {SEAT} against {self.rivals} rivals")
         began = time.monotonic()
@@ -135,7 +135,7 @@ class Demo:
         return constant
 
     def _train(self, seed: int, world: World) -> Trained:
-        from malles_agents.train import Run, holds_part_of, train
+        from malles_agents.training.train import Run, holds_part_of, train
 
         steps = self.steps or (1_000_000 if world.draws else 500_000)
         if seed == 0:
@@ -154,8 +154,8 @@ class Demo:
             return train(run, out, resume=resume, consumers=world.consumers, watch=watch, say=self.console.print)
 
     def _evaluate(self, world: World, constant: dict[str, Seller], trained: list[Trained]) -> Report:
-        from malles_agents.draws import over_draws
-        from malles_agents.evaluate import compare
+        from malles_agents.evaluation.draws import over_draws
+        from malles_agents.evaluation.evaluate import compare
 
         options: dict[str, Any] = {"consumers": world.consumers, "history": world.history}
         sellers = {kind: [make_seller(kind, world.market, SEAT, **options)] for kind in RULES}

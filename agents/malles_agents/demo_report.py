@@ -12,18 +12,18 @@ import numpy as np
 
 from malles_agents import plots
 from malles_agents.checkpoints import write_json
-from malles_agents.report import draws_table, results_table, title_of
+from malles_agents.evaluation.report import draws_table, results_table, title_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from malles_agents.draws import OverDraws
-    from malles_agents.evaluate import Played
-    from malles_agents.hidden_draws import BestOfDraws
+    from malles_agents.evaluation.draws import OverDraws
+    from malles_agents.evaluation.evaluate import Played
+    from malles_agents.planning.hidden_draws import BestOfDraws
     from malles_agents.registry import Seller
-    from malles_agents.rules import StationarySeller
-    from malles_agents.seat import Seat
-    from malles_agents.train import Trained
+    from malles_agents.seller_view import Seat
+    from malles_agents.sellers.rules import StationarySeller
+    from malles_agents.training.train import Trained
     from malles_env.market import Tastes
     from malles_env.scenarios import Scenario
 
@@ -134,7 +134,7 @@ class Report:
         return [float(run.profit.mean()) for run in self.played["ppo"]]
 
     def _measures(self) -> dict[str, dict[str, Any]]:
-        from malles_agents.evaluate import summary
+        from malles_agents.evaluation.evaluate import summary
 
         if self.over:
             return {kind: scores.summary() for kind, scores in self.over.items()}
@@ -204,7 +204,7 @@ class Report:
 
     def _draw_worlds(self, measures: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
         """Draw the learner's prices in a world of sensitive and one of less sensitive consumers, and all profits."""
-        from malles_agents.evaluate import play
+        from malles_agents.evaluation.evaluate import play
         from malles_agents.registry import default_rivals
         from malles_env.consumers import LogitConsumers
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents.checkpoints import write_whole
-from malles_agents.policies import ALGORITHMS
-from malles_env.market.ascent import BoolArray, FloatArray
+from malles_agents.sellers.sb3.policies import ALGORITHMS
+from malles_env.market.solvers.ascent import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from malles_agents.assortment_bandit import MnlBandit
-from malles_agents.oracles import monopoly_seller, nash_seller
-from malles_agents.policies import ALGORITHMS, load_policy
-from malles_agents.reactive import Grim, TitForTat, Undercut
-from malles_agents.rules import RandomSeller, cost_plus, discount, fixed_price, lot_size
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
+from malles_agents.sellers.assortment_bandit import MnlBandit
+from malles_agents.sellers.oracles import monopoly_seller, nash_seller
+from malles_agents.sellers.reactive import Grim, TitForTat, Undercut
+from malles_agents.sellers.rules import RandomSeller, cost_plus, discount, fixed_price, lot_size
+from malles_agents.sellers.sb3.policies import ALGORITHMS, load_policy
 from malles_env.errors import invalid
 from malles_env.scenarios import Scenario
 
@@ -73,7 +73,7 @@ def _random(spec: str, text: str | None, seat: Seat) -> Seller:
 
 
 def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
-    from malles_agents.best_response import BestResponse
+    from malles_agents.sellers.best_response import BestResponse
 
     if text is not None:
         raise invalid("seller", spec, "best-response without anything behind it")
@@ -102,7 +102,7 @@ def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, Seat
 
 
 def _robust(spec: str, text: str | None, seat: Seat) -> Seller:
-    from malles_agents.hidden_draws import robust_stationary
+    from malles_agents.planning.hidden_draws import robust_stationary
 
     if text not in (None, "max-min"):
         raise invalid("seller", spec, "robust-stationary or robust-stationary:max-min")
@@ -110,7 +110,7 @@ def _robust(spec: str, text: str | None, seat: Seat) -> Seller:
 
 
 def _least_squares(seat: Seat) -> Seller:
-    from malles_agents.least_squares import IteratedLeastSquares
+    from malles_agents.sellers.least_squares import IteratedLeastSquares
 
     return IteratedLeastSquares(seat)
 
@@ -127,7 +127,7 @@ def _learner(name: str, module: str = "bandits") -> Callable[[str, str | None, S
 
 def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
     """Return a seller that replays real weeks: ``calendar``, ``calendar:OFFSET``, ``calendar:FILE.json[@OFFSET]``."""
-    from malles_agents.calendar_seller import CalendarSeller
+    from malles_agents.sellers.calendar import CalendarSeller
     from malles_env.scenarios.calendar import find_calendar
 
     given = text or ""
@@ -148,13 +148,13 @@ def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Se
 
 def _language(spec: str, text: str | None, seat: Seat) -> Seller:
     """Return a language model as a seller: ``language``, ``language:MODEL`` or ``language:MODEL@URL``."""
-    from malles_agents.language_seller import LanguageSeller
+    from malles_agents.sellers.language import LanguageSeller
 
     return LanguageSeller(seat, _language_model(*_model_and_url(spec, text)))
 
 
 def _model_and_url(spec: str, text: str | None) -> tuple[str, str]:
-    from malles_env.consumers.language.addresses import checked_url
+    from malles_env.consumers.language.serving.addresses import checked_url
 
     name, at, url = (text or DEFAULT_MODEL).partition("@")
     if not name or (at and not url):

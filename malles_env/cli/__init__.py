@@ -6,27 +6,27 @@ from typing import Annotated
 
 import typer
 
-from malles_env.cli.agents import demo, evaluate, train
-from malles_env.cli.align import align_command, consumers_app
-from malles_env.cli.audit import audit_command
-from malles_env.cli.backtest import backtest_command
 from malles_env.cli.cache import cache_app
-from malles_env.cli.calibrate import calibrate_command
-from malles_env.cli.consumers import evaluate_command
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
-from malles_env.cli.distil import distil_command
-from malles_env.cli.experiment import experiment_command
+from malles_env.cli.evaluation.audit import audit_command
+from malles_env.cli.evaluation.backtest import backtest_command
+from malles_env.cli.evaluation.evaluate import evaluate_command
+from malles_env.cli.evaluation.experiment import experiment_command
+from malles_env.cli.evaluation.forces import forces_command
+from malles_env.cli.evaluation.injection import audit_app
+from malles_env.cli.evaluation.validate import validate_command
 from malles_env.cli.failures import ReadableGroup, hear_signals
-from malles_env.cli.forces import forces_command
-from malles_env.cli.injection import audit_app
-from malles_env.cli.prompted import prompted_command
-from malles_env.cli.reproduce import reproduce
+from malles_env.cli.fitting.align import align_command, consumers_app
+from malles_env.cli.fitting.align_prompted import prompted_command
+from malles_env.cli.fitting.calibrate import calibrate_command
+from malles_env.cli.fitting.distil import distil_command
 from malles_env.cli.scenario import scenario_app
+from malles_env.cli.sellers.reproduce import reproduce
+from malles_env.cli.sellers.study import study
+from malles_env.cli.sellers.tournament import tournament
+from malles_env.cli.sellers.train import demo, evaluate, train
 from malles_env.cli.studio import studio
-from malles_env.cli.study import study
-from malles_env.cli.tournament import tournament
-from malles_env.cli.validate import validate_command
 
 app = typer.Typer(
     name="malles",

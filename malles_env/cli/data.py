@@ -13,9 +13,9 @@ from malles_env.cli.places import folder_option
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from malles_env.data.importer import ImportReport
+    from malles_env.data.checks import ImportReport
+    from malles_env.data.log.tables import Tables
     from malles_env.data.settings import BuildSettings
-    from malles_env.data.tables import Tables
 
 data_app = typer.Typer(no_args_is_help=True, help="Your own log of purchases: check it, and build choice occasions.")
 
@@ -53,7 +53,7 @@ def check_command(
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the report to this file, too.")] = None,
 ) -> None:
     """Check prices, periods, clock, order and shelves of a log; exit code 1 when a check says error."""
-    from malles_env.data.importer import check_log
+    from malles_env.data.checks import check_log
     from malles_env.files import write_json
 
     report = check_log(read_log(folder, time_zone), log_settings(folder, settings))
@@ -75,9 +75,9 @@ def build_command(
     ] = False,
 ) -> None:
     """Turn a log into choice occasions, which `malles align --occasions OUT` trains on; refuse what a check refuses."""
-    from malles_env.data.build import build_occasions
-    from malles_env.data.dropped import dropped_words
-    from malles_env.data.importer import check_log
+    from malles_env.data.building.build import build_occasions
+    from malles_env.data.building.dropped import dropped_words
+    from malles_env.data.checks import check_log
 
     if out.exists() and not (out / "meta.json").is_file():
         raise InvalidInput(f"--out: got {str(out)!r}; allowed: a new folder, or one of choice occasions to replace")
@@ -111,14 +111,14 @@ def read_log(folder: str, zone: str | None = None) -> Tables:
         folder: The folder, or ``complete-journey``.
         zone: Zone of the stores where timestamps are UTC.
     """
-    from malles_env.data.importer import in_time_zone
+    from malles_env.data.checks import in_time_zone
 
     if folder == COMPLETE_JOURNEY:
-        from malles_env.data.complete_journey import load_complete_journey
+        from malles_env.data.sources.complete_journey import load_complete_journey
 
         tables = load_complete_journey()
     else:
-        from malles_env.data.readers import read_tables
+        from malles_env.data.log.readers import read_tables
 
         tables = read_tables(folder)
     return tables if zone is None else in_time_zone(tables, zone)
@@ -131,7 +131,7 @@ def log_settings(folder: str, path: Path | None = None) -> BuildSettings | None:
         folder: Of the log.
         path: YAML or JSON file.
     """
-    from malles_env.data.importer import read_settings
+    from malles_env.data.checks import read_settings
 
     own = Path(folder) / "settings.yaml"
     if path is None and folder != COMPLETE_JOURNEY and own.is_file():

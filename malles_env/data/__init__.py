@@ -1,6 +1,6 @@
 """Transactions to choice occasions: schema, readers, the Complete Journey, shelves, prices, histories.
 
-A log of purchases in the canonical schema (`malles_env.data.schema`) is read (`readers`, `complete_journey`,
+A log of purchases in the canonical schema (`malles_env.data.log.schema`) is read (`readers`, `complete_journey`,
 `synthetic`) and turned into choice occasions (`build`); `prepare` keeps those of the Complete Journey in a
 cache. The names below load on first use, since polars is heavy.
 """
@@ -11,16 +11,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from malles_env.data.build import build_occasions
-    from malles_env.data.complete_journey import load_complete_journey
+    from malles_env.data.building.build import build_occasions
+    from malles_env.data.log.readers import read_tables, write_tables
+    from malles_env.data.log.tables import Tables
     from malles_env.data.occasions import Occasions
-    from malles_env.data.prepare import prepare_complete_journey
-    from malles_env.data.readers import read_tables, write_tables
     from malles_env.data.settings import BuildSettings
+    from malles_env.data.sources.complete_journey import load_complete_journey
+    from malles_env.data.sources.prepare import prepare_complete_journey
+    from malles_env.data.sources.synthetic import synthetic_transactions
     from malles_env.data.splits import HELD_OUT_CATEGORIES, Splits
     from malles_env.data.statistics import MarketStatistics, market_statistics
-    from malles_env.data.synthetic import synthetic_transactions
-    from malles_env.data.tables import Tables
 
 __all__ = [
     "HELD_OUT_CATEGORIES",
@@ -44,14 +44,14 @@ _HOMES = {
     "MarketStatistics": "statistics",
     "Occasions": "occasions",
     "Splits": "splits",
-    "Tables": "tables",
-    "build_occasions": "build",
-    "load_complete_journey": "complete_journey",
+    "Tables": "log.tables",
+    "build_occasions": "building.build",
+    "load_complete_journey": "sources.complete_journey",
     "market_statistics": "statistics",
-    "prepare_complete_journey": "prepare",
-    "read_tables": "readers",
-    "synthetic_transactions": "synthetic",
-    "write_tables": "readers",
+    "prepare_complete_journey": "sources.prepare",
+    "read_tables": "log.readers",
+    "synthetic_transactions": "sources.synthetic",
+    "write_tables": "log.readers",
 }
 
 

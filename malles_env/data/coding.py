@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
-from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput, invalid
 
 _FLAGS = ("display", "feature_ad")

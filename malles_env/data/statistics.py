@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from malles_env.data.building.visits import shopping_weeks
 from malles_env.data.coding import Coded, code_tables, number_periods
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
-from malles_env.data.tables import Tables
-from malles_env.data.visits import shopping_weeks
 from malles_env.errors import InvalidInput
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from malles_env.data.coding import code_tables
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
-from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput
 
 FEWEST = 5

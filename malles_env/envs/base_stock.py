@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_env.envs.observations import Layout
+from malles_env.envs.spaces.observations import Layout
 from malles_env.errors import invalid
 from malles_env.market import Market
 from malles_env.market.arrays import BoolArray, FloatArray
-from malles_env.market.game import Game
+from malles_env.market.solvers.game import Game
 from malles_env.market.tastes import tastes_of
 
 SOLD_OUT = 1.5  # of its sales: what a sold-out product is reckoned to have been asked for
@@ -81,7 +81,7 @@ def expected_units(market: Market) -> FloatArray:
     catalog = market.catalog
     if tastes_of(market.consumers) is None:
         return np.full(catalog.num_products, market.population.size / catalog.num_products)
-    from malles_env.envs.seats import Seats
+    from malles_env.envs.spaces.slot_layout import Seats
 
     prices, listed = Seats(catalog).usual
     found: FloatArray = market.population.size * Game.of(market).demand(prices, listed)[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from malles_env.errors import MissingResource
 
 if TYPE_CHECKING:
-    from malles_env.envs.arena import Arena
+    from malles_env.envs.market_batch import Arena
     from malles_env.envs.rivals import Policy
 
 MAKER = "malles_agents.registry:make_seller"

@@ -10,10 +10,10 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import Arena, check_cycles, check_history, find_scenario, need_all
-from malles_env.envs.observations import Monitoring, ObservationMode
-from malles_env.envs.rendering import RENDER_MODES, Renderer
+from malles_env.envs.display.rendering import RENDER_MODES, Renderer
+from malles_env.envs.market_batch import Arena, check_cycles, check_history, find_scenario, need_all
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.envs.spaces.observations import Monitoring, ObservationMode
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Catalog, Consumers, Demand, Market, Outcome, TastesMode
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from malles_env.envs.arena import Arena
 from malles_env.envs.base_stock import BaseStock, expected_units
+from malles_env.envs.market_batch import Arena
 from malles_env.envs.named import named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray

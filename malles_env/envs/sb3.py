@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import check_seed
-from malles_env.envs.batch import Batch, Turn
-from malles_env.envs.observations import Monitoring, ObservationMode
-from malles_env.envs.rendering import Renderer
+from malles_env.envs.display.rendering import Renderer
+from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.vector_core import Batch, Turn
 from malles_env.errors import check_choice, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 

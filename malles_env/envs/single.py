@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from malles_env.envs.actions import ActionMode
-from malles_env.envs.arena import check_seed
-from malles_env.envs.batch import Batch
-from malles_env.envs.observations import Monitoring, ObservationMode
-from malles_env.envs.rendering import RENDER_MODES, Renderer
+from malles_env.envs.display.rendering import RENDER_MODES, Renderer
+from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.vector_core import Batch
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 

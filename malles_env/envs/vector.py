@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from malles_env.envs.actions import ActionMode
-from malles_env.envs.batch import Batch, Turn
-from malles_env.envs.observations import Monitoring, ObservationMode
-from malles_env.envs.rendering import Renderer
+from malles_env.envs.display.rendering import Renderer
 from malles_env.envs.rivals import Policies
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.vector_core import Batch, Turn
 from malles_env.errors import check_choice, invalid
 from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
 

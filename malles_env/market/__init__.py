@@ -2,20 +2,20 @@
 
 from malles_env.market.catalog import Catalog, Product
 from malles_env.market.checks import TastesMode
-from malles_env.market.dynamics import Dynamics
-from malles_env.market.elasticity import Elasticities, elasticities
+from malles_env.market.demand.dynamics import Dynamics
+from malles_env.market.demand.mean_field import MeanField
+from malles_env.market.demand.reference import ReferencePrice
 from malles_env.market.engine import Market
-from malles_env.market.mean_field import MeanField
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.pooled import PooledMarket, Pooling
 from malles_env.market.population import Population
-from malles_env.market.price_rules import PriceRules
-from malles_env.market.promotion import Promotions
-from malles_env.market.reference import ReferencePrice
-from malles_env.market.replenishment import Replenishment, Supply
+from malles_env.market.seller_rules.price_rules import PriceRules
+from malles_env.market.seller_rules.promotion import Promotions
+from malles_env.market.seller_rules.replenishment import Replenishment, Supply
+from malles_env.market.seller_rules.tiers import Tier, Tiers
+from malles_env.market.solvers.elasticity import Elasticities, elasticities
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import Tastes
-from malles_env.market.tiers import Tier, Tiers
 
 __all__ = [
     "Catalog",

@@ -9,10 +9,10 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import MOST, FloatArray, IntArray, as_floats
-from malles_env.market.price_rules import PriceRules
-from malles_env.market.promotion import Promotions
-from malles_env.market.replenishment import Replenishment
-from malles_env.market.tiers import Tiers
+from malles_env.market.seller_rules.price_rules import PriceRules
+from malles_env.market.seller_rules.promotion import Promotions
+from malles_env.market.seller_rules.replenishment import Replenishment
+from malles_env.market.seller_rules.tiers import Tiers
 
 
 @dataclass(frozen=True, slots=True)

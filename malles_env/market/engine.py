@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
-from malles_env.market.asking import DrawnConsumers, draw_purchases, find_response, window_of
 from malles_env.market.catalog import Catalog
 from malles_env.market.checks import (
     TastesMode,
@@ -21,19 +20,20 @@ from malles_env.market.checks import (
     checked_promotion,
     drawn_tastes,
 )
-from malles_env.market.compiled import play_blocks, rules_of, stock_room_of, terms_of
-from malles_env.market.dynamics import Dynamics
+from malles_env.market.demand.dynamics import Dynamics
+from malles_env.market.demand.mean_field import MeanField
+from malles_env.market.demand.pantry import pantry_of
+from malles_env.market.demand.reference import ReferencePrice, slow_states, with_reference
 from malles_env.market.episodes import give_back, loyalty_of, new_streams, put_loyalty, redraw, restart, unset_state
-from malles_env.market.mean_field import MeanField
+from malles_env.market.generic_step import DrawnConsumers, draw_purchases, find_response, window_of
+from malles_env.market.kernels.dispatch import play_blocks, rules_of, stock_room_of, terms_of
 from malles_env.market.offer import Consumers, Offer, Response
-from malles_env.market.pantry import pantry_of
 from malles_env.market.population import Population
-from malles_env.market.reference import ReferencePrice, slow_states, with_reference
+from malles_env.market.seller_rules.tiers import Posted, checked_tiers
 from malles_env.market.state import BOOKS, Demand, Outcome
-from malles_env.market.tiers import Posted, checked_tiers
 
 if TYPE_CHECKING:
-    from malles_env.market.tier_kernel import TierTerms
+    from malles_env.market.kernels.tier_response_kernel import TierTerms
 
 
 class Market:
@@ -60,7 +60,7 @@ class Market:
             stream, which nobody sees.
         initial_mean_field: Shares consumers see in the first period, shape ``(J,)``; default uniform.
         usual_prices: Prices at which a pantry stays as it is, money, shape ``(J,)``; default the regular ones. See
-            `malles_env.market.pantry.pantry_of`.
+            `malles_env.market.demand.pantry.pantry_of`.
 
     Attributes:
         threads: CPU threads that share a batch, 1 by default; may be set at any time and changes no number.
@@ -112,7 +112,7 @@ class Market:
         self.reset()
 
     def _prepare(self) -> None:
-        from malles_env.market.kernel import coefficients
+        from malles_env.market.kernels.response_kernel import coefficients
 
         linear = not self._draws or self._draws[0].price_transform == "linear"
         self._felt = self.reference_price if linear else None
@@ -131,7 +131,7 @@ class Market:
         self._stock_room = stock_room_of(self.catalog)
         self._tiers: TierTerms | None = None
         if self.catalog.tiers is not None:
-            from malles_env.market.tier_kernel import tier_terms
+            from malles_env.market.kernels.tier_response_kernel import tier_terms
 
             self._tiers = tier_terms(self.catalog, self._draws)
 
@@ -205,7 +205,7 @@ class Market:
     def _move_season(self, chosen: BoolArray, *, fresh: bool) -> None:
         if not self._varies:
             return
-        from malles_env.market.settle import move_seasons
+        from malles_env.market.kernels.period_kernel import move_seasons
 
         state, settings = self.state, self.dynamics
         move_seasons(state.streams, settings.season_sd, settings.season_persistence, chosen, fresh, state.season)
@@ -334,7 +334,7 @@ class Market:
 
     def _charge(self, listed: BoolArray, flags: BoolArray, books: FloatArray, seller_profit: FloatArray) -> None:
         """Let sellers pay for the listed products they promote."""
-        from malles_env.market.settle import charge
+        from malles_env.market.kernels.period_kernel import charge
 
         promotions = self.catalog.promotions
         assert promotions is not None
@@ -377,7 +377,7 @@ class Market:
         Returns:
             Whether any sale was lost, and the response.
         """
-        from malles_env.market.settle import move_references, settle_rows
+        from malles_env.market.kernels.period_kernel import move_references, settle_rows
 
         state, weights, batch = self.state, self.population.weights, len(prices)
         every = np.arange(batch)
@@ -400,7 +400,7 @@ class Market:
             self.mean_field.coupling == "equilibrium",
         )  # fmt: skip
         if posted is not None:
-            from malles_env.market.tier_settle import settle_tiers
+            from malles_env.market.kernels.tier_period_kernel import settle_tiers
 
             settle_tiers(prices, *posted, available, self._terms, books, seller_profit)
         if offer.reference is not None:
@@ -415,7 +415,7 @@ class Market:
         They keep their last purchase; which one is known only per segment, so they rejoin their segment's shares of
         last purchases in proportion. Consumers that were asked are not asked again: `answered` is what they said.
         """
-        from malles_env.market.settle import DEMAND, LOST, UNITS
+        from malles_env.market.kernels.period_kernel import DEMAND, LOST, UNITS
 
         rows = np.flatnonzero((books[LOST] > 0).any(axis=1))
         offer = offer.take(rows)

@@ -82,7 +82,7 @@ def restart(
 
 def redraw(state: MarketState, chosen: BoolArray, draws: int) -> None:
     """Give each chosen market one of `draws` tastes from its stream, and put markets of one draw side by side."""
-    from malles_env.market.sampling import pick
+    from malles_env.market.kernels.sampling import pick
 
     loyalty = loyalty_of(state)
     state.draw = state.draw.copy()
@@ -102,7 +102,7 @@ def new_streams(seeds: int | Sequence[int] | None, batch: int) -> np.ndarray:
     Raises:
         InvalidInput: Seeds that are negative or of the wrong number.
     """
-    from malles_env.market.sampling import seed_streams
+    from malles_env.market.kernels.sampling import seed_streams
 
     if seeds is None:
         return seed_streams([int(word) for word in np.random.SeedSequence().generate_state(batch, np.uint64)])

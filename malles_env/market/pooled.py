@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.demand.mean_field import NOBODY
 from malles_env.market.engine import Market
-from malles_env.market.mean_field import NOBODY
+from malles_env.market.seller_rules.tiers import Posted
 from malles_env.market.state import Demand
-from malles_env.market.tiers import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +156,7 @@ class PooledMarket(Market):
         """Run the compiled answer, share out stock, keep the books and mix the mean field."""
         if posted is not None:
             raise invalid("tier prices below list prices", "posted", "none: groups of cells have no quantity discounts")
-        from malles_env.market.settle import FEES, UNITS, draw_rows, move_references, settle_rows
+        from malles_env.market.kernels.period_kernel import FEES, UNITS, draw_rows, move_references, settle_rows
 
         books, sums, seen, seller_profit = results
         state, every, batch = self.state, np.arange(self.num_markets), self.num_markets
@@ -190,7 +190,7 @@ class PooledMarket(Market):
         sums: FloatArray, seen: FloatArray,
     ) -> None:  # fmt: skip
         """Fill the consumers' answer; in an equilibrium, iterate until the groups' shares are those that are felt."""
-        from malles_env.market.settle import answer_blocks
+        from malles_env.market.kernels.period_kernel import answer_blocks
 
         state, coefficients, settings = self.state, self._coefficients, self.mean_field
         assert coefficients is not None
@@ -249,7 +249,7 @@ class PooledMarket(Market):
 
     def _feel(self, buyers: FloatArray, centre: FloatArray, seen: FloatArray, books: FloatArray) -> None:
         """Write the mixed shares where `settle_rows` wrote each cell's own: window, centre, mean field and books."""
-        from malles_env.market.settle import SHARE
+        from malles_env.market.kernels.period_kernel import SHARE
 
         state, pace = self.state, self._terms.pace
         share = self._mixed(buyers, seen)
@@ -260,7 +260,7 @@ class PooledMarket(Market):
             state.mean_field[:] = state.window.sum(axis=1) / self.window
 
     def _charge(self, listed: BoolArray, flags: BoolArray, books: FloatArray, seller_profit: FloatArray) -> None:
-        from malles_env.market.settle import FEES
+        from malles_env.market.kernels.period_kernel import FEES
 
         before = books[FEES].copy()
         super()._charge(listed, flags, books, seller_profit)
@@ -268,7 +268,7 @@ class PooledMarket(Market):
         self._sum_profits(books, seller_profit)
 
     def _sum_profits(self, books: FloatArray, seller_profit: FloatArray) -> None:
-        from malles_env.market.settle import COST, FEES, PROFIT, REVENUE
+        from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE
 
         books[PROFIT] = books[REVENUE] - books[COST] - books[FEES]
         owns = self.catalog.seller_of[:, None] == np.arange(self.num_sellers)

@@ -119,7 +119,7 @@ class MarketState:
         centre: Shares at which the mean field has no effect, ``(B, J)``.
         season: Log traffic, ``(B,)``, see `Dynamics`.
         pantry: Stock of each segment at home, ``(B, S)``; moves only where tastes have a pantry, see
-            `malles_env.market.pantry`. Hidden from sellers.
+            `malles_env.market.demand.pantry`. Hidden from sellers.
         draw: Which draw of the tastes each market has, ``(B,)``; 0 without draws. Hidden from sellers.
         blocks: Which markets the kernel walks together.
         pipeline: Units on order: what arrives in the coming period, in the one after, ..., ``(B, L, J)``, L being the

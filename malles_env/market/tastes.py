@@ -27,8 +27,8 @@ class Tastes:
 
     with f(p) = log(p / regular price) or p, d the discount depth, D and F whether the product is displayed and
     advertised, R the log reference price, l the mean field's centre (the long-run share, or 1/J in textbook markets;
-    see `MeanField.centre`), and I the segment's stock at home above the usual one (see `malles_env.market.pantry`). A
-    buyer takes 1 + Poisson(q - 1) units, q_sj = 1 + exp(kappa_sj + delta_s d_j).
+    see `MeanField.centre`), and I the segment's stock at home above the usual one (see
+    `malles_env.market.demand.pantry`). A buyer takes 1 + Poisson(q - 1) units, q_sj = 1 + exp(kappa_sj + delta_s d_j).
     The multinomial logit form is McFadden (1974), the mean-field term Brock and Durlauf (2001), the asymmetric
     reference price Hardie, Johnson and Fader (1993).
 

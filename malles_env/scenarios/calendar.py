@@ -13,7 +13,7 @@ import numpy as np
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
 from malles_env.files import read_json, write_text
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
-from malles_env.scenarios.entries import AlignedEntry
+from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.schema import Scenario
 
 HOME = Path(__file__).parent / "calendars"
@@ -130,11 +130,11 @@ def make_calendar(scenario: Scenario, made_by: str = "") -> Calendar:
         MissingResource: The data package is not installed.
         InvalidInput: The scenario was not built from the log, or the log has no such products.
     """
-    from malles_env.data.complete_journey import load_complete_journey
+    from malles_env.data.sources.complete_journey import load_complete_journey
     from malles_env.data.statistics import market_statistics
     from malles_env.data.weekly import FEWEST, weekly_prices
-    from malles_env.scenarios.panel import matched_lines
-    from malles_env.scenarios.provenance import COMPLETE_JOURNEY
+    from malles_env.scenarios.from_log.panel import matched_lines
+    from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY
 
     entry = scenario.consumers
     if not isinstance(entry, AlignedEntry) or " | " not in entry.market:

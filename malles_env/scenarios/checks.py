@@ -9,9 +9,9 @@ import numpy as np
 
 from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
-from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import AlignedEntry, LogitEntry, SegmentEntry
-from malles_env.scenarios.forces_entries import InertiaEntry
+from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry, SegmentEntry
+from malles_env.scenarios.blocks.forces import InertiaEntry
+from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
 
 if TYPE_CHECKING:
     from malles_env.scenarios.schema import Scenario

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.files import write_text
-from malles_env.scenarios.entries import AlignedEntry
+from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
 from malles_env.yaml_files import parse_yaml, read_numbers_as_they_look, read_plain_text

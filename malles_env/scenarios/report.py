@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from malles_env.market import Supply
-from malles_env.scenarios.asked_entries import AskedEntry, DiscussionEntry, PromptedEntry
-from malles_env.scenarios.entries import LogitEntry, ProductEntry, SegmentEntry
-from malles_env.scenarios.forces_entries import ForcesEntry
+from malles_env.scenarios.blocks.entries import LogitEntry, ProductEntry, SegmentEntry
+from malles_env.scenarios.blocks.forces import ForcesEntry
+from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
+from malles_env.scenarios.blocks.seller_rules import ReplenishmentEntry
 from malles_env.scenarios.schema import Scenario
-from malles_env.scenarios.seller_entries import ReplenishmentEntry
 
 
 def overview(scenarios: Iterable[Scenario]) -> Table:

@@ -24,9 +24,7 @@ from malles_env.market import (
     TastesMode,
 )
 from malles_env.market.arrays import MOST, FloatArray
-from malles_env.scenarios.asked_entries import AskedEntry, ConsumersEntry
-from malles_env.scenarios.checks import problems
-from malles_env.scenarios.entries import (
+from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
     Entry,
     LogitEntry,
@@ -41,9 +39,11 @@ from malles_env.scenarios.entries import (
     Share,
     TastesEntry,
 )
-from malles_env.scenarios.forces_entries import ForcesEntry
-from malles_env.scenarios.seller_entries import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
-from malles_env.scenarios.tier_entries import TiersEntry
+from malles_env.scenarios.blocks.forces import ForcesEntry
+from malles_env.scenarios.blocks.live_model_config import AskedEntry, ConsumersEntry
+from malles_env.scenarios.blocks.seller_rules import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
+from malles_env.scenarios.blocks.tiers import TiersEntry
+from malles_env.scenarios.checks import problems
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -209,11 +209,11 @@ class Scenario(Entry):
         """
         chosen = self if model is None else self.with_model(model)
         if isinstance(chosen.consumers, AskedEntry):
-            from malles_env.scenarios.asking import asked_consumers
+            from malles_env.scenarios.consumer_kinds.model_factory import asked_consumers
 
             return asked_consumers(chosen, chosen.consumers)
         if isinstance(chosen.consumers, AlignedEntry):
-            from malles_env.scenarios.reading import read_consumers
+            from malles_env.scenarios.consumer_kinds.aligned import read_consumers
 
             return read_consumers(chosen, chosen.consumers, draws=draws)
         from malles_env.consumers.logit import LogitConsumers

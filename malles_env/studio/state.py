@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from malles_agents.search import Stationary
+from malles_agents.planning.search import Stationary
 from malles_env.errors import MallesError, missing_extra, what_failed
 from malles_env.studio.folders import Folder
 from malles_env.studio.logic.market import World, open_world
@@ -19,7 +19,7 @@ from malles_env.studio.logic.what_if import drawn_tastes
 from malles_env.studio.settings import chosen
 
 if TYPE_CHECKING:
-    from malles_agents.evaluate import Played
+    from malles_agents.evaluation.evaluate import Played
     from malles_env.data.exports import Imported
     from malles_env.market import Tastes
     from malles_env.studio.logic.compare import Question

@@ -7,8 +7,8 @@ from malles_env.consumers.aligned import AlignedConsumers, Asked, Level, aligned
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.market import Catalog, Consumers, Market, Offer, Population, Product, Tastes
-from malles_env.market.choice import respond
-from tests.alignment.conftest import PRODUCTS, tiny_model
+from malles_env.market.demand.choice import respond
+from tests.preference.conftest import PRODUCTS, tiny_model
 
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])
 TARGET = np.array([0.8, 0.08, 0.06, 0.04, 0.02])
@@ -24,7 +24,7 @@ def model_folder(tmp_path_factory):
 
 @pytest.fixture
 def inputs(model_folder, tmp_path, monkeypatch):
-    from malles_env.alignment.text import Persona
+    from malles_env.preference.data.text import Persona
 
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
     loyalty = np.array([[0.1, 0.3, 0.3, 0.2, 0.1], [1.0, 0, 0, 0, 0]])
@@ -65,7 +65,7 @@ def cached(tmp_path):
 
 
 def test_tastes_are_the_models_own_plus_one_shift_per_product(inputs, model_folder):
-    from malles_env.alignment import TasteModel
+    from malles_env.preference import TasteModel
 
     consumers = consumers_of(inputs)
     assert isinstance(consumers, Consumers)
@@ -89,7 +89,7 @@ def test_without_calibration_the_tastes_stay_as_read(inputs):
 def test_the_second_reading_comes_from_disk(inputs, tmp_path, monkeypatch):
     first = consumers_of(inputs)
     assert len(cached(tmp_path)) == 1
-    from malles_env.alignment.model import TasteModel
+    from malles_env.preference.model import TasteModel
 
     monkeypatch.setattr(TasteModel, "load", lambda *_: pytest.fail("the model was loaded again"))
     second = consumers_of(inputs)

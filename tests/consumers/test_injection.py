@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from malles_env import load_scenario
 from malles_env.cli import app
-from malles_env.consumers.fence import LIMIT, cleaned, fenced
 from malles_env.consumers.injection import Attack, _uplift, chosen_attacks, measure, shipped_attacks
+from malles_env.consumers.prompt_sanitizer import LIMIT, cleaned, fenced
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import Scenario
-from malles_env.scenarios.injection import Cases, attacked, injection_audit
-from malles_env.scenarios.prompting import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
+from malles_env.workflows.injection import Cases, attacked, injection_audit
 from tests.consumers.prompted.models import Formula, tiny_model
 
 ORDINARY = (

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from malles_env.data.build import build_occasions
+from malles_env.data.building.build import build_occasions
+from malles_env.data.log.tables import Tables
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
+from malles_env.data.sources.synthetic import synthetic_transactions
+from malles_env.data.sources.synthetic_truth import SyntheticTruth
 from malles_env.data.splits import Splits
-from malles_env.data.synthetic import synthetic_transactions
-from malles_env.data.synthetic_truth import SyntheticTruth
-from malles_env.data.tables import Tables
 
 SETTINGS = BuildSettings(
     splits=Splits(held_out_categories=frozenset({"SNACKS"})),

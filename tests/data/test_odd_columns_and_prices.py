@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from malles_env.data.dialect import read_text_table
-from malles_env.data.importer.mistyped import check_mistyped
-from malles_env.data.readers import read_table
-from malles_env.data.synthetic import synthetic_transactions
+from malles_env.data.checks.mistyped import check_mistyped
+from malles_env.data.log.readers import read_table
+from malles_env.data.parsing.dialect import read_text_table
+from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.errors import CorruptFile, InvalidInput
 
 

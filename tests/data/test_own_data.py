@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from malles_env.data.build import build_occasions
-from malles_env.data.importer import check_log
-from malles_env.data.readers import read_tables, write_tables
+from malles_env.data.building.build import build_occasions
+from malles_env.data.checks import check_log
+from malles_env.data.log.readers import read_tables, write_tables
 from malles_env.errors import MissingResource
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "own_data.py"

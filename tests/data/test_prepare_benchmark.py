@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from malles_env.data.tables import Tables
+from malles_env.data.log.tables import Tables
 
 
 @pytest.mark.slow

@@ -7,11 +7,11 @@ import dataclasses
 import polars as pl
 import pytest
 
-from malles_env.data.build import build_occasions
+from malles_env.data.building.build import build_occasions
+from malles_env.data.log.tables import Tables
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import HELD_OUT_CATEGORIES, Splits
-from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput
 from tests.data.conftest import same_sequences
 

@@ -7,9 +7,9 @@ import dataclasses
 import polars as pl
 import pytest
 
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
 from malles_env.data.statistics import MarketStatistics, market_statistics
-from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput
 
 MARKET = "PANTRY | MARKET 0"

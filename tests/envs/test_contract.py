@@ -12,8 +12,8 @@ import pytest
 from gymnasium.utils.passive_env_checker import data_shares_objects
 
 import malles_env
-from malles_env.envs.recording import Recording
-from malles_env.envs.rendering import as_image, as_text
+from malles_env.envs.display.recording import Recording
+from malles_env.envs.display.rendering import as_image, as_text
 from malles_env.errors import InvalidInput, MallesError
 from tests.envs.bundled import ACTION_MODES, OBSERVATION_MODES, PROMOTED, SCENARIOS, arrays_of, make, sampled
 

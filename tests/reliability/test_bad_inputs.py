@@ -23,12 +23,12 @@ import yaml
 from typer.testing import CliRunner
 
 from malles_agents.registry import BUILDERS, make_seller
-from malles_agents.train import Run, train
+from malles_agents.training.train import Run, train
 from malles_env import load_scenario, parallel_env, vec_env
-from malles_env.alignment.locate import WEIGHTS
 from malles_env.cli import app
 from malles_env.envs.single import PricingEnv
 from malles_env.envs.vector import PricingVectorEnv
+from malles_env.preference.store.locate import WEIGHTS
 from malles_env.scenarios import parse_scenario
 from tests.reliability.odd import ANYTHING, NUMBERS, PLAIN, TEXTS, in_both_sizes, judged
 
@@ -381,7 +381,7 @@ test_policies, test_policies_thoroughly = _policies
 
 @in_both_sizes(st.integers(0, 10**9), 6, 100)
 def _weights(case: int) -> None:
-    from malles_env.alignment.model import TasteModel
+    from malles_env.preference.model import TasteModel
 
     rng = random.Random(case)
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from malles_env.alignment.bounds import at_bounds
 from malles_env.consumers.aligned import DRAW_MODELS
+from malles_env.preference.heads.bounds import at_bounds
 from malles_env.scenarios import load_scenario
 
 RETAIL = ("soft-drinks", "ice-cream")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from malles_env.market import Offer
-from malles_env.market.mean_field import diagnose
+from malles_env.market.demand.mean_field import diagnose
 from malles_env.scenarios import list_scenarios, load_scenario
 
 REAL = ("ice-cream", "soft-drinks")

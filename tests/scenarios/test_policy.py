@@ -5,9 +5,9 @@ import pytest
 
 from malles_env import parallel_env, vec_env
 from malles_env.errors import InvalidInput
-from malles_env.market import closed_form
-from malles_env.market.equilibrium import nash
-from malles_env.market.game import Game
+from malles_env.market.solvers import closed_form
+from malles_env.market.solvers.equilibrium import nash
+from malles_env.market.solvers.game import Game
 from malles_env.scenarios import load_scenario, parse_scenario, save_scenario
 
 DUOPOLY = load_scenario("bertrand-duopoly")

@@ -3,7 +3,7 @@ import pytest
 
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import parse_scenario
-from malles_env.scenarios.reading import target_shares
+from malles_env.scenarios.consumer_kinds.aligned import target_shares
 from tests.scenarios.texts import ALIGNED, GOOD, spoilt
 
 
@@ -100,7 +100,7 @@ def test_target_shares_are_the_purchase_rate_split_by_reference_shares():
 
 
 def test_aligned_consumers_sell_the_observed_shares_at_average_prices(tmp_path, monkeypatch):
-    from tests.alignment.conftest import tiny_model
+    from tests.preference.conftest import tiny_model
 
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
     tiny_model().save(tmp_path / "tiny")

@@ -9,8 +9,8 @@ import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, parts, row
-from malles_agents.tabular import GridMarket, QSettings, Sessions, learn
-from malles_agents.tabular.analysis import Limits, limits
+from malles_agents.sellers.tabular import GridMarket, QSettings, Sessions, learn
+from malles_agents.sellers.tabular.analysis import Limits, limits
 
 PAPER = "Calvano et al. 2020"
 NOT_READ = f"{PAPER}, quoted from memory of the paper, not re-read"

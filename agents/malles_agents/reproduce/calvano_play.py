@@ -9,8 +9,8 @@ import numpy as np
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, mean_se, row
 from malles_agents.reproduce.calvano import NOT_READ, grid_nash_rows
-from malles_agents.tabular import GridMarket, QSettings, learn
-from malles_agents.tabular.analysis import Impulse, equilibrium_play, impulse_response, limits
+from malles_agents.sellers.tabular import GridMarket, QSettings, learn
+from malles_agents.sellers.tabular.analysis import Impulse, equilibrium_play, impulse_response, limits
 
 
 def impulse(options: Options) -> Reproduction:

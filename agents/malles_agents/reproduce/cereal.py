@@ -10,8 +10,8 @@ import numpy as np
 from malles_agents.plots import COLOURS, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row
 from malles_env.market.arrays import FloatArray
-from malles_env.market.equilibrium import monopoly, nash
-from malles_env.market.game import Game, exact_derivatives
+from malles_env.market.solvers.equilibrium import monopoly, nash
+from malles_env.market.solvers.game import Game, exact_derivatives
 from malles_env.scenarios import load_scenario
 
 PYBLP = "pyblp 1.3.0 on the same market, computed by its own routines"

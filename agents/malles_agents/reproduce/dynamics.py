@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from malles_agents.exact_stock import StockProblem
+from malles_agents.planning.exact_stock import StockProblem
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, row
-from malles_env.market import ReferencePrice, closed_form
-from malles_env.market.dynamic import (
+from malles_env.market import ReferencePrice
+from malles_env.market.solvers import closed_form
+from malles_env.market.solvers.dynamic import (
     ReferencePlan,
     StockPlan,
     finite_stock_plan,

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row
 from malles_env.market import MeanField, Offer, Tastes
-from malles_env.market.mean_field import Diagnosis, contraction_bound, diagnose
+from malles_env.market.demand.mean_field import Diagnosis, contraction_bound, diagnose
 
 ONSET = {2: 2.0, 3: 2.745644, 4: 3.218741, 5: 3.564502}
 SOURCE = "Brock and Durlauf 2001; exact roots of the two-share reduction"

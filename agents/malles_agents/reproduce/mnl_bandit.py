@@ -11,9 +11,9 @@ import numpy as np
 from malles_agents.plots import COLOURS, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, row
 from malles_env.compiling import njit
-from malles_env.market import assortment
 from malles_env.market.arrays import FloatArray
-from malles_env.market.sampling import StateArray, seed_streams, uniform
+from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
+from malles_env.market.solvers import assortment
 
 PRODUCTS, SHELF, HORIZON = 10, 4, 200_000
 CHECKPOINTS = np.unique(np.geomspace(100, HORIZON, 60).astype(np.int64))

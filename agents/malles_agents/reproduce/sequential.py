@@ -13,7 +13,7 @@ from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, row
 from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
-from malles_env.market.sampling import StateArray, seed_streams, uniform
+from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
 
 KLEIN = "Klein 2021, quoted from memory of the paper, not re-read"
 ASKER = "Asker, Fershtman and Pakes 2022, abstract"

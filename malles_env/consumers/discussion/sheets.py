@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from malles_env.consumers.discussion.cast import Part, checked, is_yaml, read_yaml
-from malles_env.consumers.fence import cleaned
+from malles_env.consumers.prompt_sanitizer import cleaned
 from malles_env.errors import invalid
 
 _HOME = Path(__file__).parent / "sheets"

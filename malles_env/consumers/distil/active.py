@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.alignment.audit.subject import take
 from malles_env.consumers.distil.features import Layout
 from malles_env.consumers.distil.fit import Experiment, Fit
+from malles_env.evaluation.audit.subject import take
 from malles_env.market import Offer
 from malles_env.market.arrays import FloatArray, IntArray
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.alignment.audit.subject import Answers, Asker, Subject, Watch, take
 from malles_env.consumers.distil.answers import AnswerLog, arrays
 from malles_env.consumers.language.base import Usage
 from malles_env.errors import invalid
+from malles_env.evaluation.audit.subject import Answers, Asker, Subject, Watch, take
 from malles_env.market import Consumers, Offer
 
 

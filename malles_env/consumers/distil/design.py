@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.alignment.audit.states import random_states
-from malles_env.alignment.audit.subject import Subject
 from malles_env.errors import invalid
+from malles_env.evaluation.audit.states import random_states
+from malles_env.evaluation.audit.subject import Subject
 from malles_env.market import Offer
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from malles_env.alignment.audit.subject import Answers, Subject, Watch, take
 from malles_env.consumers.distil.active import choose
 from malles_env.consumers.distil.answers import AnswerLog
 from malles_env.consumers.distil.asking import Interview, identity_of, market_of
@@ -17,8 +16,9 @@ from malles_env.consumers.distil.fidelity import Fidelity, judge, total_variatio
 from malles_env.consumers.distil.fit import Experiment, Fit, fit
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
+from malles_env.evaluation.audit.subject import Answers, Subject, Watch, take
 from malles_env.market import Offer, Tastes
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import PriceTransform
 
 FORMAT = 2
@@ -128,7 +128,7 @@ def distil(
     """Fit fast consumers to slow ones.
 
     Args:
-        subject: The consumers and their market; `malles_env.scenarios.auditing.audit_subject` makes one.
+        subject: The consumers and their market; `malles_env.workflows.audit.audit_subject` makes one.
         settings: How to ask.
         answers: File in which answers are kept; an interrupted experiment goes on from it.
         watch: Told of progress.

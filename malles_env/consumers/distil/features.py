@@ -13,7 +13,7 @@ import numpy as np
 from malles_env.consumers.distil.design import last_purchase
 from malles_env.market import Offer, Tastes
 from malles_env.market.arrays import FloatArray
-from malles_env.market.choice import discount_depth, price_feature
+from malles_env.market.demand.choice import discount_depth, price_feature
 from malles_env.market.tastes import PriceTransform
 
 BETA_LOW = 1e-6

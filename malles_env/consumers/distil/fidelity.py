@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.alignment.audit.subject import Answers, Subject
+from malles_env.evaluation.audit.subject import Answers, Subject
 from malles_env.market import Offer, Tastes
 from malles_env.market.arrays import FloatArray
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 
 AIM = 0.03
 """Median total variation aimed at."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.alignment.audit.subject import Answers, take
 from malles_env.consumers.distil.features import Layout
 from malles_env.consumers.distil.newton import Loss, Prior, choice_loss, minimise, units_loss
 from malles_env.errors import invalid
+from malles_env.evaluation.audit.subject import Answers, take
 from malles_env.market import Offer, Tastes
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
-from malles_env.market.choice import discount_depth
+from malles_env.market.demand.choice import discount_depth
 from malles_env.market.tastes import PriceTransform
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)

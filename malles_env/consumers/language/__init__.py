@@ -12,9 +12,9 @@ from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sam
 
 if TYPE_CHECKING:
     from malles_env.consumers.language.cache import AnswerCache, CachedModel
-    from malles_env.consumers.language.line import Patience
     from malles_env.consumers.language.local import LocalModel
     from malles_env.consumers.language.served import ServedModel
+    from malles_env.consumers.language.serving.server_client import Patience
 
 __all__ = [
     "AnswerCache",
@@ -33,7 +33,7 @@ _HOMES = {
     "AnswerCache": "cache",
     "CachedModel": "cache",
     "LocalModel": "local",
-    "Patience": "line",
+    "Patience": "serving.server_client",
     "ServedModel": "served",
 }
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
-from malles_env.consumers.language.generation import Writer
-from malles_env.consumers.language.kept import KeptReadings
-from malles_env.consumers.language.loading import load_causal, weights_digest
-from malles_env.consumers.language.sharing import Family, PrefixReader, families
+from malles_env.consumers.language.inference.generation import Writer
+from malles_env.consumers.language.inference.kv_cache import KeptReadings
+from malles_env.consumers.language.inference.loading import load_causal, weights_digest
+from malles_env.consumers.language.inference.prefix_sharing import Family, PrefixReader, families
 from malles_env.consumers.language.wording import Wording
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray

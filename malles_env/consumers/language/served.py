@@ -12,12 +12,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from malles_env.consumers.language import decisions
-from malles_env.consumers.language.addresses import NO_KEY
 from malles_env.consumers.language.base import Prompt, Reply, Sampling, Usage
-from malles_env.consumers.language.line import Line, Patience, Talk, Unsupported, Unusable
-from malles_env.consumers.language.logprobs import check_labels, first_token, label_logs
-from malles_env.consumers.language.replies import read_reply
+from malles_env.consumers.language.serving import decisions
+from malles_env.consumers.language.serving.addresses import NO_KEY
+from malles_env.consumers.language.serving.logprobs import check_labels, first_token, label_logs
+from malles_env.consumers.language.serving.replies import read_reply
+from malles_env.consumers.language.serving.server_client import Line, Patience, Talk, Unsupported, Unusable
 from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray

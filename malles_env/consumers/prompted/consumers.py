@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from malles_env.consumers.language.base import LanguageModel
-from malles_env.consumers.prompted.asking import Answers, Questions, Shop
 from malles_env.consumers.prompted.calibration import Calibration
+from malles_env.consumers.prompted.questions import Answers, Questions, Shop
 from malles_env.consumers.prompted.settings import PromptSettings
 from malles_env.consumers.prompted.wording import Persona, Wording, default_wording
 from malles_env.errors import invalid

@@ -13,7 +13,7 @@ from malles_env.consumers.prompted.visits import Asked
 from malles_env.market.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from malles_env.alignment.evaluation import Estimate
+    from malles_env.evaluation.metrics import Estimate
 
 MEASURES = {
     "hit": "share of purchases in which the likeliest product was bought",
@@ -107,6 +107,6 @@ def _unit_values(asked: Asked, fitted: Calibration) -> dict[str, _Ratio]:
 
 
 def _estimates(values: Mapping[str, _Ratio]) -> dict[str, Estimate]:
-    from malles_env.alignment.evaluation import clustered_ratio
+    from malles_env.evaluation.metrics import clustered_ratio
 
     return {name: clustered_ratio(one.top, one.bottom, one.household) for name, one in values.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from malles_env.consumers.fence import LIMIT
+from malles_env.consumers.prompt_sanitizer import LIMIT
 from malles_env.errors import invalid
 
 Order = Literal["cyclic", "shuffled"]

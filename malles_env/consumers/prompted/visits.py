@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from malles_env.consumers.prompted.asking import Questions
 from malles_env.consumers.prompted.calibration import UNITS
 from malles_env.consumers.prompted.consumers import PromptedConsumers
+from malles_env.consumers.prompted.questions import Questions
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.offer import Offer

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from malles_env.consumers.fence import fenced
+from malles_env.consumers.prompt_sanitizer import fenced
 from malles_env.errors import CorruptFile, InvalidInput, invalid
 from malles_env.yaml_files import parse_yaml, read_plain_text
 
 LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
-"""Labels of products in the order listed; N is kept for buying nothing (as in `malles_env.alignment.prompted`)."""
+"""Labels of products in the order listed; N is kept for buying nothing (as in `malles_env.preference.prompted`)."""
 OUTSIDE = "N"
 DIGITS = tuple("123456789")
 """Labels of the units."""

@@ -71,7 +71,7 @@ def parse_map(texts: list[str]) -> dict[str, str]:
     Raises:
         InvalidInput: No pair of names, or a canonical name that does not exist.
     """
-    from malles_env.data.exports.columns import TARGETS
+    from malles_env.data.exports.reading.columns import TARGETS
 
     found: dict[str, str] = {}
     for part in (part for text in texts for part in text.split(",") if part.strip()):

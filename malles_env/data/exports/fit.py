@@ -7,9 +7,9 @@ from dataclasses import replace
 import polars as pl
 
 from malles_env.data.coding import number_periods
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
-from malles_env.data.tables import Tables
 
 BURN_IN, TRAIN, VALIDATION = 0.08, 0.70, 0.78
 """Shares of the periods by whose end each split ends; the rest is the test. About those of the Complete Journey."""

@@ -11,22 +11,22 @@ from typing import Any
 import polars as pl
 
 from malles_env import files
+from malles_env.data.checks import ImportReport, check_log
 from malles_env.data.exports.choices import ImportChoices
-from malles_env.data.exports.columns import Mapped, map_columns
-from malles_env.data.exports.files import Export, read_export
+from malles_env.data.exports.cleaning.products import OTHER, product_table
+from malles_env.data.exports.cleaning.rules import apply_rules
+from malles_env.data.exports.cleaning.trips import with_trips
+from malles_env.data.exports.cleaning.typed import Typed, refuse_unreadable, typed_rows
+from malles_env.data.exports.cleaning.whole import whole_findings
 from malles_env.data.exports.findings import Finding, check_balance
 from malles_env.data.exports.fit import fitted_settings, settings_text
-from malles_env.data.exports.joins import FILE, ROW, combined
-from malles_env.data.exports.names import known_columns
-from malles_env.data.exports.products import OTHER, product_table
-from malles_env.data.exports.rules import apply_rules
-from malles_env.data.exports.trips import with_trips
-from malles_env.data.exports.typed import Typed, refuse_unreadable, typed_rows
-from malles_env.data.exports.whole import whole_findings
-from malles_env.data.importer import ImportReport, check_log
-from malles_env.data.readers import write_tables
+from malles_env.data.exports.reading.columns import Mapped, map_columns
+from malles_env.data.exports.reading.files import Export, read_export
+from malles_env.data.exports.reading.joins import FILE, ROW, combined
+from malles_env.data.exports.reading.names import known_columns
+from malles_env.data.log.readers import write_tables
+from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
-from malles_env.data.tables import Tables
 from malles_env.errors import InvalidInput, invalid
 
 MARK = "import.json"

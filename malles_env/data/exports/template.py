@@ -6,7 +6,7 @@ from pathlib import Path
 
 from malles_env import files
 from malles_env.data.exports.fit import settings_text
-from malles_env.data.schema import TABLES, Column
+from malles_env.data.log.schema import TABLES, Column
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
 from malles_env.errors import InvalidInput

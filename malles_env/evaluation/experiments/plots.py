@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.alignment.audit.plots import COLOURS, FAINT
+from malles_env.evaluation.audit.plots import COLOURS, FAINT
 from malles_env.evaluation.experiments.price_test import OUTCOMES
 from malles_env.evaluation.experiments.report import title
 from malles_env.evaluation.experiments.runner import Report

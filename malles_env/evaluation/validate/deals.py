@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.evaluation.validate.estimates import BoolArray, FloatArray, IntArray
+from malles_env.evaluation.validate.estimation.estimates import BoolArray, FloatArray, IntArray
 from malles_env.evaluation.validate.rows import LEAST_CHOICES, ChoiceRows
 
 DEEP = 0.1

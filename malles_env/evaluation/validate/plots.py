@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from malles_env.alignment.audit.plots import COLOURS, FAINT
-from malles_env.evaluation.validate.estimates import Estimate
+from malles_env.evaluation.audit.plots import COLOURS, FAINT
+from malles_env.evaluation.validate.estimation.estimates import Estimate
 from malles_env.evaluation.validate.instruments import InstrumentCheck, PriceRow
 from malles_env.evaluation.validate.regimes import RegimeCheck
 from malles_env.evaluation.validate.runner import EventCheck, Validation

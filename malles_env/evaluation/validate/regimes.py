@@ -9,8 +9,8 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.evaluation.validate.deals import DEEP
-from malles_env.evaluation.validate.estimates import BoolArray, Estimate, Fit, FloatArray, IntArray, mean_of
-from malles_env.evaluation.validate.likelihood import fit_binary, fit_logit, logit_scores, shares
+from malles_env.evaluation.validate.estimation.estimates import BoolArray, Estimate, Fit, FloatArray, IntArray, mean_of
+from malles_env.evaluation.validate.estimation.likelihood import fit_binary, fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.rows import FACTS, LEAST_CHOICES, ChoiceRows
 
 LEAST_DEEP = 50

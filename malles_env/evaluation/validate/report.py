@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from malles_env.evaluation.validate.deals import LEADS
-from malles_env.evaluation.validate.estimates import Estimate, JointTest
+from malles_env.evaluation.validate.estimation.estimates import Estimate, JointTest
 from malles_env.evaluation.validate.instruments import OWN, InstrumentCheck, PriceRow
 from malles_env.evaluation.validate.regimes import Regime
 from malles_env.evaluation.validate.runner import EventCheck, Report, Validation

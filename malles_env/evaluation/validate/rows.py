@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.errors import CorruptFile, invalid
-from malles_env.evaluation.validate.estimates import BoolArray, Clusters, FloatArray, IntArray
+from malles_env.evaluation.validate.estimation.estimates import BoolArray, Clusters, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.evaluation.validate.deals import DEEP
-from malles_env.evaluation.validate.estimates import BoolArray, Estimate, FloatArray, IntArray, mean_of
+from malles_env.evaluation.validate.estimation.estimates import BoolArray, Estimate, FloatArray, IntArray, mean_of
 from malles_env.evaluation.validate.regimes import Forecast, Regime, judged
 from malles_env.evaluation.validate.rows import ChoiceRows
 
 if TYPE_CHECKING:
-    from malles_env.alignment.dataset import TasteData
-    from malles_env.alignment.prediction import Prediction
     from malles_env.data.occasions import Occasions
+    from malles_env.preference.data.dataset import TasteData
+    from malles_env.preference.prediction import Prediction
 
 STEP = 0.1
 """Own prices are moved by this much to both sides."""
@@ -132,7 +132,7 @@ def own_odds(predict: Predict, data: TasteData, price: NDArray[np.floating]) -> 
 
 def taste_data(occasions: Occasions, market: str) -> TasteData:
     """Return a market's purchases in the order of `choice_rows`."""
-    from malles_env.alignment.dataset import from_occasions
+    from malles_env.preference.data.dataset import from_occasions
 
     part = occasions.select(markets=[market])
     return from_occasions(part.rows(np.flatnonzero(part.occasions["chosen"].to_numpy() > 0)))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.comparison import algorithm_of, run_of
-from malles_agents.evaluate import Played, play, summary
+from malles_agents.evaluation.comparison import algorithm_of, run_of
+from malles_agents.evaluation.evaluate import Played, play, summary
+from malles_agents.planning.search import search
 from malles_agents.registry import default_rivals, make_seller
-from malles_agents.search import search
-from malles_agents.seat import Seat
+from malles_agents.seller_view import Seat
 from malles_env.errors import invalid
 from malles_env.studio.logic.market import World
 

@@ -13,11 +13,11 @@ from malles_env.consumers.aligned import AlignedConsumers
 from malles_env.consumers.discussion.transcript import read_transcript
 from malles_env.errors import CorruptFile, invalid
 from malles_env.market.arrays import FloatArray
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario
+from malles_env.scenarios.consumer_kinds.prompted import usual_offer
 from malles_env.scenarios.messages import explain
-from malles_env.scenarios.prompting import usual_offer
 from malles_env.studio.logic.market import World
 
 NEWCOMER = "newcomer"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from malles_env.consumers.aligned import DRAW_MODELS
-from malles_env.envs.seats import Seats
+from malles_env.envs.spaces.slot_layout import Seats
 from malles_env.errors import invalid
 from malles_env.market import Catalog, Consumers
 from malles_env.market.arrays import BoolArray, IntArray

@@ -42,9 +42,7 @@ class LogChoices:
 def _choices(told: LogChoices) -> Any:
     from malles_env.data.exports import ImportChoices
 
-    columns = {
-        name: "" if column == LEAVE_OUT else column for name, column in told.columns.items() if column != GUESS
-    }
+    columns = {name: "" if column == LEAVE_OUT else column for name, column in told.columns.items() if column != GUESS}
     return ImportChoices(
         columns=columns, one_market=told.one_market or None, date_format=told.date_format or None,
         drop_guests=not told.keep_guests,
@@ -60,8 +58,8 @@ def read_files(files: Sequence[Path], told: LogChoices) -> Plan:
 
 def headers(files: Sequence[Path]) -> list[str]:
     """Return the columns of an export by name, before anything is decided about them."""
-    from malles_env.data.exports.files import read_export
-    from malles_env.data.exports.names import known_columns
+    from malles_env.data.exports.reading.files import read_export
+    from malles_env.data.exports.reading.names import known_columns
 
     frames = [read_export(path, known=known_columns).frame for path in files]
     return list(dict.fromkeys(name for frame in frames for name in frame.columns))
@@ -69,7 +67,7 @@ def headers(files: Sequence[Path]) -> list[str]:
 
 def column_meanings() -> dict[str, str]:
     """Return what each canonical column holds."""
-    from malles_env.data.exports.names import TARGETS
+    from malles_env.data.exports.reading.names import TARGETS
 
     return TARGETS
 
@@ -141,8 +139,8 @@ def build(
     Raises:
         InvalidInput: A log that a check calls an error, or too little data for a scenario.
     """
-    from malles_env.scenarios.build import BuildChoices, build_scenario
-    from malles_env.scenarios.provenance import log_origin
+    from malles_env.scenarios.from_log.build import BuildChoices, build_scenario
+    from malles_env.scenarios.from_log.provenance import log_origin
 
     errors = [check for check in imported.report.checks if check.verdict == "error"]
     if errors:

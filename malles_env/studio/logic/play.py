@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.evaluate import first_state
+from malles_agents.evaluation.evaluate import first_state
+from malles_agents.planning.search import Stationary, search
 from malles_agents.registry import Seller, make_seller
-from malles_agents.search import Stationary, search
-from malles_agents.seat import Seat
-from malles_env.envs.recording import Recording
+from malles_agents.seller_view import Seat
+from malles_env.envs.display.recording import Recording
 from malles_env.envs.single import PricingEnv
 from malles_env.errors import MallesError, invalid
 from malles_env.studio.logic.market import World

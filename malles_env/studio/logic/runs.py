@@ -43,7 +43,9 @@ def find_runs(folder: Path) -> tuple[list[RunOnDisk], list[str]]:
 
 def _read(path: Path, folder: Path) -> RunOnDisk:
     config, curve = read_json(path.parent / "config.json"), read_json(path)
-    whole = isinstance(curve, list) and all(isinstance(row, dict) and {"steps", "profit"} <= row.keys() for row in curve)
+    whole = isinstance(curve, list) and all(
+        isinstance(row, dict) and {"steps", "profit"} <= row.keys() for row in curve
+    )
     if not isinstance(config, dict) or not whole:
         raise CorruptFile(f"{path}: is no learning curve of a run")
     return RunOnDisk(path.parent.relative_to(folder).as_posix(), config, curve)

@@ -12,12 +12,12 @@ from malles_env.consumers.aligned import DRAW_MODELS
 from malles_env.errors import invalid
 from malles_env.market import Offer, Tastes
 from malles_env.market.arrays import FloatArray
-from malles_env.market.choice import respond
-from malles_env.market.equilibrium import Equilibrium, nash
-from malles_env.market.game import Game
+from malles_env.market.demand.choice import respond
+from malles_env.market.solvers.equilibrium import Equilibrium, nash
+from malles_env.market.solvers.game import Game
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario
-from malles_env.scenarios.prompting import usual_offer
+from malles_env.scenarios.consumer_kinds.prompted import usual_offer
 from malles_env.studio.logic.market import World
 
 POINTS = 41

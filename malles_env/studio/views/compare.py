@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from malles_agents.evaluate import Played
+from malles_agents.evaluation.evaluate import Played
 from malles_env.studio import charts
 from malles_env.studio.logic.compare import Question, compared, mismatch, price_curves, saved_policies, score_rows
 from malles_env.studio.logic.market import World
@@ -59,14 +59,18 @@ def _answer(here: World, question: Question, found: Mapping[str, Played]) -> Non
     money, period = scenario.currency, scenario.period
     rows = score_rows(dict(found))
     st.subheader(f"{plain(here.seller_title(question.agent))} against {question.rivals}")
-    chart = charts.bars(rows, "seller", "profit", f"profit per episode ({money}); lines: two standard errors", "profit s.e.")
+    chart = charts.bars(
+        rows, "seller", "profit", f"profit per episode ({money}); lines: two standard errors", "profit s.e."
+    )
     st.altair_chart(chart, width="stretch")
     shown = {
         "profit": st.column_config.NumberColumn(f"profit ({money})", format="%,.0f"),
         "profit s.e.": st.column_config.NumberColumn("± s.e.", format="%,.0f"),
         "share": st.column_config.NumberColumn("share", format="percent"),
         "share s.e.": None,
-        "surplus": st.column_config.NumberColumn(f"surplus ({money})", format="%.3f", help=f"Per consumer and {period}."),
+        "surplus": st.column_config.NumberColumn(
+            f"surplus ({money})", format="%.3f", help=f"Per consumer and {period}."
+        ),
         "surplus s.e.": None,
     }
     st.dataframe(rows, hide_index=True, width="stretch", column_config=shown)

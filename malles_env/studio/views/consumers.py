@@ -70,14 +70,19 @@ def _new_product(here: World) -> None:
     with st.spinner("a language model reads the product"):
         found = consumers.reception(here, consumers.NewProduct(words, price, store, size, unit))
     st.metric(f"Would buy it in a {scenario.period}", f"{found.total:.1%} of the consumers")
-    rows = [{"segment": segment.name, "buys %": 100.0 * float(share)} for segment, share in zip(scenario.segments, found.share, strict=True)]
+    rows = [
+        {"segment": segment.name, "buys %": 100.0 * float(share)}
+        for segment, share in zip(scenario.segments, found.share, strict=True)
+    ]
     left, right = st.columns(2)
     left.subheader("Who")
     ranked = sorted(rows, key=lambda row: -row["buys %"])
     left.altair_chart(charts.bars(ranked, "segment", "buys %", "percent of the segment"), width="stretch")
     right.subheader("Instead of what")
     taken = sorted(found.taken_from.items(), key=lambda pair: -pair[1])
-    names = [{"instead of": "buying nothing" if name == "nobody" else name, "part": 100.0 * part} for name, part in taken]
+    names = [
+        {"instead of": "buying nothing" if name == "nobody" else name, "part": 100.0 * part} for name, part in taken
+    ]
     right.altair_chart(charts.bars(names, "instead of", "part", "percent of its buyers"), width="stretch")
     st.caption(
         f"First {scenario.period}, other products at average prices. No data say how well a product sells that nobody "

@@ -72,7 +72,9 @@ def _columns() -> None:
                 format_func=lambda name, shown=shown: shown if name == own_log.GUESS else name,
             )  # fmt: skip
         dates = columns[0].selectbox("How dates are written", list(_FORMATS), format_func=_FORMATS.__getitem__)
-        market = columns[1].text_input("All products are one market, called", placeholder="only if your export names none")
+        market = columns[1].text_input(
+            "All products are one market, called", placeholder="only if your export names none"
+        )
         guests = st.checkbox("Keep rows without a customer (each receipt is then a household)")
         sent = st.form_submit_button("Read the log", type="primary")
     if sent:
@@ -105,7 +107,9 @@ def _build(imported: Imported) -> None:
     with st.form("build"):
         market = st.selectbox("Market", own_log.market_names(imported))
         left, middle, right = st.columns(3)
-        told = left.checkbox("The log tells how often people buy", True, help="It does not if it holds one market alone.")
+        told = left.checkbox(
+            "The log tells how often people buy", True, help="It does not if it holds one market alone."
+        )
         rate = left.slider("Else, percent who buy in a week", 1, 99, 20)
         households = int(middle.number_input("Fewest households in a segment", 2, 1000, 20))
         segments = int(right.number_input("Segments", 1, 30, 14))

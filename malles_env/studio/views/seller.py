@@ -45,8 +45,12 @@ def _rivals(here: World) -> None:
             st.caption("Nobody else sells in this market.")
         for agent in others:
             usual = RIVALS.index(now.rivals.get(agent, "cost-plus"))
-            now.rivals[agent] = st.selectbox(here.seller_title(agent), RIVALS, usual, key=f"rival {here.scenario.name} {agent}")
-        now.seed = int(st.number_input("Seed of demand", 0, 10**6, now.seed, help="The same seed and moves give the same episode."))
+            now.rivals[agent] = st.selectbox(
+                here.seller_title(agent), RIVALS, usual, key=f"rival {here.scenario.name} {agent}"
+            )
+        now.seed = int(
+            st.number_input("Seed of demand", 0, 10**6, now.seed, help="The same seed and moves give the same episode.")
+        )
     wanted = ({agent: now.rivals.get(agent, "cost-plus") for agent in others}, now.seed)
     if now.play is not None and (now.play.rivals, now.play.seed) != wanted:
         now.play = None
@@ -120,16 +124,24 @@ def _results(play: HandPlay) -> None:
         reached, possible = sum(own), sum(known[:upto])
         ledger = play.ledgers[-1]
         cells = st.columns(4)
-        cells[0].metric(f"Profit, {period} 1 to {upto}", f"{reached:,.0f} {money}", f"{reached - possible:+,.0f} against the best")
-        cells[1].metric(f"Profit, last {period}", f"{own[-1]:,.0f} {money}", f"{own[-1] - known[upto - 1]:+,.0f} against the best")
+        cells[0].metric(
+            f"Profit, {period} 1 to {upto}", f"{reached:,.0f} {money}", f"{reached - possible:+,.0f} against the best"
+        )
+        cells[1].metric(
+            f"Profit, last {period}", f"{own[-1]:,.0f} {money}", f"{own[-1] - known[upto - 1]:+,.0f} against the best"
+        )
         cells[2].metric("Share of purchases", f"{ledger['share']:.1%}")
         cells[3].metric("Surplus per consumer", f"{play.surplus()[-1]:.2f} {money}", help="In money, up to a constant.")
         _profit_chart(own, known, money, period)
         _price_chart(play)
         asked = ", ".join(
-            f"{plain(name)} {price:.2f}" for name, price, listed in zip(_own_titles(play), best.prices, best.listed, strict=True) if listed
+            f"{plain(name)} {price:.2f}"
+            for name, price, listed in zip(_own_titles(play), best.prices, best.listed, strict=True)
+            if listed
         )
-        st.caption(f"Best known: the best constant prices and shelf against these rivals, found by search knowing demand: {asked} {money}.")
+        st.caption(
+            f"Best known: the best constant prices and shelf against these rivals, found by search knowing demand: {asked} {money}."
+        )
 
 
 def _own_titles(play: HandPlay) -> list[str]:
@@ -162,7 +174,10 @@ def _price_chart(play: HandPlay) -> None:
         ]
 
     left, right = st.columns(2)
-    for column, what, factor, unit in ((left, "prices", 1.0, f"price ({here.scenario.currency})"), (right, "share", 100.0, "share of purchases (%)")):
+    for column, what, factor, unit in (
+        (left, "prices", 1.0, f"price ({here.scenario.currency})"),
+        (right, "share", 100.0, "share of purchases (%)"),
+    ):
         column.subheader({"prices": "Prices", "share": "Shares"}[what])
         found = rows(what, factor)
         if found:
@@ -175,7 +190,12 @@ def _export(play: HandPlay) -> None:
     name = slug(f"{play.world.scenario.name} {play.agent} {play.seed}")
     left, right = st.columns(2)
     left.download_button(
-        "Export the weeks (CSV)", as_csv(play.rows()), f"{name}.csv", "text/csv", width="stretch", disabled=not play.moves
+        "Export the weeks (CSV)",
+        as_csv(play.rows()),
+        f"{name}.csv",
+        "text/csv",
+        width="stretch",
+        disabled=not play.moves,
     )
     right.download_button(
         "Export the moves (JSON)", json.dumps(play.record(), indent=2), f"{name}.json", "application/json",

@@ -6,7 +6,6 @@ import numpy as np
 import streamlit as st
 
 from malles_env.market.arrays import FloatArray
-from malles_env.scenarios.elasticity_report import price_response
 from malles_env.studio import charts
 from malles_env.studio.logic.market import World
 from malles_env.studio.logic.tables import as_csv
@@ -20,6 +19,7 @@ from malles_env.studio.logic.what_if import (
     price_rows,
 )
 from malles_env.studio.state import drawn, plain, readable, world
+from malles_env.workflows.elasticities import price_response
 
 
 def show() -> None:
@@ -48,13 +48,19 @@ def _one_price(here: World) -> None:
     left.altair_chart(_profit_chart(found, money, period), width="stretch")
     right.subheader("Units sold")
     rows = _rows(found, found.units, "units")
-    chart = charts.lines(rows, "price", "units", "tastes", titles=(f"price ({money})", f"units per {period}"), zero=True)
+    chart = charts.lines(
+        rows, "price", "units", "tastes", titles=(f"price ({money})", f"units per {period}"), zero=True
+    )
     right.altair_chart(chart, width="stretch")
-    peaks = ", ".join(f"{plain(who)} {found.prices[int(np.argmax(line))]:.2f} {money}" for who, line in found.profit.items())
+    peaks = ", ".join(
+        f"{plain(who)} {found.prices[int(np.argmax(line))]:.2f} {money}" for who, line in found.profit.items()
+    )
     st.caption(
         f"First {period}, everything on the shelf, all other prices at their averages. Price of the highest profit: {peaks}."
     )
-    st.download_button("Export (CSV)", as_csv([*_rows(found, found.profit, "profit")]), "profit-by-price.csv", "text/csv")
+    st.download_button(
+        "Export (CSV)", as_csv([*_rows(found, found.profit, "profit")]), "profit-by-price.csv", "text/csv"
+    )
 
 
 def _rows(found: Curve, lines: dict[str, FloatArray], what: str) -> list[dict[str, float | str]]:
@@ -96,9 +102,14 @@ def _all_prices(here: World) -> None:
     st.subheader("Diversion")
     st.caption("Of the buyers that the row loses when its price rises, the percentage who go to the column.")
     to = ["nothing", *titles]
-    chart = charts.heat_map(100.0 * found.diversion, titles, to, ("product that loses buyers", "where they go"), digits=0, signed=False)
+    chart = charts.heat_map(
+        100.0 * found.diversion, titles, to, ("product that loses buyers", "where they go"), digits=0, signed=False
+    )
     st.altair_chart(chart, width="stretch")
-    rows = [{"product": title, **dict(zip(titles, map(float, row), strict=True))} for title, row in zip(titles, found.matrix, strict=True)]
+    rows = [
+        {"product": title, **dict(zip(titles, map(float, row), strict=True))}
+        for title, row in zip(titles, found.matrix, strict=True)
+    ]
     st.download_button("Export the elasticities (CSV)", as_csv(rows), "elasticities.csv", "text/csv")
 
 
@@ -112,9 +123,13 @@ def _rules(here: World) -> None:
     unit = right.slider(f"Unit tax ({money})", 0.0, round(cost, 2) or 1.0, 0.0, key=f"unit tax {scenario.name}")
     capped = left.checkbox("Price cap")
     low, high = float(here.catalog.price_low.max()), float(here.catalog.price_high.max())
-    cap = left.slider(f"No price above ({money})", low * 1.01, high, high, key=f"cap {scenario.name}") if capped else None
+    cap = (
+        left.slider(f"No price above ({money})", low * 1.01, high, high, key=f"cap {scenario.name}") if capped else None
+    )
     titles = {seller.name: seller.title or seller.name for seller in scenario.sellers}
-    merged = right.multiselect("Sellers that merge", list(titles), format_func=lambda name: titles[name], key=f"merge {scenario.name}")
+    merged = right.multiselect(
+        "Sellers that merge", list(titles), format_func=lambda name: titles[name], key=f"merge {scenario.name}"
+    )
     rules = Rules(sales / 100.0, unit, cap, tuple(merged))
     if rules == Rules():
         st.info("Move a slider, cap the price, or let two sellers merge.")
@@ -128,7 +143,9 @@ def _effects(here: World, before: Outcome, after: Outcome, money: str, period: s
     was, now = sum(before.profit.values()), sum(after.profit.values())
     cells = st.columns(4)
     cells[0].metric("Profits", f"{now:,.0f} {money}", f"{now - was:+,.0f}")
-    cells[1].metric("Consumer surplus", f"{after.surplus - before.surplus:+,.0f} {money}", help="The change; its level has no zero.")
+    cells[1].metric(
+        "Consumer surplus", f"{after.surplus - before.surplus:+,.0f} {money}", help="The change; its level has no zero."
+    )
     cells[2].metric("Tax paid", f"{after.tax:,.0f} {money}")
     welfare = now - was + after.surplus - before.surplus + after.tax - before.tax
     cells[3].metric("Welfare", f"{welfare:+,.0f} {money}", help="Change of profits, surplus and tax together.")
@@ -136,7 +153,11 @@ def _effects(here: World, before: Outcome, after: Outcome, money: str, period: s
     st.dataframe(rows, hide_index=True, width="stretch")
     titles = {seller.name: seller.title or seller.name for seller in here.scenario.sellers}
     sold = [
-        {"seller": titles[name], f"profit now ({money})": round(profit), f"profit then ({money})": round(after.profit[name])}
+        {
+            "seller": titles[name],
+            f"profit now ({money})": round(profit),
+            f"profit then ({money})": round(after.profit[name]),
+        }
         for name, profit in before.profit.items()
     ]
     st.dataframe(sold, hide_index=True, width="stretch")

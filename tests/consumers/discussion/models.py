@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from malles_env.alignment.backbones import train_tokenizer
 from malles_env.consumers.discussion import load_cast
 from malles_env.consumers.discussion.cast import Cast
 from malles_env.consumers.language.local import LocalModel
 from malles_env.market import Offer
+from malles_env.preference.encoder.backbones import train_tokenizer
 from malles_env.scenarios import load_scenario
-from malles_env.scenarios.discussing import scenario_sheets
+from malles_env.scenarios.consumer_kinds.discussion import scenario_sheets
 from malles_env.scenarios.schema import Scenario
 
 

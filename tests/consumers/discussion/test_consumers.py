@@ -10,7 +10,7 @@ from malles_env.consumers.discussion.reading import read_vote
 from malles_env.consumers.language.base import Reply, Sampling
 from malles_env.errors import CorruptFile, InvalidInput, LanguageModelError, MissingResource
 from malles_env.scenarios import load_scenario
-from malles_env.scenarios.discussing import discussion_consumers, only_segment
+from malles_env.scenarios.consumer_kinds.discussion import discussion_consumers, only_segment
 from tests.consumers.discussion.models import first_offer, permuted, short_cast, tiny
 
 WHOLESALE = load_scenario("wholesale")

@@ -16,8 +16,8 @@ from malles_env.consumers.discussion import DiscussionConsumers, read_transcript
 from malles_env.consumers.distil.asking import identity_of
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
-from malles_env.scenarios.discussing import discussion_consumers, entered_consumers, with_discussion
-from malles_env.scenarios.prompting import with_prompted
+from malles_env.scenarios.consumer_kinds.discussion import discussion_consumers, entered_consumers, with_discussion
+from malles_env.scenarios.consumer_kinds.prompted import with_prompted
 from tests.consumers.discussion.models import first_offer, saved, short_cast, tiny
 
 

@@ -10,9 +10,9 @@ import pytest
 from malles_env import load_scenario
 from malles_env.consumers.discussion import read_transcript
 from malles_env.consumers.language import ServedModel
-from malles_env.consumers.language.line import Patience
+from malles_env.consumers.language.serving.server_client import Patience
 from malles_env.errors import LanguageModelError
-from malles_env.scenarios.discussing import discussion_consumers, only_segment
+from malles_env.scenarios.consumer_kinds.discussion import discussion_consumers, only_segment
 from tests.consumers.discussion.models import first_offer, short_cast
 from tests.consumers.language.servers import ServerProcess, llama_server, smollm2_gguf
 

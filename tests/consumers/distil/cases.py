@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from malles_env.alignment.audit import Subject
 from malles_env.consumers import LogitConsumers
 from malles_env.consumers.language import Usage
+from malles_env.evaluation.audit import Subject
 from malles_env.market import Offer, Response, Tastes
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 
 SEGMENTS, PRODUCTS = 3, 4
 

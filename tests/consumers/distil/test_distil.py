@@ -15,9 +15,9 @@ from malles_env.consumers.distil.fidelity import judge, total_variation
 from malles_env.consumers.distil.newton import choice_loss
 from malles_env.consumers.distil.report import as_json, table
 from malles_env.errors import InvalidInput
-from malles_env.market.choice import own_price_elasticity, respond
+from malles_env.market.demand.choice import own_price_elasticity, respond
 from malles_env.scenarios import load_scenario, save_scenario
-from malles_env.scenarios.distilling import distilled_scenario
+from malles_env.workflows.distillation import distilled_scenario
 from tests.consumers.distil.cases import Hidden, Slow, subject, tastes
 
 QUICK = DistilSettings(questions=24, fresh=30, batch=6, pool=48, price_transform="log")
@@ -101,8 +101,8 @@ def test_fidelity_knows_distances_and_elasticities():
     market = subject(LogitConsumers(truth))
     found = distil(market, QUICK)
     fresh, steps = found.experiment.offer, None
-    from malles_env.alignment.audit.subject import Asker
     from malles_env.consumers.distil.design import price_steps
+    from malles_env.evaluation.audit.subject import Asker
 
     steps = price_steps(market)
     asked = Asker().ask(market.consumers, fresh), Asker().ask(market.consumers, steps)
@@ -200,7 +200,7 @@ def test_a_mistake_is_told_before_anything_is_asked(tmp_path):
 
 
 def test_a_scenario_of_the_fit_says_how_good_it_is(small):
-    from malles_env.scenarios.auditing import audit_subject
+    from malles_env.workflows.audit import audit_subject
 
     found = distil(audit_subject(small), replace(QUICK, fresh=0))
     made = distilled_scenario(small, found, asked="them", command="malles distil")

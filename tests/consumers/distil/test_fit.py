@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 
-from malles_env.alignment.audit.subject import Asker
 from malles_env.consumers import LogitConsumers
 from malles_env.consumers.distil import Design, Experiment, fit, fresh_states
 from malles_env.consumers.distil.features import Layout
@@ -12,8 +11,9 @@ from malles_env.consumers.distil.fidelity import total_variation
 from malles_env.consumers.distil.fit import fit_choice, held_out_loss
 from malles_env.consumers.distil.newton import choice_loss, minimise, units_loss
 from malles_env.errors import InvalidInput
+from malles_env.evaluation.audit.subject import Asker
 from malles_env.market import Tastes
-from malles_env.market.choice import respond
+from malles_env.market.demand.choice import respond
 from tests.consumers.distil.cases import Hidden, Sampled, subject, tastes
 
 

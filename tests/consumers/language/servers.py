@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from malles_env.alignment.backbones import smollm2_directory
+from malles_env.preference.encoder.backbones import smollm2_directory
 
 OTHER = "another-model"
 """Listed by the proxy beside what the server has."""

@@ -13,13 +13,13 @@ from malles_agents.registry import make_seller
 from malles_env import load_scenario
 from malles_env.cli import app
 from malles_env.consumers.language import Patience, ServedModel
-from malles_env.consumers.language.addresses import TRUSTED_SERVERS, checked_url, is_trusted, origin
+from malles_env.consumers.language.serving.addresses import TRUSTED_SERVERS, checked_url, is_trusted, origin
 from malles_env.errors import InvalidInput, LanguageModelError, invalid
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
-from malles_env.scenarios.asking import language_model
-from malles_env.scenarios.calibrating import _entered
-from malles_env.scenarios.discussing import with_discussion
-from malles_env.scenarios.prompting import with_prompted
+from malles_env.scenarios.consumer_kinds.discussion import with_discussion
+from malles_env.scenarios.consumer_kinds.model_factory import language_model
+from malles_env.scenarios.consumer_kinds.prompted import with_prompted
+from malles_env.workflows.calibration import _entered
 from tests.consumers.language.servers import Recorder, recording
 
 KEY = "sk-secret-key-of-the-user"

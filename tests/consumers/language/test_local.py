@@ -12,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Gemma2Config, Qwen3Config
 
-from malles_env.alignment.backbones import smollm2_directory
 from malles_env.consumers.language import LanguageModel, Prompt, Sampling
-from malles_env.consumers.language.kept import MOST, KeptReadings
+from malles_env.consumers.language.inference.kv_cache import MOST, KeptReadings
+from malles_env.consumers.language.inference.prefix_sharing import families
 from malles_env.consumers.language.local import LocalModel
-from malles_env.consumers.language.sharing import families
 from malles_env.consumers.language.wording import Wording
 from malles_env.errors import InvalidInput, MissingResource
+from malles_env.preference.encoder.backbones import smollm2_directory
 from tests.consumers.language.tiny import LABELS, RULES, SHELF, causal, local, questions, tokenizer
 
 SCHEMA = {

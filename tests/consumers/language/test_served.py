@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from malles_env.consumers.language import LanguageModel, Prompt, Sampling, ServedModel
-from malles_env.consumers.language.decisions import (
+from malles_env.consumers.language.local import LocalModel
+from malles_env.consumers.language.serving.decisions import (
     decisions_request,
     is_score,
     read_decisions,
     read_systemone,
     systemone_request,
 )
-from malles_env.consumers.language.line import Patience, Unusable
-from malles_env.consumers.language.local import LocalModel
-from malles_env.consumers.language.logprobs import first_token, label_logs
-from malles_env.consumers.language.replies import read_reply
+from malles_env.consumers.language.serving.logprobs import first_token, label_logs
+from malles_env.consumers.language.serving.replies import read_reply
+from malles_env.consumers.language.serving.server_client import Patience, Unusable
 from malles_env.consumers.language.wording import messages, parted_lead, plain_text
 from malles_env.errors import InvalidInput, LanguageModelError
 from tests.consumers.language.servers import (

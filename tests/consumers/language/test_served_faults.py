@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from malles_env.consumers.language import AnswerCache, CachedModel, Prompt, Sampling, ServedModel
-from malles_env.consumers.language.line import Patience
+from malles_env.consumers.language.serving.server_client import Patience
 from malles_env.errors import LanguageModelError
 from tests.consumers.language.servers import (
     Proxy,

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from malles_env.alignment.backbones import smollm2_directory
 from malles_env.consumers.language import LocalModel, Patience, Prompt, Sampling, ServedModel
 from malles_env.errors import LanguageModelError
+from malles_env.preference.encoder.backbones import smollm2_directory
 from tests.consumers.language.servers import ServerProcess, vllm_server
 
 VLLM = os.environ.get("MALLES_VLLM", "")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from malles_env.alignment.backbones import train_tokenizer
 from malles_env.consumers.language import Prompt
 from malles_env.consumers.language.local import LocalModel
+from malles_env.preference.encoder.backbones import train_tokenizer
 
 RULES = "You are a shopper. Answer with one letter."
 SHELF = "Shelf:\nA: ground coffee 3.99\nB: dark roast 5.49\nC: green tea 2.79\nN: buy nothing\n"

@@ -21,7 +21,7 @@ def tiny_model(seed: int = 0) -> LocalModel:
     from torch import nn
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from malles_env.alignment.backbones import train_tokenizer
+    from malles_env.preference.encoder.backbones import train_tokenizer
 
     words = default_wording()
     shelf = words.shelf_words([Line("maker 131, 56 oz", 3.13, 4.79, 0.34)] * 9, "ice cream", "USD", 80)

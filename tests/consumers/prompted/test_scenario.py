@@ -10,7 +10,7 @@ import pytest
 from malles_env import load_scenario, parallel_env
 from malles_env.errors import InvalidInput, LanguageModelError
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
-from malles_env.scenarios.prompting import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
 from tests.consumers.prompted.models import Wrapped, tiny_model
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from malles_env.data.exports import ImportChoices, planned
 from malles_env.data.exports.choices import parse_map
-from malles_env.data.exports.columns import map_columns
+from malles_env.data.exports.reading.columns import map_columns
 from malles_env.errors import InvalidInput, MissingResource
 from tests.data.exports import shop
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 
 from malles_env.cli import ReadableGroup
 from malles_env.cli.data import data_app
+from malles_env.data.checks import read_settings
 from malles_env.data.exports import ImportChoices, Imported, import_log, planned
-from malles_env.data.importer import read_settings
-from malles_env.data.readers import read_tables
+from malles_env.data.log.readers import read_tables
 from malles_env.errors import InvalidInput
 from tests.data.exports import shop
 from tests.data.exports.shop import Line

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from malles_env.data.dates import read_times
-from malles_env.data.dialect import read_text_table
-from malles_env.data.numbers import currency_of, decimal_mark, read_numbers
+from malles_env.data.parsing.dates import read_times
+from malles_env.data.parsing.dialect import read_text_table
+from malles_env.data.parsing.numbers import currency_of, decimal_mark, read_numbers
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 
 DAY = dt.datetime(2024, 2, 1)

@@ -1,0 +1,164 @@
+"""Sellers compared in the same seat, against the same rivals, on the same held-out seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from malles_agents.planning.common_random import same_draws
+from malles_agents.registry import Seller, default_rivals
+from malles_agents.seller_view import Seat
+from malles_agents.training.train import HELD_OUT
+from malles_env.envs import vec_env
+from malles_env.envs.rivals import Beginner
+from malles_env.envs.spaces.actions import ActionMode
+from malles_env.errors import invalid
+from malles_env.market.solvers.ascent import BoolArray, FloatArray
+from malles_env.scenarios import Scenario, load_scenario
+
+MEASURES = ("profit", "share", "surplus")
+
+
+@dataclass(frozen=True)
+class Played:
+    """Episodes of one seller, one per held-out seed.
+
+    Attributes:
+        profit: Of the seat, money per episode, shape ``(M,)``.
+        share: Of all purchases that went to the seat's products, mean over the episode's periods, ``(M,)``.
+        surplus: Consumer surplus, money per consumer and period (up to a constant), shape ``(M,)``.
+        prices, listed, period_share: The first episode, shape ``(T, J)``.
+    """
+
+    profit: FloatArray
+    share: FloatArray
+    surplus: FloatArray
+    prices: FloatArray
+    listed: BoolArray
+    period_share: FloatArray
+
+
+def play(
+    scenario: Scenario | str,
+    seller: Seller,
+    agent: str = "seller_0",
+    rivals: dict[str, Seller] | None = None,
+    *,
+    episodes: int = 64,
+    seed: int = 0,
+    max_cycles: int | None = None,
+    consumers: Any = None,
+    action_mode: ActionMode = "continuous",
+    history: int = 1,
+) -> Played:
+    """Let a seller play whole episodes with sampled demand, all at once.
+
+    Training draws its markets' seeds below `malles_agents.training.train.HELD_OUT`, evaluation from there on: the two
+    never meet. Sellers that draw at random have the same draws in every call, so that only the seller makes a
+    difference.
+
+    Args:
+        scenario: The market.
+        seller: Answers `predict`; asked for its deterministic action.
+        agent: Its seat.
+        rivals: Seller per other seat; default cost-plus.
+        episodes: Held-out seeds, played side by side.
+        seed: First held-out seed, counted from HELD_OUT.
+        max_cycles: Periods per episode; default the scenario's.
+        consumers: Built consumers, to avoid building them anew.
+        action_mode: ``"continuous"`` or ``"discrete"``, as the seller was made for.
+        history: Periods that observations show, likewise.
+    """
+    if episodes < 1:
+        raise invalid("episodes", episodes, "a whole number of at least 1")
+    loaded = load_scenario(scenario)
+    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
+    if rivals is None:
+        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode, history=history)
+    env = vec_env(
+        loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=seat.consumers,
+        action_mode=action_mode, max_cycles=max_cycles, history=history,
+    )  # fmt: skip
+    env.seed(HELD_OUT + seed)
+    with same_draws([seller, *rivals.values()]):
+        return _roll(env, seller, seat)
+
+
+def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
+    """Play one episode in every market of `env`."""
+    observation = env.reset()
+    state = first_state(env, seller)
+    start = np.ones(env.num_envs, dtype=bool)
+    outcomes = []
+    for _ in range(env.max_cycles):
+        action, state = seller.predict(observation, state, start, deterministic=True)
+        observation, _, _, _ = env.step(action)
+        outcomes.append(env.outcome)
+        start = np.zeros(env.num_envs, dtype=bool)
+    size = seat.scenario.population_size
+    return Played(
+        profit=np.sum([o.seller_profit[:, seat.index] for o in outcomes], axis=0),
+        share=np.mean([_share_of(o, seat) for o in outcomes], axis=0),
+        surplus=np.mean([o.consumer_surplus / size for o in outcomes], axis=0),
+        prices=np.array([o.prices[0] for o in outcomes]),
+        listed=np.array([o.listed[0] for o in outcomes]),
+        period_share=np.array([o.share[0] for o in outcomes]),
+    )
+
+
+def first_state(env: Any, seller: Seller) -> Any:
+    """Return the state a seller begins the episodes of `env` with: None for most, see `Beginner`."""
+    if not isinstance(seller, Beginner):
+        return None
+    return seller.begin(None, env.batch.arena.episode, np.ones(env.num_envs, dtype=bool))
+
+
+def _share_of(outcome: Any, seat: Seat) -> FloatArray:
+    units = outcome.units
+    return units[:, seat.products].sum(axis=1) / np.maximum(units.sum(axis=1), 1e-12)
+
+
+def summary(runs: Sequence[Played]) -> dict[str, dict[str, float]]:
+    """Return mean and standard error of each measure.
+
+    With one seller the error is that over held-out episodes; with several trained with other seeds it is that over
+    those seeds, each seed's mean over the same episodes counting once.
+    """
+    found = {}
+    for measure in MEASURES:
+        rows = np.array([getattr(run, measure) for run in runs])
+        sample = rows[0] if len(rows) == 1 else rows.mean(axis=1)
+        error = float(sample.std(ddof=1)) / sqrt(len(sample)) if len(sample) > 1 else 0.0
+        found[measure] = {"mean": float(rows.mean()), "se": error}
+    return found
+
+
+def compare(
+    scenario: Scenario | str,
+    sellers: Mapping[str, Sequence[Seller]],
+    agent: str = "seller_0",
+    rivals: dict[str, Seller] | None = None,
+    *,
+    watch: Callable[[str], object] | None = None,
+    **options: Any,
+) -> dict[str, list[Played]]:
+    """Play every seller kind in the same seat on the same seeds.
+
+    Args:
+        scenario: The market.
+        sellers: Kind -> sellers of that kind (several when trained with several seeds).
+        agent: The seat.
+        rivals: Seller per other seat; default cost-plus.
+        watch: Called with each kind before it plays.
+        options: Passed on to `play`.
+    """
+    played: dict[str, list[Played]] = {}
+    for kind, group in sellers.items():
+        if watch is not None:
+            watch(kind)
+        played[kind] = [play(scenario, seller, agent, rivals, **options) for seller in group]
+    return played

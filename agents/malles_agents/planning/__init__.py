@@ -1,0 +1,1 @@
+"""The best constant actions and plans of one seller, found by search or known exactly."""

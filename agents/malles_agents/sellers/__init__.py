@@ -1,0 +1,1 @@
+"""Sellers: rules, bandits, known optima, language models and trained policies."""

@@ -1,0 +1,265 @@
+"""Deep RL held against known answers: best stationary action, dynamic optimum, and Nash and monopoly in self-play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import bootstrap, trim_mean
+
+from malles_agents.checkpoints import write_json
+from malles_agents.parallel_jobs import spread
+from malles_agents.training.train import HELD_OUT
+from malles_env.errors import invalid
+from malles_env.files import read_json
+from malles_env.scenarios import list_scenarios, load_scenario
+
+EPISODES = 64
+SELF_PLAY = "bertrand-duopoly"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained and how it is judged.
+
+    Attributes:
+        scenarios: Names or paths; default all bundled ones.
+        algos: Algorithms of `malles train`.
+        seeds: Training seeds of each, at least 1; with one there is no interval.
+        steps: Env steps of each run.
+        rivals: Kind of the other sellers.
+        self_play: Also train one shared policy for all seats of the textbook duopoly.
+    """
+
+    scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
+    algos: tuple[str, ...] = ("ppo", "a2c")
+    seeds: int = 5
+    steps: int = 500_000
+    rivals: str = "cost-plus"
+    self_play: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.seeds < 1:
+            raise invalid("seeds", self.seeds, "a whole number of at least 1")
+        if self.steps < 1:
+            raise invalid("steps", self.steps, "a whole number of at least 1")
+
+    def jobs(self) -> Iterator[tuple[str, str, int, str]]:
+        """Yield scenario, algorithm, seed and learner of each run."""
+        for scenario in self.scenarios:
+            for algo in self.algos:
+                for seed in range(self.seeds):
+                    yield scenario, algo, seed, "seller_0"
+        for algo in self.algos if self.self_play else ():
+            for seed in range(self.seeds):
+                yield SELF_PLAY, algo, seed, "all"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One trained run on held-out seeds.
+
+    Attributes:
+        scenario, algo, seed, learner: Which run.
+        profit: Money per episode: of the seat, or in self-play the mean over seats.
+        curve: Rows with ``steps`` and ``profit`` (money per episode, exploring).
+        model: Who read the tastes; None where they stand in the file.
+    """
+
+    scenario: str
+    algo: str
+    seed: int
+    learner: str
+    profit: float
+    curve: list[dict[str, float]]
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a scenario's runs are compared with, money per episode on the same held-out seeds.
+
+    Attributes:
+        stationary: Profit of the best stationary prices and assortment.
+        optimum: Expected profit of the exact dynamic optimum; None where it cannot be computed.
+    """
+
+    stationary: float
+    optimum: float | None
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None = None,
+    watch: Callable[[int, int], object] | None = None,
+) -> tuple[list[Score], dict[str, Yardstick]]:
+    """Train and judge everything that `out` does not hold yet, over the cores.
+
+    Args:
+        study: What to do.
+        out: Folder of the runs and scores; a second call goes on where the first was stopped.
+        workers: Processes, default all cores; with one all is done in this process.
+        watch: Called with parts done and all parts.
+    """
+    jobs = list(study.jobs())
+    parts: list[tuple[Any, ...]] = [(yardstick, scenario, study.rivals, out) for scenario in study.scenarios]
+    parts += [(train_and_score, study, job, out) for job in jobs]
+    with spread(_call, parts, workers) as finished:
+        for done, _ in enumerate(finished, start=1):
+            if watch is not None:
+                watch(done, len(parts))
+    scores = [train_and_score(study, job, out) for job in jobs]
+    return scores, {scenario: yardstick(scenario, study.rivals, out) for scenario in study.scenarios}
+
+
+def _call(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
+def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
+    """Search the best stationary action, play it on the held-out seeds, and keep the answer in `out`."""
+    path = _folder(out, scenario) / f"yardstick-{rivals.replace(':', '_')}.json"
+    if path.exists():
+        return Yardstick(**read_json(path))
+    from malles_agents.evaluation.evaluate import play
+    from malles_agents.planning.search import search
+    from malles_agents.registry import default_rivals
+    from malles_agents.seller_view import Seat
+
+    market = load_scenario(scenario)
+    consumers = market.build_consumers()
+    others = default_rivals(market, "seller_0", rivals, consumers=consumers)
+    best = search(market, "seller_0", others, consumers=consumers)
+    seller = best.seller(Seat.of(market, "seller_0", consumers=consumers))
+    played = play(market, seller, rivals=others, episodes=EPISODES, consumers=consumers)
+    found = Yardstick(float(played.profit.mean()), dynamic_optimum(scenario))
+    write_json(path, asdict(found))
+    return found
+
+
+def dynamic_optimum(scenario: str) -> float | None:
+    """Return the expected profit of the exact optimum, money per episode, where backward induction can find it."""
+    from malles_agents.planning.exact_stock import StockProblem
+
+    market = load_scenario(scenario)
+    return float(StockProblem.of(market).plan().value[-1, -1]) if StockProblem.fits(market) else None
+
+
+def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> Score:
+    """Train one run, play it on the held-out seeds, and keep the answer in `out`; resumes a run that was killed."""
+    scenario, algo, seed, learner = job
+    folder = _folder(out, scenario) / f"{algo}-{learner}-{seed}-{study.steps}"
+    path = folder / "score.json"
+    if path.exists():
+        return Score(**read_json(path))
+    from malles_agents.training.train import Run, model_of, train
+
+    market = load_scenario(scenario)
+    consumers = market.build_consumers()
+    run = Run(scenario, algo, study.steps, seed, learner, study.rivals)
+    trained = train(run, folder, resume=(folder / "checkpoints").exists(), consumers=consumers, say=_quiet)
+    profit = _held_out_profit(run, trained.model, consumers)
+    score = Score(scenario, algo, seed, learner, profit, trained.curve, model_of(market))
+    write_json(path, asdict(score))
+    return score
+
+
+def _held_out_profit(run: Any, model: Any, consumers: Any) -> float:
+    from malles_agents.evaluation.evaluate import play
+    from malles_agents.registry import default_rivals
+    from malles_env.envs import vec_env
+
+    market = load_scenario(run.scenario)
+    if run.learner != "all":
+        others = default_rivals(market, run.learner, run.rivals, consumers=consumers)
+        return float(play(market, model, run.learner, others, episodes=EPISODES, consumers=consumers).profit.mean())
+    env = vec_env(market, num_markets=EPISODES, consumers=consumers)
+    env.seed(HELD_OUT)
+    seen, total = env.reset(), 0.0
+    for _ in range(env.max_cycles):
+        action, _ = model.predict(seen, deterministic=True)
+        seen, reward, _, _ = env.step(action)
+        total += float(reward.mean())
+    return total * market.reward_scale
+
+
+def _quiet(text: str) -> None:
+    return None
+
+
+def _folder(out: Path, scenario: str) -> Path:
+    folder = out / Path(scenario).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def iqm(values: ArrayLike) -> float:
+    """Return the interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
+    return float(trim_mean(np.asarray(values, dtype=np.float64), 0.25))
+
+
+def interval(values: ArrayLike, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the interquartile mean over training seeds (Agarwal et al. 2021).
+
+    One seed has no interval: both ends are NaN.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) == 1:
+        return float("nan"), float("nan")
+    if np.ptp(sample) == 0.0:
+        return float(sample[0]), float(sample[0])
+    found = bootstrap(
+        (sample,), lambda x, axis: trim_mean(x, 0.25, axis=axis), n_resamples=5000, confidence_level=level,
+        method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the study's table: interquartile means over seeds with 95% bootstrap intervals.
+
+    Attributes:
+        scenario, algo: Of the runs.
+        stationary: Profit as a share of the best stationary response's: mean, low, high.
+        optimum: The same of the dynamic optimum's; None where unknown.
+    """
+
+    scenario: str
+    algo: str
+    stationary: tuple[float, float, float]
+    optimum: tuple[float, float, float] | None
+
+
+def lines(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> list[Line]:
+    """Return one line per scenario and algorithm."""
+    table = []
+    for scenario, known in yardsticks.items():
+        for algo in dict.fromkeys(score.algo for score in scores):
+            found = [s for s in scores if (s.scenario, s.algo, s.learner) == (scenario, algo, "seller_0")]
+            profit = np.array([score.profit for score in found])
+            best = None if known.optimum is None else _with_interval(profit / known.optimum)
+            table.append(Line(scenario, algo, _with_interval(profit / known.stationary), best))
+    return table
+
+
+def _with_interval(values: np.ndarray) -> tuple[float, float, float]:
+    return (iqm(values), *interval(values))
+
+
+def self_play_gain(profit: ArrayLike, cycles: int | None = None) -> np.ndarray:
+    """Return the profit gain of mean profits per episode in the textbook duopoly."""
+    from malles_agents.seller_view import Seat
+    from malles_agents.sellers.oracles import benchmarks_of
+
+    seat = Seat.of(SELF_PLAY, "seller_0")
+    found, periods = benchmarks_of(seat), cycles or seat.scenario.max_cycles
+    low, high = float(found.nash.profit.mean()), float(found.monopoly.profit.mean())
+    return np.asarray((np.asarray(profit, dtype=np.float64) / periods - low) / (high - low))

@@ -1,0 +1,1 @@
+"""Training of Stable-Baselines3 sellers."""

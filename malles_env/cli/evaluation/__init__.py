@@ -1,0 +1,1 @@
+"""Commands that judge consumers, and the markets they make."""

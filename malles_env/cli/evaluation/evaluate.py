@@ -1,0 +1,328 @@
+"""`malles consumers evaluate`: every row on every split of the protocol, with errors."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from malles_env.cli.fitting.align import load_occasions
+
+if TYPE_CHECKING:
+    from malles_env.data.occasions import Occasions
+    from malles_env.evaluation.comparison.registry import Factory, Predictor
+    from malles_env.evaluation.comparison.runner import Comparison
+
+
+def evaluate_command(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Taste model of the row `aligned`, a shipped name or a folder; by default smollm2."),
+    ] = None,
+    model_seen: Annotated[
+        str | None,
+        typer.Option(
+            help="The same trained with --train-on seen, for the splits that hold out; by default MODEL-seen."
+        ),
+    ] = None,
+    rows: Annotated[str, typer.Option(help="Rows, comma-separated, or all.")] = "all",
+    splits: Annotated[str, typer.Option(help="Splits, comma-separated, or all.")] = "all",
+    frozen: Annotated[
+        str | None, typer.Option(help="Taste model of the row `aligned_frozen` (twin: FROZEN-seen), if you made one.")
+    ] = None,
+    prompted: Annotated[
+        str | None, typer.Option(help="Prompted model of the row `prompted`, from malles align-prompted, if any.")
+    ] = None,
+    unaligned: Annotated[
+        str | None, typer.Option(help="Backbone asked in words as it is, for the row `unaligned`, e.g. smollm2.")
+    ] = None,
+    slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 60,
+    limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    card: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the scores of `aligned` into the card of this model; may be repeated."),
+    ] = None,
+    occasions: Annotated[
+        Path | None, typer.Option(help="Folder of choice occasions; default: the Complete Journey.")
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
+            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+        ),
+    ] = "complete-journey",
+) -> None:
+    """Judge consumers on purchases they never saw, beside every simpler model, with standard errors.
+
+    Each row is kept as it is finished: the same command goes on where it was stopped.
+    """
+    import torch
+
+    from malles_env.evaluation.comparison.registry import chosen_rows
+    from malles_env.evaluation.comparison.report import markdown
+    from malles_env.evaluation.comparison.results_json import as_json
+    from malles_env.evaluation.comparison.runner import compare
+    from malles_env.evaluation.comparison.study import Study
+    from malles_env.evaluation.protocol import protocol as known_protocol
+    from malles_env.preference.storage import write_json, write_text
+    from malles_env.preference.store.card import put_scores
+
+    torch.set_num_threads(threads)
+    known_protocol(protocol)
+    if protocol == "online-retail":
+        from malles_env.cli.fitting.align_names import evaluate_words
+
+        others = {
+            "model-seen": model_seen,
+            "frozen": frozen,
+            "prompted": prompted,
+            "unaligned": unaligned,
+            "seed": seed,
+            "docs": docs_file,
+            "card": card or None,
+            "occasions": occasions,
+        }
+        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        return
+    pairs = taste_pairs(model, model_seen, frozen)
+    language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
+    names, parts = chosen_rows(rows, language), _splits(splits)
+    study = Study(load_occasions(occasions))
+    parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
+    with telling() as told:
+        found = compare(
+            study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told,
+            weights=lambda row, split: weights_of(row, split, pairs, language),
+        )  # fmt: skip
+    _show(found)
+    content = as_json(found)
+    facts = {"model": model or "shipped", "occasions": str(occasions or "The Complete Journey")}
+    command = " ".join(["malles", *sys.argv[1:]])
+    if json_file is not None:
+        write_json(json_file, content | {"command": command, "facts": facts})
+    if docs_file is not None:
+        write_text(docs_file, markdown(found, study.rules, command, facts))
+    for folder in card or ():
+        put_scores(folder, content, "aligned")
+        typer.echo(f"scores put into the card in {folder}")
+    for path in (json_file, docs_file):
+        if path is not None:
+            typer.echo(f"written: {path}")
+
+
+TASTE_ROWS = {"aligned_embedded": "embedded", "aligned": "smollm2"}
+"""Taste models behind the rows; for splits that hold something out, their twins with ``-seen`` at the end."""
+
+
+def taste_pairs(
+    model: str | None = None, seen: str | None = None, frozen: str | None = None
+) -> dict[str, tuple[str, str | None]]:
+    """Return the taste models that can be asked, each with its twin, by row name; of the shipped ones those there are.
+
+    Args:
+        model: Taste model of the row ``aligned``; None takes the shipped one.
+        seen: Its twin for splits that hold something out; None means ``<model>-seen``, if there is one.
+        frozen: Taste model of the row ``aligned_frozen``, its twin likewise; None leaves the row out.
+
+    Raises:
+        MissingResource: No such model.
+    """
+    from malles_env.preference.store.locate import locate, shipped_models
+
+    shipped = {row: (name, f"{name}-seen") for row, name in TASTE_ROWS.items()}
+    pairs: dict[str, tuple[str, str | None]] = {
+        row: pair for row, pair in shipped.items() if set(pair) <= set(shipped_models())
+    }
+    if model is not None:
+        pairs["aligned"] = (model, seen or _twin(model))
+    if frozen is not None:
+        pairs["aligned_frozen"] = (frozen, _twin(frozen))
+    for name in {name for pair in pairs.values() for name in pair if name is not None}:
+        locate(name)
+    return pairs
+
+
+def _twin(name: str) -> str | None:
+    from malles_env.errors import MissingResource
+    from malles_env.preference.store.locate import locate
+
+    try:
+        locate(f"{name}-seen")
+    except MissingResource:
+        return None
+    return f"{name}-seen"
+
+
+def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Factory]:
+    """Return the rows of models that are asked in words, by row name.
+
+    Args:
+        prompted: Folder of a prompted model; None leaves the row out.
+        unaligned: A backbone that was never trained on purchases; None leaves the row out.
+
+    Raises:
+        MissingResource: No such model.
+    """
+    from malles_env.evaluation.comparison.registry import PromptedRow
+    from malles_env.preference.prompted import PromptedModel
+
+    rows: dict[str, Factory] = {}
+    if unaligned is not None:
+        bare = PromptedRow(PromptedModel.unaligned(unaligned))
+        rows["unaligned"] = lambda _: bare
+    if prompted is not None:
+        trained = PromptedRow(PromptedModel.load(prompted))
+        rows["prompted"] = lambda _: trained
+    return rows
+
+
+def _taste_factory(whole: str, seen: str | None) -> Factory:
+    """Return a factory that loads the model a split needs, each once."""
+
+    @cache
+    def loaded(name: str) -> Predictor:
+        from malles_env.evaluation.comparison.registry import TasteRow
+        from malles_env.preference.model import TasteModel
+
+        return TasteRow(TasteModel.load(name))
+
+    return lambda split: loaded(whole if split == "time" or seen is None else seen)
+
+
+def weights_of(row: str, split: str, pairs: dict[str, tuple[str, str | None]], language: Mapping[str, Factory]) -> str:
+    """Return what identifies the weights that a row asks on a split; empty for a row without recorded ones.
+
+    Args:
+        row: The row's name.
+        split: The split's.
+        pairs: See `taste_pairs`.
+        language: All rows of language models.
+    """
+    from malles_env.evaluation.comparison.registry import PromptedRow
+    from malles_env.preference.prompted.prompt import WORDING
+    from malles_env.preference.storage import text_hash
+    from malles_env.preference.store.locate import recorded_hash
+
+    if row in pairs:
+        whole, seen = pairs[row]
+        return recorded_hash(whole if split == "time" or seen is None else seen)
+    asked = language[row](split) if row in language else None
+    if not isinstance(asked, PromptedRow):
+        return ""
+    weights = asked.model.weights_hash or asked.model.backbone.digest
+    return text_hash(str(WORDING), weights) if weights else ""
+
+
+def _splits(names: str) -> list[str]:
+    from malles_env.errors import invalid
+    from malles_env.evaluation.protocol import SPLITS
+
+    if names.strip() == "all":
+        return list(SPLITS)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in SPLITS:
+            raise invalid("splits", name, f"all, or a comma-separated list of {', '.join(SPLITS)}")
+    return [name for name in SPLITS if name in wanted]
+
+
+def _possible(
+    parts: list[str],
+    unnamed: bool,
+    occasions: Occasions,
+    pairs: dict[str, tuple[str, str | None]],
+    folder: Path | None = None,
+) -> list[str]:
+    """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
+    from malles_env.errors import invalid
+    from malles_env.evaluation.protocol import split_rows
+
+    bought, kept = occasions.occasions["chosen"].to_numpy() > 0, []
+    twinless = [whole for whole, twin in pairs.values() if twin is None]
+    for split in parts:
+        why = ""
+        if split != "time" and twinless:
+            log = [] if folder is None else ["--occasions", str(folder)]
+            command = shlex.join(["malles", "align", *log, "--train-on", "seen", "--out", f"{twinless[0]}-seen"])
+            why = f"{twinless[0]} has no twin trained with `{command}`"
+        elif not (split_rows(occasions, split).test & bought).any():
+            why = "the occasions hold no purchase of it"
+        if not why:
+            kept.append(split)
+        elif unnamed:
+            typer.echo(f"left out: {split} ({why})", err=True)
+        else:
+            raise invalid("splits", split, f"another one: {why}")
+    return kept
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Show what is being done, with the time it takes: in a terminal as it passes, elsewhere a plain line for each."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        begun = time.perf_counter()
+        yield lambda words: typer.echo(f"{time.perf_counter() - begun:6.0f} s  {words}", err=True)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda words: bar.reset(task, description=words, total=None)
+
+
+def _show(found: Comparison) -> None:
+    from rich.console import Console
+
+    from malles_env.evaluation.comparison.report import choice_cells, paired_cells, quantity_cells
+
+    console = Console()
+    for split, rows in found.scores.items():
+        counts = found.counts[split]
+        title = f"{split}: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers"
+        for cells in (choice_cells(rows), quantity_cells(rows), paired_cells(found.paired[split])):
+            for part in fitting(cells, console.width) if len(cells) > 1 else ():
+                console.print(cell_table(part, title))
+                title = ""
+        for name, why in found.left_out.get(split, {}).items():
+            console.print(f"left out: {name} ({why})", highlight=False, soft_wrap=True)
+
+
+def fitting(cells: list[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """Yield a table, header first, in parts no wider than a terminal; each begins with the first column."""
+    sizes = [max(map(len, column)) + 3 for column in zip(*cells, strict=True)]
+    taken = [0]
+    for at in range(1, len(sizes)):
+        if len(taken) > 1 and sum(sizes[n] for n in [*taken, at]) > width:
+            yield [[row[n] for n in taken] for row in cells]
+            taken = [0]
+        taken.append(at)
+    yield [[row[n] for n in taken] for row in cells]
+
+
+def cell_table(cells: list[list[str]], title: str) -> Any:
+    """Return cells, header first, as a table to print."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(cells[0]):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    for row in cells[1:]:
+        table.add_row(*row)
+    return table

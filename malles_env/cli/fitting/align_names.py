@@ -1,0 +1,159 @@
+"""`malles align` and `malles consumers evaluate` on the wholesaler's log with real product names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from malles_env.errors import invalid
+
+if TYPE_CHECKING:
+    from malles_env.preference.data.renamed import Names
+
+
+def align_words(
+    backbone: str,
+    out: Path,
+    names: str,
+    rank: int,
+    layers: int | None,
+    steps: Mapping[str, int | None],
+    settings: Mapping[str, Any],
+    *,
+    resume: bool,
+    refused: Mapping[str, Any],
+) -> None:
+    """Train a taste model that reads products' names.
+
+    Args:
+        backbone: Name of the encoder; ``embedded``, the default of other logs, knows no words and means minilm here.
+        out: Folder of the run.
+        names: ``true`` or ``shuffled``.
+        rank: Rank of the adapter; 0 leaves the encoder as it is.
+        layers: Last layers that get one; None leaves the setting as it is.
+        steps: Steps of the phases ``encoder`` and ``heads``; None likewise.
+        settings: Other settings of both; None likewise.
+        resume: Continue the run in `out`.
+        refused: Options that mean nothing here, by name; all must be None.
+
+    Raises:
+        InvalidInput: Other names, or an option that means nothing here.
+        MissingResource: The log or the encoder is not there.
+    """
+    from malles_env.cli.fitting.align import reading_progress
+    from malles_env.evaluation.transfer.study import WordStudy
+    from malles_env.workflows.align_names import WordsJob, run_words_job
+
+    if names not in ("true", "shuffled"):
+        raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
+    _refuse(refused)
+    job, given = WordsJob(out), {name: value for name, value in settings.items() if value is not None}
+    phases = {
+        name: replace(getattr(job, name), **given, **({} if count is None else {"steps": count}))
+        for name, count in steps.items()
+    }
+    job = replace(
+        job,
+        backbone="minilm" if backbone == "embedded" else backbone,
+        names=cast("Names", names),
+        rank=rank,
+        layers=job.layers if layers is None else layers,
+        command=" ".join(["malles", *sys.argv[1:]]),
+        resume=resume,
+        **phases,
+    )
+    model = run_words_job(job, WordStudy.online_retail(), reading=reading_progress())
+    typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'}")
+    typer.echo(f"curves: tensorboard --logdir {out}")
+    typer.echo(f"next: malles consumers evaluate --protocol online-retail --model {out}")
+
+
+def evaluate_words(
+    model: str | None,
+    rows: str,
+    splits: str,
+    limit: int | None,
+    json_file: Path | None,
+    *,
+    refused: Mapping[str, Any],
+) -> None:
+    """Judge every row on every split and on launches; answers are kept as they are finished.
+
+    Args:
+        model: Folder of the row ``aligned``; its controls are MODEL-shuffled, MODEL-frozen and MODEL-frozen-shuffled.
+        rows: Comma-separated names, or ``all``.
+        splits: Likewise; ``launches`` is one.
+        limit: Test purchases of a split, at most.
+        json_file: Written anew after each row.
+        refused: Options that mean nothing here, by name; all must be None.
+
+    Raises:
+        InvalidInput: An unknown row or split, or an option that means nothing here.
+    """
+    from malles_env.cli.evaluation.evaluate import telling
+    from malles_env.evaluation.comparison.registry import rows_among
+    from malles_env.evaluation.protocol import protocol
+    from malles_env.evaluation.transfer.comparison import LAUNCHES, Comparison, compare_words
+    from malles_env.evaluation.transfer.rows import possible_rows
+    from malles_env.evaluation.transfer.study import WordStudy
+    from malles_env.files import write_json
+
+    _refuse(refused)
+    names = rows_among(rows, possible_rows(model))
+    there = [*protocol("online-retail").splits, LAUNCHES]
+    parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
+    for name in parts:
+        if name not in there:
+            raise invalid("splits", name, f"all, or a comma-separated list of {', '.join(there)}")
+    command = " ".join(["malles", *sys.argv[1:]])
+
+    def keep(found: Comparison) -> None:
+        if json_file is not None:
+            write_json(json_file, found.as_json() | {"command": command})
+
+    with telling() as told:
+        found = compare_words(WordStudy.online_retail(), names, parts, model=model, limit=limit, told=told, done=keep)
+    _show(found)
+    if json_file is not None:
+        typer.echo(f"written: {json_file}")
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise invalid(name, value, "nothing with --protocol online-retail")
+
+
+def _show(found: Any) -> None:
+    from rich.console import Console
+
+    from malles_env.cli.evaluation.evaluate import cell_table, fitting
+
+    console = Console()
+
+    def show(cells: list[list[str]], title: str) -> None:
+        for part in fitting(cells, console.width):
+            console.print(cell_table(part, title))
+
+    for split, rows in found.scores.items():
+        counts = found.counts[split]
+        body = [[row, _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
+        show(
+            [["row", "hit", "nll"], *body],
+            f"{split}: {counts['purchases']:,} purchases, {counts['customers']:,} customers",
+        )
+        pairs = [[pair, _cell(d["hit"], "+"), _cell(d["nll"], "+")] for pair, d in found.paired[split].items()]
+        if pairs:
+            show([["difference", "hit", "nll"], *pairs], "")
+    if found.launches:
+        body = [[row, _cell(estimate)] for row, estimate in found.launches.items()]
+        show([["row", "rank correlation with sales"], *body], f"launches: {found.counts['launches']['launches']}")
+
+
+def _cell(estimate: Any, sign: str = "") -> str:
+    return f"{estimate.mean:{sign}.4f} ± {estimate.se:.4f}"

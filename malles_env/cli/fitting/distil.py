@@ -1,0 +1,133 @@
+"""`malles distil`: ask any consumers, fit fast ones to them, and tell how well these stand for those."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from malles_env.cli.places import file_option
+from malles_env.cli.progress import asking_bar, check_scenario_out, plain_console
+from malles_env.errors import invalid
+
+if TYPE_CHECKING:
+    from malles_env.market import Consumers
+    from malles_env.scenarios import Scenario
+
+
+def distil_command(
+    scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+    out: Annotated[Path, file_option("Scenario file to write, with the fitted tastes in it.")],
+    consumers: Annotated[
+        str,
+        typer.Option(
+            help="Who is asked: scenario (those of the scenario), prompted (a language model, live) or discussion "
+            "(its roles talk before they buy)."
+        ),
+    ] = "scenario",
+    model: Annotated[
+        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of the others).")
+    ] = None,
+    questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
+    fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
+    orders: Annotated[
+        int | None, typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 1 (discussion).")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Rounds (discussion); default 3.")] = None,
+    units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of all questions.")] = 0,
+    choice: Annotated[
+        str, typer.Option(help="active: every second question is the one that tells most; random: as drawn.")
+    ] = "active",
+    batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
+    target: Annotated[
+        float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
+    ] = None,
+    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what foresees answers better.")] = "auto",
+    in_flight: Annotated[int, typer.Option(help="Questions put at once; so many are lost at a kill.")] = 1,
+    shares: Annotated[
+        bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
+    ] = False,
+    answers: Annotated[
+        Path | None,
+        file_option("File that keeps the answers, to go on from; default beside OUT."),
+    ] = None,
+    json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
+) -> None:
+    """Put a conjoint experiment to consumers and write a scenario with tastes fitted to their answers."""
+    from malles_env.consumers.distil import DistilSettings, distil
+    from malles_env.consumers.distil.report import as_json, table
+    from malles_env.files import write_json
+    from malles_env.scenarios import load_scenario, save_scenario
+    from malles_env.workflows.audit import audit_subject
+    from malles_env.workflows.distillation import distilled_scenario
+
+    check_scenario_out(out)
+    settings = DistilSettings(
+        questions=questions,
+        fresh=fresh,
+        seed=seed,
+        choice=cast(Any, choice),
+        batch=batch,
+        pool=max(256, batch),
+        target=target,
+        price_transform=_transform(price_transform),
+        in_flight=in_flight,
+        fresh_shares=shares,
+    )
+    loaded = load_scenario(scenario)
+    how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
+    asked, words = who(loaded, consumers, model, **{name: value for name, value in how.items() if value is not None})
+    subject = audit_subject(loaded, asked)
+    console = plain_console()
+    with asking_bar(console, "questions") as watch:
+        found = distil(subject, settings, answers=answers or out.with_suffix(".answers.jsonl"), watch=watch)
+    command = " ".join(["malles", *sys.argv[1:]])
+    save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)
+    console.print(table(found, f"{loaded.name}: tastes fitted to {words}"))
+    if json_file is not None:
+        write_json(json_file, as_json(found, settings, scenario=loaded.name, asked_of=words, command=command))
+        console.print(f"written: {json_file}", markup=False)
+    console.print(f"scenario: {out}", markup=False)
+
+
+def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tuple[Consumers, str]:
+    """Return the consumers to ask, and who they are in words.
+
+    Args:
+        scenario: The market.
+        kind: ``scenario``, ``prompted`` or ``discussion``.
+        model: Taste model or language model instead of the scenario's own.
+        how: Fields of the kind's entry, see `malles_env.scenarios.blocks.live_model_config`.
+
+    Raises:
+        InvalidInput: No such kind, or a field that it does not have.
+        MissingResource: The model is not there.
+    """
+    if kind == "scenario":
+        reader = model or getattr(scenario.consumers, "model", None)
+        words = f"the scenario's {scenario.consumers.kind} consumers" + (f", {reader}" if reader else "")
+        return scenario.build_consumers(model), words
+    chosen = _asked(scenario, kind, {**how, **({} if model is None else {"model": model})})
+    name = getattr(chosen.consumers, "model", "")
+    words = "in discussion" if kind == "discussion" else "asked live"
+    return chosen.build_consumers(), f"the language model {name}, {words}"
+
+
+def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
+    from malles_env.scenarios.consumer_kinds.discussion import with_discussion
+    from malles_env.scenarios.consumer_kinds.prompted import with_prompted
+
+    if kind == "prompted":
+        return with_prompted(scenario, **how)
+    if kind == "discussion":
+        return with_discussion(scenario, **how)
+    raise invalid("consumers", kind, "scenario, prompted or discussion")
+
+
+def _transform(name: str) -> Any:
+    if name not in ("auto", "log", "linear"):
+        raise invalid("price_transform", name, "auto, log or linear")
+    return None if name == "auto" else name

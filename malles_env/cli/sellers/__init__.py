@@ -1,0 +1,1 @@
+"""Commands that train sellers, compare them and reproduce published results."""

@@ -1,0 +1,73 @@
+"""`malles tournament`: every seller against every seller, and the leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from malles_env.cli.places import file_option, folder_option
+from malles_env.cli.sellers.train import TrustOption
+
+
+def tournament(
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="A scenario; may be repeated; default all bundled.")
+    ] = None,
+    seller: Annotated[list[str] | None, typer.Option(help="A seller instead of the usual field; repeatable.")] = None,
+    entry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A seller to add to the field: a .py file with make_seller(seat), or a name such as "
+            "language:MODEL or language:MODEL@URL; repeatable."
+        ),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(help="Held-out seeds of each match, at least 1; with 1 no standard errors.")
+    ] = 16,
+    cycles: Annotated[int, typer.Option(help="Periods of an episode, at least 2.")] = 200,
+    seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
+    out: Annotated[
+        Path,
+        folder_option("Folder of the matches; going on in it plays only what is missing."),
+    ] = Path("runs/tournament"),
+    readme: Annotated[Path | None, file_option("Markdown file whose leaderboard is rewritten.")] = None,
+    trust_policy: TrustOption = False,
+) -> None:
+    """Play a round robin of sellers on held-out seeds and print the leaderboard."""
+    from rich.markdown import Markdown
+    from rich.progress import Progress
+
+    from malles_agents.console import make_console
+    from malles_agents.registry import check_name
+    from malles_agents.studies.leaderboard import as_markdown, check_readme, write_leaderboard
+    from malles_agents.studies.tournament import KINDS, Tournament, load_entry, run_tournament
+    from malles_env.scenarios import list_scenarios, load_scenario
+
+    sellers = (*(seller or KINDS), *(entry or []))
+    for name in sellers:  # a broken file or a wrong name should say so before anything is played
+        if name.endswith(".py"):
+            load_entry(name)
+        else:
+            check_name(name)
+    for name in scenario or []:
+        load_scenario(name)
+    if readme is not None:
+        check_readme(readme)
+    what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
+    console = make_console()
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("matches", total=None)
+        matches = run_tournament(
+            what, out, workers=workers, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
+        )
+    text = as_markdown(matches, " ".join(["malles", *sys.argv[1:]]))
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        typer.echo(text)
+    if readme is not None:
+        typer.echo(f"leaderboard: {write_leaderboard(text, readme)}")

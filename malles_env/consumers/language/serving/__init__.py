@@ -1,0 +1,1 @@
+"""Models behind a server of the OpenAI protocol: addresses, the client, and what its answers hold."""

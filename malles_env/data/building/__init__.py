@@ -1,0 +1,1 @@
+"""Choice occasions from a log: visits, shelves, prices and histories."""

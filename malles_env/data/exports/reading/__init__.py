@@ -1,0 +1,1 @@
+"""The files of an export as tables whose columns are known."""

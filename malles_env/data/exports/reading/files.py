@@ -1,0 +1,184 @@
+"""Reads one exported file: text of any dialect, Excel, Parquet or R data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from malles_env.data.parsing.dialect import read_text_table
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+
+TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
+EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+PARQUET = (".parquet", ".pq")
+R_DATA = (".rda", ".rdata", ".rds")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What one file holds.
+
+    Attributes:
+        path: The file.
+        frame: Its table, columns as the file names them.
+        how: How it was read, in words.
+    """
+
+    path: Path
+    frame: pl.DataFrame
+    how: str
+
+
+def read_export(
+    path: str | Path,
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    table: str | None = None,
+    known: Callable[[list[str]], int] = len,
+) -> Export:
+    """Read a file by its ending.
+
+    Args:
+        path: .csv, .tsv, .txt (also .gz), .xlsx and other sheets, .parquet, or .rda, .rdata, .rds.
+        separator: Of a text file; default: found in it.
+        encoding: Of a text file; default: found in it.
+        table: Sheet of a workbook, or data frame of an R file; default: the one with the most known columns.
+        known: Number of columns, by their names, that mean something to the importer.
+
+    Raises:
+        MissingResource: No such file, or a package that reads it is not installed.
+        CorruptFile: It cannot be read as what its ending says.
+        InvalidInput: Another ending, no such sheet, or a table without rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    if table is not None and suffix not in EXCEL + R_DATA:
+        raise invalid("--sheet", table, f"nothing for {path.name}: only workbooks and R files hold several tables")
+    if suffix in TEXT:
+        frame, dialect = read_text_table(path, separator=separator, encoding=encoding)
+        how = str(dialect)
+    elif suffix in PARQUET:
+        frame, how = _parquet(path), "Parquet"
+    elif suffix in EXCEL:
+        frame, how = _workbook(path, table, known)
+    elif suffix in R_DATA:
+        frame, how = _r_data(path, table, known)
+    else:
+        raise invalid("FILE", str(path), f"a file that ends in {', '.join(TEXT + EXCEL + PARQUET + R_DATA)}")
+    if len(frame) == 0 or frame.width == 0:
+        raise InvalidInput(f"{path}: no rows below the header; needed: at least one")
+    return Export(path, frame, how)
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise CorruptFile(f"{path}: cannot be read as Parquet: {error}") from error
+    words = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum)]
+    return frame.with_columns(pl.col(words).cast(pl.String)) if words else frame
+
+
+def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) -> tuple[pl.DataFrame, str]:
+    try:
+        import fastexcel
+    except ImportError:
+        raise MissingResource(
+            f"{path}: Excel files need the package fastexcel; pip install 'malles-env[data]'"
+        ) from None
+    try:
+        book = fastexcel.read_excel(path)
+        names = list(book.sheet_names)
+        if sheet is not None and sheet not in names:
+            raise invalid("--sheet", sheet, f"a sheet of {path.name}: {', '.join(names)}")
+        wanted = sheet if sheet is not None else _best(names, lambda name: _sheet_head(book, name), known)
+        # All cells as text: a column of invoice numbers may hold numbers and C12345.
+        frame: pl.DataFrame = book.load_sheet(wanted, dtypes="string").to_polars()
+    except fastexcel.FastExcelError as error:
+        raise CorruptFile(f"{path}: cannot be read as a workbook: {error}") from None
+    frame = frame.select(pl.all().cast(pl.String).str.strip_chars())
+    frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
+    filled = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
+    others = (
+        f" of {len(names)} (others: {', '.join(name for name in names if name != wanted)})" if len(names) > 1 else ""
+    )
+    return filled, f"Excel, sheet {wanted!r}{others}"
+
+
+def _sheet_head(book: Any, name: str) -> list[str]:
+    return [column.name for column in book.load_sheet(name, n_rows=5, dtypes="string").available_columns()]
+
+
+def _best(names: list[str], columns: Callable[[str], list[str]], known: Callable[[list[str]], int]) -> str:
+    """Return the table with the most known columns; of equals the first."""
+    return max(names, key=lambda name: known(columns(name)))
+
+
+def _r_data(path: Path, table: str | None, known: Callable[[list[str]], int]) -> tuple[pl.DataFrame, str]:
+    try:
+        import rdata
+    except ImportError:
+        raise MissingResource(f"{path}: R files need the package rdata; pip install 'malles-env[data]'") from None
+    classes = {**rdata.conversion.DEFAULT_CLASS_MAP, "POSIXct": _r_times, "Date": _r_dates}
+    reader = rdata.read_rds if path.suffix.lower() == ".rds" else rdata.read_rda
+    try:
+        content = reader(path, constructor_dict=classes)
+    except Exception as error:  # the parser raises whatever its bytes lead it to
+        raise CorruptFile(f"{path}: cannot be read as R data ({type(error).__name__}: {error})") from None
+    found = content if isinstance(content, Mapping) else {path.stem: content}
+    frames = {str(name): value for name, value in found.items() if hasattr(value, "columns")}
+    if not frames or (table is not None and table not in frames):
+        raise invalid(
+            "--sheet", table or ", ".join(map(str, found)), f"a data frame: {', '.join(frames) or 'none here'}"
+        )
+    name = table or _best(list(frames), lambda key: [str(column) for column in frames[key].columns], known)
+    columns = {str(column): _from_r(frames[name][column]) for column in frames[name].columns}
+    return pl.DataFrame(columns), f"R data frame {name!r}"
+
+
+def _r_times(values: Any, attributes: Mapping[str, Any]) -> Any:
+    """Return R's seconds since 1970 as times of their zone's clock."""
+    seconds = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(seconds)
+    micros = np.where(known, np.round(np.where(known, seconds, 0.0) * 1e6), 0).astype("datetime64[us]")
+    zone = next(iter(attributes.get("tzone") or [""]), "") or "UTC"
+    times = pl.Series(np.where(known, micros, np.datetime64("NaT")).astype("datetime64[us]"))
+    local = times.dt.replace_time_zone("UTC").dt.convert_time_zone(str(zone)).dt.replace_time_zone(None)
+    return local.to_numpy()
+
+
+def _r_dates(values: Any, attributes: Mapping[str, Any]) -> Any:
+    days = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(days)
+    whole = np.where(known, np.floor(np.where(known, days, 0.0)), 0).astype("datetime64[D]")
+    return np.where(known, whole, np.datetime64("NaT")).astype("datetime64[us]")
+
+
+def _from_r(values: Any) -> pl.Series:
+    """Return a column of pandas as polars, texts and factors as text."""
+    kind = str(values.dtype)
+    if kind == "category":
+        words = pl.Series([None if word is None else str(word) for word in values.cat.categories], dtype=pl.String)
+        codes = pl.Series(np.asarray(values.cat.codes, dtype=np.int64))
+        return words.gather(codes.set(codes < 0, None))
+    if kind.startswith("datetime"):
+        return pl.Series(values.to_numpy().astype("datetime64[us]"))
+    if kind.startswith(("Int", "int", "boolean")):
+        return pl.Series(
+            [
+                None if value != value or value is None else int(value)
+                for value in values.to_numpy(dtype=object, na_value=None)
+            ]
+        )
+    if kind.startswith("float"):
+        return pl.Series(np.asarray(values, dtype=np.float64)).fill_nan(None)
+    words = values.to_numpy(dtype=object, na_value=None)
+    return pl.Series([None if word is None else str(word) for word in words], dtype=pl.String)

@@ -1,0 +1,1 @@
+"""The log of purchases in its canonical schema: tables, checks of each table, readers."""

@@ -1,0 +1,1 @@
+"""Dates, numbers, package sizes and text tables as people write them."""

@@ -1,0 +1,84 @@
+"""Categories by words of the names: a frozen file, applied before any model."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+
+OTHER = "other"
+"""Market of the products that no category takes: no occasions are built for it."""
+
+
+class Categories(BaseModel):
+    """Categories and their words, in the order in which they are tried; see `categories.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: int = Field(ge=1, le=1)
+    categories: dict[str, list[str]]
+
+    def of(self, titles: pl.Series) -> pl.Series:
+        """Return the category of each name [n], `OTHER` where none takes it.
+
+        Raises:
+            InvalidInput: A category takes no name at all, or one of them takes all; the message names it.
+        """
+        wanted = {name: [_plain(word) for word in words] for name, words in self.categories.items()}
+        found = [_first(_plain(title), wanted) for title in titles.to_list()]
+        counts = {name: found.count(name) for name in (*wanted, OTHER)}
+        for name, count in counts.items():
+            if name != OTHER and count == len(found):
+                raise InvalidInput(
+                    f"categories: {name!r} takes all {count} names; allowed: words that tell names apart"
+                )
+        if counts[OTHER] == len(found):
+            raise InvalidInput(f"categories: none of them takes any of {len(found)} names; allowed: words of the names")
+        return pl.Series("category", found, dtype=pl.String)
+
+
+@cache
+def shipped_categories() -> Categories:
+    """Return the categories that ship with the package."""
+    text = files("malles_env.data.sources.gifts").joinpath("categories.yaml").read_text(encoding="utf-8")
+    return _parsed(yaml.safe_load(text), "categories.yaml")
+
+
+def read_categories(path: str | Path) -> Categories:
+    """Read a file of categories: ``format: 1`` and ``categories:`` with a list of words under each name.
+
+    Raises:
+        MissingResource: No such file.
+        CorruptFile: It is no such file; the message says where.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    try:
+        return _parsed(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CorruptFile(f"{path}: not valid YAML ({error})") from error
+
+
+def _parsed(content: Any, name: str) -> Categories:
+    try:
+        return Categories.model_validate(content)
+    except ValidationError as error:
+        raise CorruptFile(f"{name}: {error}") from error
+
+
+def _first(title: str, wanted: dict[str, list[str]]) -> str:
+    return next((name for name, words in wanted.items() if any(word in title for word in words)), OTHER)
+
+
+def _plain(text: str) -> str:
+    """Return the words in lower case without a final s, a space before and after each."""
+    words = re.findall(r"[a-z0-9'-]+", text.lower())
+    return f" {' '.join(w[:-1] if len(w) > 3 and w.endswith('s') else w for w in words)} "

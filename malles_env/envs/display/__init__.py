@@ -1,0 +1,1 @@
+"""Episodes kept and drawn."""

@@ -1,0 +1,358 @@
+"""The engine room of every face: a batch of markets with actions going in and observations coming out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from malles_env.envs.spaces.actions import ActionMode, Actions
+from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
+from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout, Monitoring
+from malles_env.envs.spaces.price_rules import RuledPrices
+from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.tiers import NO_TIERS, TIER_KEYS, keep_tier_books, shown_depths
+from malles_env.errors import InvalidInput, check_choice, invalid
+from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.market.arrays import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from malles_env.scenarios import Scenario
+
+MOST_CYCLES = 10**9
+LONGEST_HISTORY = 1000
+MOST_SEED = 2**63 - 1
+MONEY_KEYS = ("revenue", "cost", "fees", "profit", "units", "share", "surplus")
+STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "capped_orders")
+"""What infos hold besides where products are ordered: units, money, money, money, units, units."""
+
+
+def find_scenario(scenario: str | PathLike[str] | Scenario) -> Scenario:
+    """Return the scenario of a name or path; anything that can build a market is returned as it is."""
+    if hasattr(scenario, "market"):
+        return cast("Scenario", scenario)
+    from malles_env.scenarios import load_scenario
+
+    return load_scenario(scenario)
+
+
+def check_cycles(max_cycles: int | None, scenario: Scenario) -> int:
+    """Return the periods of an episode, the scenario's own by default.
+
+    Raises:
+        InvalidInput: Not a whole number of at least 1.
+    """
+    cycles = scenario.max_cycles if max_cycles is None else max_cycles
+    if isinstance(cycles, bool) or not isinstance(cycles, (int, np.integer)) or not 1 <= cycles <= MOST_CYCLES:
+        raise invalid("max_cycles", max_cycles, f"a whole number from 1 to {MOST_CYCLES}")
+    return int(cycles)
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as a plain number.
+
+    Raises:
+        InvalidInput: Not a whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
+        raise invalid("seed", seed, f"a whole number of at least 0 and at most {MOST_SEED}")
+    return int(seed)
+
+
+class Arena:
+    """B markets of one scenario, N seats each.
+
+    Args:
+        scenario: Name, path or scenario.
+        num_markets: B.
+        action_mode: See `Actions`.
+        demand: See `Market`.
+        consumers: Who buys instead of the scenario's own.
+        monitoring: See `Layout`.
+        price_levels: Prices of the discrete grid.
+        tastes: ``"mean"`` or ``"draws"``, see `Market`.
+        history: Periods that an observation shows, see `Layout`.
+
+    Attributes:
+        market: The market engine.
+        seats, actions, layout: Who plays, what goes in, what comes out.
+        rules: The price rules; None where the scenario has none.
+        info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
+            carry tiers, and STOCK_KEYS where they are ordered.
+        outcome: What happened in the last period; None before the first.
+        episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
+            shape ``(B,)``.
+    """
+
+    def __init__(
+        self,
+        scenario: str | PathLike[str] | Scenario,
+        *,
+        num_markets: int = 1,
+        action_mode: ActionMode = "continuous",
+        demand: Demand = "multinomial",
+        consumers: Consumers | None = None,
+        monitoring: Monitoring = "prices",
+        price_levels: int = 15,
+        tastes: TastesMode = "mean",
+        history: int = 1,
+    ) -> None:
+        self.scenario = find_scenario(scenario)
+        # Whatever else can build a market need not know of draws.
+        check_choice("tastes", tastes, ("mean", "draws"))
+        drawn: dict[str, Any] = {} if tastes == "mean" else {"tastes": tastes}
+        self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers, **drawn)
+        catalog = self.market.catalog
+        self.seats = Seats(catalog)
+        self.actions = Actions(self.seats, action_mode, price_levels)
+        self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories, history)
+        self._plain: Layout | None = None
+        self.reward_scale = float(self.scenario.reward_scale)
+        self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
+        counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
+        tiers = TIER_KEYS if self.actions.tiers else ()
+        self.info_keys = (*MONEY_KEYS, *counted, *tiers, *stocked)
+        self._lowest = catalog.price_low.copy() if self.rules is None else self.rules.lowest
+        self.outcome: Outcome | None = None
+        self.episode = np.zeros(num_markets, dtype=np.uint64)
+        self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
+        self._start(None)
+
+    @property
+    def num_markets(self) -> int:
+        """B."""
+        return self.market.num_markets
+
+    def _start(self, markets: BoolArray | None) -> None:
+        """Show the usual prices and shelves as the period before the first, in all or some markets."""
+        prices, listed = self.seats.usual
+        listed = listed & (self.seats.catalog.enters == 0)
+        if markets is None:
+            shape = (self.num_markets, len(prices))
+            self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
+            self._units = np.zeros(shape)
+            self._asked = self._prices  # prices at which products were listed last; kept for price rules only
+            self._promoted = np.zeros((2, *shape), dtype=bool) if self.actions.promotes else NO_FLAGS
+            self._tier = np.zeros(shape) if self.actions.tiers else NO_TIERS
+            self._ordered = np.zeros(shape) if self.actions.orders else NO_ORDERS
+        else:
+            self._prices, self._listed = self._prices.copy(), self._listed.copy()
+            self._units = self._units.copy()
+            self._prices[markets], self._listed[markets], self._units[markets] = prices, listed, 0.0
+            if self.rules is not None:
+                self._asked = np.where(markets[:, None], prices, self._asked)
+            if self.actions.promotes:
+                self._promoted = self._promoted & ~markets[:, None]
+            if self.actions.tiers:
+                self._tier = np.where(markets[:, None], 0.0, self._tier)
+            if self.actions.orders:
+                self._ordered = np.where(markets[:, None], 0.0, self._ordered)
+        self._now: np.ndarray | None = None
+        if self.layout.history > 1:
+            usual = self.layout.as_past(self._encode(self.layout, 1.0))
+            kept = usual if markets is None else np.where(markets[:, None, None], usual, self._past)
+            self._past = np.ascontiguousarray(kept)
+
+    def reset(self, seeds: int | Sequence[int] | None = None, markets: BoolArray | None = None) -> None:
+        """Start new episodes, see `Market.reset`.
+
+        Args:
+            seeds: One number (market b gets seed + b), one per market, or None to go on with the streams.
+            markets: Which markets, shape ``(B,)``; all by default.
+
+        Raises:
+            InvalidInput: A seed that is no whole number of at least 0.
+        """
+        for seed in [] if seeds is None else np.atleast_1d(np.asarray(seeds, dtype=object)):
+            check_seed(seed)
+        self.market.reset(seeds, markets)
+        before = np.zeros_like(self.episode) if seeds is not None else self.episode
+        now = _mixed(self.market.state.streams[:, 0] ^ _mixed(before))
+        self.episode = now if markets is None else np.where(markets, now, self.episode)
+        self._start(markets)
+
+    def step(self, rows: FloatArray, cycles: float = np.inf) -> Outcome:
+        """Play one period.
+
+        Args:
+            rows: Actions of all seats from `Actions.blank` and `Actions.put`, shape ``(B, N, A)``.
+            cycles: Periods of an episode: in its last one, stock that is left is sold for its salvage value.
+
+        Raises:
+            InvalidInput: An action outside its space; then nothing has happened.
+        """
+        prices, listed = self.actions.decode(rows)
+        orders = self.actions.ordered(rows) if self.actions.orders else None
+        if self.layout.history > 1:
+            now = self._encode(self.layout, 1.0) if self._now is None else self._now
+            self._past, self._now = self.layout.moved_on(self._past, now), None
+        counted = None
+        if self.rules is not None:
+            listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
+            counted = self.rules.apply(prices, listed, self._asked)
+        flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
+        tier = self.actions.tiered(rows, prices, self._lowest) if self.actions.tiers else None
+        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
+        self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
+        if counted is not None:
+            self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
+        if outcome.promoted is not None:
+            self._promoted = outcome.promoted
+        if tier is not None:
+            self._tier = shown_depths(self.seats, outcome)
+        if orders is not None and outcome.ordered is not None:
+            self._orders, self._ordered = orders, outcome.ordered
+        return outcome
+
+    def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
+        """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
+        now = self._encode(self.layout, cycles, state=state)
+        if state or self.layout.history == 1:
+            return now
+        self._now = now  # `step` puts it behind the next one
+        return np.concatenate([now, self._past], axis=2)
+
+    def observe_plainly(self, cycles: float) -> np.ndarray:
+        """Return observations as sellers by name know them ``(B, N, D)``: of ``"prices"`` monitoring, one period."""
+        if self._plain is None:
+            self._plain = Layout(self.seats, self.market.population.size, memories=self.market.memories)
+        return self._encode(self._plain, cycles)
+
+    def _encode(self, layout: Layout, cycles: float, *, state: bool = False) -> np.ndarray:
+        now = self.market.state
+        return layout.encode(
+            self._prices,
+            self._listed,
+            self._units,
+            now.stock,
+            now.mean_field,
+            now.centre,
+            self.market.log_reference,
+            now.period,
+            cycles,
+            promoted=self._promoted,
+            tier=self._tier,
+            ordered=self._ordered,
+            pipeline=now.pipeline,
+            state=state,
+        )
+
+    def rewards(self, outcome: Outcome) -> FloatArray:
+        """Return profit / reward_scale of each seat, shape ``(B, N)``."""
+        return outcome.seller_profit / self.reward_scale
+
+    def ledger(self, outcome: Outcome) -> FloatArray:
+        """Return `info_keys` of each seat, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
+        books, of = np.empty((self.num_markets, self.seats.count, len(self.info_keys))), self.seats.seller_of
+        keep_books(
+            outcome.revenue, outcome.cost, outcome.fees, outcome.profit, outcome.units, outcome.share,
+            outcome.consumer_surplus, of, books,
+        )  # fmt: skip
+        first = len(MONEY_KEYS)
+        if self.rules is not None:
+            books[:, :, first : first + len(self.rules.keys)] = self._counted
+            first += len(self.rules.keys)
+        if outcome.tier_units is not None:
+            kept = self.seats.catalog.kept
+            keep_tier_books(outcome.tier_prices, outcome.tier_units, kept, of, first, books)
+            first += len(TIER_KEYS)
+        if outcome.ordered is not None:
+            keep_stock_books(
+                outcome.ordered, outcome.ordering, outcome.holding, outcome.salvage, outcome.stock, self._orders, of,
+                first, books,
+            )  # fmt: skip
+        return books
+
+    def masks(self, seat: int, market: int) -> BoolArray:
+        """Return which discrete choices of a seat make sense in a market, see `Actions.masks`.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        state, given = self.market.state, self.seats.catalog.replenishment
+        stock, coming = state.stock[market], state.pipeline[market]
+        if given is None:
+            return self.actions.masks(seat, stock)
+        room = given.room(stock, coming)
+        at_once = np.where(given.of("lead_time") == 0, room, 0.0)  # what is ordered now can be sold now
+        return self.actions.masks(seat, stock + coming[:1].sum(axis=0) + at_once, room)
+
+    def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
+        """Return rows of a ledger by name."""
+        if self.rules is None and not self.actions.tiers:
+            return list(map(stock_info if self.actions.orders else money_info, rows))
+        return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Return 64-bit numbers scattered over their range (the finaliser of SplitMix64, Steele et al. 2014)."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def check_history(history: Any, cycles: int) -> int:
+    """Return how many periods an observation shows.
+
+    Raises:
+        InvalidInput: Not a whole number from 1 to the periods of an episode.
+    """
+    most = min(cycles, LONGEST_HISTORY)
+    told = ", the periods of an episode" if most == cycles else ""
+    if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= most:
+        raise invalid("history", history, f"a whole number from 1 to {most}{told}")
+    return int(history)
+
+
+def money_info(row: Sequence[float]) -> dict[str, float]:
+    """Return MONEY_KEYS by name; a literal because it is made for every agent in every step."""
+    revenue, cost, fees, profit, units, share, surplus = row
+    return {
+        "revenue": revenue,
+        "cost": cost,
+        "fees": fees,
+        "profit": profit,
+        "units": units,
+        "share": share,
+        "surplus": surplus,
+    }
+
+
+def stock_info(row: Sequence[float]) -> dict[str, float]:
+    """Return MONEY_KEYS and STOCK_KEYS by name."""
+    revenue, cost, fees, profit, units, share, surplus, ordered, ordering_cost, holding_cost, salvage, *rest = row
+    stock, capped_orders = rest
+    return {
+        "revenue": revenue,
+        "cost": cost,
+        "fees": fees,
+        "profit": profit,
+        "units": units,
+        "share": share,
+        "surplus": surplus,
+        "ordered": ordered,
+        "ordering_cost": ordering_cost,
+        "holding_cost": holding_cost,
+        "salvage": salvage,
+        "stock": stock,
+        "capped_orders": capped_orders,
+    }
+
+
+def need_all(agents: Sequence[str], actions: Any) -> None:
+    """Check that a dict holds one action for each agent.
+
+    Raises:
+        InvalidInput: Not a dict, or an agent is missing or unknown.
+    """
+    if not isinstance(actions, dict):
+        raise invalid("actions", actions, f"a dict with one action for each of {', '.join(agents)}")
+    for agent in agents:
+        if agent not in actions:
+            raise InvalidInput(f"actions: got none for {agent}; allowed: one for each of {', '.join(agents)}")
+    for agent in actions:
+        if agent not in agents:
+            raise invalid("actions", agent, f"agents {', '.join(agents)}")

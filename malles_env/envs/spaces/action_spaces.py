@@ -1,0 +1,77 @@
+"""What an action holds in each mode: its parts, their bounds in a row of numbers, and the spaces that agents see."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from malles_env.envs.spaces.kernels import CONTINUOUS, DISCRETE, MONEY
+from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.tiers import STEPS, TIER
+from malles_env.market.arrays import FloatArray
+from malles_env.market.seller_rules.promotion import KINDS
+
+ActionMode = Literal["continuous", "discrete", "dict"]
+MODES: dict[str, int] = {"continuous": CONTINUOUS, "discrete": DISCRETE, "dict": MONEY}
+SLACK = 1e-6  # of a price or discount in dict mode, relative: float32 cannot hold every bound
+ORDER = "order"
+
+
+def parts_of(seats: Seats, mode: ActionMode) -> dict[str, int]:
+    """Return the parts of an action and where in a row the W numbers of each begin."""
+    names = ["price"] if mode == "discrete" else ["price", "listed"]
+    names += KINDS if seats.promotion_slots is not None else ()
+    names += [TIER] if seats.deepest_tier is not None else []
+    names += [ORDER] if seats.largest_order is not None else []
+    return {name: i * seats.slots for i, name in enumerate(names)}
+
+
+def bounds_of(seats: Seats, mode: ActionMode, levels: int, parts: dict[str, int]) -> tuple[FloatArray, FloatArray]:
+    """Return the smallest and largest numbers of every seat's row, shape ``(N, A)`` each."""
+    shape, at = (seats.count, len(parts) * seats.slots), parts.get(ORDER, 0)
+    if mode == "continuous":
+        return np.full(shape, -1.0), np.full(shape, 1.0)
+    low, high = np.zeros(shape), np.ones(shape)
+    if mode == "discrete":
+        high[:, : seats.slots] = levels
+        if TIER in parts:
+            high[:, parts[TIER] : parts[TIER] + seats.slots] = STEPS
+        if ORDER in parts:
+            high[:, at:] = levels
+        return low, high
+    seat, slot = np.nonzero(seats.own != NOTHING)
+    products = seats.own[seat, slot]
+    low[seat, slot] = seats.catalog.price_low[products] * (1.0 - SLACK)
+    high[seat, slot] = seats.catalog.price_high[products] * (1.0 + SLACK)
+    if seats.deepest_tier is not None:
+        high[seat, parts[TIER] + slot] = seats.deepest_tier[products] * (1.0 + SLACK)
+    if seats.largest_order is not None:
+        high[seat, at + slot] = seats.largest_order[products]
+    return low, high
+
+
+def kinds_open(seats: Seats, seat: int) -> tuple[str, ...]:
+    """Return the kinds of promotion that a seat has slots for."""
+    slots = seats.promotion_slots
+    return () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seat], strict=True) if most > 0)
+
+
+def space_of(seats: Seats, seat: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
+    """Return a new action space of a seat; `high` is from `bounds_of`."""
+    if mode == "continuous":
+        return spaces.Box(-1.0, 1.0, (high.shape[1],), np.float32)
+    if mode == "discrete":
+        return spaces.MultiDiscrete((high[seat] + 1.0).astype(np.int64))
+    catalog, products = seats.catalog, seats.products(seat)
+    price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
+    more: dict[str, Any] = {name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(seats, seat))}
+    if seats.deepest_tier is not None and len(seats.tier_slots(seat)):
+        most = seats.deepest_tier[products[seats.tier_slots(seat)]]
+        more[TIER] = spaces.Box(np.zeros_like(most), most, dtype=np.float64)
+    if seats.largest_order is not None:
+        kind: Any = np.int64 if seats.whole_orders else np.float64
+        most = seats.largest_order[products].astype(kind)
+        more[ORDER] = spaces.Box(np.zeros(len(products), kind), most, dtype=kind)
+    return spaces.Dict({**more, "price": price})

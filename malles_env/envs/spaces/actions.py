@@ -1,0 +1,302 @@
+"""The one way from actions to prices, listings, promotion and orders, and back, for one market or thousands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike
+
+from malles_env.envs.spaces.action_spaces import MODES, ORDER, ActionMode, bounds_of, parts_of, space_of
+from malles_env.envs.spaces.kernels import decode, decode_orders, promote
+from malles_env.envs.spaces.money_actions import MoneyActions, as_array
+from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.tiers import STEPS, TIER, checked_depths, decode_tiers
+from malles_env.errors import InvalidInput, invalid
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.market.seller_rules.promotion import KINDS
+
+__all__ = ["ActionMode", "Actions"]
+
+MOST_LEVELS = 10_000
+
+
+class Actions:
+    """Spaces, checks, decoding and encoding of the actions of all seats.
+
+    * ``continuous``: ``Box(-1, 1, (2 W,), float32)``: W prices, linear in each product's price box, then W
+      listing scores. A score above 0 lists the product; beyond the shelf capacity the best scores stay, of
+      equals the first.
+    * ``discrete``: ``MultiDiscrete``, per slot 0 = not listed, 1 to m = a grid of m prices from the lowest to
+      the highest. Beyond capacity the products with the largest price minus unit cost stay, of equals the
+      first.
+    * ``dict``: ``{"price": Box in money (J_n,), "listed": MultiBinary(J_n)}``; beyond capacity as in
+      ``discrete``.
+
+    Where sellers can promote (the catalog has `Promotions`), each mode goes on with a part for display and one for
+    feature ads: W scores each (above 0 promotes), W choices of 0 or 1 each, or ``"display"`` and ``"feature"``, each
+    ``MultiBinary(J_n)`` and there only if the seller has slots for it. Only what is on the shelf is promoted, and
+    beyond a seller's slots the best stay, as with listings.
+
+    Where products carry quantity discounts (the catalog has `Tiers`), each mode goes on with a part for the depth of
+    the tier price below the list price: W numbers, linear from none at -1 to the deepest at 1; W choices, 0 = none to
+    4 = the deepest in equal steps; or ``"tier"``, ``Box`` of shares, one per product of the seller that carries a tier,
+    there only if one does. No tier price is below the product's lowest price, or the one that a least margin leaves.
+
+    Where products are ordered (the catalog has a `Replenishment`), each mode ends with a part for orders: W numbers,
+    linear from no order to the largest one and rounded where orders are whole; W choices, 0 = none, 1 to m = a grid of
+    m orders up to the largest, rounded likewise; or ``"order"``, ``Box`` in units ``(J_n,)``. What there is no room for
+    is not ordered.
+
+    Slots in which a seat has no product (see `Seats`) are checked like the others and then ignored.
+
+    Args:
+        seats: Who owns what.
+        mode: ``"continuous"``, ``"discrete"`` or ``"dict"``.
+        levels: m, prices of the discrete grid and orders of theirs, at least 2.
+
+    Attributes:
+        width: A, numbers of an action in a row.
+        parts: Where in a row each part begins.
+        promotes: Whether actions say what is displayed and advertised.
+        tiers: Whether actions say tier prices.
+        orders: Whether actions say what is ordered.
+
+    Raises:
+        InvalidInput: An unknown mode, or fewer than two levels.
+    """
+
+    def __init__(self, seats: Seats, mode: ActionMode = "continuous", levels: int = 15) -> None:
+        if not isinstance(mode, str) or mode not in MODES:
+            raise invalid("action_mode", mode, ", ".join(MODES))
+        if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MOST_LEVELS:
+            raise invalid("price_levels", levels, f"a whole number from 2 to {MOST_LEVELS}")
+        self.seats, self.mode, self.levels = seats, mode, levels
+        self.parts = parts_of(seats, mode)
+        self.promotes, self.orders, self.tiers = (name in self.parts for name in (KINDS[0], ORDER, TIER))
+        self.width = len(self.parts) * seats.slots
+        self._one = (self.width,)
+        self.low, self.high = bounds_of(seats, mode, levels, self.parts)
+        self._spaces = {agent: space_of(seats, n, mode, self.high) for n, agent in enumerate(seats.agents)}
+        self._blank = np.empty((0, seats.count, self.width))
+        self._kind = MODES[mode]
+        self._money = MoneyActions(seats, self.parts)
+        self._dtypes = "iu" if mode == "discrete" else "fiu"
+
+    def space(self, agent: str) -> spaces.Space[Any]:
+        """Return the space of one agent, the same object each time.
+
+        Raises:
+            InvalidInput: There is no such agent.
+        """
+        try:
+            return self._spaces[agent]
+        except KeyError:
+            raise invalid("agent", agent, ", ".join(self._spaces)) from None
+
+    def blank(self, batch: int) -> FloatArray:
+        """Return rows to be filled by `put`, shape ``(batch, N, A)``."""
+        if len(self._blank) != batch:
+            self._blank = np.tile(np.clip(0.0, self.low, self.high), (batch, 1, 1))
+        return self._blank.copy()
+
+    def put(self, rows: FloatArray, seat: int, action: Any) -> None:
+        """Write one seat's action, or a batch of them, into `rows`.
+
+        Args:
+            rows: From `blank`, shape ``(B, N, A)``.
+            seat: Whose.
+            action: As its space says, or with a leading axis of B; shape is checked here, values in `decode`.
+
+        Raises:
+            InvalidInput: A wrong shape or kind.
+        """
+        if self.mode == "dict":
+            self._money.put(rows, seat, action)
+            return
+        array = action if type(action) is np.ndarray else as_array(self.seats.agents[seat], action)
+        fits = array.shape == self._one or array.shape == (len(rows), self.width)
+        if not fits or array.dtype.kind not in self._dtypes:
+            self._refuse(self.seats.agents[seat], array, self._one)
+        rows[:, seat] = array
+
+    def put_all(self, rows: FloatArray, actions: Any) -> None:
+        """Write the actions of all seats into `rows`; both have shape ``(B, N, A)``.
+
+        Raises:
+            InvalidInput: A wrong shape or kind.
+        """
+        array = np.asarray(actions)
+        if array.shape != rows.shape or array.dtype.kind not in self._dtypes:
+            self._refuse("all sellers", array, rows.shape)
+        rows[...] = array
+
+    def _refuse(self, who: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+        kind = "whole numbers" if self.mode == "discrete" else "real numbers"
+        found = f"{array.dtype} of shape {array.shape}"
+        raise InvalidInput(f"action of {who}: got {found}; allowed: {kind} of shape {shape}")
+
+    def decode(self, rows: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return prices (money) and listings, each ``(B, J)``, fresh.
+
+        Raises:
+            InvalidInput: A value outside its space; names agent, entry, value and what is allowed.
+        """
+        shape = (len(rows), self.seats.catalog.num_products)
+        prices, listed, seats = np.empty(shape), np.empty(shape, dtype=np.bool_), self.seats
+        bad = decode(
+            self._kind, self.levels, rows, self.low, self.high, seats.own, seats.shelf, seats.table,
+            prices, listed,
+        )  # fmt: skip
+        if bad >= 0:
+            raise self._complaint(rows, bad)
+        return prices, listed
+
+    def promoted(self, rows: FloatArray, prices: FloatArray, listed: BoolArray) -> BoolArray:
+        """Return what is displayed and what is advertised, fresh, shape ``(2, B, J)``; only where sellers can promote.
+
+        Args:
+            rows: As given to `decode`, which checks them.
+            prices: From `decode`.
+            listed: From `decode`.
+        """
+        seats, slots = self.seats, self.seats.promotion_slots
+        assert slots is not None
+        flags = np.empty((2, *listed.shape), dtype=np.bool_)
+        promote(self._kind, rows, self.parts[KINDS[0]], seats.own, slots, seats.table, prices, listed, flags)
+        return flags
+
+    def tiered(self, rows: FloatArray, prices: FloatArray, lowest: FloatArray) -> FloatArray:
+        """Return tier prices, money, fresh, shape ``(B, J)``; only where products carry tiers.
+
+        Args:
+            rows: As given to `decode`, which checks them.
+            prices: List prices, money, shape ``(B, J)``.
+            lowest: Money below which no tier price goes, shape ``(J,)``.
+        """
+        tier, seats = np.empty_like(prices), self.seats
+        decode_tiers(self._kind, rows, self.parts[TIER], seats.own, seats.deepest_tier, lowest, prices, tier)
+        return tier
+
+    def ordered(self, rows: FloatArray) -> FloatArray:
+        """Return what is ordered, units, fresh, shape ``(B, J)``; only where products are ordered.
+
+        Args:
+            rows: As given to `decode`, which checks them.
+
+        Raises:
+            InvalidInput: A fractional order in the dict mode where whole ones are due.
+        """
+        seats = self.seats
+        units = np.empty((len(rows), seats.catalog.num_products))
+        bad = decode_orders(
+            self._kind, self.levels, rows, self.parts[ORDER], seats.own, seats.largest_order, seats.whole_orders, units
+        )
+        if bad >= 0:
+            raise self._complaint(rows, bad)
+        return units
+
+    def _complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
+        market, seat, entry = (int(i) for i in np.unravel_index(bad, rows.shape))
+        where = f"action of {self.seats.agents[seat]}" + (f" in market {market}" if len(rows) > 1 else "")
+        value = float(rows[market, seat, entry])
+        if self.mode == "dict":
+            return self._money.complaint(where, seat, entry, value)
+        low, high = float(self.low[seat, entry]), float(self.high[seat, entry])
+        return invalid(f"{where}, [{entry}]", value, f"{low:g} to {high:g}")
+
+    def encode(
+        self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
+        feature: ArrayLike | None = None, order: ArrayLike | None = None, tier: ArrayLike | None = None,
+    ) -> Any:  # fmt: skip
+        """Return the action for given prices, listings, promotion, orders and discounts; the inverse of decoding.
+
+        Args:
+            seat: Whose.
+            prices: Money, shape ``(J_n,)`` or ``(B, J_n)``; held in the price box, on the grid if discrete.
+            listed: Which of its products, same shape (or one that broadcasts).
+            display: Which of them to display, likewise; None: none.
+            feature: Which of them to advertise, likewise; None: none.
+            order: Units to order of each, likewise, on the grid if discrete; None: none.
+            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: no
+                discounts.
+
+        Raises:
+            InvalidInput: Promotion that the seat has no slot for, or an order that is negative, too large, or
+                fractional where whole ones are due, or a discount that is negative, too deep or of no tier.
+        """
+        products = self.seats.products(seat)
+        low, span = self.seats.table[0, products], self.seats.table[1, products]
+        money = np.clip(np.asarray(prices, dtype=np.float64), low, low + span)
+        shelf, *flags = (
+            np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
+            for given in (listed, display, feature)
+        )
+        units = self._money.checked_orders(seat, order, money.shape)
+        depths = checked_depths(self.seats, seat, tier, money.shape)
+        for kind, wanted in zip(KINDS, flags, strict=True):
+            self._money.refuse_flags(seat, kind, wanted)
+        bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
+        if self.mode == "dict":
+            told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
+            whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
+            slots = self.seats.tier_slots(seat)
+            cuts = {TIER: depths[..., slots]} if len(slots) else {}
+            return {"price": money, **told, **cuts, **whole}
+        share, count, steps = (money - low) / span, len(products), self.levels - 1
+        discrete = self.mode == "discrete"
+        action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
+        action[..., :count] = np.where(shelf, 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
+        for name, start in self.parts.items():
+            place = slice(start, start + count)
+            if name in bits:
+                action[..., place] = np.where(bits[name], 1, 0 if discrete else -1)
+            elif name == TIER and self.seats.deepest_tier is not None:
+                most = self.seats.deepest_tier[products]
+                cut = depths / np.where(most > 0.0, most, 1.0)
+                action[..., place] = np.rint(cut * STEPS) if discrete else 2.0 * cut - 1.0
+            elif name == ORDER and self.seats.largest_order is not None:
+                full = units / self.seats.largest_order[products]
+                action[..., place] = np.rint(full * self.levels) if discrete else 2.0 * full - 1.0
+        return action
+
+    def masks(self, seat: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
+        """Return which discrete choices of a seat make sense, flat.
+
+        Args:
+            seat: Whose.
+            stock: What can be sold of each product in this period, shape ``(J,)``.
+            room: Units that may be ordered, shape ``(J,)``; needed where products are ordered.
+
+        Returns:
+            Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote, W * 5 more where products carry tiers
+            and W * (m + 1) more where products are ordered. An order that comes to the same as a smaller choice makes
+            no sense.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        if self.mode != "discrete":
+            raise invalid("action_masks in action_mode", self.mode, "discrete")
+        own = self.seats.own[seat]
+        closed = (own == NOTHING) | (stock[own] <= 0.0)
+        parts = [_open_choices(closed, self.levels + 1)]
+        slots: IntArray | None = self.seats.promotion_slots
+        parts += [_open_choices(closed | (most == 0), 2) for most in (() if slots is None else slots[:, seat])]
+        if self.seats.deepest_tier is not None:
+            parts.append(_open_choices(closed | (self.seats.deepest_tier[own] == 0.0), STEPS + 1))
+        if room is not None and self.seats.largest_order is not None:
+            sizes = np.arange(self.levels + 1) / self.levels * self.seats.largest_order[own, None]
+            sizes = np.minimum(np.floor(sizes + 0.5) if self.seats.whole_orders else sizes, room[own, None])
+            more = np.diff(sizes, axis=1, prepend=-1.0) > 0.0
+            more[own == NOTHING, 1:] = False
+            parts.append(more.reshape(-1))
+        return np.concatenate(parts)
+
+
+def _open_choices(closed: BoolArray, choices: int) -> BoolArray:
+    """Return a mask of so many choices per slot, flat, with all but the first closed where `closed` says so."""
+    open_ = np.ones((len(closed), choices), dtype=np.bool_)
+    open_[closed, 1:] = False
+    return open_.reshape(-1)

@@ -1,0 +1,116 @@
+"""Actions in money and units, the dict mode: what they must hold, and what is wrong with those that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from malles_env.envs.spaces.action_spaces import ORDER, kinds_open
+from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.tiers import TIER, allowed_depth
+from malles_env.errors import InvalidInput, invalid
+from malles_env.market.arrays import FloatArray
+
+
+class MoneyActions:
+    """Reads dict actions into rows of numbers, and checks promotion and orders wherever they are given in words.
+
+    Args:
+        seats: Who owns what.
+        parts: From `malles_env.envs.spaces.action_spaces.parts_of`.
+    """
+
+    def __init__(self, seats: Seats, parts: dict[str, int]) -> None:
+        self.seats, self.parts = seats, parts
+        self.open = [kinds_open(seats, n) for n in range(seats.count)]
+        ordered = (ORDER,) if seats.largest_order is not None else ()
+        tiers = [(TIER,) if len(seats.tier_slots(n)) else () for n in range(seats.count)]
+        self.needed = [
+            ("price", "listed", *kinds, *tier, *ordered) for kinds, tier in zip(self.open, tiers, strict=True)
+        ]
+        self._known = [{*self.parts} - (set() if tier else {TIER}) for tier in tiers]
+
+    def put(self, rows: FloatArray, seat: int, action: Any) -> None:
+        """Write one seat's action, or a batch of them, into `rows`, see `Actions.put`.
+
+        Raises:
+            InvalidInput: No dict, a missing or unknown key, a wrong shape, or a promoted product without a slot.
+        """
+        agent, count, needed = self.seats.agents[seat], len(self.seats.products(seat)), self.needed[seat]
+        if not isinstance(action, dict) or not set(needed) <= set(action) <= self._known[seat]:
+            words = " and ".join((", ".join(map(repr, needed[:-1])), repr(needed[-1])))
+            raise invalid(f"action of {agent}", action, f"a dict with {words}")
+        for key, start in self.parts.items():
+            if key not in action:
+                continue
+            array = as_array(f"{agent}[{key!r}]", action[key])
+            tiered = self.seats.tier_slots(seat) if key == TIER else None
+            size = count if tiered is None else len(tiered)
+            if array.dtype.kind not in "fiub" or array.shape not in ((size,), (len(rows), size)):
+                allowed = f"{size} numbers, one per product of {agent}" + ("" if tiered is None else " with a tier")
+                raise invalid(f"action of {agent}[{key!r}]", action[key], allowed)
+            if key not in needed:
+                self.refuse_flags(seat, key, array)
+            rows[:, seat, slice(start, start + count) if tiered is None else start + tiered] = array
+
+    def refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
+        """Refuse a promoted product where a seat has no slot to promote any.
+
+        Raises:
+            InvalidInput: Says why.
+        """
+        if kind not in self.open[seat] and np.any(flags):
+            promotes = self.seats.promotion_slots is not None
+            why = f"the seller has no {kind} slot" if promotes else "the scenario has no promotions"
+            raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), f"0, as {why}")
+
+    def checked_orders(self, seat: int, order: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
+        """Return orders of a seat's products in units, of the given shape ``(..., J_n)``; None: nothing is ordered.
+
+        Raises:
+            InvalidInput: Orders where products are not ordered, or one that is negative, too large or fractional.
+        """
+        units = np.broadcast_to(np.asarray(0.0 if order is None else order, dtype=np.float64), shape)
+        given, agent = self.seats.catalog.replenishment, self.seats.agents[seat]
+        if given is None:
+            if np.any(units):
+                allowed = "0, as the scenario has no replenishment"
+                raise invalid(f"action of {agent}[{ORDER!r}]", np.asarray(units).tolist(), allowed)
+            return units
+        most = given.of("largest")[self.seats.products(seat)]
+        for at in np.argwhere(~((units >= 0.0) & (units <= most)) | (given.whole_units & (units != np.floor(units))))[
+            :1
+        ]:
+            field, value = f"action of {agent}[{ORDER!r}][{at[-1]}]", float(units[tuple(at)])
+            raise given.complaint(field, value, float(most[at[-1]])) or invalid(field, value, "a number")
+        return units
+
+    def complaint(self, where: str, seat: int, entry: int, value: float) -> InvalidInput:
+        """Return what is wrong with the number at `entry` of a seat's row; `where` names the agent."""
+        key = [name for name, start in self.parts.items() if start <= entry][-1]
+        i = entry - self.parts[key]
+        product, catalog, field = self.seats.own[seat, i], self.seats.catalog, f"{where}, [{key!r}][{i}]"
+        if key == "price":
+            low, high = float(catalog.price_low[product]), float(catalog.price_high[product])
+            return invalid(field, value, f"{low:g} to {high:g}")
+        if key == TIER and self.seats.deepest_tier is not None:
+            return invalid(field, value, allowed_depth(float(self.seats.deepest_tier[product])))
+        if key == ORDER and catalog.replenishment is not None:
+            problem = catalog.replenishment.complaint(field, value, catalog.replenishment.supplies[product].largest)
+            if problem is not None:
+                return problem
+        return invalid(field, value, "0 to 1")
+
+
+def as_array(name: str, action: Any) -> np.ndarray:
+    """Return an action as an array.
+
+    Raises:
+        InvalidInput: It cannot be one.
+    """
+    try:
+        return np.asarray(action)
+    except (TypeError, ValueError):
+        raise invalid(f"action of {name}", action, "an array of numbers") from None

@@ -1,0 +1,1 @@
+"""The tests of the audit, one module for each question that economics asks."""

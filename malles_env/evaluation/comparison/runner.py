@@ -1,0 +1,246 @@
+"""The comparison: every row on every split's test occasions, with paired differences and elasticities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malles_env.evaluation import metrics as evaluation
+from malles_env.evaluation.baselines.base import Row, TooSmallLog
+from malles_env.evaluation.baselines.table import purchases
+from malles_env.evaluation.comparison.answers import Asked, Scores, answers_path, kept_answers, save_answers
+from malles_env.evaluation.comparison.breakdown import by_history, by_shelf, market_average
+from malles_env.evaluation.comparison.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor, seeded
+from malles_env.evaluation.comparison.stability import order_variation, repeat_variance
+from malles_env.evaluation.comparison.store import CODE as FITTED_BY
+from malles_env.evaluation.comparison.store import kept_row, row_path, save_row
+from malles_env.evaluation.comparison.study import Judged, Study
+from malles_env.evaluation.metrics import Estimate, Values, elasticities, fidelity, paired_values
+from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.prediction import Prediction
+
+Told = Callable[[str], None]
+REFERENCE = "aligned"
+"""The row the others are compared with, pair by pair."""
+REORDERED = 200
+"""Purchases whose shelves are told again in two other orders, for `order_variation`."""
+SLOW = 60
+"""Visits, a fresh draw from the split's, put to a row that reads a whole prompt for each; as many per row."""
+SLOW_REORDERED = 10
+
+
+@dataclass
+class Comparison:
+    """All scores.
+
+    Attributes:
+        scores: Split -> row.
+        paired: Split -> row -> the reference minus that row.
+        counts: Split -> purchases and visits judged.
+        judged: Split -> row -> occasions it was asked about; paired differences are on these alone.
+        left_out: Split -> row -> why it could not be fitted.
+    """
+
+    scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    paired: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    judged: dict[str, dict[str, int]] = field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def compare(
+    study: Study,
+    rows: list[str],
+    splits: list[str],
+    *,
+    language: Mapping[str, Factory] | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    slow: int = SLOW,
+    told: Told = lambda _: None,
+    weights: Callable[[str, str], str] | None = None,
+) -> Comparison:
+    """Judge rows on the test occasions of splits.
+
+    Answers are kept on disk as each row is finished, and asked for once. A row that the log is too small for is left
+    out, and `Comparison.left_out` says why.
+
+    Args:
+        study: Occasions and protocol.
+        rows: Names out of `ROW_NAMES`.
+        splits: Names out of `SPLITS`.
+        language: The language models that can be asked, by row name.
+        limit: Test purchases of each split, at most; None means the protocol's number.
+        seed: Seed of the draw of test occasions; None means the protocol's.
+        slow: Occasions of each split put to the rows of `SLOW_ROWS`.
+        told: Called with what is being done.
+        weights: Gives what identifies the weights of a language model, from row and split; its answers are kept under
+            it. None, or an empty text, means that they are not kept.
+    """
+    found = Comparison()
+    for split in splits:
+        told(f"{split}: drawing occasions")
+        judged = study.judging(split, limit=limit, seed=seed)
+        bought = int((judged.data.chosen > 0).sum())
+        found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
+        makers = Makers(study, split, language or {}, told)
+        asked: dict[str, Asked] = {}
+        found.left_out[split] = {}
+        for at, name in enumerate(rows, 1):
+            few = name in SLOW_ROWS and slow < len(judged.data)
+            places = drawn(len(judged.data), slow) if few else None
+            try:
+                asked[name] = answers(makers, name, judged, places, (weights or _unknown)(name, split))
+            except TooSmallLog as error:
+                found.left_out[split][name] = str(error)
+                told(f"{split}: {name} left out ({error})")
+                continue
+            told(f"{split}: {name} done ({at} of {len(rows)})")
+        found.scores[split] = {name: answer.scores for name, answer in asked.items()}
+        found.judged[split] = {
+            name: len(judged.data) if answer.places is None else len(answer.places) for name, answer in asked.items()
+        }
+        found.paired[split] = differences(asked, judged)
+    return found
+
+
+def answers(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str = "") -> Asked:
+    """Return a row's answers, kept on disk from an earlier run where it has them.
+
+    Args:
+        makers: Gives the row.
+        name: Its name.
+        judged: The occasions of the split.
+        places: Those it is asked about; None means all.
+        weights: What identifies the weights of a language model; empty means that its answers are not kept.
+
+    Raises:
+        TooSmallLog: The row cannot be fitted on this log.
+    """
+    path = None
+    if weights or name in NUMBER_ROWS:
+        asked = judged.data if places is None else judged.data.take(places)
+        key = {"row": makers.key(), "fitted_by": FITTED_BY, "weights": weights, "cold": not judged.data.known.all()}
+        path = answers_path(name, makers.split, key | {"buyers": int(judged.buyer.sum())}, asked)
+        kept = kept_answers(path, places)
+        if kept is not None:
+            makers.told(f"{makers.split}: {name} kept from an earlier run")
+            return kept
+    predictor = makers.of(name)
+    makers.told(f"{makers.split}: asking {name}")
+    answer = ask_row(name, predictor, judged, places)
+    if path is not None:
+        save_answers(answer, path)
+    return answer
+
+
+def _unknown(name: str, split: str) -> str:
+    return ""
+
+
+def drawn(size: int, limit: int) -> NDArray[np.int64]:
+    """Return `limit` of `size` places in order, the same ones for every row."""
+    return np.sort(np.random.default_rng(0).permutation(size)[:limit])
+
+
+def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.int64] | None) -> Asked:
+    """Ask a row about the occasions at `places` (all where None) and score it."""
+    if places is not None:
+        judged = Judged(judged.data.take(places), judged.buyer[places])
+    started = time.perf_counter()
+    prediction = predictor.predict(judged.data)
+    scores = scored(name, prediction, judged, 1000 * (time.perf_counter() - started) / len(judged.data))
+    if "hit" in scores.metrics:
+        few = purchases(judged.data, REORDERED if places is None else SLOW_REORDERED)
+        scores.metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
+        scores.metrics["repeat_variance"] = repeat_variance(seeded(predictor), few, repeats=2)
+    return Asked(Values.of(prediction, judged.data), scores, places)
+
+
+class Makers:
+    """Gives the fitted rows of one split, from the cache where it has them.
+
+    Args:
+        study: Occasions and protocol.
+        split: The split.
+        language: Language models by row name.
+        told: Called with what is being done.
+    """
+
+    def __init__(self, study: Study, split: str, language: Mapping[str, Factory], told: Told) -> None:
+        """Load nothing yet: training occasions are only needed for a row that was never fitted."""
+        self.study, self.split, self.language, self.told = study, split, language, told
+        self._training: tuple[TasteData, TasteData] | None = None
+
+    def of(self, name: str) -> Predictor:
+        """Return a row ready to be asked."""
+        if name in self.language:
+            return self.language[name](self.split)
+        path = row_path(name, self.key())
+        row = kept_row(path)
+        if row is None:
+            self.told(f"{self.split}: fitting {name}")
+            row = self.fit(NUMBER_ROWS[name])
+            save_row(row, path)
+        return row
+
+    def key(self) -> dict[str, Any]:
+        """Return what a fitted row depends on: data, protocol, and what the split trains on."""
+        rule, rules = self.study.rules.rule(self.split), self.study.rules
+        return {
+            "data": self.study.occasions.meta,
+            "content": self.study.digest,
+            "occasions": len(self.study.occasions),
+            "protocol": rules.model_dump(mode="json", exclude={"splits", "stopping_categories"})
+            | {"held_out_categories": []},
+            "trained_on": rule.trained_on,
+            "cold": rule.cold,
+        }
+
+    def fit(self, kind: type[Row]) -> Row:
+        """Return a row fitted on the split's training occasions."""
+        if self._training is None:
+            self._training = self.study.training(self.split)
+        train, validation = self._training
+        everything = self.study.rules.rule(self.split).trained_on == "all"
+        return kind.fit(train, validation, self.study.rules.draw_seed, identities=everything)
+
+
+def scored(name: str, prediction: Prediction, judged: Judged, seconds: float) -> Scores:
+    """Return the scores of one row's predictions."""
+    data = judged.data
+    metrics = fidelity(prediction, data, judged.buyer)
+    if name in NUMBER_ROWS and not NUMBER_ROWS[name].chooses:
+        kept = {metric: metrics[metric] for metric in evaluation.QUANTITY_METRICS}
+        return Scores(kept, seconds)
+    return Scores(
+        metrics,
+        seconds,
+        by_history(prediction, data),
+        by_shelf(prediction, data),
+        market_average(prediction, data),
+        elasticities(prediction, data, data.markets),
+    )
+
+
+def differences(asked: dict[str, Asked], judged: Judged) -> dict[str, dict[str, Estimate]]:
+    """Return the reference row minus each other row, on what that one was asked; empty without a reference row."""
+    if REFERENCE not in asked:
+        return {}
+    pairs = {}
+    for name, theirs in asked.items():
+        if name == REFERENCE:
+            continue
+        ours, data, buyer = asked[REFERENCE].values, judged.data, judged.buyer
+        if theirs.places is not None:
+            ours = ours.take(theirs.places, data.chosen > 0)
+            data, buyer = data.take(theirs.places), buyer[theirs.places]
+        pairs[name] = paired_values(ours, theirs.values, data, buyer)
+        if name in NUMBER_ROWS and not NUMBER_ROWS[name].chooses:
+            pairs[name] = {"quantity_error": pairs[name]["quantity_error"]} if "quantity_error" in pairs[name] else {}
+    return pairs

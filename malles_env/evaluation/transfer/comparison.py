@@ -1,0 +1,167 @@
+"""Every row on every split and on launches: answers kept on disk as they are finished, then scores and differences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malles_env.errors import CorruptFile
+from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
+from malles_env.evaluation.transfer.rows import TRAINED, WordRows, model_folder, row_parts
+from malles_env.evaluation.transfer.study import WordStudy
+from malles_env.files import cache_dir, replacing
+from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.prediction import Prediction
+from malles_env.preference.store.locate import recorded_hash
+
+Told = Callable[[str], None]
+CODE = 1
+"""Raised whenever rows give other answers from the same data, so that old answers are not used."""
+LAUNCHES = "launches"
+COLD_SPLIT = "time_cold"
+"""The split whose rows are asked about launches: nobody knows a sale of them."""
+
+
+@dataclass
+class Comparison:
+    """All scores.
+
+    Attributes:
+        scores: Split -> row -> hit and nll.
+        paired: Split -> "row - other row" -> difference in nats and in hit.
+        launches: Row -> rank correlation with the sales of the first weeks.
+        counts: Split -> purchases and customers judged; for launches, launches and categories.
+    """
+
+    scores: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    paired: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
+    launches: dict[str, Estimate] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON; null where a number is not finite."""
+        content: dict[str, Any] = {
+            split: {row: _flat(values) for row, values in rows.items()} for split, rows in self.scores.items()
+        }
+        content["paired"] = {
+            split: {pair: _difference(values) for pair, values in pairs.items()} for split, pairs in self.paired.items()
+        }
+        content[LAUNCHES] = {
+            row: {"spearman": _finite(e.mean), "se": _finite(e.se)} for row, e in self.launches.items()
+        }
+        content["counts"] = self.counts
+        return content
+
+
+def compare_words(
+    study: WordStudy,
+    rows: list[str],
+    splits: list[str],
+    *,
+    model: str | Path | None = None,
+    limit: int | None = None,
+    told: Told = lambda _: None,
+    done: Callable[[Comparison], None] = lambda _: None,
+) -> Comparison:
+    """Judge rows on splits and launches.
+
+    Args:
+        study: The log.
+        rows: Names out of `malles_env.evaluation.transfer.rows.possible_rows`.
+        splits: The protocol's splits, and ``launches``.
+        model: Folder of the taste model of the row ``aligned``.
+        limit: Test purchases of a split, at most; None means the protocol's number.
+        told: Called with what is being done.
+        done: Called with what there is after each row.
+    """
+    found, makers = Comparison(), WordRows(study, model, told)
+    for split in (name for name in splits if name != LAUNCHES):
+        told(f"{split}: drawing occasions")
+        data = study.study.judging(split, limit=limit).data
+        found.counts[split] = {"purchases": len(data), "customers": len(np.unique(data.household))}
+        found.scores[split], found.paired[split] = {}, {}
+        values: dict[str, dict[str, np.ndarray]] = {}
+        for row in rows:
+            told(f"{split}: {row}")
+            answer = _answered(makers, row, split, split, data)
+            values[row] = purchase_values(answer, data)
+            found.scores[split][row] = {n: clustered(values[row][n], data.household) for n in ("hit", "nll")}
+            for one, other in _pairs(row, values):
+                differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
+                pair = {n: clustered(difference, data.household) for n, difference in differences.items()}
+                found.paired[split][f"{one} - {other}"] = pair
+            done(found)
+    if LAUNCHES in splits:
+        launches = study.launches()
+        found.counts[LAUNCHES] = {"launches": len(launches.sales), "categories": len(np.unique(launches.market))}
+        for row in rows:
+            told(f"launches: {row}")
+            answer = _answered(makers, row, COLD_SPLIT, LAUNCHES, launches.data)
+            found.launches[row] = launches.rank_correlation(launches.expected(answer))
+            done(found)
+    return found
+
+
+def _pairs(row: str, values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the differences that a row completes: with itself under other names, with ``aligned``, and from there."""
+    there = list(values)
+    kin, names = row_parts(row)
+    pairs = [(kin, row)] if names != "true" and kin in there else []
+    if row == "aligned":
+        pairs += [("aligned", other) for other in there if other != "aligned"]
+    elif "aligned" in there and ("aligned", row) not in pairs:
+        pairs.append(("aligned", row))
+    return pairs
+
+
+def _answered(makers: WordRows, row: str, split: str, asked: str, data: TasteData) -> Prediction:
+    """Return a row's answers, kept on disk from an earlier run where it has them."""
+    path = _path(makers, row, asked, data)
+    if path.is_file():
+        try:
+            with np.load(path) as kept:
+                return Prediction(kept["utilities"].astype(np.float64))
+        except (OSError, ValueError, KeyError) as error:
+            raise CorruptFile(f"{path}: holds no answers ({error}); delete it and run again") from error
+    answer = makers.of(row, split).predict(data)
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, utilities=answer.utilities.astype(np.float32))
+    return Prediction(answer.utilities.astype(np.float32).astype(np.float64))
+
+
+def _path(makers: WordRows, row: str, asked: str, data: TasteData) -> Path:
+    """Return where a row's answers are kept: under all that they depend on."""
+    study = makers.study.study
+    kin, names = row_parts(row)
+    trained = ""
+    if kin in TRAINED:
+        trained = recorded_hash(model_folder(str(makers.model), kin, names))
+    rules = study.rules.model_dump(mode="json")
+    rules = {name: sorted(part) if name.endswith("categories") else part for name, part in rules.items()}
+    who = hashlib.sha256(data.product.tobytes() + data.chosen.tobytes() + data.household.tobytes()).hexdigest()
+    parts = [CODE, row, asked, trained, rules, study.occasions.meta, who, data.known.all().item()]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+    return cache_dir() / "answers" / f"{asked}-{row}-{key}.npz"
+
+
+def _flat(values: dict[str, Estimate]) -> dict[str, float | None]:
+    flat: dict[str, float | None] = {}
+    for name, value in values.items():
+        flat[name], flat[f"{name}_se"] = _finite(value.mean), _finite(value.se)
+    return flat
+
+
+def _difference(values: dict[str, Estimate]) -> dict[str, float | None]:
+    nats = values["nll"]
+    return {"nll": _finite(nats.mean), "se": _finite(nats.se)} | _flat({"hit": values["hit"]})
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

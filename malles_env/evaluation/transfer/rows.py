@@ -1,0 +1,158 @@
+"""The rows of the comparison on names: numbers, encoders at rest, trained models; those with text under three names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from malles_env.errors import MissingResource
+from malles_env.evaluation.comparison.runner import Makers
+from malles_env.evaluation.transfer.study import WordStudy
+from malles_env.evaluation.transfer.word_logit import WordLogit
+from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.data.renamed import NAMES, Names, renamed
+from malles_env.preference.data.shelves import Goods
+from malles_env.preference.encoder.backbones import Pooling, load_backbone
+from malles_env.preference.encoder.embeddings import make_readings
+from malles_env.preference.heads.inputs import Readings
+from malles_env.preference.model import TasteModel
+from malles_env.preference.prediction import Prediction, predict
+from malles_env.preference.store.locate import locate
+
+NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
+"""Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
+ENCODERS: dict[str, tuple[str, Pooling]] = {"frozen_minilm": ("minilm", "alone"), "frozen_smollm2": ("smollm2", "mean")}
+"""Rows of encoders at rest: backbone, and what a reading is."""
+TRAINED = ("aligned_frozen", "aligned")
+"""Taste models: the encoder at rest, and trained end to end."""
+Told = Callable[[str], None]
+
+
+class Predictor(Protocol):
+    """Anything that predicts."""
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return what it says about occasions."""
+        ...
+
+
+def row_name(row: str, names: Names) -> str:
+    """Return how a row with text is called under some names."""
+    return row if names == "true" else f"{row}_{names}"
+
+
+def model_folder(model: str | Path, row: str, names: Names) -> Path:
+    """Return where the taste model of a row is looked for: MODEL, MODEL-frozen, MODEL-shuffled, MODEL-frozen-shuffled.
+
+    A model that was trained on true names is also asked about anonymous ones.
+    """
+    frozen = "-frozen" if row == "aligned_frozen" else ""
+    return Path(f"{model}{frozen}{'-shuffled' if names == 'shuffled' else ''}")
+
+
+def possible_rows(model: str | Path | None) -> list[str]:
+    """Return the rows there are, in the order of the tables; taste models where they were trained."""
+    rows = [*NUMBERS, *(row_name(row, names) for row in ENCODERS for names in NAMES)]
+    for row in TRAINED if model is not None else ():
+        for names in NAMES:
+            try:
+                locate(model_folder(str(model), row, names))
+            except MissingResource:
+                continue
+            rows.append(row_name(row, names))
+    return rows
+
+
+@dataclass
+class WordRows:
+    """Gives rows ready to be asked, each fitted once for cold starts and once for known categories.
+
+    Attributes:
+        study: The log.
+        model: Folder of the row ``aligned``; None where there are no taste models.
+        told: Called with what is being done.
+    """
+
+    study: WordStudy
+    model: str | Path | None = None
+    told: Told = lambda _: None
+    _fitted: dict[tuple[str, bool], Predictor] = field(default_factory=dict, init=False)
+
+    def of(self, name: str, split: str) -> Predictor:
+        """Return a row for a split."""
+        cold = self.study.study.rules.rule(split).cold
+        key = (name, cold and not name.startswith("aligned"))
+        if key not in self._fitted:
+            self.told(f"fitting {name} ({'cold' if cold else 'known'})")
+            self._fitted[key] = self._made(name, split)
+        return self._fitted[key]
+
+    def _made(self, name: str, split: str) -> Predictor:
+        row, names = row_parts(name)
+        if row in TRAINED:
+            return _Renamed(TasteModel.load(model_folder(str(self.model), row, names)), names)
+        if row == "numbers_only":
+            return WordLogit.fit(self._training(split), facts=False)
+        if row in NUMBERS:
+            return Makers(self.study.study, split, {}, self.told).of(row)
+        readings = self._readings(row, names)
+        return WordLogit.fit(self._training(split), readings)
+
+    def _training(self, split: str) -> TasteData:
+        return self.study.study.training(split)[0]
+
+    @cached_property
+    def goods(self) -> Goods:
+        """The goods with their true names."""
+        return self.study.study.data(np.arange(1)).goods
+
+    def _readings(self, row: str, names: Names) -> torch.Tensor:
+        """Return an encoder's readings of the goods; names that only went to others are not read again."""
+        backbone, pooling = ENCODERS[row]
+        goods = renamed(self.goods, names)
+        if names == "anonymous":
+            return make_readings(load_backbone(backbone, pooling=pooling), goods).product
+        true = make_readings(load_backbone(backbone, pooling=pooling), self.goods).product
+        return true[torch.as_tensor(_same_text(self.goods, goods))]
+
+
+@dataclass(frozen=True)
+class _Renamed:
+    """A taste model before goods under some names."""
+
+    model: TasteModel
+    names: Names
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return what it says."""
+        return predict(self.model, replace(data, goods=self._goods(data)), reader=self._reader(data))
+
+    def _goods(self, data: TasteData) -> Goods:
+        return renamed(data.goods, self.names)
+
+    def _reader(self, data: TasteData) -> Readings:
+        if self.names == "anonymous":
+            return make_readings(self.model.backbone, self._goods(data))
+        readings = make_readings(self.model.backbone, data.goods)
+        rows = torch.as_tensor(_same_text(data.goods, self._goods(data)))
+        return Readings(readings.market, readings.product[rows])
+
+
+def _same_text(goods: Goods, other: Goods) -> np.ndarray:
+    """Return the row of `goods` that has each text of `other` in the same market [P]."""
+    place = {key: at for at, key in enumerate(zip(goods.prefix.tolist(), goods.texts, strict=True))}
+    return np.array([place[key] for key in zip(other.prefix.tolist(), other.texts, strict=True)])
+
+
+def row_parts(name: str) -> tuple[str, Names]:
+    """Return the row and the names that a row's name stands for."""
+    for names in NAMES[1:]:
+        if name.endswith(f"_{names}"):
+            return name.removesuffix(f"_{names}"), names
+    return name, "true"

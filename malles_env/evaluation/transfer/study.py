@@ -1,0 +1,86 @@
+"""The gift wholesaler's occasions and launches, as the protocol judges them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from malles_env.data.occasions import Occasions
+from malles_env.data.sources.gifts.catalogue import GiftSettings
+from malles_env.data.sources.gifts.prepare import prepare_launches, prepare_online_retail
+from malles_env.data.splits import Splits
+from malles_env.evaluation.comparison.study import Study
+from malles_env.evaluation.protocol import Protocol, protocol, split_rows
+from malles_env.evaluation.transfer.launches import Launches
+from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.data.renamed import Names, renamed
+
+STOPPING_WEEKS = 12
+"""Last weeks before the test whose occasions, of the stopping categories, end an encoder's training."""
+STOPPING_SIZE = 2000
+
+
+@dataclass
+class WordStudy:
+    """Occasions and launches of one log, coded alike.
+
+    Attributes:
+        study: The occasions and the protocol.
+        trials: Launches put before customers.
+    """
+
+    study: Study
+    trials: Occasions
+
+    @classmethod
+    def online_retail(cls, file: str | Path | None = None) -> WordStudy:
+        """Return the gift wholesaler's, from the cache where they are there.
+
+        Args:
+            file: The log; by default where `malles_env.data.sources.gifts.reading.log_file` finds it.
+
+        Raises:
+            MissingResource: The log is not there; the message says how to get it.
+        """
+        rules = protocol("online-retail")
+        settings = gift_settings(rules)
+        return cls(Study(prepare_online_retail(settings, file=file), rules), prepare_launches(settings, file=file))
+
+    def launches(self) -> Launches:
+        """Return the launches."""
+        told: dict[str, Any] = self.trials.meta["launches"]
+        trials = Study(self.trials, self.study.rules).data(np.arange(len(self.trials)))
+        goods = self.study.data(np.arange(1)).goods
+        return Launches.of(replace(trials, goods=goods), told["product_id"], told["market"], told["sales"])
+
+    def encoder_training(self, *, limit: int | None = None) -> tuple[TasteData, TasteData]:
+        """Return what trains an encoder and what stops it: other categories, in later weeks.
+
+        Args:
+            limit: Training occasions, at most.
+        """
+        rules = self.study.rules
+        rows = split_rows(self.study.occasions, "unseen_warm", rules)
+        table = self.study.occasions.occasions
+        stopping = table["category"].is_in(sorted(rules.stopping_categories)).to_numpy()
+        late = table["period"].to_numpy() > rules.periods.validation[1] - STOPPING_WEEKS
+        rng = np.random.default_rng(rules.draw_seed)
+        learn = rng.permutation(np.flatnonzero(rows.train & ~stopping))[:limit]
+        stop = rng.permutation(np.flatnonzero((rows.train | rows.validation) & stopping & late))[:STOPPING_SIZE]
+        return self.study.data(np.sort(learn)), self.study.data(np.sort(stop))
+
+
+def gift_settings(rules: Protocol) -> GiftSettings:
+    """Return the settings that build occasions as the protocol splits them."""
+    spans = rules.periods
+    return GiftSettings(
+        Splits(spans.burn_in[1], spans.train[1], spans.validation[1], frozenset(rules.held_out_categories))
+    )
+
+
+def with_names(data: TasteData, names: Names) -> TasteData:
+    """Return occasions whose products are called by their names, by others', or by none."""
+    return replace(data, goods=renamed(data.goods, names))

@@ -1,0 +1,1 @@
+"""Estimators of the checks: maximum likelihood, least squares, clustered standard errors."""

@@ -1,0 +1,40 @@
+"""Controls of what words are worth: the same goods with names that went to others, or with none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from malles_env.errors import invalid
+from malles_env.preference.data.shelves import Goods
+
+Names = Literal["true", "shuffled", "anonymous"]
+NAMES: tuple[Names, ...] = ("true", "shuffled", "anonymous")
+
+
+def renamed(goods: Goods, names: Names, *, seed: int = 0) -> Goods:
+    """Return goods whose texts are true, shuffled among the products of each market, or mere numbers.
+
+    Shuffled texts leave the set of words that a market's shelf holds as it is, and anonymous ones nothing at all; both
+    keep every number, so what a model predicts worse under them is what it read in the words.
+
+    Args:
+        goods: The goods.
+        names: Which.
+        seed: Seed of the shuffle.
+
+    Raises:
+        InvalidInput: Other names.
+    """
+    if names not in NAMES:
+        raise invalid("names", names, ", ".join(NAMES))
+    if names == "true":
+        return goods
+    rng = np.random.default_rng([seed, 5])
+    texts = np.array(goods.texts, dtype=object)
+    for prefix in np.unique(goods.prefix):
+        own = np.flatnonzero(goods.prefix == prefix)
+        texts[own] = texts[rng.permutation(own)] if names == "shuffled" else [f"product {n}" for n in range(len(own))]
+    return replace(goods, texts=tuple(texts))

@@ -1,0 +1,1 @@
+"""The language model under a taste model: backbones, adapters, and embeddings of texts."""

@@ -1,0 +1,141 @@
+"""From occasions and readings to the tensors the heads take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.data.features import LIVE_FACTS, Facts, facts
+from malles_env.preference.data.shelves import Goods
+from malles_env.preference.heads.coefficients import Live
+from malles_env.preference.heads.history import Past
+from malles_env.preference.heads.kinship import Kin
+from malles_env.preference.heads.taste_heads import SEEN_LIVE, TREND_LIVE, Inputs
+
+_SEEN = [LIVE_FACTS.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a backbone made of the goods' texts.
+
+    Attributes:
+        market: Hidden states at the ends of the prefixes [M, width].
+        product: At the ends of the products [P, width].
+    """
+
+    market: torch.Tensor
+    product: torch.Tensor
+
+    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+        """Return the readings of the goods; they are all here already."""
+        return self
+
+
+class Reader(Protocol):
+    """Gives readings: a live backbone, or readings made before."""
+
+    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+        """Return readings whose rows are those of `goods`; only the rows of `products` need be right."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch in tensors.
+
+    Attributes:
+        inputs: What the heads read.
+        live: What the market changes.
+        facts: The same in NumPy.
+    """
+
+    inputs: Inputs
+    live: Live
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What heads know of goods and households.
+
+    Attributes:
+        line: Code of each product's line, 0 where it is not known [P].
+        told: 1 for a prefix whose market was trained on, else 0 [M].
+        household: Code of each household, 0 where it is not known [number of households].
+        market: Code of each prefix's market, 0 where it was not trained on [M].
+    """
+
+    line: NDArray[np.int64]
+    told: NDArray[np.float32]
+    household: NDArray[np.int64]
+    market: NDArray[np.int64]
+
+
+def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
+    """Return the tensors of a few occasions, on the device of the readings.
+
+    Args:
+        data: The occasions.
+        reader: Gives the readings.
+        codes: What the heads know of goods and households; None knows all markets, no line and no household.
+    """
+    if codes is None:
+        every = np.ones(len(data.goods.prefixes), dtype=np.float32)
+        none = np.zeros(len(data.goods.prefixes), dtype=np.int64)
+        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+    known = facts(data)
+    seen = data.past[data.past >= 0]
+    wanted = np.concatenate([data.product[data.mask], seen])
+    if data.other is not None:
+        # Kinship compares with the mean of whole categories, so every product's reading must be right.
+        wanted = np.concatenate([wanted, np.arange(len(data.goods))])
+    readings = reader.of(data.goods, wanted)
+    device = readings.product.device
+
+    def tensor(values: NDArray[np.generic]) -> torch.Tensor:
+        return torch.as_tensor(values, device=device)
+
+    inputs = Inputs(
+        market=readings.market,
+        product=readings.product,
+        prefix_at=tensor(data.prefix),
+        product_at=tensor(data.product),
+        line_at=tensor(codes.line[data.product]),
+        household_at=tensor(codes.household[data.household] if len(codes.household) else np.zeros(len(data), np.int64)),
+        option=tensor(known.option),
+        live=tensor(known.live[..., _SEEN]),
+        shelf=tensor(known.shelf),
+        quantity=tensor(known.quantity),
+        past=Past(
+            product=tensor(np.maximum(data.past, 0)),
+            listed=tensor(data.past >= 0),
+            known=tensor(data.past_known),
+            ago=tensor(data.past_ago),
+            quantity=tensor(data.past_quantity),
+            depth=tensor(data.past_depth),
+            match=tensor(known.match),
+            popularity=tensor(data.long_share),
+        ),
+        mask=tensor(data.mask),
+        known=tensor(data.known),
+        told=tensor(codes.told[data.prefix]),
+        market_at=tensor(codes.market[data.prefix]),
+        kin=None if data.other is None else Kin(tensor(data.goods.prefix), tensor(data.other), tensor(data.past)),
+    )
+    columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
+    live = Live(
+        log_price=columns["log price"],
+        discount=columns["discount"],
+        display=columns["display"],
+        feature=columns["feature ad"],
+        deviation=columns["share deviation"],
+        last=columns["last"],
+        outside=tensor(data.log_sampling),
+    )
+    return Batch(inputs, live, known)

@@ -1,0 +1,142 @@
+"""PromptData: choice occasions with what a prompt tells of them, from occasions or from a taste model's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malles_env.errors import InvalidInput
+from malles_env.preference.data.text import ProductText, product_text
+
+if TYPE_CHECKING:
+    from malles_env.data.occasions import Occasions
+    from malles_env.preference.data.dataset import TasteData
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+_SHARED = ("products", "markets")
+_COLUMNS = {
+    np.float32: ("price", "regular_price", "share", "log_sampling"),
+    np.int64: ("bought", "chosen", "quantity", "history_total", "weeks_seen"),
+    np.bool_: ("promotion", "last", "mask"),
+}
+
+
+@dataclass(frozen=True)
+class PromptData:
+    """B choice occasions, shelves padded to J options.
+
+    Attributes:
+        products: The distinct product texts.
+        markets: The market names.
+        product: Index into `products`, 0 in the padding [B, J].
+        market: Index into `markets` [B].
+        household: Integer code of the household, for clustering [B].
+        price: Shelf prices in money [B, J].
+        regular_price: Regular prices in money [B, J].
+        promotion: Displayed or advertised [B, J].
+        bought: Own earlier purchases of the line [B, J].
+        last: Own last purchase [B, J].
+        share: Trailing share of the market's purchases, 0 to 1 [B, J].
+        mask: True where an option exists [B, J].
+        chosen: 0 for nothing, else the 1-based place on the shelf [B].
+        quantity: Units bought, 0 with `chosen` 0 [B].
+        log_sampling: Utility of the outside option in the sample [B].
+        history_total: Own earlier purchases in the market [B].
+        weeks_seen: Own earlier shopping weeks [B].
+    """
+
+    products: tuple[str, ...]
+    markets: tuple[str, ...]
+    product: IntArray
+    market: IntArray
+    household: IntArray
+    price: FloatArray
+    regular_price: FloatArray
+    promotion: BoolArray
+    bought: IntArray
+    last: BoolArray
+    share: FloatArray
+    mask: BoolArray
+    chosen: IntArray
+    quantity: IntArray
+    log_sampling: FloatArray
+    history_total: IntArray
+    weeks_seen: IntArray
+
+    def __len__(self) -> int:
+        """Number of occasions."""
+        return len(self.chosen)
+
+    def take(self, index: NDArray[Any]) -> PromptData:
+        """Return the occasions at `index` (integers or a boolean mask), texts shared."""
+        rows = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in _SHARED}
+        return replace(self, **rows)
+
+
+def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
+    """Return what a prompt tells of these occasions, in their order.
+
+    Raises:
+        InvalidInput: There are none.
+    """
+    if isinstance(data, PromptData):
+        return data
+    if not len(data):
+        raise InvalidInput("occasions: got none; allowed: at least one (loosen the selection)")
+    from malles_env.data.occasions import Occasions
+
+    return _from_occasions(data) if isinstance(data, Occasions) else _from_taste(data)
+
+
+def _from_occasions(occasions: Occasions) -> PromptData:
+    table, arrays = occasions.occasions, occasions.arrays()
+    texts = [product_text(_words(row)) for row in occasions.products.iter_rows(named=True)]
+    markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
+    _, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
+    return _whole(arrays, texts, arrays["product"], tuple(str(name) for name in markets), market, household)
+
+
+def _from_taste(data: TasteData) -> PromptData:
+    arrays = {name: np.asarray(getattr(data, name)) for names in _COLUMNS.values() for name in names}
+    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household)
+
+
+def _whole(
+    arrays: dict[str, NDArray[Any]],
+    texts: list[str],
+    product: NDArray[Any],
+    markets: tuple[str, ...],
+    market: NDArray[Any],
+    household: NDArray[Any],
+) -> PromptData:
+    products = tuple(dict.fromkeys(texts))
+    place = {text: at for at, text in enumerate(products)}
+    code = np.array([place[text] for text in texts], dtype=np.int64)
+    columns: dict[str, NDArray[Any]] = {
+        name: arrays[name].astype(kind) for kind, names in _COLUMNS.items() for name in names
+    }
+    mask = columns["mask"].astype(bool)
+    for name in ("price", "regular_price"):
+        columns[name] = np.where(mask, columns[name], 1.0)
+    return PromptData(
+        products=products,
+        markets=markets,
+        product=np.where(mask, code[np.where(mask, product, 0)], 0),
+        market=market.astype(np.int64),
+        household=household.astype(np.int64),
+        **columns,
+    )
+
+
+def _words(row: dict[str, Any]) -> ProductText:
+    return ProductText(
+        brand=str(row["brand"]),
+        private_label=bool(row["private_label"]),
+        size_value=float(row["size_value"] or 0.0),
+        size_unit=str(row["size_unit"] or ""),
+    )

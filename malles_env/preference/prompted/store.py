@@ -1,0 +1,161 @@
+"""Save and load prompted consumers: safetensors and JSON that vouch for one another; adapters in peft's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import new_directory
+from malles_env.preference.data.packing import TextEncoder
+from malles_env.preference.encoder.adapters import is_adapted, load_adapter, save_adapter
+from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
+from malles_env.preference.prompted.model import PromptedModel
+from malles_env.preference.prompted.prompt import WORDING
+from malles_env.preference.storage import (
+    file_hash,
+    load_into,
+    read_json,
+    text_hash,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from malles_env.preference.store.checkpoint import LLAMA_KEYS
+from malles_env.preference.store.locate import WEIGHTS
+
+CONFIG = "prompted.json"
+
+
+def save_prompted(model: PromptedModel, directory: Path) -> str:
+    """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
+    with new_directory(directory, "card.json") as target:
+        _write_weights(model, target)
+        files = {path.name: file_hash(path) for path in sorted(target.iterdir())}
+        config = _config(model, files)
+        write_json(target / CONFIG, config)
+        write_json(target / "card.json", model.card)
+        write_text(target / "README.md", render(model.card, config))
+    model.weights_hash = str(config["weights_hash"])
+    return model.weights_hash
+
+
+def load_prompted(name: str | Path) -> PromptedModel:
+    """Load a model by shipped name or folder; see `PromptedModel.load`."""
+    directory = locate_prompted(name)
+    config = read_json(directory / CONFIG)
+    _verify(directory, config)
+    settings = {key: config[key] for key in ("prior", "reference", "beta")}
+    card = read_json(directory / "card.json")
+    model = PromptedModel(_backbone(directory, config), card=card, **settings)
+    if model.base is not None:
+        load_into(model.base, directory / "reference.safetensors")
+    model.backbone.model.eval()
+    model.weights_hash = str(config["weights_hash"])
+    return model
+
+
+def locate_prompted(name: str | Path) -> Path:
+    """Return the folder of a prompted model: a shipped name, a folder, or a run with a ``model`` folder.
+
+    Raises:
+        MissingResource: There is none.
+    """
+    for directory in (WEIGHTS / str(name), Path(name) / "model", Path(name)):
+        if (directory / CONFIG).is_file():
+            return directory
+    shipped = ", ".join(sorted(path.parent.name for path in WEIGHTS.glob(f"*/{CONFIG}"))) or "none"
+    raise MissingResource(
+        f"prompted model {str(name)!r}: no such model; shipped are: {shipped}; "
+        "a directory made by `malles align-prompted --out DIRECTORY` works too"
+    )
+
+
+def _write_weights(model: PromptedModel, target: Path) -> None:
+    if is_adapted(model.backbone):
+        save_adapter(model.backbone, target)
+    elif model.backbone.owned:
+        write_tensors(target / "model.safetensors", model.backbone.model.state_dict())
+        model.backbone.encoder.tokenizer.save(str(target / "tokenizer.json"))
+        if model.base is not None:
+            write_tensors(target / "reference.safetensors", model.base.state_dict())
+
+
+def _config(model: PromptedModel, files: dict[str, str]) -> dict[str, Any]:
+    backbone = model.backbone
+    described: dict[str, Any] = {
+        "name": backbone.name,
+        "owned": backbone.owned,
+        "digest": backbone.base or backbone.digest,
+    }
+    if backbone.owned:
+        config: Any = backbone.model.config
+        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
+    listed = [f"{file}={digest}" for file, digest in sorted(files.items())]
+    return {
+        "format": 1,
+        "wording": WORDING,
+        "backbone": described,
+        "adapted": is_adapted(backbone),
+        "prior": model.prior,
+        "reference": model.reference,
+        "beta": model.beta,
+        "files": files,
+        "weights_hash": text_hash(str(WORDING), described["digest"], str(model.prior), *listed),
+    }
+
+
+def _verify(directory: Path, config: dict[str, Any]) -> None:
+    """Raise `CorruptFile` naming the first thing that is not what the configuration vouches for."""
+    for key in ("wording", "backbone", "adapted", "prior", "reference", "beta", "files", "weights_hash"):
+        if key not in config:
+            raise CorruptFile(f"{directory / CONFIG}: entry {key!r} is missing")
+    if config["wording"] != WORDING:
+        raise CorruptFile(
+            f"{directory / CONFIG}: made for wording {config['wording']}, this package speaks {WORDING}; "
+            "train it anew with `malles align-prompted`"
+        )
+    for file, digest in config["files"].items():
+        if file_hash(directory / file) != digest:
+            raise CorruptFile(f"{directory / file}: is damaged or from another model (its hash differs)")
+
+
+def _backbone(directory: Path, config: dict[str, Any]) -> Backbone:
+    described = config["backbone"]
+    if not described["owned"]:
+        backbone = load_backbone(described["name"])
+        return load_adapter(backbone, directory) if config["adapted"] else backbone
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    backbone = embedded_from(described["llama"], tokenizer)
+    backbone.encoder = TextEncoder(tokenizer)
+    load_into(backbone.model, directory / "model.safetensors")
+    backbone.model.to(torch.float32)
+    return backbone
+
+
+def render(card: dict[str, Any], config: dict[str, Any]) -> str:
+    """Return the card as Markdown."""
+    lines = [
+        f"# Prompted consumer `{card.get('name', config['backbone']['name'])}`",
+        "",
+        card.get("summary", "A language model asked the listwise question in words; answers are label probabilities."),
+        "",
+        f"- backbone: {card.get('backbone', config['backbone']['name'])}",
+        f"- attention prior on price, discount and promotion tokens: {config['prior']:g} nats",
+        f"- reference: {config['reference']}",
+        f"- licence of the training data: {card.get('data_licence', 'not stated')}",
+        f"- made by: `{card.get('command', 'not stated')}`",
+        f"- weights hash: `{config['weights_hash']}`",
+        *(f"- {key}: {value}" for key, value in card.get("training", {}).items()),
+    ]
+    for title, rows in card.get("tables", {}).items():
+        names = list(rows[0])
+        lines += ["", f"## {title}", "", "| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+        lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+    for note in card.get("limits", []):
+        lines += ["", note]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Taste models on disk: weights, cards, and where they are found."""

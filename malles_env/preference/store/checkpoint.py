@@ -1,0 +1,180 @@
+"""Save and load taste models: a folder of safetensors and JSON whose files vouch for one another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from malles_env.errors import CorruptFile
+from malles_env.files import new_directory
+from malles_env.preference.data.packing import TextEncoder
+from malles_env.preference.data.text import TEXT_VERSION
+from malles_env.preference.encoder.adapters import adapted_digest, is_adapted, load_adapter, save_adapter
+from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
+from malles_env.preference.heads.ensemble import HeadSet
+from malles_env.preference.heads.taste_heads import Sizes
+from malles_env.preference.model import TasteModel
+from malles_env.preference.storage import (
+    file_hash,
+    load_into,
+    read_json,
+    text_hash,
+    write_json,
+    write_text,
+)
+from malles_env.preference.store.card import render_card
+from malles_env.preference.store.locate import locate
+
+FORMAT = 2
+"""Of the folder. In 1 heads saw the windowed share and had a rho each; since 2 rho is a market's own."""
+LLAMA_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+)
+
+
+def save_model(model: TasteModel, directory: Path) -> str:
+    """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
+    with new_directory(directory, "card.json") as target:
+        files = {"heads.safetensors": _save_module(model.heads, target / "heads.safetensors")}
+        if model.backbone.owned:
+            files["model.safetensors"] = _save_module(model.backbone.model, target / "model.safetensors")
+            model.backbone.encoder.tokenizer.save(str(target / "tokenizer.json"))
+            files["tokenizer.json"] = file_hash(target / "tokenizer.json")
+        elif is_adapted(model.backbone):
+            files.update(save_adapter(model.backbone, target))
+        config = _config(model, files, target)
+        write_json(target / "config.json", config)
+        write_json(target / "card.json", model.card)
+        write_text(target / "README.md", render_card(model.card, config))
+    model.weights_hash = str(config["weights_hash"])
+    return model.weights_hash
+
+
+def load_model(name: str | Path) -> TasteModel:
+    """Load a model by shipped name or directory; see `TasteModel.load`."""
+    directory = locate(name)
+    config = read_model_config(directory)
+    if config["format"] != FORMAT:
+        raise CorruptFile(
+            f"{directory / 'config.json'}: format {config['format']}, this package reads {FORMAT}; convert it with "
+            f"`malles align --start-from {directory} --continue-heads --head-steps 0 --out RUN` (more steps train it "
+            "on), or train it anew with `malles align`"
+        )
+    backbone = _load_backbone(directory, config)
+    heads = untrained_heads(backbone, config["heads"])
+    load_into(heads, directory / "heads.safetensors")
+    heads.eval()
+    card = read_json(directory / "card.json")
+    return TasteModel(backbone, heads, card, _weights_hash(config["files"], backbone.digest))
+
+
+def load_backbone_of(name: str | Path) -> Backbone:
+    """Return the backbone of a saved model, with its adapter, without its heads.
+
+    Raises:
+        MissingResource: No such model, or its backbone is not installed.
+        CorruptFile: A file of it is damaged.
+    """
+    directory = locate(name)
+    return _load_backbone(directory, read_model_config(directory))
+
+
+def read_model_config(directory: Path) -> dict[str, Any]:
+    """Return the configuration of a saved model of any format, once every file is what it vouches for.
+
+    Raises:
+        CorruptFile: A file is damaged; the message names it.
+    """
+    config = read_json(directory / "config.json")
+    _verify(directory, config)
+    return config
+
+
+def untrained_heads(backbone: Backbone, described: dict[str, Any]) -> HeadSet:
+    """Return heads of the shape that a configuration's entry `heads` describes."""
+    described = dict(described)
+    members, lines = int(described.pop("members")), tuple(described.pop("lines"))
+    markets, households = described.pop("markets"), tuple(described.pop("households", ()))
+    known, draws = None if markets is None else tuple(markets), int(described.pop("draws", 0))
+    kin = bool(described.pop("kin", False))
+    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws, kin)
+
+
+def _save_module(module: nn.Module, path: Path) -> str:
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
+    save_file(tensors, path)
+    path.chmod(0o644)  # safetensors writes files that only their owner may read
+    return file_hash(path)
+
+
+def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[str, Any]:
+    backbone = model.backbone
+    digest = adapted_digest(backbone.base, directory) if is_adapted(backbone) else backbone.digest
+    described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}
+    described["pooling"] = backbone.pooling
+    if backbone.owned:
+        config: Any = backbone.model.config
+        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
+    return {
+        "format": FORMAT,
+        "text_version": TEXT_VERSION,
+        "backbone": described,
+        "heads": {
+            "members": len(model.heads.warm.members),
+            "lines": list(model.heads.lines),
+            "markets": None if model.heads.markets is None else list(model.heads.markets),
+            "households": list(model.heads.households),
+            "draws": len(model.heads.market_draws),
+            "kin": model.heads.kinship is not None,
+            **asdict(model.heads.warm.sizes),
+        },
+        "files": files,
+        "weights_hash": _weights_hash(files, digest),
+    }
+
+
+def _verify(directory: Path, config: dict[str, Any]) -> None:
+    """Raise `CorruptFile` naming the first file that is not what the configuration vouches for."""
+    for key in ("format", "files", "backbone", "heads", "text_version"):
+        if key not in config:
+            raise CorruptFile(f"{directory / 'config.json'}: entry {key!r} is missing")
+    if config["text_version"] != TEXT_VERSION:
+        raise CorruptFile(
+            f"{directory / 'config.json'}: made for wording version {config['text_version']}, this package "
+            f"speaks version {TEXT_VERSION}; train it anew with `malles align`"
+        )
+    for file, digest in config["files"].items():
+        if file_hash(directory / file) != digest:
+            raise CorruptFile(f"{directory / file}: is damaged or from another model (its hash differs)")
+
+
+def _load_backbone(directory: Path, config: dict[str, Any]) -> Backbone:
+    described = config["backbone"]
+    if not described["owned"]:
+        base = load_backbone(described["name"], pooling=described.get("pooling"))
+        return load_adapter(base, directory) if "adapter_model.safetensors" in config["files"] else base
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    backbone = embedded_from(described["llama"], tokenizer)
+    backbone.encoder = TextEncoder(tokenizer)
+    load_into(backbone.model, directory / "model.safetensors")
+    backbone.model.to(torch.float32).eval()
+    return backbone
+
+
+def _weights_hash(files: dict[str, str], backbone_digest: str) -> str:
+    listed = [f"{file}={digest}" for file, digest in sorted(files.items())]
+    return text_hash(str(TEXT_VERSION), backbone_digest, *listed)

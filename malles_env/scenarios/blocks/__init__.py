@@ -1,0 +1,1 @@
+"""The blocks of a scenario file as pydantic models."""

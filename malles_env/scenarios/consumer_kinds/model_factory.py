@@ -1,0 +1,52 @@
+"""Language models that answer live for a scenario's consumers: which model, and the consumers it answers for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
+
+if TYPE_CHECKING:
+    from malles_env.consumers.language import LanguageModel
+    from malles_env.market import Consumers
+    from malles_env.scenarios.schema import Scenario
+
+DISCUSSION_MEMORY = 1000
+"""Megabytes in which a local model keeps what the roles of a discussion have read."""
+
+
+def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
+    """Return consumers who ask the model that `entry` names, in the way it names.
+
+    Raises:
+        InvalidInput: Numbers, a cast or sheets that do not fit the scenario.
+        MissingResource: The model or a file is not there.
+        LanguageModelError: The model failed while it was asked for a calibration.
+    """
+    if isinstance(entry, DiscussionEntry):
+        from malles_env.scenarios.consumer_kinds.discussion import entered_consumers
+
+        return entered_consumers(scenario, entry)
+    from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers
+
+    return prompted_consumers(scenario, entry if isinstance(entry, PromptedEntry) else None)
+
+
+def language_model(entry: AskedEntry) -> LanguageModel:
+    """Return the model an entry names; its server gets the user's key only if the user named or lists it.
+
+    Raises:
+        InvalidInput: ``$MALLES_TRUSTED_SERVERS`` holds something that is no plain URL.
+        MissingResource: It is not there; the message says how to get it.
+    """
+    from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
+    from malles_env.consumers.language.serving.addresses import NO_KEY, is_trusted
+
+    model: LanguageModel
+    if entry.server:
+        key = None if entry.named_by_user("server") or is_trusted(entry.server) else NO_KEY
+        model = ServedModel(entry.model, entry.server, api_key=key, top_logprobs=entry.top_logprobs)
+    else:
+        kept = DISCUSSION_MEMORY if isinstance(entry, DiscussionEntry) else 0
+        model = LocalModel.load(entry.model, reading_memory=kept)
+    return CachedModel(model) if entry.cache else model

@@ -1,0 +1,1 @@
+"""Back-test: consumers made from the past before the real prices of later weeks."""

@@ -1,0 +1,1 @@
+"""Does talking help? Discussions against a single agent."""

@@ -1,0 +1,81 @@
+"""The page of the paper's claims, written from the JSON files of `malles reproduce paper-... --json FILE`.
+
+Run as ``python -m research.paper.page FOLDER PAGE``: FOLDER holds ``paper-....json``, PAGE is the
+Markdown file to write; pictures are looked for in ``images/`` beside the page's parent.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from malles_agents.reproduce.registry import EXPERIMENTS
+from malles_env.errors import invalid
+from malles_env.preference.storage import read_json, write_text
+
+INTRODUCTION = """# The paper's claims
+
+The paper behind this package (MALLES, arXiv 2603.17694) makes claims about how consumers should be trained. Each is
+tested here with one command, on the choice occasions of the Complete Journey, whatever comes out. Training never sees
+the judged weeks; ± is one standard error, clustered by household, over the same test purchases for all that is
+compared; with several training runs it covers their spread too. "Higher" and "lower" are said where a difference
+exceeds two standard errors.
+
+The column *paper* comes from a third party's summary of the paper and from other data (one industrial seller): compare
+directions, not levels. The runs are small, so that each command ends in minutes: the scores are not the best ones this
+package reaches, only comparable with one another. More `--steps` and more `--sessions` (training runs) make them
+larger; trained heads are kept in the user cache, so a command goes on where it stopped.
+
+The language model is SmolLM2 at rest; only heads are trained on its readings of the products' texts. The paper trains
+the language model itself.
+"""
+
+
+def page(found: list[dict[str, Any]], images: Path | None = None) -> str:
+    """Return the page of some experiments' figures.
+
+    Args:
+        found: What `malles reproduce --json` wrote, one per experiment.
+        images: Folder in which their pictures are looked for; None leaves pictures out.
+    """
+    return "\n".join([INTRODUCTION, *(_section(of, images) for of in found)])
+
+
+def _section(of: dict[str, Any], images: Path | None) -> str:
+    name, (finding, *notes) = of["experiment"], of["notes"]
+    lines = [f"## {of['title']}", "", f"`malles reproduce {name}`", "", finding, ""]
+    if images is not None and (images / f"{name}.png").is_file():
+        lines += [f"![{of['title']}](../images/{name}.png)", ""]
+    lines += ["| | measured | paper |", "|---|---:|---:|", *(_line(row) for row in of["rows"]), ""]
+    lines += [f"{note}" for note in notes[:-1]]  # the last one is the caveat of all
+    settings = ", ".join(f"{key} {_short(value)}" for key, value in of["settings"].items())
+    return "\n".join([*lines, "", f"Run with: {settings}.", ""])
+
+
+def _line(row: dict[str, Any]) -> str:
+    published = row["published"]
+    said = "" if published is None else published if isinstance(published, str) else f"{published:g}"
+    return f"| {row['quantity']} | {row['measured']:.4g} ± {row['se']:.2g} | {said} |"
+
+
+def _short(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def main(folder: Path, target: Path) -> Path:
+    """Write the page of all experiments whose figures lie in a folder, in the order they are listed.
+
+    Raises:
+        InvalidInput: There are none.
+    """
+    names = [name for name in EXPERIMENTS if name.startswith("paper-") and (folder / f"{name}.json").is_file()]
+    if not names:
+        raise invalid("folder", str(folder), "a folder with figures such as paper-window.json")
+    found = [read_json(folder / f"{name}.json") for name in names]
+    write_text(target, page(found, target.parent.parent / "images"))
+    return target
+
+
+if __name__ == "__main__":
+    print(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,53 @@
+"""How much of the paper's claims is run, and what is told of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from malles_agents.reproduce.base import Options
+from malles_env.preference.heads.taste_heads import Sizes
+
+if TYPE_CHECKING:
+    from research.paper.lab import Lab
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is run; the defaults end in minutes on two cores.
+
+    Attributes:
+        steps: Optimizer steps of a training run.
+        batch: Occasions per step.
+        train: Training occasions drawn, at most.
+        validation: Validation occasions drawn, at most.
+        test: Test purchases judged, at most.
+        asked: Test purchases put to a prompted model, which is hundreds of times slower.
+        sizes: Widths of the heads.
+    """
+
+    steps: int = 250
+    batch: int = 256
+    train: int = 60_000
+    validation: int = 600
+    test: int = 6_000
+    asked: int = 60
+    sizes: Sizes = field(default_factory=Sizes)
+
+
+def seeds(options: Options) -> list[int]:
+    """Return the seeds of an experiment's training runs."""
+    return [options.seed + k for k in range(options.sessions or 1)]
+
+
+def settings(lab: Lab, options: Options) -> dict[str, Any]:
+    """Return what a run was made with."""
+    plan = lab.plan
+    return {
+        "backbone": lab.backbone.name,
+        "steps": plan.steps,
+        "occasions per step": plan.batch,
+        "test purchases": plan.test,
+        "runs": options.sessions or 1,
+        "seed": options.seed,
+    }
