@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from malles_env._moved import install as _install
 from malles_env.envs.registration import register_all
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _HOMES = {
     "Scenario": "malles_env.scenarios",
 }
 
+_install()
 register_all()
 
 

@@ -1,18 +1,26 @@
-"""Builds the `cereal` scenario: one market of pyblp's bundled cereal data under its estimated random coefficients."""
+"""Builds the `cereal` scenario: one market of pyblp's bundled cereal data under its estimated random coefficients.
+
+`python -m research.cereal --out cereal.yaml` estimates the demand in a few minutes and needs the package pyblp.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from malles_env.errors import MissingResource, invalid
+from malles_env.cli.places import file_option
+from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.market import Catalog, Population, Product, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import monopoly
 from malles_env.market.solvers.game import Game
-from malles_env.scenarios.loader import parse_scenario
+from malles_env.scenarios.loader import parse_scenario, save_scenario
 from malles_env.scenarios.schema import Scenario
+from research.command import run
 
 DESCRIPTION = (
     "One city and quarter of the ready-to-eat cereal data that pyblp bundles (Nevo 2000, made to resemble real data): "
@@ -143,3 +151,21 @@ def _cartel_prices(
     tastes = Tastes(alpha=alpha, beta=slope, price_transform="linear")
     game = Game(Catalog(products), Population(1.0, weights, nobody), LogitConsumers(tastes))
     return monopoly(game, bounded=False, starts=1).prices
+
+
+def main(
+    out: Annotated[Path, file_option("The .yaml file to write.", "--out")],
+    market: Annotated[str, typer.Option(help="City and quarter of pyblp's cereal data.")] = "C01Q1",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Estimate the cereal demand of pyblp's documentation and write one market of it."""
+    if out.exists() and not overwrite:
+        raise InvalidInput(f"{out}: exists already; give --overwrite to replace it")
+    made_by = shlex.join(["python", "-m", "research.cereal", "--market", market, "--out", out.name])
+    scenario = build_cereal(market, made_by=made_by)
+    save_scenario(scenario, out)
+    typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
+
+
+if __name__ == "__main__":
+    run(main)

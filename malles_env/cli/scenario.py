@@ -198,23 +198,6 @@ def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSet
     return dict(as_block(found))
 
 
-@scenario_app.command("cereal")
-def cereal_command(
-    out: Annotated[Path, file_option("The .yaml file to write.", "--out")],
-    market: Annotated[str, typer.Option(help="City and quarter of pyblp's cereal data.")] = "C01Q1",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-) -> None:
-    """Estimate the cereal demand of pyblp's documentation and write one market of it (needs the package pyblp)."""
-    from malles_env.scenarios import save_scenario
-    from research.cereal import build_cereal
-
-    _check_out(out, overwrite)
-    made_by = shlex.join(["malles", "scenario", "cereal", "--market", market, "--out", out.name])
-    scenario = build_cereal(market, made_by=made_by)
-    save_scenario(scenario, out)
-    typer.echo(f"{out}: {len(scenario.products)} products of {len(scenario.sellers)} sellers")
-
-
 @scenario_app.command("calendar")
 def calendar_command(
     name: Annotated[str, typer.Argument(help="A scenario built from the Complete Journey, by name or path.")],

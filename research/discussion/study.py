@@ -18,8 +18,9 @@ import typer
 
 from malles_env.consumers.discussion.cast import Cast, load_cast
 from malles_env.consumers.language.base import LanguageModel
-from malles_env.errors import CorruptFile, MallesError, invalid
+from malles_env.errors import CorruptFile, invalid
 from malles_env.files import mend_lines
+from research.command import run
 from research.discussion.arms import cells, decide_all, study_cast, ways
 from research.discussion.report import draw, everywhere, summarise, table, write_summary
 from research.discussion.shelves import Purchase, draw_purchases
@@ -180,8 +181,4 @@ def _numbers(field: str, text: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except MallesError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    run(main)

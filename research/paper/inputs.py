@@ -111,7 +111,7 @@ def augmentation(options: Options, lab: Lab | None = None) -> Reproduction:
         {"nats_more": {place: {n: plain(e) for n, e in of.items()} for place, of in worse.items()}},
         settings(lab, options),
         lambda path: _draw(worse, path),
-        ["A group's inputs are masked in training and in test alike. The attention prior is `paper-attention`."],
+        ["A group's inputs are masked in training and in test alike. The attention prior is claim `attention`."],
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of the paper's claims, written from the JSON files of `malles reproduce paper-... --json FILE`.
+"""The page of the paper's claims, written from the JSON files of `python -m research.paper CLAIM --json FILE`.
 
 Run as ``python -m research.paper.page FOLDER PAGE``: FOLDER holds ``paper-....json``, PAGE is the
 Markdown file to write; pictures are looked for in ``images/`` beside the page's parent.
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from malles_agents.reproduce.registry import EXPERIMENTS
 from malles_env.errors import invalid
 from malles_env.preference.storage import read_json, write_text
+from research.paper import CLAIMS
 
 INTRODUCTION = """# The paper's claims
 
@@ -36,7 +36,7 @@ def page(found: list[dict[str, Any]], images: Path | None = None) -> str:
     """Return the page of some experiments' figures.
 
     Args:
-        found: What `malles reproduce --json` wrote, one per experiment.
+        found: What `python -m research.paper --json` wrote, one per claim.
         images: Folder in which their pictures are looked for; None leaves pictures out.
     """
     return "\n".join([INTRODUCTION, *(_section(of, images) for of in found)])
@@ -44,7 +44,7 @@ def page(found: list[dict[str, Any]], images: Path | None = None) -> str:
 
 def _section(of: dict[str, Any], images: Path | None) -> str:
     name, (finding, *notes) = of["experiment"], of["notes"]
-    lines = [f"## {of['title']}", "", f"`malles reproduce {name}`", "", finding, ""]
+    lines = [f"## {of['title']}", "", f"`python -m research.paper {name.removeprefix('paper-')}`", "", finding, ""]
     if images is not None and (images / f"{name}.png").is_file():
         lines += [f"![{of['title']}](../images/{name}.png)", ""]
     lines += ["| | measured | paper |", "|---|---:|---:|", *(_line(row) for row in of["rows"]), ""]
@@ -69,7 +69,7 @@ def main(folder: Path, target: Path) -> Path:
     Raises:
         InvalidInput: There are none.
     """
-    names = [name for name in EXPERIMENTS if name.startswith("paper-") and (folder / f"{name}.json").is_file()]
+    names = [f"paper-{claim}" for claim in CLAIMS if (folder / f"paper-{claim}.json").is_file()]
     if not names:
         raise invalid("folder", str(folder), "a folder with figures such as paper-window.json")
     found = [read_json(folder / f"{name}.json") for name in names]

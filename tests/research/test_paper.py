@@ -1,13 +1,18 @@
-"""`malles reproduce paper-...`: every claim runs on a small synthetic log and finds what was planted there."""
+"""`python -m research.paper`: every claim runs on a small synthetic log and finds what was planted there."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
+from importlib import import_module
 
 import numpy as np
 import polars as pl
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from malles_agents.reproduce.base import Options
 from malles_agents.reproduce.console import as_table
@@ -25,7 +30,9 @@ from malles_env.preference.encoder.backbones import new_embedded
 from malles_env.preference.heads.taste_heads import Sizes
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.prompted.model import PromptedModel
+from research.paper import CLAIMS
 from research.paper import scores as paper_scores
+from research.paper.__main__ import main
 from research.paper.alignment import alignment, epochs
 from research.paper.consistency import consistency
 from research.paper.inputs import MASKS, attention, augmentation
@@ -34,6 +41,8 @@ from research.paper.stability import stability
 from research.paper.transfer import joined, similar, transfer
 from research.paper.window import best_coupling, coupled, window, with_window
 
+command = typer.Typer()
+command.command()(main)
 SETTINGS = BuildSettings(
     splits=Splits(held_out_categories=frozenset({"SNACKS"})),
     min_market_purchases=100,
@@ -256,9 +265,18 @@ def test_differences_are_told_in_words():
 
 
 def test_every_claim_is_listed_and_steps_are_checked(lab):
-    names = {name for name in EXPERIMENTS if name.startswith("paper-")}
     claims = ("alignment", "epochs", "window", "transfer", "augmentation", "attention", "consistency", "stability")
-    assert names == {f"paper-{claim}" for claim in claims}
+    assert set(CLAIMS) == set(claims) and not set(CLAIMS) & set(EXPERIMENTS)
+    for entry in CLAIMS.values():
+        assert callable(getattr(import_module(entry.module), entry.function))
     assert lab_for(Options(steps=7), lab).plan.steps == 7
     with pytest.raises(InvalidInput, match="steps"):
-        run_experiment("paper-window", Options(steps=0))
+        run_experiment("window", Options(steps=0), CLAIMS)
+
+
+def test_the_command_lists_claims_and_answers_mistakes_in_one_line():
+    listed = CliRunner().invoke(command, [])
+    assert listed.exit_code == 0 and all(claim in listed.output for claim in CLAIMS)
+    done = subprocess.run([sys.executable, "-m", "research.paper", "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: experiment: got 'nothing'")
+    assert len(done.stderr.splitlines()) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,30 +13,37 @@ from rich.text import Text
 
 from malles_agents.console import make_console
 from malles_agents.reproduce.base import Options, Reproduction, Row
-from malles_agents.reproduce.registry import EXPERIMENTS, run_experiment
+from malles_agents.reproduce.registry import EXPERIMENTS, Entry, run_experiment
 from malles_env.errors import InvalidInput
 from malles_env.files import write_json
 
 
-def list_in_console() -> None:
+def list_in_console(experiments: Mapping[str, Entry] = EXPERIMENTS) -> None:
     """Print the experiments."""
     from rich import box
     from rich.table import Table
 
     table = Table("experiment", "what it reproduces", "sessions", box=box.SIMPLE_HEAD)
-    for name, entry in EXPERIMENTS.items():
+    for name, entry in experiments.items():
         table.add_row(name, entry.summary, str(entry.sessions))
     make_console().print(table)
 
 
-def reproduce_in_console(name: str, options: Options, out: Path, json_file: Path | None) -> Reproduction:
+def reproduce_in_console(
+    name: str,
+    options: Options,
+    out: Path,
+    json_file: Path | None,
+    experiments: Mapping[str, Entry] = EXPERIMENTS,
+) -> Reproduction:
     """Run an experiment, print its table, write its picture and, if asked, its figures.
 
     Args:
-        name: One of `EXPERIMENTS`.
+        name: One of the experiments.
         options: How to run it; `say` and `watch` are replaced.
         out: Folder of the picture.
         json_file: File for all figures.
+        experiments: Those there are, by name.
 
     Raises:
         InvalidInput: An unknown experiment, an option out of range, or a file that cannot be written.
@@ -44,7 +51,7 @@ def reproduce_in_console(name: str, options: Options, out: Path, json_file: Path
     console = make_console()
     with _progress(console, name) as watch:
         told = replace(options, say=console.print, watch=watch)
-        found = run_experiment(name, told)
+        found = run_experiment(name, told, experiments)
     console.print(as_table(found))
     for note in found.notes:
         console.print(f"note: {note}")
@@ -52,7 +59,7 @@ def reproduce_in_console(name: str, options: Options, out: Path, json_file: Path
         console.print(f"speed: {found.data['periods_per_cpu_s'] / 1e6:.1f} million periods per CPU-second")
     if found.draw is not None:
         out.mkdir(parents=True, exist_ok=True)
-        console.print(f"picture: {found.draw(out / f'{name}.png')}")
+        console.print(f"picture: {found.draw(out / f'{found.name}.png')}")
     if json_file is not None:
         console.print(f"figures: {write_json_file(found, json_file)}")
     return found

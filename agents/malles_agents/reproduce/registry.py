@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -14,7 +15,7 @@ class Entry:
     """Where an experiment is and what it shows.
 
     Attributes:
-        module: Its module below `malles_agents.reproduce`.
+        module: Its module.
         function: Its function there.
         summary: One line for people.
         sessions: Sessions of each cell by default.
@@ -26,47 +27,45 @@ class Entry:
     sessions: int
 
 
+_HERE = "malles_agents.reproduce"
 EXPERIMENTS = {
-    "calvano": Entry("calvano", "representative", "Calvano et al. 2020: profit gain of two Q-learners", 1000),
-    "calvano-sellers": Entry("calvano", "sellers", "the same with 2, 3 and 4 sellers", 100),
-    "calvano-grid": Entry("calvano", "learning_grid", "the same over learning rate and exploration", 20),
-    "calvano-asymmetry": Entry("calvano", "asymmetry", "the same with one seller's cost falling", 200),
-    "calvano-patience": Entry("calvano", "patience", "the same over the discount factor", 60),
-    "calvano-impulse": Entry("calvano_play", "impulse", "response to a one-period deviation", 300),
+    "calvano": Entry(f"{_HERE}.calvano", "representative", "Calvano et al. 2020: profit gain of two Q-learners", 1000),
+    "calvano-sellers": Entry(f"{_HERE}.calvano", "sellers", "the same with 2, 3 and 4 sellers", 100),
+    "calvano-grid": Entry(f"{_HERE}.calvano", "learning_grid", "the same over learning rate and exploration", 20),
+    "calvano-asymmetry": Entry(f"{_HERE}.calvano", "asymmetry", "the same with one seller's cost falling", 200),
+    "calvano-patience": Entry(f"{_HERE}.calvano", "patience", "the same over the discount factor", 60),
+    "calvano-impulse": Entry(f"{_HERE}.calvano_play", "impulse", "response to a one-period deviation", 300),
     "calvano-equilibrium": Entry(
-        "calvano_play", "equilibrium", "grid Nash equilibria, one-shot check, exact best-response gap", 1000
+        f"{_HERE}.calvano_play", "equilibrium", "grid Nash equilibria, one-shot check, exact best-response gap", 1000
     ),
-    "klein": Entry("sequential", "klein", "Klein 2021: Q-learners that set prices in turns", 200),
-    "asker": Entry("sequential", "asker", "Asker et al. 2022: synchronous against asynchronous learning", 40),
-    "mnl-bandit": Entry("mnl_bandit", "mnl_bandit", "Agrawal et al. 2019: regret of learning an assortment", 8),
-    "cereal": Entry("cereal", "cereal", "Nevo 2000 in pyblp: Nash, merger and joint-profit prices", 1),
-    "stock": Entry("dynamics", "stock", "Gallego and van Ryzin 1994; capped-stock Nash prices", 2000),
-    "reference-price": Entry("dynamics", "reference_price", "steady price with remembered prices", 1),
-    "mean-field": Entry("mean_field", "mean_field", "Brock and Durlauf 2001: equilibria against coupling", 1),
-    "paper-alignment": Entry("paper_alignment", "alignment", "MALLES 2026: aligned against unaligned", 1),
-    "paper-epochs": Entry("paper_alignment", "epochs", "the same over passes through the training occasions", 1),
-    "paper-window": Entry("paper_window", "window", "the same with mean-field windows of 1 to 20 periods", 2),
-    "paper-transfer": Entry("paper_transfer", "transfer", "the same: one, similar or all categories", 1),
-    "paper-augmentation": Entry("paper_inputs", "augmentation", "the same without derived inputs", 1),
-    "paper-attention": Entry("paper_inputs", "attention", "the same with a prior on price tokens, asked in words", 2),
-    "paper-consistency": Entry("paper_consistency", "consistency", "the same with a penalty on rewording", 1),
-    "paper-stability": Entry("paper_stability", "stability", "the same: spread over repeated sampling", 2),
+    "klein": Entry(f"{_HERE}.sequential", "klein", "Klein 2021: Q-learners that set prices in turns", 200),
+    "asker": Entry(f"{_HERE}.sequential", "asker", "Asker et al. 2022: synchronous against asynchronous learning", 40),
+    "mnl-bandit": Entry(
+        f"{_HERE}.mnl_bandit", "mnl_bandit", "Agrawal et al. 2019: regret of learning an assortment", 8
+    ),
+    "cereal": Entry(f"{_HERE}.cereal", "cereal", "Nevo 2000 in pyblp: Nash, merger and joint-profit prices", 1),
+    "stock": Entry(f"{_HERE}.dynamics", "stock", "Gallego and van Ryzin 1994; capped-stock Nash prices", 2000),
+    "reference-price": Entry(f"{_HERE}.dynamics", "reference_price", "steady price with remembered prices", 1),
+    "mean-field": Entry(f"{_HERE}.mean_field", "mean_field", "Brock and Durlauf 2001: equilibria against coupling", 1),
 }
 
 
-def run_experiment(name: str, options: Options | None = None) -> Reproduction:
+def run_experiment(
+    name: str, options: Options | None = None, experiments: Mapping[str, Entry] = EXPERIMENTS
+) -> Reproduction:
     """Run an experiment.
 
     Args:
-        name: One of `EXPERIMENTS`.
+        name: One of the experiments.
         options: How; the defaults are the experiment's own.
+        experiments: Those there are, by name.
 
     Raises:
         InvalidInput: There is no such experiment, or fewer than one session was asked for.
     """
-    if name not in EXPERIMENTS:
-        raise invalid("experiment", name, ", ".join(EXPERIMENTS))
-    entry, given = EXPERIMENTS[name], options or Options()
+    if name not in experiments:
+        raise invalid("experiment", name, ", ".join(experiments))
+    entry, given = experiments[name], options or Options()
     if given.sessions is not None and given.sessions < 1:
         raise invalid("sessions", given.sessions, "a whole number of at least 1")
     if given.workers is not None and given.workers < 1:
@@ -76,5 +75,5 @@ def run_experiment(name: str, options: Options | None = None) -> Reproduction:
     if given.steps is not None and given.steps < 1:
         raise invalid("steps", given.steps, "a whole number of at least 1")
     chosen = replace(given, sessions=given.sessions or entry.sessions)
-    function: Experiment = getattr(import_module(f"malles_agents.reproduce.{entry.module}"), entry.function)
+    function: Experiment = getattr(import_module(entry.module), entry.function)
     return function(chosen)

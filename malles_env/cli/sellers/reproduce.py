@@ -15,17 +15,17 @@ def reproduce(
     sessions: Annotated[int | None, typer.Option(help="Sessions of each cell instead of the experiment's own.")] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default all cores.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps of each training run instead of the experiment's own.")
-    ] = None,
     json_file: Annotated[Path | None, file_option("Write all figures to this file.", "--json")] = None,
     out: Annotated[Path, folder_option("Folder of the picture.")] = Path("runs/reproduce"),
 ) -> None:
-    """Reproduce a published result: a table beside the published figures, standard errors and a picture."""
+    """Reproduce a published result: a table beside the published figures, standard errors and a picture.
+
+    The claims of the MALLES paper itself are run from a clone of the repository: `python -m research.paper`.
+    """
     from malles_agents.reproduce.base import Options
     from malles_agents.reproduce.console import list_in_console, reproduce_in_console
 
     if name is None:
         list_in_console()
         return
-    reproduce_in_console(name, Options(sessions, seed, workers, steps=steps), out, json_file)
+    reproduce_in_console(name, Options(sessions, seed, workers), out, json_file)

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.evaluation import metrics as evaluation
-from malles_env.evaluation.metrics import Estimate, Values
+from malles_env.evaluation.metrics import Elasticity, Estimate, Values
 from malles_env.files import cache_dir, keeping, replacing
 from malles_env.preference.data.dataset import TasteData
 
@@ -44,7 +43,7 @@ class Scores:
     history: dict[str, dict[str, Estimate | int]] = field(default_factory=dict)
     shelf: dict[str, dict[str, Estimate | int]] = field(default_factory=dict)
     markets: dict[str, Estimate | int] = field(default_factory=dict)
-    elasticities: list[evaluation.Elasticity] = field(default_factory=list)
+    elasticities: list[Elasticity] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def kept_answers(path: Path, places: NDArray[np.int64] | None) -> Asked | None:
 
 
 def _scores(content: dict[str, Any]) -> Scores:
-    elasticities = [evaluation.Elasticity(**_table(of)) for of in content["elasticities"]]
+    elasticities = [Elasticity(**_table(of)) for of in content["elasticities"]]
     parts = {name: _table(content[name]) for name in ("metrics", "history", "shelf", "markets")}
     return Scores(seconds=content["seconds"], elasticities=elasticities, **parts)
 

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from malles_env.evaluation import metrics as evaluation
 from malles_env.evaluation.audit.references import ElasticityComparison, compare_elasticities
 from malles_env.evaluation.comparison.answers import Scores
 from malles_env.evaluation.comparison.runner import Comparison
-from malles_env.evaluation.metrics import Estimate
+from malles_env.evaluation.metrics import Elasticity, Estimate
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def _row_json(scores: Scores) -> dict[str, Any]:
     return whole
 
 
-def _elasticity_json(of: evaluation.Elasticity) -> dict[str, Any]:
+def _elasticity_json(of: Elasticity) -> dict[str, Any]:
     numbers = {"market": of.market, "beta": of.beta, "gamma": of.gamma, "occasions": of.occasions}
     return numbers | _flat({"choice": of.choice, "units": of.units})
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.evaluation import metrics as evaluation
 from malles_env.evaluation.baselines.base import Row, TooSmallLog
 from malles_env.evaluation.baselines.table import purchases
 from malles_env.evaluation.comparison.answers import Asked, Scores, answers_path, kept_answers, save_answers
@@ -20,7 +19,7 @@ from malles_env.evaluation.comparison.stability import order_variation, repeat_v
 from malles_env.evaluation.comparison.store import CODE as FITTED_BY
 from malles_env.evaluation.comparison.store import kept_row, row_path, save_row
 from malles_env.evaluation.comparison.study import Judged, Study
-from malles_env.evaluation.metrics import Estimate, Values, elasticities, fidelity, paired_values
+from malles_env.evaluation.metrics import QUANTITY_METRICS, Estimate, Values, elasticities, fidelity, paired_values
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 
@@ -216,7 +215,7 @@ def scored(name: str, prediction: Prediction, judged: Judged, seconds: float) ->
     data = judged.data
     metrics = fidelity(prediction, data, judged.buyer)
     if name in NUMBER_ROWS and not NUMBER_ROWS[name].chooses:
-        kept = {metric: metrics[metric] for metric in evaluation.QUANTITY_METRICS}
+        kept = {metric: metrics[metric] for metric in QUANTITY_METRICS}
         return Scores(kept, seconds)
     return Scores(
         metrics,
