@@ -13,9 +13,12 @@ from malles_env.market.arrays import FloatArray
 
 COLOURS = ("#2a8fd0", "#e0722c", "#1fa37a", "#c978a6", "#d8a21b", "#6cb8e8", "#a08a4e", "#8585b0")
 """Told apart by people who do not tell red from green, and readable on white and on black."""
-HEIGHT = 300
+HEIGHT = 340
 NUMBERED = 12
 """Most products for which a heat map writes its numbers."""
+
+
+_LEGEND = alt.Legend(title=None, orient="top", columns=2, labelLimit=220, symbolType="stroke")
 
 
 def lines(
@@ -26,7 +29,9 @@ def lines(
 
     Args:
         rows: The points.
-        x, y, colour: Names of their columns.
+        x: Name of the column along the x axis.
+        y: Of that along the y axis.
+        colour: Of that which parts the lines.
         titles: Of the two axes, with units.
         zero: Whether the y axis begins at 0.
         dashed: Column that is true where a line is dashed.
@@ -40,17 +45,13 @@ def lines(
         .encode(
             x=alt.X(f"{x}:Q", title=titles[0], axis=alt.Axis(tickMinStep=1, grid=False)),
             y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=zero)),
-            color=alt.Color(f"{colour}:N", scale=shades, sort=order, legend=_legend(len(order))),
+            color=alt.Color(f"{colour}:N", scale=shades, sort=order, legend=_LEGEND),
             tooltip=[colour, x, alt.Tooltip(f"{y}:Q", format=",.4~g")],
         )
     )
     if dashed is not None:
         found = found.encode(strokeDash=alt.condition(f"datum[{dashed!r}]", alt.value([5, 4]), alt.value([1, 0])))
     return found.properties(height=HEIGHT)
-
-
-def _legend(count: int) -> alt.Legend:
-    return alt.Legend(title=None, orient="bottom", columns=1 if count <= 3 else 2, labelLimit=260, symbolType="stroke")
 
 
 def band(
@@ -74,7 +75,8 @@ def heat_map(
 
     Args:
         matrix: Numbers, shape ``(rows, columns)``; NaN stays empty.
-        rows, columns: Names.
+        rows: Names of the rows.
+        columns: Names of the columns.
         titles: Of rows and columns.
         digits: Decimals of the numbers.
         signed: Whether colours part at 0; shades go by square roots, so that small numbers are seen beside large ones.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from malles_env.consumers.aligned import AlignedConsumers
+from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.discussion.transcript import read_transcript
 from malles_env.errors import CorruptFile, invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
-from malles_env.market.tastes import tastes_of
+from malles_env.market.tastes import Tastes, tastes_of
 from malles_env.scenarios import Scenario
+from malles_env.scenarios.blocks.entries import AlignedEntry
+from malles_env.scenarios.consumer_kinds.aligned import target_shares
 from malles_env.scenarios.consumer_kinds.prompted import usual_offer
 from malles_env.scenarios.messages import explain
 from malles_env.studio.logic.market import World
@@ -144,27 +146,38 @@ def reception(world: World, product: NewProduct) -> Reception:
     """Return who would buy a new product.
 
     What its level of demand would be no data say: it is read as a product of median share, and shifted by the mean of
-    what was fitted to the other products' shares.
+    what is fitted to the other products' shares.
 
     Raises:
         InvalidInput: As for `with_product`.
     """
-    scenario = with_product(world.scenario, product)
-    read, known = tastes_of(scenario.build_consumers(world.model)), world.consumers
-    assert read is not None and isinstance(known, AlignedConsumers)
+    scenario, known = with_product(world.scenario, product), world.scenario.consumers
+    assert isinstance(known, AlignedEntry)
+    read = tastes_of(scenario.build_consumers(world.model))
+    assert read is not None
+    target, usual = target_shares(world.scenario, known), usual_offer(world.scenario)
+    old = _without_last(read)
+    shift = np.zeros(old.num_products)
+    if target is not None:  # reading one more product moves the others a little, so they are fitted anew
+        centre = None if usual.centre is None else usual.centre[0]
+        shift = shift_to_shares(
+            old, world.scenario.population(), usual.regular_price, target, usual.prices[0], usual.mean_field[0], centre
+        )
     bought = np.array([entry.reference_share or 0.0 for entry in world.scenario.products])
-    level = float(np.average(known.shift, weights=bought if bought.sum() > 0 else None))
-    offer = usual_offer(scenario)
-    probability = respond(read.shifted(np.append(known.shift, level)), offer).probability[0]
-    before = known.respond(usual_offer(world.scenario)).probability[0]
+    level = float(np.average(shift, weights=bought))
+    after = respond(read.shifted(np.append(shift, level)), usual_offer(scenario)).probability[0]
+    before = respond(old.shifted(shift), usual).probability[0]
     weights = world.scenario.population().weights
-    after, was = weights @ probability, weights @ before
-    lost = np.maximum(was - after[:-1], 0.0)
+    lost = np.maximum(weights @ before - (weights @ after)[:-1], 0.0)
     names = ["nobody", *world.product_titles()]
-    return Reception(
-        probability[:, -1], float(after[-1]),
-        {name: float(part) for name, part in zip(names, lost / max(lost.sum(), 1e-300), strict=True)},
-    )  # fmt: skip
+    taken = dict(zip(names, (lost / max(lost.sum(), 1e-300)).tolist(), strict=True))
+    return Reception(after[:, -1], float(weights @ after[:, -1]), taken)
+
+
+def _without_last(tastes: Tastes) -> Tastes:
+    """Return tastes without their last product."""
+    names = ("alpha", "beta", "kappa", "gain", "loss")
+    return replace(tastes, **{name: getattr(tastes, name)[:, :-1] for name in names})
 
 
 def transcripts(folder: Path) -> list[Path]:
@@ -191,13 +204,12 @@ def discussions(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def turn_words(talk: dict[str, Any], turn: dict[str, Any]) -> str:
-    """Return what a turn says, and in words what it proposes or votes for."""
+def turn_words(talk: dict[str, Any], turn: dict[str, Any]) -> tuple[str, str]:
+    """Return what a turn says, and in words what it proposes or votes for; empty where it names nothing."""
     named = [talk["shelf"].get(code, "nothing") for code in turn.get("named") or ()]
     quantity = f", {turn['quantity']} of it" if turn.get("quantity") else ""
     verb = {"proposal": "Proposes", "ballot": "Votes for"}.get(turn["form"], "Names")
-    vote = f"\n\n*{verb} {', '.join(named)}{quantity}*" if named else ""
-    return f"{turn['said'] or '(silent)'}{vote}"
+    return turn["said"] or "(silent)", f"{verb} {', '.join(named)}{quantity}" if named else ""
 
 
 def verdict_rows(talk: dict[str, Any]) -> list[dict[str, Any]]:

@@ -32,13 +32,16 @@ def find_runs(folder: Path) -> tuple[list[RunOnDisk], list[str]]:
     """Return the runs below a folder by name, at most MOST_RUNS, and in words what could not be read."""
     if not folder.is_dir():
         return [], []
-    runs, complaints = [], []
-    for path in sorted(folder.rglob("curve.json"))[:MOST_RUNS]:
-        try:
-            runs.append(_read(path, folder))
-        except (MallesError, OSError) as error:
-            complaints.append(str(error))
-    return runs, complaints
+    found = [_read_or_complain(path, folder) for path in sorted(folder.rglob("curve.json"))[:MOST_RUNS]]
+    runs = [run for run in found if isinstance(run, RunOnDisk)]
+    return runs, [words for words in found if isinstance(words, str)]
+
+
+def _read_or_complain(path: Path, folder: Path) -> RunOnDisk | str:
+    try:
+        return _read(path, folder)
+    except (MallesError, OSError) as error:
+        return str(error)
 
 
 def _read(path: Path, folder: Path) -> RunOnDisk:

@@ -13,20 +13,15 @@ from malles_env.studio.logic import consumers
 from malles_env.studio.logic.market import World
 from malles_env.studio.logic.tables import as_csv
 from malles_env.studio.settings import chosen
-from malles_env.studio.state import plain, readable, session, world
+from malles_env.studio.state import plain, session, world
+from malles_env.studio.views.parts import show_parts
 
 
 def show() -> None:
     """Draw the page."""
     here = world()
     st.header("Consumers")
-    segments, named, talks = st.tabs(["Segments", "A new product", "Discussions"])
-    with segments, readable():
-        _segments(here)
-    with named, readable():
-        _new_product(here)
-    with talks, readable():
-        _talks()
+    show_parts("consumers", here, {"Segments": _segments, "A new product": _new_product, "Discussions": _talks})
 
 
 def _segments(here: World) -> None:
@@ -69,15 +64,12 @@ def _new_product(here: World) -> None:
         return
     with st.spinner("a language model reads the product"):
         found = consumers.reception(here, consumers.NewProduct(words, price, store, size, unit))
-    st.metric(f"Would buy it in a {scenario.period}", f"{found.total:.1%} of the consumers")
-    rows = [
-        {"segment": segment.name, "buys %": 100.0 * float(share)}
-        for segment, share in zip(scenario.segments, found.share, strict=True)
-    ]
+    st.metric(f"Consumers who would buy it in a {scenario.period}", f"{found.total:.2%}")
+    shares = zip(found.share.tolist(), (segment.name for segment in scenario.segments), strict=True)
+    rows = [{"segment": name, "buys %": 100.0 * share} for share, name in sorted(shares, reverse=True)]
     left, right = st.columns(2)
     left.subheader("Who")
-    ranked = sorted(rows, key=lambda row: -row["buys %"])
-    left.altair_chart(charts.bars(ranked, "segment", "buys %", "percent of the segment"), width="stretch")
+    left.altair_chart(charts.bars(rows, "segment", "buys %", "percent of the segment"), width="stretch")
     right.subheader("Instead of what")
     taken = sorted(found.taken_from.items(), key=lambda pair: -pair[1])
     names = [
@@ -86,11 +78,11 @@ def _new_product(here: World) -> None:
     right.altair_chart(charts.bars(names, "instead of", "part", "percent of its buyers"), width="stretch")
     st.caption(
         f"First {scenario.period}, other products at average prices. No data say how well a product sells that nobody "
-        "sold: it is taken for one of median share. Read the differences between segments, not the level."
+        "sold: it is read as one of median share. Compare segments and prices rather than trust the level."
     )
 
 
-def _talks() -> None:
+def _talks(here: World) -> None:
     found = consumers.transcripts(chosen().runs)
     given = st.file_uploader("A transcript (.jsonl)", "jsonl", key="transcript")
     if given is not None:
@@ -125,11 +117,10 @@ def _talk(talk: dict[str, Any], key: str) -> None:
             heard = phase
         with st.chat_message(turn["role"], avatar=":material/person:"):
             st.markdown(f"**{plain(turn['role'])}**")
-            said = consumers.turn_words(talk, turn)
-            words, _, vote = said.partition("\n\n*")
-            st.markdown(plain(words))
+            said, vote = consumers.turn_words(talk, turn)
+            st.markdown(plain(said))
             if vote:
-                st.caption(plain(vote.rstrip("*")))
+                st.caption(plain(vote))
     if shown == len(turns):
         st.subheader("The moderator decides")
         rows = consumers.verdict_rows(talk)

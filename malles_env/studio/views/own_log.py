@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from malles_env.data.exports import Imported
 
 KINDS = ["csv", "tsv", "txt", "gz", "xlsx", "parquet", "rda"]
-_FORMATS = {"": "found in the column", "dmy": "day first (31/12/2025)", "mdy": "month first (12/31/2025)", "ymd": "year first (2025-12-31)"}  # fmt: skip
+_FORMATS = {
+    "": "found in the column",
+    "dmy": "day first (31/12/2025)",
+    "mdy": "month first (12/31/2025)",
+    "ymd": "year first (2025-12-31)",
+}
 
 
 def show() -> None:

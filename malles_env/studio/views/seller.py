@@ -32,8 +32,7 @@ def show() -> None:
     if play.moves:
         _results(play)
     else:
-        st.info(f"Set your prices and play the first {scenario.period}. Nothing is lost: every {scenario.period} can be "
-                "undone.")  # fmt: skip
+        st.info(f"Set your prices and play the first {scenario.period}. Every {scenario.period} can be undone.")
     _export(play)
 
 
@@ -124,12 +123,10 @@ def _results(play: HandPlay) -> None:
         reached, possible = sum(own), sum(known[:upto])
         ledger = play.ledgers[-1]
         cells = st.columns(4)
-        cells[0].metric(
-            f"Profit, {period} 1 to {upto}", f"{reached:,.0f} {money}", f"{reached - possible:+,.0f} against the best"
-        )
-        cells[1].metric(
-            f"Profit, last {period}", f"{own[-1]:,.0f} {money}", f"{own[-1] - known[upto - 1]:+,.0f} against the best"
-        )
+        so_far = f"Profit in {upto} {period}{'s' if upto > 1 else ''}"
+        cells[0].metric(so_far, f"{reached:,.0f} {money}", f"{reached - possible:+,.0f} against the best")
+        behind = own[-1] - known[upto - 1]
+        cells[1].metric(f"Profit, last {period}", f"{own[-1]:,.0f} {money}", f"{behind:+,.0f} against the best")
         cells[2].metric("Share of purchases", f"{ledger['share']:.1%}")
         cells[3].metric("Surplus per consumer", f"{play.surplus()[-1]:.2f} {money}", help="In money, up to a constant.")
         _profit_chart(own, known, money, period)
@@ -140,7 +137,8 @@ def _results(play: HandPlay) -> None:
             if listed
         )
         st.caption(
-            f"Best known: the best constant prices and shelf against these rivals, found by search knowing demand: {asked} {money}."
+            "Best known: the best constant prices and shelf against these rivals, found by a search that knows demand: "
+            f"{asked} {money}."
         )
 
 

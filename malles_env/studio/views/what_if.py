@@ -18,7 +18,8 @@ from malles_env.studio.logic.what_if import (
     has_draws,
     price_rows,
 )
-from malles_env.studio.state import drawn, plain, readable, world
+from malles_env.studio.state import drawn, plain, world
+from malles_env.studio.views.parts import show_parts
 from malles_env.workflows.elasticities import price_response
 
 
@@ -26,13 +27,7 @@ def show() -> None:
     """Draw the page."""
     here = world()
     st.header("What if")
-    prices, demand, rules = st.tabs(["One price", "All prices", "Taxes, caps, mergers"])
-    with prices, readable():
-        _one_price(here)
-    with demand, readable():
-        _all_prices(here)
-    with rules, readable():
-        _rules(here)
+    show_parts("what-if", here, {"One price": _one_price, "All prices": _all_prices, "Taxes, caps, mergers": _rules})
 
 
 def _one_price(here: World) -> None:
@@ -44,7 +39,8 @@ def _one_price(here: World) -> None:
         found = curve(here, product, here.scenario.average_price(), drawn() if wanted else ())
     money, period = here.scenario.currency, here.scenario.period
     left, right = st.columns(2)
-    left.subheader(f"Profit of {plain(here.scenario.products[product].seller)}")
+    seller = int(here.catalog.seller_of[product])
+    left.subheader(f"Profit of {plain(here.seller_title(here.agents[seller]))}")
     left.altair_chart(_profit_chart(found, money, period), width="stretch")
     right.subheader("Units sold")
     rows = _rows(found, found.units, "units")
@@ -56,7 +52,8 @@ def _one_price(here: World) -> None:
         f"{plain(who)} {found.prices[int(np.argmax(line))]:.2f} {money}" for who, line in found.profit.items()
     )
     st.caption(
-        f"First {period}, everything on the shelf, all other prices at their averages. Price of the highest profit: {peaks}."
+        f"First {period}, everything on the shelf, all other prices at their averages. "
+        f"Price of the highest profit: {peaks}."
     )
     st.download_button(
         "Export (CSV)", as_csv([*_rows(found, found.profit, "profit")]), "profit-by-price.csv", "text/csv"
