@@ -173,7 +173,11 @@ def test_an_uploaded_scenario_reaches_no_server_file_or_foreign_model() -> None:
     assert own_log.checked_scenario("a.yaml", yaml.encode()).name == "ice-cream"
     for old, new, told in (
         ("kind: aligned", "kind: prompted", "consumers"),
-        ("kind: aligned", "kind: aligned\n  model: /tmp/mine", "consumers.model: got '/tmp/mine'; allowed: embedded, smollm2"),
+        (
+            "kind: aligned",
+            "kind: aligned\n  model: /tmp/mine",
+            "consumers.model: got '/tmp/mine'; allowed: embedded, smollm2",
+        ),
     ):
         assert old in yaml
         with pytest.raises(InvalidInput, match=told):

@@ -88,8 +88,8 @@ def _talks(here: World) -> None:
     if given is not None:
         path: Path | None = session().folder.save(given.name, given.getvalue())
     else:
-        path = st.selectbox("Transcripts on disk", found, None, format_func=_below, disabled=not found, placeholder=(
-            "choose one" if found else f"none found in {chosen().runs}"))  # fmt: skip
+        path = st.selectbox("Transcripts on disk", found, None, format_func=_below, disabled=not found, key="talks",
+            placeholder="choose one" if found else f"none found in {chosen().runs}")  # fmt: skip
     if path is None:
         st.caption("Make one with: malles discuss wholesale --out runs/talks.jsonl")
         return
