@@ -58,7 +58,7 @@ def test_a_taken_port_and_a_missing_market_are_one_line(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(InvalidInput, match=rf"^port: got {port} \(.*in use\); allowed: a free port, or 0 for any$"):
             serve(Settings("bertrand-duopoly"), port)
-    with pytest.raises(InvalidInput, match="allowed: .*ice-cream"):
+    with pytest.raises(InvalidInput, match=r"allowed: .*ice-cream"):
         serve(Settings("no-such-market"))
     with pytest.raises(MissingResource, match="no such scenario file"):
         serve(Settings(str(tmp_path / "gone.yaml")))

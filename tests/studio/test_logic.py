@@ -94,7 +94,7 @@ def test_taxes_caps_and_mergers_end_where_theory_says(duopoly: World) -> None:
     assert set(merged.profit) == {"seller_a", "seller_b"}
     rows = what_if.price_rows(duopoly, before, merged)
     assert [row["change %"] > 0 for row in rows] == [True, True]
-    with pytest.raises(InvalidInput, match="merger: got .*; allowed: two or more"):
+    with pytest.raises(InvalidInput, match=r"merger: got .*; allowed: two or more"):
         what_if.competition(duopoly, what_if.Rules(merged=("seller_a",)))
 
 
@@ -158,7 +158,7 @@ def test_uploads_stay_in_the_visitors_folder(tmp_path: Path) -> None:
         assert path.resolve().is_relative_to(folder.path.resolve()) and path.read_bytes() == b"x"
     with pytest.raises(InvalidInput, match="size: got '11 bytes'; allowed: at most 10 bytes"):
         folder.save("large.csv", b"x" * 11)
-    with pytest.raises(InvalidInput, match="upload: got '..'; allowed: a file with a name"):
+    with pytest.raises(InvalidInput, match=r"upload: got '\.\.'; allowed: a file with a name"):
         folder.save("..", b"x")
     for n in range(MOST_FILES):
         other.save(f"{n}.csv", b"")
@@ -191,7 +191,7 @@ def test_consumers_that_are_asked_every_week_are_not_opened(tmp_path: Path) -> N
     from malles_env.scenarios.consumer_kinds.prompted import with_prompted
 
     path = save_scenario(with_prompted(load_scenario("bertrand-duopoly")), tmp_path / "asked.yaml")
-    with pytest.raises(InvalidInput, match="consumers.kind: got 'prompted'; allowed: logit or aligned"):
+    with pytest.raises(InvalidInput, match=r"consumers\.kind: got 'prompted'; allowed: logit or aligned"):
         open_world(str(path))
 
 
