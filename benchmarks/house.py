@@ -1,7 +1,7 @@
 """How large the code is and how it hangs together: lines, files, levels, import circles, long functions.
 
 Run it as ``python -m benchmarks.house [--before REVISION] [--json FILE]``. It counts what goes into the wheel
-(`malles_env` and `malles_agents`), by reading the sources, not by running them; `--before` counts a revision of git too.
+(`malles_env` and `malles_agents`), by reading the sources, not by running them; `--before` counts a revision too.
 """
 
 from __future__ import annotations

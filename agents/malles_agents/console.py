@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from malles_env.files import write_json
 
 if TYPE_CHECKING:
     from malles_agents.training.train import Run, Trained
@@ -65,12 +68,16 @@ def _line_by_line(console: Console, label: str, total: int, currency: str) -> Wa
     return watch
 
 
-def train_in_console(run: Run, out: Path, *, resume: bool, trust: bool = False) -> Trained:
-    """Train with a progress bar and say where the policy is."""
+def train_in_console(
+    run: Run, out: Path, *, resume: bool, trust: bool = False, json_file: Path | None = None
+) -> Trained:
+    """Train with a progress bar, say where the policy is, write the run and its curve as JSON if asked."""
+    from malles_agents.sellers.sb3.policies import algorithm_class
     from malles_agents.training.train import train
     from malles_env.scenarios import load_scenario
 
     console = make_console()
+    algorithm_class(run.algo)  # a wrong name, or a package not installed, before anything is announced
     currency = load_scenario(run.scenario).currency
     console.print(f"training {run.algo} on {run.scenario} as {run.learner}, {run.steps:,} steps, into {out}")
     with watched(console, run.algo, run.steps, currency) as watch:
@@ -79,5 +86,8 @@ def train_in_console(run: Run, out: Path, *, resume: bool, trust: bool = False) 
     console.print(f"curves: tensorboard --logdir {out / 'tensorboard'}")
     if run.learner != "all":
         named = f" --model {run.model}" if run.model else ""
-        console.print(f"next:   malles evaluate {run.scenario}{named} --policy {trained.policy} --seat {run.learner}")
+        console.print(f"next:   malles evaluate {run.scenario}{named} --policy {trained.policy} --agent {run.learner}")
+    if json_file is not None:
+        result = {"run": asdict(run), "policy": str(trained.policy), "curve": trained.curve}
+        console.print(f"written: {write_json(json_file, result)}")
     return trained

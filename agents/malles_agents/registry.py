@@ -115,7 +115,7 @@ def _least_squares(seat: Seat) -> Seller:
     return IteratedLeastSquares(seat)
 
 
-def _learner(name: str, module: str = "bandits") -> Callable[[str, str | None, Seat], Seller]:
+def _learner(name: str, module: str = "sellers.bandits") -> Callable[[str, str | None, Seat], Seller]:
     """Return a builder of the learning seller called `name` in `module`; its argument is a seed."""
 
     def build(spec: str, text: str | None, seat: Seat) -> Seller:
@@ -203,7 +203,7 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
         "iterated-least-squares: refits a demand curve to its own sales and plays what fits best",
     ),
     "thompson-draws": (
-        _learner("ThompsonDraws", "hidden_draws"),
+        _learner("ThompsonDraws", "planning.hidden_draws"),
         "thompson-draws, thompson-draws:SEED: learns from its sales which draw of the tastes it meets",
     ),
     "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),

@@ -32,9 +32,10 @@ app = typer.Typer(
     name="malles",
     cls=ReadableGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Pricing policies meet consumers whose tastes a language model read from real transactions.",
+    epilog="First steps: `malles demo` trains a seller and draws what it does; `malles scenario list` names the "
+    "markets; `malles train soft-drinks` trains in one of them.",
 )
 app.command("demo")(demo)
 app.command("train")(train)

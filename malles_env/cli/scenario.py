@@ -44,16 +44,21 @@ def _check_out(out: Path, overwrite: bool, suffixes: tuple[str, ...] = (".yaml",
 
 
 @scenario_app.command("list")
-def list_command() -> None:
+def list_command(
+    json_file: Annotated[Path | None, file_option("File for the list as JSON.", "--json")] = None,
+) -> None:
     """Name the bundled scenarios."""
     from rich.console import Console
 
+    from malles_env.files import write_json
     from malles_env.scenarios import list_scenarios, load_scenario
-    from malles_env.scenarios.report import overview
+    from malles_env.scenarios.report import outline, overview
 
-    console = Console()
-    console.print(overview(load_scenario(name) for name in list_scenarios()))
+    console, known = Console(), [load_scenario(name) for name in list_scenarios()]
+    console.print(overview(known))
     console.print("More of one: malles scenario show NAME")
+    if json_file is not None:
+        console.print(f"written: {write_json(json_file, [outline(scenario) for scenario in known])}", markup=False)
 
 
 @scenario_app.command("show")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from malles_env.envs.parallel import PricingParallelEnv, env, parallel_env, raw_env
     from malles_env.envs.sb3 import PricingVecEnv, vec_env
+    from malles_env.envs.settings import EnvSettings
     from malles_env.envs.single import PricingEnv
     from malles_env.envs.vector import PricingVectorEnv
 
 __all__ = [
+    "EnvSettings",
     "PricingEnv",
     "PricingParallelEnv",
     "PricingVecEnv",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EnvSettings": "settings",
     "PricingParallelEnv": "parallel",
     "parallel_env": "parallel",
     "env": "parallel",

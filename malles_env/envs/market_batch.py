@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from malles_env.envs.spaces.actions import ActionMode, Actions
+from malles_env.envs.settings import EnvSettings, Settings
+from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
-from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout, Monitoring
+from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout
 from malles_env.envs.spaces.price_rules import RuledPrices
 from malles_env.envs.spaces.slot_layout import Seats
 from malles_env.envs.spaces.tiers import NO_TIERS, TIER_KEYS, keep_tier_books, shown_depths
 from malles_env.errors import InvalidInput, check_choice, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.market import Market, Outcome
 from malles_env.market.arrays import BoolArray, FloatArray
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 MOST_CYCLES = 10**9
@@ -67,16 +71,12 @@ class Arena:
     Args:
         scenario: Name, path or scenario.
         num_markets: B.
-        action_mode: See `Actions`.
-        demand: See `Market`.
-        consumers: Who buys instead of the scenario's own.
-        monitoring: See `Layout`.
-        price_levels: Prices of the discrete grid.
-        tastes: ``"mean"`` or ``"draws"``, see `Market`.
-        history: Periods that an observation shows, see `Layout`.
+        settings: See `EnvSettings`.
 
     Attributes:
         market: The market engine.
+        max_cycles: Periods of an episode.
+        as_dict: Whether agents see the blocks of an observation by name.
         seats, actions, layout: Who plays, what goes in, what comes out.
         rules: The price rules; None where the scenario has none.
         info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
@@ -91,23 +91,25 @@ class Arena:
         scenario: str | PathLike[str] | Scenario,
         *,
         num_markets: int = 1,
-        action_mode: ActionMode = "continuous",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
+        **settings: Unpack[EnvSettings],
     ) -> None:
+        chosen = Settings(**settings)
         self.scenario = find_scenario(scenario)
+        self.max_cycles = check_cycles(chosen.max_cycles, self.scenario)
+        history = check_history(chosen.history, self.max_cycles)
         # Whatever else can build a market need not know of draws.
-        check_choice("tastes", tastes, ("mean", "draws"))
-        drawn: dict[str, Any] = {} if tastes == "mean" else {"tastes": tastes}
-        self.market: Market = self.scenario.market(num_markets=num_markets, demand=demand, consumers=consumers, **drawn)
+        check_choice("tastes", chosen.tastes, ("mean", "draws"))
+        drawn: dict[str, Any] = {} if chosen.tastes == "mean" else {"tastes": chosen.tastes}
+        self.market: Market = self.scenario.market(
+            num_markets=num_markets, demand=chosen.demand, consumers=chosen.consumers, **drawn
+        )
         catalog = self.market.catalog
         self.seats = Seats(catalog)
-        self.actions = Actions(self.seats, action_mode, price_levels)
-        self.layout = Layout(self.seats, self.market.population.size, monitoring, self.market.memories, history)
+        self.actions = Actions(self.seats, chosen.action_mode, chosen.price_levels)
+        size, memories = self.market.population.size, self.market.memories
+        self.layout = Layout(self.seats, size, chosen.monitoring, memories, history)
+        check_choice("observation_mode", chosen.observation_mode, ("flat", "dict"))
+        self.observation_mode, self.as_dict = chosen.observation_mode, chosen.observation_mode == "dict"
         self._plain: Layout | None = None
         self.reward_scale = float(self.scenario.reward_scale)
         self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
@@ -279,8 +281,39 @@ class Arena:
         at_once = np.where(given.of("lead_time") == 0, room, 0.0)  # what is ordered now can be sold now
         return self.actions.masks(seat, stock + coming[:1].sum(axis=0) + at_once, room)
 
-    def as_infos(self, rows: Sequence[Sequence[float]]) -> list[dict[str, float]]:
-        """Return rows of a ledger by name."""
+    @cached_property
+    def _fixed_masks(self) -> list[Any] | None:
+        """What `mask_info` answers where it is the same in all periods, by seat; else None."""
+        if self.seats.catalog.replenishment is not None or np.isfinite(self.seats.catalog.stock).any():
+            return None
+        return [self._mask_info(seat, 0) for seat in range(self.seats.count)]
+
+    def mask_info(self, seat: int, market: int) -> Any:
+        """Return which discrete choices of a seat make sense, as its space takes them in `sample(mask)`, fresh.
+
+        Returns:
+            int8 arrays of 0 and 1: a tuple of one per number of the action, or one array where actions are `Discrete`.
+
+        Raises:
+            InvalidInput: The actions are not discrete.
+        """
+        if self._fixed_masks is None:
+            return self._mask_info(seat, market)
+        mask = self._fixed_masks[seat]
+        return tuple(part.copy() for part in mask) if isinstance(mask, tuple) else mask.copy()
+
+    def _mask_info(self, seat: int, market: int) -> Any:
+        mask = self.masks(seat, market).astype(np.int8)
+        return mask if self.actions.shape == () else self.actions.parted(mask)
+
+    def blank_info(self) -> dict[str, Any]:
+        """Return what infos hold before the first period: the keys of `info_keys`, all 0."""
+        return dict.fromkeys(self.info_keys, np.float64(0.0))
+
+    def as_infos(self, rows: Sequence[Any] | FloatArray) -> list[dict[str, Any]]:
+        """Return rows of a ledger by name; of an array as NumPy floats."""
+        if isinstance(rows, np.ndarray):  # numbers one by one: views of rows would cost more than the rest
+            rows = list(zip(*[iter(rows.ravel())] * len(self.info_keys), strict=True))
         if self.rules is None and not self.actions.tiers:
             return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]
@@ -307,7 +340,7 @@ def check_history(history: Any, cycles: int) -> int:
     return int(history)
 
 
-def money_info(row: Sequence[float]) -> dict[str, float]:
+def money_info(row: Any) -> dict[str, Any]:
     """Return MONEY_KEYS by name; a literal because it is made for every agent in every step."""
     revenue, cost, fees, profit, units, share, surplus = row
     return {
@@ -321,7 +354,7 @@ def money_info(row: Sequence[float]) -> dict[str, float]:
     }
 
 
-def stock_info(row: Sequence[float]) -> dict[str, float]:
+def stock_info(row: Any) -> dict[str, Any]:
     """Return MONEY_KEYS and STOCK_KEYS by name."""
     revenue, cost, fees, profit, units, share, surplus, ordered, ordering_cost, holding_cost, salvage, *rest = row
     stock, capped_orders = rest

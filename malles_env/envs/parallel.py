@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
-from pettingzoo.utils.conversions import parallel_to_aec
+from pettingzoo.utils import OrderEnforcingWrapper
+from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
 from malles_env.envs.display.rendering import RENDER_MODES, Renderer
-from malles_env.envs.market_batch import Arena, check_cycles, check_history, find_scenario, need_all
-from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.market_batch import Arena, need_all
+from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Catalog, Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.market import Catalog, Market, Outcome
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 
@@ -39,6 +42,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     |---|---|---|
     | `continuous` | `Box(-1, 1, (2 W,), float32)` | W prices from lowest to highest, then W listing scores |
     | `discrete` | `MultiDiscrete([m + 1] * W)` | 0 = not listed, 1..m = price grid from lowest to highest |
+    | `flat-discrete` | `Discrete((m + 1) ** W)` | the same choices numbered through, `[m + 1] * W` read as digits |
     | `dict` | `{"price": Box (J_n,), "listed": MultiBinary(J_n)}` | prices in money |
 
     Continuous prices are linear in each product's price box; a listing score above 0 lists the product. Beyond the
@@ -58,7 +62,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     or `"order"`, a `Box` of units `(J_n,)`. What there is no room for is not ordered; infos say how much that was. In
     the dict mode a fraction where whole units are due is an error.
 
-    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened.
+    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened; what is
+    outside by rounding (1e-6) is moved onto the bound. A single number may come with or without an axis of length 1.
 
     ## Observation Space
 
@@ -99,13 +104,17 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     ## Rewards
 
     Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
-    surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as Python
-    floats. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey those that bind, and
-    infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only counted (money).
-    Where products carry tiers, ``tier_units`` are the units sold below the list price and ``tier_revenue`` what they
-    brought. Where it has `replenishment`, profit is also less ``ordering_cost`` and ``holding_cost`` and with
-    ``salvage`` (money), units are paid when ordered (``cost`` is then their unit tax alone), and infos also hold
-    ``ordered``, ``stock`` (at the period's end) and ``capped_orders`` (units there was no room for).
+    surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as NumPy
+    floats; at `reset` all are 0. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey
+    those that bind, and infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only
+    counted (money). Where products carry tiers, ``tier_units`` are the units sold below the list price and
+    ``tier_revenue`` what they brought. Where it has `replenishment`, profit is also less ``ordering_cost`` and
+    ``holding_cost`` and with ``salvage`` (money), units are paid when ordered (``cost`` is then their unit tax alone),
+    and infos also hold ``ordered``, ``stock`` (at the period's end) and ``capped_orders`` (units there was no room
+    for).
+
+    In the discrete modes infos also hold ``action_mask``, what makes sense to choose next, as the action space's
+    `sample` takes it: without product or stock only "not listed".
 
     ## Starting State
 
@@ -122,7 +131,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     |---|---|---|
     | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
     | `max_cycles` | the scenario's (52) | periods of an episode |
-    | `action_mode` | `"continuous"` | `"continuous"`, `"discrete"`, `"dict"` |
+    | `action_mode` | `"continuous"` | `"continuous"`, `"discrete"`, `"flat-discrete"`, `"dict"` |
     | `observation_mode` | `"flat"` | `"flat"`, `"dict"` |
     | `demand` | `"multinomial"` | or `"gaussian"` (faster), `"expected"` (no noise), `"exact"` (slow) |
     | `consumers` | None | who buys instead of the scenario's own |
@@ -138,7 +147,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     >>> action = env.encode_action("seller_0", prices=[1.47292666], listed=[True])
     >>> actions = {agent: action for agent in env.agents}
     >>> observations, rewards, terminated, truncated, infos = env.step(actions)
-    >>> round(infos["seller_0"]["profit"], 2)
+    >>> round(float(infos["seller_0"]["profit"]), 2)
     222.93
 
     ## Vectorized environment
@@ -162,30 +171,21 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self,
         scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
         *,
-        max_cycles: int | None = None,
-        action_mode: ActionMode = "continuous",
-        observation_mode: ObservationMode = "flat",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
         render_mode: str | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
+        **settings: Unpack[EnvSettings],
     ) -> None:
-        scenario = find_scenario(scenario)
-        self.max_cycles = check_cycles(max_cycles, scenario)
-        self.arena = Arena(
-            scenario, action_mode=action_mode, demand=demand, consumers=consumers, monitoring=monitoring,
-            price_levels=price_levels, tastes=tastes, history=check_history(history, self.max_cycles),
-        )  # fmt: skip
-        self.scenario = self.arena.scenario
-        self.possible_agents = list(self.arena.seats.agents)
+        check_names(settings, type(self))
+        self.arena = arena = Arena(scenario, **settings)
+        self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
+        self.max_cycles, self.scenario = arena.max_cycles, arena.scenario
+        self.possible_agents = list(arena.seats.agents)
         self.agents: list[str] = []
-        layout = self.arena.layout
-        self._observation_spaces = {agent: layout.space(observation_mode) for agent in self.possible_agents}
-        self._as_dict = observation_mode == "dict"
-        self.state_space = layout.state_space
+        self.observation_spaces = {agent: arena.layout.space(arena.observation_mode) for agent in self.possible_agents}
+        self.action_spaces = {agent: arena.actions.space(agent) for agent in self.possible_agents}
+        self.state_space = arena.layout.state_space
+        self._masked = arena.actions.mode in ("discrete", "flat-discrete")
+        self._np_random: np.random.Generator | None = None
+        self._seed: int | None = None
         self._renderer = Renderer(self.catalog, render_mode, getattr(self.scenario, "title", ""))
         self.render_mode = render_mode
 
@@ -211,7 +211,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             InvalidInput: There is no such agent.
         """
         try:
-            return self._observation_spaces[agent]
+            return self.observation_spaces[agent]
         except KeyError:
             raise invalid("agent", agent, ", ".join(self.possible_agents)) from None
 
@@ -240,7 +240,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             options: Ignored; there are none.
 
         Returns:
-            Observations and (empty) infos by agent.
+            Observations and infos by agent; these hold the same keys as those of `step`, with 0 for every number.
 
         Raises:
             InvalidInput: A seed that is no whole number of at least 0.
@@ -248,9 +248,14 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self.arena.reset(None if seed is None else [seed])
         self.agents = self.possible_agents[:]
         self._cycle = 0
+        if seed is not None:
+            self._seed, self._np_random = seed, None
         if self.render_mode is not None:
             self._renderer.start()
-        return self._observations(), {agent: {} for agent in self.agents}
+        infos = {agent: self.arena.blank_info() for agent in self.agents}
+        if self._masked:
+            self._add_masks(infos)
+        return self._observations(), infos
 
     def step(
         self, actions: dict[str, Any]
@@ -272,7 +277,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         if not agents:
             raise MallesError("step: there is no episode under way; call reset() first")
         arena = self.arena
-        if not isinstance(actions, dict) or actions.keys() != self._observation_spaces.keys():
+        if not isinstance(actions, dict) or actions.keys() != self.observation_spaces.keys():
             need_all(agents, actions)
         rows = arena.actions.blank(1)
         for n, agent in enumerate(agents):
@@ -284,17 +289,31 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             self._renderer.add(outcome)
         if over:
             self.agents = []
+        infos = dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0]), strict=True))
+        if self._masked:
+            self._add_masks(infos)
         return (
             self._observations(),
             dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
-            dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0].tolist()), strict=True)),
+            infos,
         )
+
+    def _add_masks(self, infos: dict[str, dict[str, Any]]) -> None:
+        for seat, info in enumerate(infos.values()):
+            info["action_mask"] = self.arena.mask_info(seat, 0)
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """A stream for wrappers that draw, of the seed of the last seeded reset; the market has its own."""
+        if self._np_random is None:
+            self._np_random = np.random.default_rng(self._seed)
+        return self._np_random
 
     def _observations(self) -> dict[str, Any]:
         rows = self.arena.observe(self.max_cycles)[0]
-        if self._as_dict:
+        if self.arena.as_dict:
             return {agent: self.arena.layout.split(row) for agent, row in zip(self.possible_agents, rows, strict=True)}
         return dict(zip(self.possible_agents, rows, strict=True))  # rows of one fresh array; none overlap
 
@@ -317,14 +336,31 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self._renderer.close()
 
 
-def parallel_env(scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", **settings: Any) -> PricingParallelEnv:
+def parallel_env(
+    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    *,
+    render_mode: str | None = None,
+    **settings: Unpack[EnvSettings],
+) -> PricingParallelEnv:
     """Return the market as a PettingZoo parallel env; arguments as in `PricingParallelEnv`."""
-    return PricingParallelEnv(scenario, **settings)
+    return PricingParallelEnv(scenario, render_mode=render_mode, **settings)
 
 
-def env(scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", **settings: Any) -> Any:
-    """Return the market as a PettingZoo AEC env, with its checks on the order of calls."""
-    return parallel_to_aec(PricingParallelEnv(scenario, **settings))
+def raw_env(
+    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    *,
+    render_mode: str | None = None,
+    **settings: Unpack[EnvSettings],
+) -> parallel_to_aec_wrapper[str, Any, Any]:
+    """Return the market as a PettingZoo AEC env without any wrapper; arguments as in `PricingParallelEnv`."""
+    return parallel_to_aec_wrapper(PricingParallelEnv(scenario, render_mode=render_mode, **settings))
 
 
-raw_env = env
+def env(
+    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    *,
+    render_mode: str | None = None,
+    **settings: Unpack[EnvSettings],
+) -> OrderEnforcingWrapper[str, Any, Any]:
+    """Return `raw_env` with PettingZoo's checks on the order of calls."""
+    return OrderEnforcingWrapper(raw_env(scenario, render_mode=render_mode, **settings))

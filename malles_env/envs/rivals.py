@@ -101,7 +101,8 @@ class Rivals:
             listed are `RegularPrice`. A policy may be a seller's name, see `named_seller`; such sellers always see the
             flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
             from the seeds when all markets are given some.
-        as_dict: Whether policies that are no names see dict observations.
+
+    Policies that are no names see what the arena shows: the blocks by name where `Arena.as_dict` says so.
 
     Raises:
         InvalidInput: An unknown agent or seller, the learner itself, or an object without `predict`.
@@ -112,7 +113,6 @@ class Rivals:
         arena: Arena,
         learner: int,
         policies: Policies,
-        as_dict: bool = False,
     ) -> None:
         agents = arena.seats.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
@@ -128,7 +128,7 @@ class Rivals:
             if not isinstance(policy, (Policy, str)):
                 allowed = "a seller's name or an object with predict(observation, ...)"
                 raise invalid(f"rivals[{name!r}]", policy, allowed)
-        self._arena, self._as_dict = arena, as_dict
+        self._arena = arena
         self._named = {n for n, agent in enumerate(agents) if isinstance(chosen.get(agent), str)}
         self.policies: dict[int, Policy] = {
             n: _made(chosen.get(agent), arena, n) for n, agent in enumerate(agents) if n != learner
@@ -166,7 +166,7 @@ class Rivals:
         plain = self._arena.observe_plainly(cycles) if self._named and not as_is else observations
         for seat, policy in self.policies.items():
             seen: Any = (plain if seat in self._named else observations)[:, seat].copy()
-            if self._as_dict and seat not in self._named:
+            if self._arena.as_dict and seat not in self._named:
                 seen = layout.split(seen)
             state = self._states.get(seat)
             if begins and isinstance(policy, Beginner):

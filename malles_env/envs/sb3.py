@@ -13,13 +13,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from malles_env.envs.display.rendering import Renderer
 from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
-from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.envs.vector_core import Batch, Turn
 from malles_env.errors import check_choice, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.market import Market, Outcome
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 InfoMode = Literal["episode", "step"]
@@ -51,13 +52,10 @@ class PricingVecEnv(VecEnv):
         rivals: Policies of the others when one learns: None (regular prices), one policy or seller's name (e.g.
             ``"cost-plus:0.3"``), or either by agent name. Each is asked once per step with the batch of its own
             observations, as ``predict(observation, state, episode_start, deterministic=True)``.
-        max_cycles: Periods of an episode; default the scenario's.
-        action_mode: ``"continuous"`` or ``"discrete"`` (SB3 takes no dict actions).
-        observation_mode: ``"flat"`` or ``"dict"``.
-        demand, consumers, monitoring, price_levels, tastes, history: See `PricingParallelEnv`.
         seed: Of the first reset; by default from the system's entropy.
         info: ``"episode"`` or ``"step"``.
         render_mode: None or ``"rgb_array"``, which draws market 0.
+        settings: See `EnvSettings`; SB3 takes no dict actions, and for DQN `action_mode` is ``"flat-discrete"``.
 
     Attributes:
         outcome: Last period of all markets, as arrays; None before the first.
@@ -74,38 +72,28 @@ class PricingVecEnv(VecEnv):
         *,
         learner: str = "all",
         rivals: Policies = None,
-        max_cycles: int | None = None,
-        action_mode: ActionMode = "continuous",
-        observation_mode: ObservationMode = "flat",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
         seed: int | None = None,
         info: InfoMode = "episode",
         render_mode: str | None = None,
+        **settings: Unpack[EnvSettings],
     ) -> None:
-        if isinstance(action_mode, str) and action_mode == "dict":
-            raise invalid("action_mode", action_mode, "continuous, discrete (Stable-Baselines3 takes no dict actions)")
+        check_names(settings, type(self))
+        mode = settings.get("action_mode")
+        if isinstance(mode, str) and mode == "dict":
+            allowed = "continuous, discrete, flat-discrete (Stable-Baselines3 takes no dict actions)"
+            raise invalid("action_mode", mode, allowed)
         check_choice("info", info, ("episode", "step"))
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        self.batch = Batch(
-            scenario, num_markets, learner=learner, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
-            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            history=history, as_dict=observation_mode == "dict",
-        )  # fmt: skip
+        self.batch = Batch(scenario, num_markets, learner=learner, rivals=rivals, **settings)
         arena, self.info, self.render_mode = self.batch.arena, info, render_mode
         self.scenario, self.num_markets = arena.scenario, num_markets
         self.agents = self.batch.agents
-        self._as_dict = observation_mode == "dict"
         self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
         self._fresh_picture = False
         self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
-            arena.layout.space(observation_mode),
+            arena.layout.space(arena.observation_mode),
             arena.actions.space(self.agents[0]),
         )
         if seed is not None:
@@ -167,20 +155,22 @@ class PricingVecEnv(VecEnv):
 
     def _shape(self, observations: np.ndarray) -> Any:
         flat = observations.reshape(self.num_envs, -1)
-        if self._as_dict:
+        if self.batch.arena.as_dict:
             return self.batch.arena.layout.copies(flat)
         return flat
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take the actions of all slots, shape ``(num_envs, A)``.
+        """Take the actions of all slots, shape ``(num_envs, A)``, or ``(num_envs,)`` of single numbers.
 
         Raises:
             InvalidInput: A wrong shape.
         """
-        width, array = self.batch.arena.actions.width, np.asarray(actions)
-        if array.shape != (self.num_envs, width):
-            raise invalid("actions", array.shape, f"shape {(self.num_envs, width)}, one row per slot")
-        self._actions = array.reshape(self.num_markets, -1, width)
+        shape, array = self.batch.arena.actions.shape, np.asarray(actions)
+        if array.shape == (self.num_envs,) and shape == (1,):
+            array = array[:, None]
+        if array.shape != (self.num_envs, *shape):
+            raise invalid("actions", array.shape, f"shape {(self.num_envs, *shape)}, one row per slot")
+        self._actions = array.reshape(self.num_markets, -1, *shape)
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Play the period; return observations, float32 rewards, dones and infos of all slots.
@@ -216,7 +206,7 @@ class PricingVecEnv(VecEnv):
                 for mean in means:
                     row[mean] /= self.max_cycles
                 last: Any = turn.last[market, i].copy()
-                if self._as_dict:
+                if self.batch.arena.as_dict:
                     last = self.batch.arena.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
@@ -272,7 +262,17 @@ class PricingVecEnv(VecEnv):
 
 
 def vec_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly", num_markets: int = 256, **settings: Any
+    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    num_markets: int = 256,
+    *,
+    learner: str = "all",
+    rivals: Policies = None,
+    seed: int | None = None,
+    info: InfoMode = "episode",
+    render_mode: str | None = None,
+    **settings: Unpack[EnvSettings],
 ) -> PricingVecEnv:
     """Return many markets as a Stable-Baselines3 `VecEnv`; arguments as in `PricingVecEnv`."""
-    return PricingVecEnv(scenario, num_markets, **settings)
+    return PricingVecEnv(
+        scenario, num_markets, learner=learner, rivals=rivals, seed=seed, info=info, render_mode=render_mode, **settings
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from malles_env.envs.display.rendering import RENDER_MODES, Renderer
 from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
-from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.envs.vector_core import Batch
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.market import Market, Outcome
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 
@@ -30,8 +32,8 @@ class PricingEnv(gymnasium.Env[Any, Any]):
 
     ## Action Space
 
-    As in `PricingParallelEnv`: ``Box(-1, 1, (2 W,), float32)``, ``MultiDiscrete([m + 1] * W)`` or a dict in
-    money.
+    As in `PricingParallelEnv`: ``Box(-1, 1, (2 W,), float32)``, ``MultiDiscrete([m + 1] * W)``,
+    ``Discrete((m + 1) ** W)`` or a dict in money.
 
     ## Observation Space
 
@@ -40,7 +42,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
     ## Rewards
 
     Profit of the period / the scenario's `reward_scale`. ``info`` holds ``revenue, cost, fees, profit,
-    surplus`` in money, ``units`` and ``share`` as Python floats, and what price rules count, see
+    surplus`` in money, ``units`` and ``share`` as NumPy floats (0 at `reset`), and what price rules count, see
     `PricingParallelEnv`.
 
     ## Starting State
@@ -64,7 +66,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
     >>> env = gymnasium.make("malles_env/Pricing-v0", scenario="bertrand-duopoly", demand="expected")
     >>> observation, info = env.reset(seed=1)
     >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample() * 0)
-    >>> info["units"]
+    >>> float(info["units"])
     0.0
 
     (A listing score of 0 lists nothing, so nothing is sold.)
@@ -87,29 +89,18 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         *,
         seller: str = "seller_0",
         rivals: Policies = None,
-        max_cycles: int | None = None,
-        action_mode: ActionMode = "continuous",
-        observation_mode: ObservationMode = "flat",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
         render_mode: str | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
+        **settings: Unpack[EnvSettings],
     ) -> None:
+        check_names(settings, type(self))
         if isinstance(seller, str) and seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
-        self.batch = Batch(
-            scenario, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode, demand=demand,
-            consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            history=history, as_dict=observation_mode == "dict", autoreset=False,
-        )  # fmt: skip
+        self.batch = Batch(scenario, learner=seller, rivals=rivals, autoreset=False, **settings)
+        self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
         arena = self.batch.arena
         self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)
         self.action_space = arena.actions.space(seller)
-        self.observation_space = arena.layout.space(observation_mode)
-        self._as_dict = observation_mode == "dict"
+        self.observation_space = arena.layout.space(arena.observation_mode)
         self._renderer = Renderer(arena.market.catalog, render_mode, getattr(self.scenario, "title", ""))
         self.render_mode = render_mode
         self._over = True
@@ -151,7 +142,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
             options: Ignored; there are none.
 
         Returns:
-            Observation and an empty info.
+            Observation and an info with the keys of those of `step`, all 0.
 
         Raises:
             InvalidInput: A seed that is no whole number of at least 0.
@@ -162,7 +153,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = False
         if self.render_mode is not None:
             self._renderer.start()
-        return self._shape(observation), {}
+        return self._shape(observation), self.batch.arena.blank_info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Play one period; return observation, reward, terminated (False), truncated and info, all fresh.
@@ -181,12 +172,12 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = arena.as_infos(arena.ledger(turn.outcome)[0, [self.seat]].tolist())[0]
+        info = arena.as_infos(arena.ledger(turn.outcome)[0, self.seat : self.seat + 1])[0]
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:
         flat = observations[0, 0]
-        return self.batch.arena.layout.copies(flat) if self._as_dict else flat.copy()
+        return self.batch.arena.layout.copies(flat) if self.batch.arena.as_dict else flat.copy()
 
     def render(self) -> Any:
         """Render the episode so far: pixels, text or (human) None."""

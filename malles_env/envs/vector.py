@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -11,23 +12,34 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from malles_env.envs.display.rendering import Renderer
+from malles_env.envs.market_batch import MOST_CYCLES
 from malles_env.envs.rivals import Policies
-from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.envs.vector_core import Batch, Turn
-from malles_env.errors import check_choice, invalid
-from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+from malles_env.errors import MallesError, check_choice, invalid
+from malles_env.market import Market, Outcome
+from malles_env.market.arrays import BoolArray
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 
 class PricingVectorEnv(VectorEnv[Any, Any, Any]):
     """The batched twin of `PricingEnv`: same spaces, rewards and episodes; market b is seeded with seed + b.
 
-    A market starts anew in the step that ends its episode (`AutoresetMode.SAME_STEP`); that step's infos hold
-    ``final_obs`` and ``final_info``. Every step's infos hold ``revenue, cost, fees, profit, units, share,
-    surplus`` as arrays of shape ``(num_envs,)``, and what price rules count, see `PricingParallelEnv`.
+    What happens after the last period of an episode says `autoreset_mode`, as in Gymnasium's own vector envs:
+
+    | `autoreset_mode` | in the step that ends an episode | in the next step |
+    |---|---|---|
+    | `SAME_STEP` (default) | the market starts anew; infos hold ``final_obs`` and ``final_info`` | the first period |
+    | `NEXT_STEP` | the last observation | the market starts anew: reward 0, action ignored |
+    | `DISABLED` | the last observation | an error, unless the market was reset with a mask before |
+
+    ``reset(options={"reset_mask": mask})`` starts the markets of a mask anew and leaves the others where they are.
+    Infos hold ``revenue, cost, fees, profit, units, share, surplus`` as arrays of shape ``(num_envs,)``, what price
+    rules count, see `PricingParallelEnv`, and for each key a mask ``_key``; at a reset the numbers are 0.
 
     >>> import gymnasium, malles_env
     >>> envs = gymnasium.make_vec("malles_env/Pricing-v0", 3, "vector_entry_point")
@@ -37,8 +49,15 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: Number of markets.
-        scenario, seller, rivals, and others: As in `PricingEnv`; `render_mode` may be None or
-            ``"rgb_array"``, which draws market 0.
+        scenario: Name, path or scenario.
+        seller: The agent that learns.
+        rivals: As in `PricingEnv`.
+        autoreset_mode: An `AutoresetMode`, or its value: ``"SameStep"``, ``"NextStep"``, ``"Disabled"``. Gymnasium's
+            wrappers that normalise or flatten observations need one of the last two.
+        max_episode_steps: Periods after which episodes are cut off, as `gymnasium.make` does by `TimeLimit`: what is
+            observed of time, and the salvage of stock, go by `max_cycles` all the same. None: `max_cycles` itself.
+        render_mode: None or ``"rgb_array"``, which draws every market.
+        settings: See `EnvSettings`.
 
     Raises:
         InvalidInput: An argument out of range.
@@ -57,34 +76,31 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         *,
         seller: str = "seller_0",
         rivals: Policies = None,
-        max_cycles: int | None = None,
-        action_mode: ActionMode = "continuous",
-        observation_mode: ObservationMode = "flat",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
+        **settings: Unpack[EnvSettings],
     ) -> None:
+        check_names(settings, type(self))
         if isinstance(seller, str) and seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
         check_choice("render_mode", render_mode, (None, "rgb_array"))
+        self.autoreset_mode = _autoreset(autoreset_mode)
+        self.metadata = copy.deepcopy(type(self).metadata) | {"autoreset_mode": self.autoreset_mode}
         self.batch = Batch(
-            scenario, num_envs, learner=seller, rivals=rivals, max_cycles=max_cycles, action_mode=action_mode,
-            demand=demand, consumers=consumers, monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            history=history, as_dict=observation_mode == "dict",
+            scenario, num_envs, learner=seller, rivals=rivals, limit=_limit(max_episode_steps),
+            autoreset=self.autoreset_mode is AutoresetMode.SAME_STEP, **settings,
         )  # fmt: skip
         arena = self.batch.arena
         self.num_envs, self.render_mode, self.seat = num_envs, render_mode, arena.seats.index(seller)
-        self.single_observation_space = arena.layout.space(observation_mode)
+        self.single_observation_space = arena.layout.space(arena.observation_mode)
         self.single_action_space = arena.actions.space(seller)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._as_dict = observation_mode == "dict"
-        self._renderer = Renderer(arena.market.catalog, render_mode, getattr(arena.scenario, "title", ""))
-        self._new_picture = True
+        self._over, self._stale = np.zeros((2, num_envs), dtype=bool)
+        catalog, title = arena.market.catalog, getattr(arena.scenario, "title", "")
+        drawn = 0 if render_mode is None else num_envs
+        self._renderers = [Renderer(catalog, render_mode, title, market) for market in range(drawn)]
 
     @property
     def market(self) -> Market:
@@ -99,23 +115,31 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start all episodes anew.
+        """Start episodes anew.
 
         Args:
-            seed: One number (market b gets seed + b), one per market, or None to go on with the streams.
-            options: Ignored; there are none.
+            seed: One number (market b gets seed + b), one per market, or None to go on with the streams, which may
+                also stand for single markets.
+            options: ``"reset_mask"``: which markets, a bool array of shape ``(num_envs,)`` with at least one True; by
+                default all. Others are ignored.
 
         Returns:
-            Observations and empty infos.
+            Observations of all markets, and infos of 0.
 
         Raises:
-            InvalidInput: A seed that is no whole number of at least 0, or not one per market.
+            InvalidInput: A seed that is no whole number of at least 0, not one per market, or another mask.
         """
         first = seed if seed is None or isinstance(seed, (int, np.integer)) else None
         if first is not None and first >= 0:
             super().reset(seed=int(first))
-        self._new_picture = True
-        return self._shape(self.batch.reset(seed)[:, 0]), {}  # type: ignore[arg-type]
+        mask = _mask(options, self.num_envs)
+        observations = self.batch.reset(seed, mask)[:, 0]
+        started = np.ones(self.num_envs, dtype=bool) if mask is None else mask
+        self._over, self._stale = self._over & ~started, self._stale & ~started
+        for renderer in self._drawn(started):
+            renderer.start()
+        zeros = {key: np.zeros(self.num_envs) for key in self.batch.arena.info_keys}
+        return self._shape(observations), _masked(zeros, started)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Play one period in all markets.
@@ -125,15 +149,24 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
         Raises:
             InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
+            MallesError: An episode is over and `autoreset_mode` is `DISABLED`.
         """
-        turn = self.batch.step(actions)
+        starting = self._over
+        if starting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
+            which = ", ".join(map(str, np.flatnonzero(starting)[:5]))
+            raise MallesError(f"step: episodes are over (market {which}); call reset(options={{'reset_mask': mask}})")
+        turn = self.batch.step(actions, starting)
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        self._over = np.zeros_like(turn.over) if same_step else turn.over.copy()
         if self.render_mode is not None:
-            self._record(turn)
+            self._record(turn, starting)
         arena = self.batch.arena
         ledger = arena.ledger(turn.outcome)[:, self.seat]
-        infos: dict[str, Any] = {key: ledger[:, i].copy() for i, key in enumerate(arena.info_keys)}
-        if turn.over.any():
-            infos |= self._final(turn, dict(infos))
+        ledger[starting] = 0.0
+        numbers = {key: ledger[:, i].copy() for i, key in enumerate(arena.info_keys)}
+        infos = _masked(numbers, np.ones(self.num_envs, dtype=bool))
+        if same_step and turn.over.any():
+            infos |= self._final(turn, numbers)
         rewards = np.array(turn.rewards[:, 0])
         return (
             self._shape(turn.observations[:, 0]),
@@ -144,32 +177,62 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         )
 
     def _shape(self, flat: np.ndarray) -> Any:
-        if self._as_dict:
+        if self.batch.arena.as_dict:
             return self.batch.arena.layout.copies(flat)
         return flat.copy()
 
-    def _final(self, turn: Turn, infos: dict[str, Any]) -> dict[str, Any]:
+    def _final(self, turn: Turn, numbers: dict[str, Any]) -> dict[str, Any]:
         final = np.full(self.num_envs, None, dtype=object)
         for market in np.flatnonzero(turn.over):
             final[market] = self._shape(turn.last[market, 0])
-        infos = {key: value.copy() for key, value in infos.items()}
-        masks = {f"_{key}": turn.over.copy() for key in infos}
-        return {
-            "final_obs": final,
-            "_final_obs": turn.over.copy(),
-            "final_info": infos | masks,
-            "_final_info": turn.over.copy(),
-        }
+        info = _masked({key: value.copy() for key, value in numbers.items()}, turn.over)
+        return _masked({"final_obs": final, "final_info": info}, turn.over)
 
-    def _record(self, turn: Turn) -> None:
-        if self._new_picture:
-            self._renderer.start()
-        self._renderer.add(turn.outcome)
-        self._new_picture = bool(turn.over[0])
+    def _drawn(self, markets: BoolArray) -> list[Renderer]:
+        """Return what draws the markets of a mask."""
+        return [self._renderers[market] for market in np.flatnonzero(markets)] if self._renderers else []
+
+    def _record(self, turn: Turn, starting: BoolArray) -> None:
+        for renderer in self._drawn(starting | self._stale):
+            renderer.start()
+        for renderer in self._drawn(~starting):
+            renderer.add(turn.outcome)
+        # SAME_STEP shows a whole episode until the first period of the next
+        self._stale = turn.over & (self.autoreset_mode is AutoresetMode.SAME_STEP)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return the picture of market 0 as a tuple of one, or None without a render mode."""
-        return None if self.render_mode is None else (self._renderer.render(),)
+        """Return the pictures of all markets, or None without a render mode."""
+        return None if self.render_mode is None else tuple(renderer.render() for renderer in self._renderers)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing needs closing."""
+
+
+def _masked(infos: dict[str, Any], mask: BoolArray) -> dict[str, Any]:
+    """Return infos with a mask for each key, as Gymnasium's vector envs have them."""
+    return infos | {f"_{key}": mask.copy() for key in infos}
+
+
+def _autoreset(mode: Any) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise invalid("autoreset_mode", mode, ", ".join(str(known.value) for known in AutoresetMode)) from None
+
+
+def _limit(steps: Any) -> int | None:
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= MOST_CYCLES:
+        raise invalid("max_episode_steps", steps, f"a whole number from 1 to {MOST_CYCLES}")
+    return int(steps)
+
+
+def _mask(options: dict[str, Any] | None, num_envs: int) -> BoolArray | None:
+    mask = (options or {}).get("reset_mask")
+    if mask is None:
+        return None
+    fits = isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,)
+    if not fits or not mask.any():
+        raise invalid("options['reset_mask']", mask, f"a bool array of shape ({num_envs},) with at least one True")
+    return mask

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malles_env.envs.market_batch import Arena, check_cycles, check_history, find_scenario
+from malles_env.envs.market_batch import Arena
 from malles_env.envs.rivals import Policies, Rivals
-from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.spaces.observations import Monitoring
+from malles_env.envs.settings import EnvSettings
 from malles_env.errors import MallesError, invalid
-from malles_env.market import Consumers, Demand, Outcome, TastesMode
+from malles_env.market import Outcome
 from malles_env.market.arrays import BoolArray, FloatArray
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from malles_env.scenarios import Scenario
 
 
@@ -48,10 +49,12 @@ class Batch:
         num_markets: B.
         learner: ``"all"`` or an agent's name.
         rivals: See `Rivals`; only with one learner.
-        max_cycles: Periods of an episode; default the scenario's.
-        as_dict: Whether rivals see dict observations.
         autoreset: Whether a market starts anew in the step that ends its episode.
-        action_mode, demand, consumers, monitoring, price_levels, tastes, history: See `Arena`.
+        limit: Periods after which an episode is cut off, as Gymnasium's `TimeLimit` does; None: `max_cycles`.
+        settings: See `EnvSettings`.
+
+    Attributes:
+        max_cycles: Periods of an episode, as observations and salvage values have it.
 
     Raises:
         InvalidInput: An argument out of range.
@@ -64,31 +67,19 @@ class Batch:
         *,
         learner: str = "all",
         rivals: Policies = None,
-        max_cycles: int | None = None,
-        action_mode: ActionMode = "continuous",
-        demand: Demand = "multinomial",
-        consumers: Consumers | None = None,
-        monitoring: Monitoring = "prices",
-        price_levels: int = 15,
-        tastes: TastesMode = "mean",
-        history: int = 1,
-        as_dict: bool = False,
         autoreset: bool = True,
+        limit: int | None = None,
+        **settings: Unpack[EnvSettings],
     ) -> None:
-        scenario = find_scenario(scenario)
-        self.max_cycles = check_cycles(max_cycles, scenario)
-        self.arena = arena = Arena(
-            scenario, num_markets=num_markets, action_mode=action_mode, demand=demand, consumers=consumers,
-            monitoring=monitoring, price_levels=price_levels, tastes=tastes,
-            history=check_history(history, self.max_cycles),
-        )  # fmt: skip
-        self.autoreset = autoreset
+        self.arena = arena = Arena(scenario, num_markets=num_markets, **settings)
+        self.max_cycles = arena.max_cycles
+        self.autoreset, self._limit = autoreset, limit
         self.rivals: Rivals | None = None
         self.learners = slice(0, arena.seats.count)
         if not (isinstance(learner, str) and learner == "all"):
             seat = arena.seats.index(learner)
             self.learners = slice(seat, seat + 1)
-            self.rivals = Rivals(arena, seat, rivals, as_dict)
+            self.rivals = Rivals(arena, seat, rivals)
         elif rivals is not None:
             raise invalid("rivals", rivals, "nothing when learner='all': no seat is left for them")
         self._seen: np.ndarray | None = None
@@ -98,16 +89,24 @@ class Batch:
         """The learning agents."""
         return self.arena.seats.agents[self.learners]
 
-    def reset(self, seeds: int | Sequence[int] | None = None) -> np.ndarray:
-        """Start all episodes anew; return the learners' observations, shape ``(B, L, D)``.
+    def reset(self, seeds: int | Sequence[int | None] | None = None, markets: BoolArray | None = None) -> np.ndarray:
+        """Start episodes anew; return the observations of all learners, shape ``(B, L, D)``.
 
         Args:
-            seeds: See `Arena.reset`.
+            seeds: One number (market b gets seed + b), one per market, or None; a market without one goes on with its
+                stream. Rivals that draw at random draw anew where all markets are given a seed.
+            markets: Which markets, shape ``(B,)``; all by default.
         """
-        self.arena.reset(seeds)
+        unseeded = _without_seed(seeds, self.arena.num_markets)
+        if unseeded is None:
+            self.arena.reset(seeds, markets)  # type: ignore[arg-type]
+        else:
+            chosen = np.ones_like(unseeded) if markets is None else markets
+            self.arena.reset([seed or 0 for seed in seeds], chosen & ~unseeded)  # type: ignore[union-attr]
+            self.arena.reset(None, chosen & unseeded)
         if self.rivals is not None:
-            self.rivals.forget(None)
-            if seeds is not None:
+            self.rivals.forget(markets)
+            if seeds is not None and unseeded is None and markets is None:
                 self.rivals.reseed()
         self._seen = self.arena.observe(self.max_cycles)
         return self._seen[:, self.learners].copy()
@@ -123,16 +122,35 @@ class Batch:
             raise MallesError("step: there is no episode under way; call reset() first")
         return self._seen
 
-    def step(self, actions: Any) -> Turn:
+    def step(self, actions: Any, starting: BoolArray | None = None) -> Turn:
         """Play one period.
 
         Args:
             actions: Of the learners: one learner's batch as its space says with a leading axis B, or with
                 several learners an array of shape ``(B, L, A)``.
+            starting: Markets that start a new episode instead, shape ``(B,)``: their actions and their part of the
+                outcome mean nothing, their rewards are 0, and their random streams are as if they had not played.
 
         Raises:
             InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
         """
+        if starting is None or not starting.any():
+            return self._play(self._rows(actions))
+        arena = self.arena
+        if starting.all() and arena.outcome is not None:
+            observations, nobody = self.reset(), np.zeros_like(starting)
+            return Turn(observations, observations, np.zeros(observations.shape[:2]), nobody, arena.outcome)
+        rows = self._rows(actions)
+        rows[starting] = arena.actions.blank(1)[0]
+        streams = arena.market.state.streams[starting]
+        turn = self._play(rows)
+        arena.market.state.streams[starting] = streams
+        observations = self.reset(markets=starting)
+        rewards = np.where(starting[:, None], 0.0, turn.rewards)
+        return Turn(observations, observations, rewards, turn.over & ~starting, turn.outcome)
+
+    def _rows(self, actions: Any) -> FloatArray:
+        """Return the actions of all seats, rivals included."""
         rows = self.arena.actions.blank(self.arena.num_markets)
         seen = self.seen
         if self.rivals is None:
@@ -140,13 +158,14 @@ class Batch:
         else:
             self.arena.actions.put(rows, self.learners.start, actions)
             self.rivals.act(rows, seen, self.max_cycles)
-        return self._play(rows)
+        return rows
 
     def _play(self, rows: FloatArray) -> Turn:
         arena = self.arena
         outcome = arena.step(rows, self.max_cycles)
         seen = last = arena.observe(self.max_cycles)
-        over = arena.market.state.period >= self.max_cycles
+        last_period = self.max_cycles if self._limit is None else min(self.max_cycles, self._limit)
+        over = arena.market.state.period >= last_period
         if self.autoreset and over.any():
             arena.reset(markets=over)
             if self.rivals is not None:
@@ -161,3 +180,10 @@ class Batch:
             over,
             outcome,
         )
+
+
+def _without_seed(seeds: Any, num_markets: int) -> BoolArray | None:
+    """Return which markets have None for a seed among the seeds of others; None where all or none have one."""
+    if isinstance(seeds, (list, tuple)) and len(seeds) == num_markets and None in seeds:
+        return np.array([seed is None for seed in seeds])
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -24,6 +25,17 @@ def overview(scenarios: Iterable[Scenario]) -> Table:
         counts = (len(scenario.sellers), len(scenario.products))
         table.add_row(scenario.name, scenario.title, *map(str, counts), _kind(scenario))
     return table
+
+
+def outline(scenario: Scenario) -> dict[str, Any]:
+    """Return the same row for JSON."""
+    return {
+        "name": scenario.name,
+        "title": scenario.title,
+        "sellers": len(scenario.sellers),
+        "products": len(scenario.products),
+        "consumers": _kind(scenario),
+    }
 
 
 def full_view(scenario: Scenario) -> RenderableType:

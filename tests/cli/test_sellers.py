@@ -37,14 +37,14 @@ def test_version():
         (["evaluate", "bertrand-dupoly"], "bertrand-duopoly"),
         (["evaluate", "bertrand-duopoly", "--sellers", "cheapest"], "cost-plus"),
         (["evaluate", "bertrand-duopoly", "--sellers", " , "], "sellers"),
-        (["evaluate", "bertrand-duopoly", "--seat", "seller_5"], "seller_1"),
+        (["evaluate", "bertrand-duopoly", "--agent", "seller_5"], "seller_1"),
         (["evaluate", "bertrand-duopoly", "--episodes", "0"], "episodes"),
         (["evaluate", "bertrand-duopoly", "--policy", "nowhere/policy.zip"], "nowhere/policy.zip"),
         (["evaluate", "nowhere.yaml"], "nowhere.yaml"),
         (["train", "bertrand-duopoly", "--algo", "dpo"], "ppo"),
         (["train", "bertrand-duopoly", "--steps", "0"], "steps"),
         (["train", "bertrand-duopoly", "--rivals", "nobody"], "cost-plus"),
-        (["train", "bertrand-duopoly", "--learner", "seller_9"], "seller_1"),
+        (["train", "bertrand-duopoly", "--agent", "seller_9"], "seller_1"),
         (["train", "bertrand-duopoly", "--model", "embedded"], "model"),
         (["demo", "--scenario", "nowhere"], "nowhere"),
         (["demo", "--scenario", "bertrand-duopoly", "--seeds", "0"], "seeds"),
@@ -97,3 +97,29 @@ def test_train_resume_and_evaluate(tmp_path):
     assert (results["model"], results["tastes"], results["cost_share"]) == (None, "mean", None)
     assert set(results["sellers"]) == {"fixed", "ppo", "best-stationary"}
     assert set(results["sellers"]["ppo"]) == {"profit", "share", "surplus"}
+
+
+def test_commands_write_what_they_print_as_json(tmp_path):
+    listed = tmp_path / "list.json"
+    assert CliRunner().invoke(app, ["scenario", "list", "--json", str(listed)]).exit_code == 0
+    assert {"name": "clearance", "sellers": 1, "products": 1}.items() <= {
+        row["name"]: row for row in json.loads(listed.read_text())
+    }["clearance"].items()
+    board = tmp_path / "board.json"
+    given = ["tournament", "bertrand-duopoly", "--sellers", "nash,monopoly", "--episodes", "1", "--cycles", "2"]
+    given += ["--workers", "1", "--out", str(tmp_path / "t"), "--json", str(board)]
+    assert CliRunner().invoke(app, given).exit_code == 0
+    found = json.loads(board.read_text())
+    assert set(found["ranks"]) == {"nash", "monopoly"}
+    assert found["scenarios"]["bertrand-duopoly"]["nash"]["profit"][1] is None  # one seed has no error
+
+
+def test_reproduce_lists_its_experiments_and_a_wrong_algorithm_announces_nothing():
+    assert "calvano" in CliRunner().invoke(app, ["reproduce", "list"]).output
+    wrong = CliRunner().invoke(app, ["train", "bertrand-duopoly", "--algo", "foo"])
+    assert wrong.exit_code == 2 and "training" not in wrong.output and "ppo" in wrong.output
+
+
+def test_the_search_says_what_it_found(tmp_path):
+    given = ["evaluate", "bertrand-duopoly", "--sellers", "regular-price", "--episodes", "1", "--search"]
+    assert "best-stationary: " in CliRunner().invoke(app, given).output

@@ -220,6 +220,7 @@ def _searched(console: Console, question: Comparison, market: Scenario, consumer
     others = default_rivals(market, question.seat, question.rivals, consumers=consumers, trust=question.trust)
     with console.status("searching for the best stationary prices and assortment"):
         found = search(market, question.seat, others, consumers=consumers)
+    console.print(f"best-stationary: {found.words(market.currency)}", markup=False)
     return found.seller(Seat.of(market, question.seat, consumers=consumers, action_mode=question.mode))
 
 

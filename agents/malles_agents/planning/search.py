@@ -40,6 +40,11 @@ class Stationary:
     evaluations: int
     product_ids: tuple[str, ...]
 
+    def words(self, currency: str) -> str:
+        """Return the listed products with their prices in one line."""
+        listed = [i for i in range(len(self.prices)) if self.listed[i]]
+        return ", ".join(f"{self.product_ids[i]} {self.prices[i]:,.2f}" for i in listed) + f" ({currency})"
+
     def seller(self, seat: Seat) -> StationarySeller:
         """Return the seller that plays this action for ever."""
         return StationarySeller(seat, self.prices, self.listed)

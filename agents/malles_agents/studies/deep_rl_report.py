@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,21 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
     over = many if seeds > 1 else "One training seed"
     text += ["", f"{over}. Made by `{command}`."]
     return "\n".join(text)
+
+
+def as_json(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> dict[str, Any]:
+    """Return scenario -> algorithm -> ``of_stationary`` and ``of_optimum``: ``iqm``, ``low``, ``high``, or None."""
+    found: dict[str, Any] = {}
+    for line in lines(scores, yardsticks):
+        parts = {"of_stationary": line.stationary, "of_optimum": line.optimum}
+        found.setdefault(line.scenario, {})[line.algo] = {name: _interval(value) for name, value in parts.items()}
+    return found
+
+
+def _interval(value: tuple[float, float, float] | None) -> dict[str, float | None] | None:
+    if value is None:
+        return None
+    return {name: None if np.isnan(v) else v for name, v in zip(("iqm", "low", "high"), value, strict=True)}
 
 
 def _cell(value: tuple[float, float, float] | None) -> str:

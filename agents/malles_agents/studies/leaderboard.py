@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +132,23 @@ def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
 def _ahead(one: Standing, other: Standing) -> bool:
     difference, error = _mean_se(np.subtract(one.by_seed, other.by_seed))
     return difference > 2.0 * (0.0 if np.isnan(error) else error)
+
+
+def as_json(matches: Sequence[Match]) -> dict[str, Any]:
+    """Return ``ranks`` -> seller -> mean rank, and ``scenarios`` -> scenario -> seller -> measures, NaN as None."""
+    scenarios = {}
+    for scenario in dict.fromkeys(match.scenario for match in matches):
+        rows = {row.seller: asdict(row) for row in standings(matches, scenario)}
+        scenarios[scenario] = {
+            seller: {k: _plain(row[k]) for k in row if k != "seller"} for seller, row in rows.items()
+        }
+    return {"ranks": dict(overall(matches)), "scenarios": scenarios}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return None if np.isnan(value) else value
 
 
 def as_markdown(matches: Sequence[Match], command: str) -> str:

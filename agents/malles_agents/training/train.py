@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from malles_env.envs import vec_env
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import CorruptFile, InvalidInput, MallesError, invalid
 from malles_env.files import read_json
+from malles_env.market import TastesMode
 from malles_env.scenarios import Scenario, load_scenario
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple
         rivals=rivals,
         consumers=consumers,
         action_mode=mode,
-        tastes=run.tastes,
+        tastes=cast(TastesMode, run.tastes),  # checked by `Run`
         history=run.history,
     )
     if run.algo == "dqn":

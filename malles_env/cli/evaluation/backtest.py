@@ -76,11 +76,11 @@ def show(console: Console, found: Backtest) -> None:
         "Price response": response_cells(found),
     }
     for title, (head, *rows) in parts.items():
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for i, name in enumerate(head):
             table.add_column(name.replace("_", " "), justify="right" if i else "left", no_wrap=not i)
         for row in rows:
-            table.add_row(row[0], *(cell.replace(" [", "\n[") for cell in row[1:]))
+            table.add_row(row[0], *(cell.replace(" [", "\n[").replace(", ", ",\n") for cell in row[1:]))
         console.print(table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +106,7 @@ def _clean(rows: Mapping[str, Uplift]) -> str:
 
 
 def _cell(part: Uplift) -> str:
-    words = f"{100 * part.uplift:+.2f} ± {100 * part.se:.2f}"
+    words = f"{100 * part.uplift:+.2f}" + ("" if isnan(part.se) else f" ± {100 * part.se:.2f}")
     return f"[bold red]{words}[/]" if part.uplift > 2 * part.se else words
 
 

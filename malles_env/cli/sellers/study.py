@@ -53,7 +53,7 @@ def study(
             "0.5, memory 0.8), tried in scenarios whose tastes a model reads."
         ),
     ] = None,
-    json_file: Annotated[Path | None, file_option("With --dynamic: write all numbers here.", "--json")] = None,
+    json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
     self_play: Annotated[bool, typer.Option(help="Also train one policy for all seats of the duopoly.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
     out: Annotated[
@@ -79,7 +79,7 @@ def study(
         asked |= {} if history is None else {"history": history}
         _dynamic(names, asked, workers, out or Path("runs/dynamic"), json_file)
         return
-    only = {"--json": json_file, "--what-if": what_if, "--model": model, "--history": history}
+    only = {"--what-if": what_if, "--model": model, "--history": history}
     for option, value in only.items():
         if value is not None:
             raise invalid(option, value, "only with --dynamic")
@@ -88,7 +88,7 @@ def study(
         raise invalid("--algo", algo, f"names of {', '.join(ALGORITHMS)}, separated by commas")
     for name in algos:
         algorithm_class(name)
-    _trained(names, algos, seeds, steps, rivals, self_play, workers, out or Path("runs/study"))
+    _trained(names, algos, seeds, steps, rivals, self_play, workers, out or Path("runs/study"), json_file)
 
 
 def _listed(words: str) -> tuple[str, ...]:
@@ -104,14 +104,14 @@ def _numbers(words: str | None) -> tuple[float, ...]:
 
 def _trained(
     names: tuple[str, ...], algos: tuple[str, ...], seeds: int, steps: int, rivals: str, self_play: bool,
-    workers: int | None, out: Path,
+    workers: int | None, out: Path, json_file: Path | None,
 ) -> None:  # fmt: skip
     from rich.progress import Progress
 
     from malles_agents.console import make_console
     from malles_agents.studies.deep_rl import Study, run_study
-    from malles_agents.studies.deep_rl_report import as_markdown, draw
-    from malles_env.files import write_text
+    from malles_agents.studies.deep_rl_report import as_json, as_markdown, draw
+    from malles_env.files import write_json, write_text
 
     what = Study(names, algos, seeds, steps, rivals, self_play)
     console = make_console()
@@ -125,6 +125,8 @@ def _trained(
     write_text(out / "study.md", text + "\n")
     for picture in draw(scores, yardsticks, out):
         typer.echo(f"picture: {picture}")
+    if json_file is not None:
+        typer.echo(f"written: {write_json(json_file, as_json(scores, yardsticks))}")
 
 
 def _dynamic(

@@ -13,10 +13,16 @@ from malles_env.cli.sellers.train import TrustOption
 
 
 def tournament(
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="A scenario; may be repeated; default all bundled.")
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Scenarios; default all bundled.")
     ] = None,
-    seller: Annotated[list[str] | None, typer.Option(help="A seller instead of the usual field; repeatable.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="One more scenario; repeatable.")] = None,
+    seller: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sellers", "--seller", help="Kinds instead of the usual field, separated by commas; repeatable."
+        ),
+    ] = None,
     entry: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,6 +40,7 @@ def tournament(
         Path,
         folder_option("Folder of the matches; going on in it plays only what is missing."),
     ] = Path("runs/tournament"),
+    json_file: Annotated[Path | None, file_option("Write ranks and measures to this file.", "--json")] = None,
     readme: Annotated[Path | None, file_option("Markdown file whose leaderboard is rewritten.")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
@@ -43,21 +50,23 @@ def tournament(
 
     from malles_agents.console import make_console
     from malles_agents.registry import check_name
-    from malles_agents.studies.leaderboard import as_markdown, check_readme, write_leaderboard
+    from malles_agents.studies.leaderboard import as_json, as_markdown, check_readme, write_leaderboard
     from malles_agents.studies.tournament import KINDS, Tournament, load_entry, run_tournament
+    from malles_env.files import write_json
     from malles_env.scenarios import list_scenarios, load_scenario
 
-    sellers = (*(seller or KINDS), *(entry or []))
+    kinds = [name.strip() for names in seller or () for name in names.split(",") if name.strip()]
+    sellers, named = (*(kinds or KINDS), *(entry or [])), [*(scenarios or []), *(scenario or [])]
     for name in sellers:  # a broken file or a wrong name should say so before anything is played
         if name.endswith(".py"):
             load_entry(name)
         else:
             check_name(name)
-    for name in scenario or []:
+    for name in named:
         load_scenario(name)
     if readme is not None:
         check_readme(readme)
-    what = Tournament(tuple(scenario or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
+    what = Tournament(tuple(named or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
     console = make_console()
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("matches", total=None)
@@ -69,5 +78,7 @@ def tournament(
         console.print(Markdown(text))
     else:
         typer.echo(text)
+    if json_file is not None:
+        typer.echo(f"written: {write_json(json_file, as_json(matches))}")
     if readme is not None:
         typer.echo(f"leaderboard: {write_leaderboard(text, readme)}")

@@ -35,7 +35,9 @@ def train(
     ] = "ppo",
     steps: Annotated[int, typer.Option(help="Periods to train for, over all markets together.")] = 500_000,
     seed: Annotated[int, typer.Option(help="Of weights, exploration and demand; 0 to 999.")] = 0,
-    learner: Annotated[str, typer.Option(help="The seat that learns, or 'all': one shared policy.")] = "seller_0",
+    learner: Annotated[
+        str, typer.Option("--agent", "--learner", help="The seller that learns, or 'all': one policy for all.")
+    ] = "seller_0",
     rivals: RivalsOption = "cost-plus",
     out: Annotated[Path | None, folder_option("Folder of the run; default runs/SCENARIO-ALGO-SEED.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good checkpoint.")] = False,
@@ -47,6 +49,7 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A seller whose first action the policy begins at, e.g. robust-stationary.")
     ] = None,
+    json_file: Annotated[Path | None, file_option("Write run and learning curve to this file.", "--json")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
     """Train a Stable-Baselines3 seller."""
@@ -58,7 +61,7 @@ def train(
         scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes, history=history,
         start=start,
     )  # fmt: skip
-    train_in_console(run, folder, resume=resume, trust=trust_policy)
+    train_in_console(run, folder, resume=resume, trust=trust_policy, json_file=json_file)
 
 
 def evaluate(
@@ -70,7 +73,7 @@ def evaluate(
     policy: Annotated[
         list[Path] | None, typer.Option(help="A policy.zip to add; several are seeds of one kind.")
     ] = None,
-    seat: Annotated[str, typer.Option(help="The seat every kind is tried in.")] = "seller_0",
+    seat: Annotated[str, typer.Option("--agent", "--seat", help="The seller that every kind plays.")] = "seller_0",
     rivals: RivalsOption = "cost-plus",
     episodes: Annotated[int, typer.Option("--episodes", "--seeds", help="Held-out seeds, one episode each.")] = 64,
     search: Annotated[bool, typer.Option("--search", help="Add the best stationary prices and assortment.")] = False,

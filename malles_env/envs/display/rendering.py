@@ -199,14 +199,15 @@ class Renderer:
         catalog: Names.
         mode: ``"human"``, ``"rgb_array"``, ``"ansi"`` or None (then nothing is recorded).
         title: Written on top.
+        market: Which market of a batch.
 
     Raises:
         InvalidInput: Another mode.
     """
 
-    def __init__(self, catalog: Catalog, mode: str | None, title: str = "") -> None:
+    def __init__(self, catalog: Catalog, mode: str | None, title: str = "", market: int = 0) -> None:
         self.mode, self.catalog, self.title = check_render_mode(mode), catalog, title
-        self.recording, self._window = Recording(most=MOST_SHOWN), Window()
+        self.recording, self._window = Recording(market, MOST_SHOWN), Window()
 
     def start(self) -> None:
         """Begin an episode."""

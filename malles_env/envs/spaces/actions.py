@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
-from malles_env.envs.spaces.action_spaces import MODES, ORDER, ActionMode, bounds_of, parts_of, space_of
-from malles_env.envs.spaces.kernels import decode, decode_orders, promote
+from malles_env.envs.spaces.action_spaces import MODES, ORDER, ActionMode, bounds_of, choices_of, parts_of, space_of
+from malles_env.envs.spaces.kernels import DISCRETE, decode, decode_orders, promote
 from malles_env.envs.spaces.money_actions import MoneyActions, as_array
 from malles_env.envs.spaces.slot_layout import NOTHING, Seats
 from malles_env.envs.spaces.tiers import STEPS, TIER, checked_depths, decode_tiers
@@ -31,8 +33,12 @@ class Actions:
     * ``discrete``: ``MultiDiscrete``, per slot 0 = not listed, 1 to m = a grid of m prices from the lowest to
       the highest. Beyond capacity the products with the largest price minus unit cost stay, of equals the
       first.
+    * ``flat-discrete``: ``Discrete``, the actions of ``discrete`` numbered in the order of `numpy.ravel_multi_index`;
+      with one product and nothing but its price to choose, the same numbers.
     * ``dict``: ``{"price": Box in money (J_n,), "listed": MultiBinary(J_n)}``; beyond capacity as in
       ``discrete``.
+
+    Continuous numbers may be out of [-1, 1] by rounding (1e-6) and are clamped.
 
     Where sellers can promote (the catalog has `Promotions`), each mode goes on with a part for display and one for
     feature ads: W scores each (above 0 promotes), W choices of 0 or 1 each, or ``"display"`` and ``"feature"``, each
@@ -53,18 +59,19 @@ class Actions:
 
     Args:
         seats: Who owns what.
-        mode: ``"continuous"``, ``"discrete"`` or ``"dict"``.
+        mode: ``"continuous"``, ``"discrete"``, ``"flat-discrete"`` or ``"dict"``.
         levels: m, prices of the discrete grid and orders of theirs, at least 2.
 
     Attributes:
         width: A, numbers of an action in a row.
+        shape: Of an action as its space has it: ``(A,)``, or ``()`` in the flat-discrete mode.
         parts: Where in a row each part begins.
         promotes: Whether actions say what is displayed and advertised.
         tiers: Whether actions say tier prices.
         orders: Whether actions say what is ordered.
 
     Raises:
-        InvalidInput: An unknown mode, or fewer than two levels.
+        InvalidInput: An unknown mode, fewer than two levels, or too many choices for the flat-discrete mode.
     """
 
     def __init__(self, seats: Seats, mode: ActionMode = "continuous", levels: int = 15) -> None:
@@ -76,13 +83,15 @@ class Actions:
         self.parts = parts_of(seats, mode)
         self.promotes, self.orders, self.tiers = (name in self.parts for name in (KINDS[0], ORDER, TIER))
         self.width = len(self.parts) * seats.slots
-        self._one = (self.width,)
         self.low, self.high = bounds_of(seats, mode, levels, self.parts)
         self._spaces = {agent: space_of(seats, n, mode, self.high) for n, agent in enumerate(seats.agents)}
         self._blank = np.empty((0, seats.count, self.width))
         self._kind = MODES[mode]
+        self._flat = choices_of(self.high) if mode == "flat-discrete" else None
+        self.shape: tuple[int, ...] = (self.width,) if self._flat is None else ()
+        self._single = self.shape in ((), (1,))
         self._money = MoneyActions(seats, self.parts)
-        self._dtypes = "iu" if mode == "discrete" else "fiu"
+        self._dtypes = "iu" if self._kind == DISCRETE else "fiu"
 
     def space(self, agent: str) -> spaces.Space[Any]:
         """Return the space of one agent, the same object each time.
@@ -107,33 +116,53 @@ class Actions:
         Args:
             rows: From `blank`, shape ``(B, N, A)``.
             seat: Whose.
-            action: As its space says, or with a leading axis of B; shape is checked here, values in `decode`.
+            action: As its space says, or with a leading axis of B; where it is a single number, with or without an
+                axis of length 1. Shape is checked here, values in `decode`.
 
         Raises:
-            InvalidInput: A wrong shape or kind.
+            InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
         """
         if self.mode == "dict":
             self._money.put(rows, seat, action)
             return
         array = action if type(action) is np.ndarray else as_array(self.seats.agents[seat], action)
-        fits = array.shape == self._one or array.shape == (len(rows), self.width)
+        fits = array.shape == self.shape or array.shape == (len(rows), *self.shape)
+        if self._single and not fits:
+            fits = array.shape in ((), (1,), (len(rows),), (len(rows), 1))
         if not fits or array.dtype.kind not in self._dtypes:
-            self._refuse(self.seats.agents[seat], array, self._one)
-        rows[:, seat] = array
+            self._refuse(self.seats.agents[seat], array, self.shape)
+        if self._single:
+            array = array.reshape(-1, 1)
+        rows[:, seat] = array if self._flat is None else self._split(array, self.seats.agents[seat])
 
-    def put_all(self, rows: FloatArray, actions: Any) -> None:
-        """Write the actions of all seats into `rows`; both have shape ``(B, N, A)``.
+    def _split(self, choices: np.ndarray, who: str) -> np.ndarray:
+        """Return the numbers behind flat choices of shape ``(..., 1)``: shape ``(..., A)``.
 
         Raises:
-            InvalidInput: A wrong shape or kind.
+            InvalidInput: A number of no choice.
+        """
+        assert self._flat is not None
+        most = math.prod(self._flat) - 1
+        for bad in choices[(choices < 0) | (choices > most)][:1]:
+            raise invalid(f"action of {who}", int(bad), f"0 to {most}")
+        return np.stack(np.unravel_index(choices[..., 0], self._flat), axis=-1)
+
+    def put_all(self, rows: FloatArray, actions: Any) -> None:
+        """Write the actions of all seats, shape ``(B, N, A)`` (``(B, N)`` of single numbers), into `rows`.
+
+        Raises:
+            InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
         """
         array = np.asarray(actions)
-        if array.shape != rows.shape or array.dtype.kind not in self._dtypes:
-            self._refuse("all sellers", array, rows.shape)
-        rows[...] = array
+        if self._single and array.shape == rows.shape[:2]:
+            array = array[..., None]
+        shape = (*rows.shape[:2], 1) if self._flat is not None else rows.shape
+        if array.shape != shape or array.dtype.kind not in self._dtypes:
+            self._refuse("all sellers", array, shape)
+        rows[...] = array if self._flat is None else self._split(array, "a seller")
 
     def _refuse(self, who: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-        kind = "whole numbers" if self.mode == "discrete" else "real numbers"
+        kind = "whole numbers" if self._kind == DISCRETE else "real numbers"
         found = f"{array.dtype} of shape {array.shape}"
         raise InvalidInput(f"action of {who}: got {found}; allowed: {kind} of shape {shape}")
 
@@ -203,8 +232,10 @@ class Actions:
         value = float(rows[market, seat, entry])
         if self.mode == "dict":
             return self._money.complaint(where, seat, entry, value)
-        low, high = float(self.low[seat, entry]), float(self.high[seat, entry])
-        return invalid(f"{where}, [{entry}]", value, f"{low:g} to {high:g}")
+        allowed = f"{float(self.low[seat, entry]):g} to {float(self.high[seat, entry]):g}"
+        if self.mode == "continuous" and math.isfinite(value):
+            allowed += " (gymnasium.wrappers.ClipAction or supersuit.clip_actions_v0 clips what a policy draws outside)"
+        return invalid(f"{where}, [{entry}]", value, allowed)
 
     def encode(
         self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
@@ -245,7 +276,7 @@ class Actions:
             cuts = {TIER: depths[..., slots]} if len(slots) else {}
             return {"price": money, **told, **cuts, **whole}
         share, count, steps = (money - low) / span, len(products), self.levels - 1
-        discrete = self.mode == "discrete"
+        discrete = self._kind == DISCRETE
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
         action[..., :count] = np.where(shelf, 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
         for name, start in self.parts.items():
@@ -259,10 +290,12 @@ class Actions:
             elif name == ORDER and self.seats.largest_order is not None:
                 full = units / self.seats.largest_order[products]
                 action[..., place] = np.rint(full * self.levels) if discrete else 2.0 * full - 1.0
+        if self._flat is not None:
+            return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(action, -1, 0)), self._flat))
         return action
 
     def masks(self, seat: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
-        """Return which discrete choices of a seat make sense, flat.
+        """Return which discrete choices of a seat make sense: flat, or of each choice in the flat-discrete mode.
 
         Args:
             seat: Whose.
@@ -271,14 +304,14 @@ class Actions:
 
         Returns:
             Shape ``(W * (m + 1),)``, with W * 4 more where sellers can promote, W * 5 more where products carry tiers
-            and W * (m + 1) more where products are ordered. An order that comes to the same as a smaller choice makes
-            no sense.
+            and W * (m + 1) more where products are ordered; in the flat-discrete mode one per choice. An order that
+            comes to the same as a smaller choice makes no sense.
 
         Raises:
             InvalidInput: The actions are not discrete.
         """
-        if self.mode != "discrete":
-            raise invalid("action_masks in action_mode", self.mode, "discrete")
+        if self._kind != DISCRETE:
+            raise invalid("action_masks in action_mode", self.mode, "discrete, flat-discrete")
         own = self.seats.own[seat]
         closed = (own == NOTHING) | (stock[own] <= 0.0)
         parts = [_open_choices(closed, self.levels + 1)]
@@ -292,7 +325,12 @@ class Actions:
             more = np.diff(sizes, axis=1, prepend=-1.0) > 0.0
             more[own == NOTHING, 1:] = False
             parts.append(more.reshape(-1))
-        return np.concatenate(parts)
+        mask = np.concatenate(parts)
+        return mask if self._flat is None else np.ravel(reduce(np.logical_and.outer, self.parted(mask)))
+
+    def parted(self, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return a flat mask of the numbers of a discrete action as one mask per number, as `MultiDiscrete` samples."""
+        return tuple(np.split(mask, np.cumsum(self.high[0].astype(np.int64) + 1)[:-1]))
 
 
 def _open_choices(closed: BoolArray, choices: int) -> BoolArray:

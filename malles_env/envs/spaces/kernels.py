@@ -32,6 +32,16 @@ def first_bad(actions: Any, low: Any, high: Any) -> int:
 
 
 @njit(cache=True)
+def clamp(actions: Any, low: float, high: float) -> None:
+    """Move entries that are out by rounding onto the bounds."""
+    batch, sellers, width = actions.shape
+    for b in range(batch):
+        for n in range(sellers):
+            for i in range(width):
+                actions[b, n, i] = min(max(actions[b, n, i], low), high)
+
+
+@njit(cache=True)
 def keep_best(score: Any, products: Any, capacity: int, listed: Any) -> None:
     """Take the worst scored products off one seller's shelf until it fits; of equals the last goes first."""
     count = 0
@@ -65,7 +75,7 @@ def decode(
     Args:
         mode: CONTINUOUS, DISCRETE or MONEY.
         levels: Prices of the discrete grid.
-        actions: One row per market and seller, shape ``(B, N, A)``.
+        actions: One row per market and seller, shape ``(B, N, A)``; continuous ones are clamped to [-1, 1].
         low: Smallest allowed action, shape ``(N, A)``.
         high: Largest allowed action, shape ``(N, A)``.
         own: Product in each of a seller's slots or NOTHING, shape ``(N, W)``.
@@ -80,6 +90,8 @@ def decode(
     bad = first_bad(actions, low, high)
     if bad >= 0:
         return bad
+    if mode == CONTINUOUS:
+        clamp(actions, -1.0, 1.0)
     slots = own.shape[1]
     score = np.empty(slots)
     for b in range(len(actions)):

@@ -166,7 +166,7 @@ def test_they_enter_tournament_and_evaluate_by_name(tmp_path):
     tournament = Tournament((DUOPOLY,), names, episodes=2, cycles=8)
     for name in names:
         match = play_match(tournament, DUOPOLY, name, "thompson-draws:3")
-        assert match.first == name
+        assert match.seller == name
         assert np.isfinite(match.profit).all()
         assert match == play_match(tournament, DUOPOLY, name, "thompson-draws:3")
     shown = CliRunner().invoke(app, ["evaluate", DUOPOLY, "--sellers", ",".join(names[1:]), "--episodes", "2"])

@@ -139,7 +139,7 @@ def test_a_tournament_is_played(corner: Scenario, tmp_path: Any) -> None:
     matches = run_tournament(
         Tournament((path,), ("nash", "best-response", "lot-size"), episodes=2), tmp_path / "out", workers=1
     )
-    assert len(matches) == 9
+    assert len(matches) == 9 * 2
     assert all(np.isfinite([*match.profit, *match.rivals, *match.surplus]).all() for match in matches)
 
 

@@ -17,7 +17,7 @@ from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, PriceRules, Product
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.loader import parse_scenario, save_scenario
-from tests.envs.bundled import ACTION_MODES, CROOKED, RULED, make, same, sampled, scenario_of
+from tests.envs.bundled import ACTION_MODES, CROOKED, RULED, make, numbers, same, sampled, scenario_of
 
 ONE = (Product("p", "s", 1.0, 2.0, price_low=1.0, price_high=5.0),)
 
@@ -142,10 +142,10 @@ def test_infos_say_what_was_moved_and_what_the_rest_costs(mode: str) -> None:
         assert np.all(gaps[listed] < 1e-8)
         np.testing.assert_array_equal(out.prices[0, ~listed], asked[~listed])
         short = np.maximum(5.0 * catalog.unit_cost - out.prices[0], 0.0) * listed
-        for n, info in enumerate(infos.values()):
+        for n, info in enumerate(map(numbers, infos.values())):
             own = catalog.seller_of == n
             assert list(info)[7:] == ["moved_prices", "cost_margin"]
-            assert all(type(value) is float for value in info.values())
+            assert all(type(value) is np.float64 for value in info.values())
             assert info["moved_prices"] == ((np.abs(out.prices[0] - asked) > 1e-5) & own).sum()
             assert info["cost_margin"] == pytest.approx(short[own].sum(), abs=1e-9)
             total, paid = total + info["moved_prices"], paid + info["cost_margin"]

@@ -16,7 +16,19 @@ from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.slot_layout import Seats
 from malles_env.errors import InvalidInput
 from malles_env.market import Product, Replenishment, Supply
-from tests.envs.bundled import ACTION_MODES, CROOKED, PROMOTED, STOCKED, alike, make, play, same, sampled, scenario_of
+from tests.envs.bundled import (
+    ACTION_MODES,
+    CROOKED,
+    PROMOTED,
+    STOCKED,
+    alike,
+    make,
+    numbers,
+    play,
+    same,
+    sampled,
+    scenario_of,
+)
 
 BIG = [0, 2, 3]  # products of seller_0; their largest orders are 60, 33 and 7, their lead times 2, 1 and 2
 
@@ -163,9 +175,9 @@ def test_stock_and_money_add_up_over_an_episode(mode: str) -> None:
         profit = out.revenue - out.cost - out.fees - out.ordering - out.holding + out.salvage
         np.testing.assert_array_equal(out.profit, profit)
         for n, agent in enumerate(infos):
-            info, own = infos[agent], catalog.seller_of == n
+            info, own = numbers(infos[agent]), catalog.seller_of == n
             assert tuple(info) == (*MONEY_KEYS, *STOCK_KEYS)
-            assert all(type(value) is float for value in info.values())
+            assert all(type(value) is np.float64 for value in info.values())
             assert info["profit"] == out.seller_profit[0, n]
             assert rewards[agent] == info["profit"] / 50.0
             told = info["revenue"] - info["cost"] - info["fees"] - info["ordering_cost"] - info["holding_cost"]

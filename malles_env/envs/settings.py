@@ -1,0 +1,83 @@
+"""The settings that every face takes, typed once: completion and type checks for all constructors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from malles_env.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from malles_env.envs.spaces.action_spaces import ActionMode
+    from malles_env.envs.spaces.observations import Monitoring, ObservationMode
+    from malles_env.market import Consumers, Demand, TastesMode
+
+
+class EnvSettings(TypedDict, total=False):
+    """Keyword arguments of every face; all may be left out.
+
+    >>> from malles_env.envs import EnvSettings, parallel_env
+    >>> settings: EnvSettings = {"max_cycles": 12, "demand": "expected"}
+    >>> parallel_env("bertrand-duopoly", **settings).max_cycles
+    12
+
+    Attributes:
+        max_cycles: Periods of an episode; default the scenario's.
+        action_mode: ``"continuous"`` (default), ``"discrete"``, ``"flat-discrete"`` or ``"dict"``, see `Actions`.
+        observation_mode: ``"flat"`` (default) or ``"dict"``, see `Layout`.
+        demand: ``"multinomial"`` (default), ``"gaussian"``, ``"expected"`` or ``"exact"``, see `Market`.
+        consumers: Who buys instead of the scenario's own.
+        monitoring: What is public: ``"prices"`` (default), ``"full"`` or ``"own"``.
+        price_levels: Prices (and orders) of the discrete grid, at least 2; default 15.
+        tastes: ``"mean"`` (default), or ``"draws"``: each market has one of the consumers' draws per episode.
+        history: Periods that an observation shows, from 1 (default) to `max_cycles`.
+    """
+
+    max_cycles: int | None
+    action_mode: ActionMode
+    observation_mode: ObservationMode
+    demand: Demand
+    consumers: Consumers | None
+    monitoring: Monitoring
+    price_levels: int
+    tastes: TastesMode
+    history: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`EnvSettings` with their defaults, as given: each is checked where it is used."""
+
+    max_cycles: int | None = None
+    action_mode: ActionMode = "continuous"
+    observation_mode: ObservationMode = "flat"
+    demand: Demand = "multinomial"
+    consumers: Consumers | None = None
+    monitoring: Monitoring = "prices"
+    price_levels: int = 15
+    tastes: TastesMode = "mean"
+    history: int = 1
+
+
+SETTINGS = tuple(field.name for field in fields(Settings))
+
+
+def check_names(settings: Mapping[str, Any], face: type) -> None:
+    """Refuse a keyword argument that there is not.
+
+    Args:
+        settings: What a constructor was given by keyword beyond the arguments it names.
+        face: Whose constructor.
+
+    Raises:
+        InvalidInput: Names the argument, what it may have been meant to be, and those that there are.
+    """
+    for name in settings:
+        if name not in SETTINGS:
+            own = [known for known in inspect.signature(face).parameters if known != "settings"]
+            near = get_close_matches(name, [*own, *SETTINGS], 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise InvalidInput(f"{name}: there is no such argument{hint}; allowed: {', '.join([*own, *SETTINGS])}")
