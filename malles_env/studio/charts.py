@@ -14,6 +14,8 @@ from malles_env.market.arrays import FloatArray
 COLOURS = ("#2a8fd0", "#e0722c", "#1fa37a", "#c978a6", "#d8a21b", "#6cb8e8", "#a08a4e", "#8585b0")
 """Told apart by people who do not tell red from green, and readable on white and on black."""
 HEIGHT = 340
+FEW = 15
+"""Most points of a line that are marked; a line of one point would not be seen."""
 NUMBERED = 12
 """Most products for which a heat map writes its numbers."""
 
@@ -41,7 +43,7 @@ def lines(
     shades = alt.Scale(domain=order, range=[COLOURS[i % len(COLOURS)] for i in range(len(order))])
     found = (
         alt.Chart(frame)
-        .mark_line(strokeWidth=2.2)
+        .mark_line(strokeWidth=2.2, point=len(frame) > 0 and frame[x].nunique() <= FEW)
         .encode(
             x=alt.X(f"{x}:Q", title=titles[0], axis=alt.Axis(tickMinStep=1, grid=False)),
             y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=zero)),

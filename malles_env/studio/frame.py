@@ -57,7 +57,9 @@ def _side() -> None:
     now = session()
     names = list(dict.fromkeys([now.source, *list_scenarios(), *map(str, now.own)]))
     offered = [name for name in names if load_scenario(name).consumers.kind not in ASKED]
-    source = st.selectbox("Market", offered, offered.index(now.source), format_func=_title, key="market")
+    if st.session_state.get("market") not in offered or now.just_built:
+        st.session_state["market"], now.just_built = now.source, False
+    source = st.selectbox("Market", offered, format_func=_title, key="market")
     models = taste_models(load_scenario(source))
     model: str | None = None
     if len(models) > 1:

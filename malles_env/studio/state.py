@@ -38,6 +38,7 @@ class Session:
         model: Who reads its tastes; None: its own.
         agent: Whose products are sold by hand.
         own: Scenarios built from this visitor's logs.
+        just_built: Whether the market that is open was built just now, so that the side has yet to show it.
         rivals: Kinds of rivals that were chosen, by agent.
         seed: Of the episode.
         play: The episode under way.
@@ -51,6 +52,7 @@ class Session:
     model: str | None = None
     agent: str = "seller_0"
     own: list[Path] = field(default_factory=list)
+    just_built: bool = False
     rivals: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     play: HandPlay | None = None

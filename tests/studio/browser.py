@@ -97,11 +97,12 @@ class Visitor:
         browser: Playwright's browser.
         studio: What is visited.
         width: Of the window, pixels.
+        height: Likewise.
         scheme: ``"light"`` or ``"dark"``.
     """
 
     def __init__(
-        self, browser: Any, studio: Studio, width: int = 1280, scheme: str = "light", height: int = 900
+        self, browser: Any, studio: Studio, width: int = 1280, height: int = 900, scheme: str = "light"
     ) -> None:
         self.studio, self.outside = studio, list[str]()
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)

@@ -13,7 +13,6 @@ from malles_env.consumers.discussion.transcript import Discussion, TranscriptFil
 from tests.data.exports import shop
 from tests.studio.browser import Studio, Visitor, chromium, started_studio
 
-pytestmark = pytest.mark.slow
 NARROW = 390
 """Pixels of a telephone."""
 
@@ -79,6 +78,7 @@ def test_be_the_seller(visitor: Visitor, browser: Any, studio: Studio) -> None:
     other.page.context.close()
 
 
+@pytest.mark.slow
 def test_what_if(visitor: Visitor) -> None:
     visitor.open("what-if")
     assert "Price of the highest profit" in visitor.text()
@@ -92,6 +92,7 @@ def test_what_if(visitor: Visitor) -> None:
     visitor.sees("Tax paid")
 
 
+@pytest.mark.slow
 def test_compare_sellers(visitor: Visitor) -> None:
     visitor.open("compare")
     visitor.page.get_by_label("Episodes").fill("8")
@@ -107,6 +108,7 @@ def test_compare_sellers(visitor: Visitor) -> None:
     assert told.startswith("seller: got 'nobody'; allowed: regular-price") and "\n" not in told
 
 
+@pytest.mark.slow
 def test_consumers_a_discussion_and_runs(visitor: Visitor) -> None:
     visitor.open("consumers")
     assert "What moves them" in visitor.text()
@@ -123,6 +125,7 @@ def test_consumers_a_discussion_and_runs(visitor: Visitor) -> None:
     assert "Learning curves" in visitor.text()
 
 
+@pytest.mark.slow
 def test_your_log_becomes_a_market_to_play(visitor: Visitor, studio: Studio) -> None:
     visitor.open("your-log")
     data = shop.plain(shop.receipts(weeks=40))
@@ -141,9 +144,10 @@ def test_your_log_becomes_a_market_to_play(visitor: Visitor, studio: Studio) -> 
     assert written and all(path.is_relative_to(studio.folder / "runs" / "studio") for path in written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "what-if", "compare", "consumers", "your-log", "runs"])
 def test_pages_fit_a_telephone(browser: Any, studio: Studio, path: str) -> None:
-    visitor = Visitor(browser, studio, NARROW, "dark", 844)
+    visitor = Visitor(browser, studio, NARROW, 844, "dark")
     visitor.open(path)
     assert visitor.wide() <= 0
     heading = visitor.page.get_by_role("heading", level=2).first.bounding_box()

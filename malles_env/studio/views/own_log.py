@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -128,15 +129,13 @@ def _build(imported: Imported) -> None:
         _opened(path)
 
 
-def _opened(path: object) -> None:
-    from pathlib import Path
-
-    now, found = session(), Path(str(path))
-    if found not in now.own:
-        now.own.append(found)
-    now.open(str(found), None)
-    st.session_state.pop("market", None)
-    st.session_state["built"] = str(found)
+def _opened(path: Path) -> None:
+    """Open a market that was built from this visitor's files, and draw everything anew."""
+    now = session()
+    if path not in now.own:
+        now.own.append(path)
+    now.open(str(path), None)
+    now.just_built = True
     st.rerun()
 
 

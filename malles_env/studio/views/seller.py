@@ -150,7 +150,7 @@ def _own_titles(play: HandPlay) -> list[str]:
 def _profit_chart(own: list[float], known: list[float], money: str, period: str) -> None:
     rows = [
         {period: t + 1, "profit": float(total), "who": who}
-        for who, values in (("you", own), ("best known", known))
+        for who, values in (("you", own), ("best known", known[: len(own)]))
         for t, total in enumerate(np.cumsum(values))
     ]
     st.subheader("Profit so far")
