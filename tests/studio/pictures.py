@@ -21,23 +21,26 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
-    with tempfile.TemporaryDirectory() as folder, started_studio(Path(folder), "ice-cream") as studio:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-            visitor = Visitor(browser, studio, *SIZE)
-            visitor.open()
-            for cents in (0, 100, 50):
-                slider = visitor.page.get_by_role("slider").first
-                slider.focus()
-                for _ in range(cents):
-                    slider.press("ArrowLeft")
-                for _ in range(3):
-                    visitor.click("Play a week")
-            _keep(visitor, out / "studio-seller.png")
-            visitor.go("What if")
-            visitor.click("All prices", "tab")
-            _keep(visitor, out / "studio-what-if.png")
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started_studio(Path(folder), "ice-cream") as studio,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        visitor = Visitor(browser, studio, *SIZE)
+        visitor.open()
+        for cents in (0, 100, 50):
+            slider = visitor.page.get_by_role("slider").first
+            slider.focus()
+            for _ in range(cents):
+                slider.press("ArrowLeft")
+            for _ in range(3):
+                visitor.click("Play a week")
+        _keep(visitor, out / "studio-seller.png")
+        visitor.go("What if")
+        visitor.click("All prices", "tab")
+        _keep(visitor, out / "studio-what-if.png")
+        browser.close()
 
 
 def _keep(visitor: Visitor, path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from malles_env.consumers.discussion.transcript import Discussion, TranscriptFile, Turn, Verdict
 from malles_env.errors import CorruptFile, InvalidInput, MallesError
 from malles_env.market.solvers import closed_form
+from malles_env.market.solvers.game import Game
+from malles_env.market.solvers.metrics import welfare
 from malles_env.scenarios import load_scenario
 from malles_env.studio.folders import MOST_FILES, Folder
 from malles_env.studio.logic import compare, consumers, own_log, runs, tables, what_if
@@ -87,6 +89,10 @@ def test_taxes_caps_and_mergers_end_where_theory_says(duopoly: World) -> None:
     taxed = what_if.competition(duopoly, what_if.Rules(sales_tax=0.1))
     np.testing.assert_allclose(taxed.prices, closed_form.nash([2.0, 2.0], 1.1, [0, 1], 0.25).prices[0], atol=1e-4)
     assert taxed.tax > 0 == before.tax and taxed.surplus < before.surplus
+    for found, rules in ((before, what_if.Rules()), (taxed, what_if.Rules(sales_tax=0.1))):
+        game = Game.of(rules.on(duopoly.scenario).market())
+        parts = sum(found.profit.values()) + found.surplus + found.tax
+        assert parts == pytest.approx(welfare(game, found.prices)[0], rel=1e-9)
     capped = what_if.competition(duopoly, what_if.Rules(price_cap=1.4))
     np.testing.assert_allclose(capped.prices, 1.4)
     merged = what_if.competition(duopoly, what_if.Rules(merged=("seller_a", "seller_b")))

@@ -78,11 +78,16 @@ def compared(world: World, question: Question, watch: Callable[[str], object] = 
 def _specs(question: Question) -> list[tuple[str, str, int]]:
     """Return name, kind and length of history of every seller."""
     rules = [(spec, spec, 1) for spec in question.sellers]
+    folders = [path.parent.name for path in question.policies]
     files = [
-        (str(path.parent), f"{algorithm_of(path)}:{path}", int(run_of(path).get("history", 1)))
-        for path in question.policies
+        (name if folders.count(name) == 1 else str(path.parent), f"{algorithm_of(path)}:{path}", _history(path))
+        for name, path in zip(folders, question.policies, strict=True)
     ]
     return [*rules, *files]
+
+
+def _history(policy: Path) -> int:
+    return int(run_of(policy).get("history", 1))
 
 
 def _played(world: World, question: Question, seller: Any, options: dict[str, Any]) -> Played:

@@ -218,8 +218,8 @@ def verdict_rows(talk: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
         {
             "choice": talk["shelf"].get(code, "nothing"),
-            "probability %": 100.0 * share,
-            "units each": verdict["quantity"].get(code),
+            "probability %": round(100.0 * share, 1),
+            "units each": None if code not in verdict["quantity"] else round(verdict["quantity"][code], 1),
         }
         for code, share in verdict["probability"].items()
     ]

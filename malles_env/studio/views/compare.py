@@ -59,9 +59,7 @@ def _answer(here: World, question: Question, found: Mapping[str, Played]) -> Non
     money, period = scenario.currency, scenario.period
     rows = score_rows(dict(found))
     st.subheader(f"{plain(here.seller_title(question.agent))} against {question.rivals}")
-    chart = charts.bars(
-        rows, "seller", "profit", f"profit per episode ({money}); lines: two standard errors", "profit s.e."
-    )
+    chart = charts.bars(rows, "seller", "profit", f"profit per episode ({money})", "profit s.e.")
     st.altair_chart(chart, width="stretch")
     shown = {
         "profit": st.column_config.NumberColumn(f"profit ({money})", format="%,.0f"),
@@ -74,7 +72,9 @@ def _answer(here: World, question: Question, found: Mapping[str, Played]) -> Non
         "surplus s.e.": None,
     }
     st.dataframe(rows, hide_index=True, width="stretch", column_config=shown)
-    st.caption(f"{scenario.title or scenario.name}; {question.episodes} episodes; ± one standard error over episodes.")
+    st.caption(
+        f"{scenario.title or scenario.name}; {question.episodes} episodes; ± one standard error over episodes, the lines two."
+    )
     curves = price_curves(here, question, dict(found))
     left, right = st.columns(2)
     left.subheader("What they ask")

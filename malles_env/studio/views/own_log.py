@@ -99,8 +99,8 @@ def _checks(imported: Imported) -> None:
     )
     for row in own_log.check_rows(imported):
         with st.container(border=True):
-            st.badge(row["verdict"], color=own_log.LIGHTS[row["verdict"]])  # type: ignore[arg-type]
-            st.markdown(f"**{plain(row['check'])}**: {plain(row['finding'])}")
+            light = f":{own_log.LIGHTS[row['verdict']]}-badge[{row['verdict']}]"
+            st.markdown(f"{light} **{plain(row['check'])}**: {plain(row['finding'])}")
             if row["advice"]:
                 st.markdown(f"What to do: {plain(row['advice'])}")
     with st.expander("Rows that were dropped or mended, and why"):
