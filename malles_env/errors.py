@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Collection
 
 _SECRETS = re.compile(r"(?<=://)[^\s'\"]*@|(?<=\?)[^\s'\"]*=[^\s'\"]*")
 """Where URLs hold secrets: before an @, and behind a question mark."""
+
+
+_NOT_FOR_USERS = ("dev", "docs", "bench")
+"""Extras that no command needs."""
 
 
 class MallesError(Exception):
@@ -60,3 +65,37 @@ def invalid(field: str, value: object, allowed: str) -> InvalidInput:
     if len(shown) > 120:
         shown = shown[:117] + "..."
     return InvalidInput(f"{field}: got {shown}; allowed: {allowed}")
+
+
+def missing_extra(module: str) -> str | None:
+    """Return what to install for a module that is not there; None where no extra of ours brings it.
+
+    Args:
+        module: Its name as imported, e.g. ``"polars"``.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    top = module.partition(".")[0]
+    try:
+        listed = requires("malles-env") or []
+    except PackageNotFoundError:
+        return None
+    for line in listed:
+        name, _, condition = line.partition(";")
+        package = name.strip().split("[")[0].rstrip("0123456789.<>=!~, ")
+        _, _, extra = condition.partition("extra ==")
+        extra = extra.strip(" '\"")
+        if extra and extra not in _NOT_FOR_USERS and package.replace("-", "_").lower() == top.lower():
+            return f"{top} is not installed: run  pip install 'malles-env[{extra}]'"
+    return None
+
+
+def what_failed(error: OSError) -> str:
+    """Return in one line what the machine refused, and where there is a hint what to do."""
+    named = error.filename if error.filename is not None else ""
+    place = f"{named}: " if named != "" else ""
+    hints = {
+        errno.ENOSPC: "; free some space and run the same command again",
+        errno.ENAMETOOLONG: "; choose a shorter one",
+    }
+    return f"{place}{error.strerror or error}{hints.get(error.errno or 0, '')}"

@@ -28,6 +28,7 @@ from malles_env.cli.sellers.reproduce import reproduce
 from malles_env.cli.sellers.study import study
 from malles_env.cli.sellers.tournament import tournament
 from malles_env.cli.sellers.train import demo, evaluate, train
+from malles_env.cli.studio import studio
 
 app = typer.Typer(
     name="malles",
@@ -47,6 +48,7 @@ app.command("record")(record_command)
 app.command("ope")(ope_command)
 app.command("reproduce")(reproduce)
 app.command("discuss")(discuss)
+app.command("studio")(studio)
 app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
 app.command("distil")(distil_command)

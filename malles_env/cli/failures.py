@@ -12,13 +12,12 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from malles_env.errors import MallesError, invalid
+from malles_env.errors import MallesError, invalid, missing_extra, what_failed
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """Base of all mistakes in a command line; newer versions of typer bring their own click."""
 GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "distil", "consumers evaluate")
 """Commands that go on where they were stopped when called again."""
-_NOT_FOR_USERS = ("dev", "docs", "bench")
 
 
 class Terminated(KeyboardInterrupt):
@@ -59,7 +58,7 @@ class ReadableGroup(TyperGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read our output has gone
                 raise
-            _end(f"error: {_what_failed(error)}")
+            _end(f"error: {what_failed(error)}")
 
 
 def _end(message: str, code: int = 2) -> NoReturn:
@@ -91,44 +90,11 @@ def _value_of(options: Sequence[str], given: Sequence[str]) -> str | None:
     return found
 
 
-def _what_failed(error: OSError) -> str:
-    named = error.filename if error.filename is not None else ""
-    place = f"{named}: " if named != "" else ""
-    hints = {
-        errno.ENOSPC: "; free some space and run the same command again",
-        errno.ENAMETOOLONG: "; choose a shorter one",
-    }
-    return f"{place}{error.strerror or error}{hints.get(error.errno or 0, '')}"
-
-
 def _next_command(arguments: Sequence[str]) -> str:
     if not arguments or not {arguments[0], " ".join(arguments[:2])} & set(GO_ON):
         return ""
     more = ["--resume"] if arguments[0] == "train" and "--resume" not in arguments else []
     return f"; go on with: {shlex.join(['malles', *arguments, *more])}"
-
-
-def missing_extra(module: str) -> str | None:
-    """Return what to install for a module that is not there; None where no extra of ours brings it.
-
-    Args:
-        module: Its name as imported, e.g. ``"polars"``.
-    """
-    from importlib.metadata import PackageNotFoundError, requires
-
-    top = module.partition(".")[0]
-    try:
-        listed = requires("malles-env") or []
-    except PackageNotFoundError:
-        return None
-    for line in listed:
-        name, _, condition = line.partition(";")
-        package = name.strip().split("[")[0].rstrip("0123456789.<>=!~, ")
-        _, _, extra = condition.partition("extra ==")
-        extra = extra.strip(" '\"")
-        if extra and extra not in _NOT_FOR_USERS and package.replace("-", "_").lower() == top.lower():
-            return f"{top} is not installed: run  pip install 'malles-env[{extra}]'"
-    return None
 
 
 def hear_signals() -> None:

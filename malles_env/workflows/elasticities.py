@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich import box
 from rich.table import Table
 
@@ -31,7 +32,7 @@ class PriceResponse:
     Attributes:
         scenario: Which one.
         hold: As in `malles_env.market.elasticities`.
-        prices: Average prices where the scenario has them, else regular ones, money, shape ``(J,)``.
+        prices: At which units answer, money, shape ``(J,)``.
         found: Of this one market (B = 1).
     """
 
@@ -56,16 +57,21 @@ class PriceResponse:
         return self.found.diversion[0]
 
 
-def price_response(scenario: Scenario, hold: Hold = "state", *, model: str | None = None) -> PriceResponse:
+def price_response(
+    scenario: Scenario, hold: Hold = "state", *, model: str | None = None, prices: ArrayLike | None = None
+) -> PriceResponse:
     """Return how units answer to prices in a scenario.
 
     Args:
         scenario: Which one.
         hold: ``"state"``: the first period's answer; ``"steady"``: that to a lasting price change.
         model: Language model whose consumers answer instead of the scenario's own.
+        prices: Money, shape ``(J,)``; default the average prices where the scenario has them, else the regular ones.
     """
     scenario = scenario if model is None else scenario.with_model(model)
     offer, consumers = usual_offer(scenario), scenario.build_consumers()
+    if prices is not None:
+        offer = replace(offer, prices=np.array(prices, dtype=np.float64)[None])
     population, settings, dynamics = scenario.population(), scenario.mean_field_settings(), scenario.dynamics()
     tastes = tastes_of(consumers)
     pantry = pantry_of(

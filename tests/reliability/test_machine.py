@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from malles_env.cli.failures import missing_extra
+from malles_env.errors import missing_extra
 
 PLAY = """
 from malles_env import parallel_env

@@ -1,0 +1,1 @@
+"""What the pages show, worked out without a browser: one module per page."""
