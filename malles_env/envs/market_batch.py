@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from gymnasium import spaces
 
+from malles_env.envs.given_market import GivenMarket
+from malles_env.envs.hooks import check_function, checked_rewards, transformed
 from malles_env.envs.settings import EnvSettings, Settings
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
@@ -23,6 +25,7 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from malles_env.envs.settings import ScenarioLike
     from malles_env.scenarios import Scenario
 
 MOST_CYCLES = 10**9
@@ -33,8 +36,10 @@ STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "c
 """What infos hold besides where products are ordered: units, money, money, money, units, units."""
 
 
-def find_scenario(scenario: str | PathLike[str] | Scenario) -> Scenario:
+def find_scenario(scenario: ScenarioLike) -> Scenario:
     """Return the scenario of a name or path; anything that can build a market is returned as it is."""
+    if isinstance(scenario, Market):
+        return cast("Scenario", GivenMarket(scenario))
     if hasattr(scenario, "market"):
         return cast("Scenario", scenario)
     from malles_env.scenarios import load_scenario
@@ -69,7 +74,7 @@ class Arena:
     """B markets of one scenario, N seats each.
 
     Args:
-        scenario: Name, path or scenario.
+        scenario: Name, path, scenario or `Market`.
         num_markets: B.
         settings: See `EnvSettings`.
 
@@ -88,7 +93,7 @@ class Arena:
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario,
+        scenario: ScenarioLike,
         *,
         num_markets: int = 1,
         **settings: Unpack[EnvSettings],
@@ -98,11 +103,10 @@ class Arena:
         self.max_cycles = check_cycles(chosen.max_cycles, self.scenario)
         history = check_history(chosen.history, self.max_cycles)
         # Whatever else can build a market need not know of draws.
-        check_choice("tastes", chosen.tastes, ("mean", "draws"))
-        drawn: dict[str, Any] = {} if chosen.tastes == "mean" else {"tastes": chosen.tastes}
-        self.market: Market = self.scenario.market(
-            num_markets=num_markets, demand=chosen.demand, consumers=chosen.consumers, **drawn
-        )
+        check_choice("tastes", chosen.tastes, (None, "mean", "draws"))
+        told: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
+        told = {name: value for name, value in told.items() if value is not None}
+        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **told)
         catalog = self.market.catalog
         self.seats = Seats(catalog)
         self.actions = Actions(self.seats, chosen.action_mode, chosen.price_levels)
@@ -110,7 +114,11 @@ class Arena:
         self.layout = Layout(self.seats, size, chosen.monitoring, memories, history)
         check_choice("observation_mode", chosen.observation_mode, ("flat", "dict"))
         self.observation_mode, self.as_dict = chosen.observation_mode, chosen.observation_mode == "dict"
-        self._plain: Layout | None = None
+        self.reward_fn, self.observation_fn = chosen.reward_fn, chosen.observation_fn
+        check_function("reward_fn", self.reward_fn)
+        check_function("observation_fn", self.observation_fn)
+        if self.observation_fn is not None and self.as_dict:
+            raise invalid("observation_mode", "dict", "flat beside an observation_fn, which returns one array")
         self.reward_scale = float(self.scenario.reward_scale)
         self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
         counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
@@ -121,6 +129,18 @@ class Arena:
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
         self._start(None)
+        self._seen_size = self.layout.size if self.observation_fn is None else self.observe(1.0).shape[2]
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return a new space of what one agent sees."""
+        if self.observation_fn is None:
+            return self.layout.space(self.observation_mode)
+        return spaces.Box(-np.inf, np.inf, (self._seen_size,), np.float32)
+
+    @cached_property
+    def plain_layout(self) -> Layout:
+        """The layout that sellers by name know: of ``"prices"`` monitoring, one period."""
+        return Layout(self.seats, self.market.population.size, memories=self.market.memories)
 
     @property
     def num_markets(self) -> int:
@@ -211,16 +231,16 @@ class Arena:
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
         """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
         now = self._encode(self.layout, cycles, state=state)
-        if state or self.layout.history == 1:
+        if state:
             return now
-        self._now = now  # `step` puts it behind the next one
-        return np.concatenate([now, self._past], axis=2)
+        if self.layout.history > 1:
+            self._now = now  # `step` puts it behind the next one
+            now = np.concatenate([now, self._past], axis=2)
+        return now if self.observation_fn is None else transformed(self.observation_fn, self.layout.split(now))
 
     def observe_plainly(self, cycles: float) -> np.ndarray:
         """Return observations as sellers by name know them ``(B, N, D)``: of ``"prices"`` monitoring, one period."""
-        if self._plain is None:
-            self._plain = Layout(self.seats, self.market.population.size, memories=self.market.memories)
-        return self._encode(self._plain, cycles)
+        return self._encode(self.plain_layout, cycles)
 
     def _encode(self, layout: Layout, cycles: float, *, state: bool = False) -> np.ndarray:
         now = self.market.state
@@ -242,7 +262,9 @@ class Arena:
         )
 
     def rewards(self, outcome: Outcome) -> FloatArray:
-        """Return profit / reward_scale of each seat, shape ``(B, N)``."""
+        """Return the reward of each seat, shape ``(B, N)``: profit / reward_scale, or what `reward_fn` says."""
+        if self.reward_fn is not None:
+            return checked_rewards(self.reward_fn, outcome)
         return outcome.seller_profit / self.reward_scale
 
     def ledger(self, outcome: Outcome) -> FloatArray:

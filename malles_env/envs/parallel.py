@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from malles_env.market import Catalog, Market, Outcome
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 
 class PricingParallelEnv(ParallelEnv[str, Any, Any]):
@@ -103,7 +102,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     ## Rewards
 
-    Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
+    Profit of the period / the scenario's `reward_scale` (1 for a `Market`), or what `reward_fn` says. `infos[agent]` holds ``revenue, cost, fees, profit,
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as NumPy
     floats; at `reset` all are 0. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey
     those that bind, and infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only
@@ -129,7 +128,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
+    | `scenario` | `"bertrand-duopoly"` | name, path, `Scenario` or `Market` |
     | `max_cycles` | the scenario's (52) | periods of an episode |
     | `action_mode` | `"continuous"` | `"continuous"`, `"discrete"`, `"flat-discrete"`, `"dict"` |
     | `observation_mode` | `"flat"` | `"flat"`, `"dict"` |
@@ -138,8 +137,10 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | `render_mode` | None | `"human"`, `"rgb_array"`, `"ansi"` |
     | `monitoring` | `"prices"` | what is public: `"full"`, `"prices"`, `"own"` |
     | `price_levels` | 15 | m, prices (and orders) of the discrete grid |
-    | `tastes` | `"mean"` | or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
+    | `tastes` | None | `"mean"`, or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
     | `history` | 1 | k, periods that an observation shows, from 1 to `max_cycles` |
+    | `reward_fn` | None | function of the period's `Outcome` that returns rewards, shape `(1, N)` |
+    | `observation_fn` | None | function of the blocks above by name, `(1, N, size)` each, that returns `(1, N, K)` |
 
     >>> from malles_env import parallel_env
     >>> env = parallel_env("bertrand-duopoly", max_cycles=2, demand="expected")
@@ -169,7 +170,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        scenario: ScenarioLike = "bertrand-duopoly",
         *,
         render_mode: str | None = None,
         **settings: Unpack[EnvSettings],
@@ -180,7 +181,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self.max_cycles, self.scenario = arena.max_cycles, arena.scenario
         self.possible_agents = list(arena.seats.agents)
         self.agents: list[str] = []
-        self.observation_spaces = {agent: arena.layout.space(arena.observation_mode) for agent in self.possible_agents}
+        self.observation_spaces = {agent: arena.observation_space() for agent in self.possible_agents}
         self.action_spaces = {agent: arena.actions.space(agent) for agent in self.possible_agents}
         self.state_space = arena.layout.state_space
         self._masked = arena.actions.mode in ("discrete", "flat-discrete")
@@ -337,7 +338,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
 
 def parallel_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],
@@ -347,7 +348,7 @@ def parallel_env(
 
 
 def raw_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],
@@ -357,7 +358,7 @@ def raw_env(
 
 
 def env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],
