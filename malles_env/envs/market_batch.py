@@ -137,6 +137,24 @@ class Arena:
             return self.layout.space(self.observation_mode)
         return spaces.Box(-np.inf, np.inf, (self._seen_size,), np.float32)
 
+    def summary(self, face: object, *more: str) -> str:
+        """Return one line about an env: what is played, by how many, for how long."""
+        seats, catalog = self.seats, self.seats.catalog
+        name = getattr(self.scenario, "name", type(self.scenario).__name__)
+        parts = [f"{seats.count} sellers", f"{catalog.num_products} products", f"{self.max_cycles} periods", *more]
+        return f"<{type(face).__name__} {name}: {', '.join(parts)}, {self.actions.mode} actions>"
+
+    def html(self, face: object, **facts: Any) -> str:
+        """Return what notebooks show of an env."""
+        from malles_env.scenarios.notebook import market_html
+
+        told = {
+            "env": type(face).__name__, **facts, "action mode": self.actions.mode, "periods": self.max_cycles,
+            "observation": f"{self._seen_size} numbers", "reward": "its own" if self.reward_fn else "profit / scale",
+        }  # fmt: skip
+        title = getattr(self.scenario, "title", "") or getattr(self.scenario, "name", "market")
+        return market_html(title, self.seats.catalog, told)
+
     @cached_property
     def plain_layout(self) -> Layout:
         """The layout that sellers by name know: of ``"prices"`` monitoring, one period."""

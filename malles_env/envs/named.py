@@ -28,7 +28,9 @@ def named_seller(spec: str, arena: Arena, agent: str) -> Policy:
         MissingResource: The package of sellers is not installed, or what the seller needs is not there.
     """
     if isinstance(arena.scenario, GivenMarket):
-        raise invalid("rivals", spec, "a function or an object with predict: sellers by name need a Scenario, not a Market")
+        raise invalid(
+            "rivals", spec, "a function or an object with predict: sellers by name need a Scenario, not a Market"
+        )
     module, _, function = MAKER.partition(":")
     try:
         make = getattr(import_module(module), function)

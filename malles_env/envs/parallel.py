@@ -102,7 +102,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     ## Rewards
 
-    Profit of the period / the scenario's `reward_scale` (1 for a `Market`), or what `reward_fn` says. `infos[agent]` holds ``revenue, cost, fees, profit,
+    Profit of the period / the scenario's `reward_scale` (1 for a `Market`), or what
+    `reward_fn` says. `infos[agent]` holds ``revenue, cost, fees, profit,
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as NumPy
     floats; at `reset` all are 0. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey
     those that bind, and infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only
@@ -189,6 +190,14 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self._seed: int | None = None
         self._renderer = Renderer(self.catalog, render_mode, getattr(self.scenario, "title", ""))
         self.render_mode = render_mode
+
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes and action mode."""
+        return self.arena.summary(self)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.arena.html(self)
 
     @property
     def catalog(self) -> Catalog:

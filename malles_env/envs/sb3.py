@@ -98,6 +98,14 @@ class PricingVecEnv(VecEnv):
         if seed is not None:
             self.seed(seed)
 
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, markets, slots and action mode."""
+        return self.batch.arena.summary(self, f"{self.num_markets} markets", f"{self.num_envs} slots")
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, markets=self.num_markets, slots=self.num_envs)
+
     @property
     def market(self) -> Market:
         """The market engine."""

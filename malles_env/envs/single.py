@@ -104,6 +104,14 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self.render_mode = render_mode
         self._over = True
 
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, who learns and action mode."""
+        return self.batch.arena.summary(self, self.seller)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, seller=self.seller)
+
     @property
     def market(self) -> Market:
         """The market engine, a batch of one."""

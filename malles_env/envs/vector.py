@@ -101,6 +101,14 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         drawn = 0 if render_mode is None else num_envs
         self._renderers = [Renderer(catalog, render_mode, title, market) for market in range(drawn)]
 
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, markets and action mode."""
+        return self.batch.arena.summary(self, f"{self.num_envs} markets")
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, markets=self.num_envs)
+
     @property
     def market(self) -> Market:
         """The market engine."""

@@ -413,8 +413,8 @@ class Scenario(Entry):
 
     @classmethod
     def from_log(
-        cls, folder: str | PathLike[str], market: str, *, name: str = "market", settings: str | PathLike[str] | None = None,
-        forces: Mapping[str, Any] | None = None, **choices: Any,
+        cls, folder: str | PathLike[str], market: str, *, name: str = "market",
+        settings: str | PathLike[str] | None = None, forces: Mapping[str, Any] | None = None, **choices: Any,
     ) -> Scenario:  # fmt: skip
         """Return a scenario of one market of a log of transactions, as `malles scenario build` makes it.
 

@@ -129,7 +129,9 @@ def with_consumers(scenario: Scenario, consumers: Any) -> Scenario:
         return scenario.changed(what, consumers=consumers)
     tastes = consumers if isinstance(consumers, Tastes) else tastes_of(consumers)
     if tastes is None:
-        allowed = "tastes, consumers that have them, a block of a scenario file or a model's name; any others are given "
+        allowed = (
+            "tastes, consumers that have them, a block of a scenario file or a model's name; any others are given "
+        )
         raise invalid("consumers", type(consumers).__name__, allowed + "to an env: parallel_env(..., consumers=...)")
     read = isinstance(scenario.consumers, AlignedEntry) or hasattr(consumers, "weights_hash")
     centre = "long_run" if read else scenario.mean_field_settings().centre
