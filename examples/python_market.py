@@ -64,7 +64,8 @@ def main() -> None:
     while env.agents:
         env.step({agent: env.encode_action(agent, prices=[2.0], listed=[True]) for agent in env.agents})
         recording.add(env.outcome)
-    print(recording.to_polars().group_by("seller", maintain_order=True).sum().select("seller", "units", "profit"))
+    table = recording.to_polars().select("seller", "units", "profit")
+    print(table.group_by("seller", maintain_order=True).sum())
 
     markets = vec_env(
         coffee_market(), num_markets=64, learner="seller_0", rivals=undercut, max_cycles=args.periods,
