@@ -12,6 +12,7 @@ from gymnasium import spaces
 from malles_env.envs.given_market import GivenMarket
 from malles_env.envs.hooks import check_function, checked_rewards, transformed
 from malles_env.envs.settings import EnvSettings, Settings
+from malles_env.envs.single_market import SingleMarket, fits, outcome_of
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
 from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout
@@ -86,7 +87,6 @@ class Arena:
         rules: The price rules; None where the scenario has none.
         info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
             carry tiers, and STOCK_KEYS where they are ordered.
-        outcome: What happened in the last period; None before the first.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
     """
@@ -125,11 +125,23 @@ class Arena:
         tiers = TIER_KEYS if self.actions.tiers else ()
         self.info_keys = (*MONEY_KEYS, *counted, *tiers, *stocked)
         self._lowest = catalog.price_low.copy() if self.rules is None else self.rules.lowest
-        self.outcome: Outcome | None = None
+        self._outcome: Outcome | None = None
+        self._parts: list[Any] | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
         self._start(None)
         self._seen_size = self.layout.size if self.observation_fn is None else self.observe(1.0).shape[2]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What happened in the last period; None before the first."""
+        if self._parts is not None:
+            self._outcome, self._parts = outcome_of(*self._parts), None
+        return self._outcome
+
+    @cached_property
+    def _single(self) -> SingleMarket | None:
+        return SingleMarket(self) if fits(self) else None
 
     def observation_space(self) -> spaces.Space[Any]:
         """Return a new space of what one agent sees."""
@@ -234,7 +246,8 @@ class Arena:
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
         tier = self.actions.tiered(rows, prices, self._lowest) if self.actions.tiers else None
-        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
+        self._outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
+        self._parts = None
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
@@ -245,6 +258,39 @@ class Arena:
         if orders is not None and outcome.ordered is not None:
             self._orders, self._ordered = orders, outcome.ordered
         return outcome
+
+    def play(self, rows: FloatArray, cycles: float) -> tuple[np.ndarray, FloatArray, FloatArray]:
+        """Play one period of one market, in one compiled call where that is possible.
+
+        Args:
+            rows: Actions of all seats, shape ``(1, N, A)``.
+            cycles: Periods of an episode.
+
+        Returns:
+            Observations ``(1, N, D)``, rewards ``(N,)`` and the ledger ``(1, N, 7 + K)``: what `observe`, `rewards` and
+            `ledger` return after `step`.
+
+        Raises:
+            InvalidInput: An action outside its space; then nothing has happened.
+        """
+        if self._single is None:
+            outcome = self.step(rows, cycles)
+            return self.observe(cycles), self.rewards(outcome)[0], self.ledger(outcome)
+        seen, profits, ledger = self._single.play(rows, cycles)
+        if self.reward_fn is None:
+            return seen, profits / self.reward_scale, ledger
+        assert self.outcome is not None
+        return seen, self.rewards(self.outcome)[0], ledger
+
+    def played(
+        self, prices: FloatArray, listed: BoolArray, asked: FloatArray, books: FloatArray, stocked: FloatArray,
+        rest: FloatArray,
+    ) -> None:  # fmt: skip
+        """Keep what `SingleMarket` played for observations of the global view, and for `outcome`."""
+        self._prices, self._listed, self._units = prices, listed, books[1]
+        self._parts = [prices, listed, books, stocked, rest]
+        if self.actions.orders:
+            self._orders, self._ordered = asked, stocked[0]
 
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
         """Return fresh observations ``(B, N, D)``, or the global view with `state`."""

@@ -265,7 +265,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         infos = {agent: self.arena.blank_info() for agent in self.agents}
         if self._masked:
             self._add_masks(infos)
-        return self._observations(), infos
+        return self._by_agent(self.arena.observe(self.max_cycles)[0]), infos
 
     def step(
         self, actions: dict[str, Any]
@@ -289,22 +289,21 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         arena = self.arena
         if not isinstance(actions, dict) or actions.keys() != self.observation_spaces.keys():
             need_all(agents, actions)
-        rows = arena.actions.blank(1)
-        for n, agent in enumerate(agents):
-            arena.actions.put(rows, n, actions[agent])
-        outcome = arena.step(rows, self.max_cycles)
+        rows = arena.actions.rows_of(agents, actions)
+        seen, rewards, ledger = arena.play(rows, self.max_cycles)
         self._cycle += 1
         over = self._cycle >= self.max_cycles
         if self.render_mode is not None:
-            self._renderer.add(outcome)
+            assert arena.outcome is not None
+            self._renderer.add(arena.outcome)
         if over:
             self.agents = []
-        infos = dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0]), strict=True))
+        infos = dict(zip(agents, arena.as_infos(ledger[0]), strict=True))
         if self._masked:
             self._add_masks(infos)
         return (
-            self._observations(),
-            dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
+            self._by_agent(seen[0]),
+            dict(zip(agents, rewards.tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
             infos,
@@ -321,8 +320,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             self._np_random = np.random.default_rng(self._seed)
         return self._np_random
 
-    def _observations(self) -> dict[str, Any]:
-        rows = self.arena.observe(self.max_cycles)[0]
+    def _by_agent(self, rows: np.ndarray) -> dict[str, Any]:
         if self.arena.as_dict:
             return {agent: self.arena.layout.split(row) for agent, row in zip(self.possible_agents, rows, strict=True)}
         return dict(zip(self.possible_agents, rows, strict=True))  # rows of one fresh array; none overlap

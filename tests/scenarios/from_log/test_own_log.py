@@ -143,5 +143,5 @@ def test_a_folder_and_a_market_are_a_scenario(tmp_path) -> None:
     own = BuildChoices("mine", "Market 0", **choices)
     expected = scenario_from(statistics, own, made_by=scenario.made_by, origin=log_origin(str(tmp_path)))
     assert scenario == expected and "purchase_rate=0.4" in scenario.made_by
-    with pytest.raises(InvalidInput, match="purchase_rates: there is no such choice .did you mean purchase_rate"):
+    with pytest.raises(InvalidInput, match=r"purchase_rates: there is no such choice \(did you mean purchase_rate"):
         Scenario.from_log(tmp_path, "PANTRY | MARKET 0", purchase_rates=0.4)
