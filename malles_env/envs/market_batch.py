@@ -276,11 +276,10 @@ class Arena:
         if self._single is None:
             outcome = self.step(rows, cycles)
             return self.observe(cycles), self.rewards(outcome)[0], self.ledger(outcome)
-        seen, profits, ledger = self._single.play(rows, cycles)
-        if self.reward_fn is None:
-            return seen, profits / self.reward_scale, ledger
-        assert self.outcome is not None
-        return seen, self.rewards(self.outcome)[0], ledger
+        seen, rewards, ledger = self._single.play(rows, cycles)
+        if self.reward_fn is not None and self.outcome is not None:
+            rewards = self.rewards(self.outcome)[0]
+        return seen, rewards, ledger
 
     def played(
         self, prices: FloatArray, listed: BoolArray, asked: FloatArray, books: FloatArray, stocked: FloatArray,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ STOCK_ROWS = 8
 
 
 def fits(arena: Arena) -> bool:
-    """Say whether steps of `arena` are one market's periods without price rules, promotion, tiers or own observations."""
+    """Say whether steps of `arena` are one market's and plain: no price rules, promotion, tiers or own observations."""
     special = arena.rules is not None or arena.actions.promotes or arena.actions.tiers
     shown = arena.layout.history == 1 and arena.observation_fn is None
     return arena.num_markets == 1 and not special and shown and arena.market.is_plain
@@ -38,7 +39,8 @@ class SingleMarket:
         self.orders = arena.actions.orders
         self.whole, self.real = packed(arena)
         self.shape = (1, arena.seats.catalog.num_products)
-        self._products, self._sellers = self.shape[1], arena.seats.count
+        self._sellers = arena.seats.count
+        self._rest = 4 + self.shape[1] + 2 * self._sellers
         self._ledger = (1, self._sellers, len(arena.info_keys))
         self._seen = (1, self._sellers, arena.layout.size)
 
@@ -50,24 +52,22 @@ class SingleMarket:
             cycles: Periods of an episode.
 
         Returns:
-            Observations ``(1, N, D)``, profits ``(N,)`` and the ledger ``(1, N, K)``, fresh. What `Arena.outcome` is made
-            of is left with the arena.
+            Observations ``(1, N, D)``, rewards ``(N,)`` (profit / reward_scale) and the ledger ``(1, N, K)``, fresh. What
+            `Arena.outcome` is made of is left with the arena.
 
         Raises:
             InvalidInput: An action outside its space; then nothing has happened.
         """
-        from malles_env.envs.spaces.step_kernel import step_market
-
         arena, shape, empty = self.arena, self.shape, np.empty
         market = arena.market
         traffic, state, next_loyalty = market.compiled_state()
         prices, listed, books = empty(shape), empty(shape, np.bool_), empty((BOOKS, *shape))
-        rest, ledger, seen = empty(4 + self._products + self._sellers), empty(self._ledger), empty(self._seen, np.float32)
+        rest, ledger, seen = empty(self._rest), empty(self._ledger), empty(self._seen, np.float32)
         on_hand, coming, asked, stocked = state.stock, state.pipeline, NO_ORDERS, NO_BOOKS
         if self.orders:
             on_hand, coming = empty(shape), empty(coming.shape)
             asked, stocked = empty(shape), empty((STOCK_BOOKS, *shape))
-        answer = step_market(
+        answer = _kernel()(
             rows, self.whole, self.real, float(cycles), traffic, state.stock, state.mean_field, state.centre,
             state.log_reference, state.pantry, state.window, state.period, state.streams, state.loyalty, next_loyalty,
             state.pipeline, on_hand, coming, prices, listed, asked, books, stocked, rest, ledger, seen,
@@ -76,7 +76,15 @@ class SingleMarket:
             raise arena.actions.complaint(rows, (-1 - answer) % rows.size)
         market.move_on(on_hand, coming)
         arena.played(prices, listed, asked, books, stocked, rest)
-        return seen, rest[4 + self._products :], ledger
+        return seen, rest[self._rest - self._sellers :], ledger
+
+
+@cache
+def _kernel() -> Any:
+    """Return the compiled step; imported when first played, as numba is slow to load."""
+    from malles_env.envs.spaces.step_kernel import step_market
+
+    return step_market
 
 
 def outcome_of(
@@ -86,10 +94,10 @@ def outcome_of(
     products = prices.shape[1]
     demand, units, lost, revenue, cost, fees, profit, share = books
     outside, surplus, residual, iterations = rest[:4].reshape(4, 1)
-    felt, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(1, -1)
+    felt, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(2, -1)[:1]
     return Outcome(
-        prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, felt, residual,
-        iterations, None, None, None, *(stocked if len(stocked) else ()),
+        prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, felt,
+        residual, iterations, None, None, None, *(stocked if len(stocked) else ()),
     )  # fmt: skip
 
 
@@ -115,7 +123,7 @@ def packed(arena: Arena) -> tuple[IntArray, FloatArray]:
     real_head = np.zeros(k.FLOAT_HEAD)
     real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
     real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.kept, terms.pace, terms.memory
-    real_head[[k.RELAXATION, k.TOLERANCE]] = relaxation, tolerance
+    real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, arena.reward_scale
     largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
     store = np.zeros((STOCK_ROWS, products)) if room is None else room.table
     numbers = (

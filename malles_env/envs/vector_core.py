@@ -161,8 +161,14 @@ class Batch:
 
     def _play(self, rows: FloatArray) -> Turn:
         arena = self.arena
-        outcome = arena.step(rows, self.max_cycles)
-        seen = last = arena.observe(self.max_cycles)
+        if arena.num_markets == 1:
+            seen, rewards, _ = arena.play(rows, self.max_cycles)
+            rewards, outcome = rewards[None], arena.outcome
+            assert outcome is not None
+        else:
+            outcome = arena.step(rows, self.max_cycles)
+            seen, rewards = arena.observe(self.max_cycles), arena.rewards(outcome)
+        last = seen
         last_period = self.max_cycles if self._limit is None else min(self.max_cycles, self._limit)
         over = arena.market.state.period >= last_period
         if self.autoreset and over.any():
@@ -175,7 +181,7 @@ class Batch:
         return Turn(
             seen if self.rivals is None else seen[:, self.learners].copy(),
             last[:, self.learners],
-            arena.rewards(outcome)[:, self.learners],
+            rewards[:, self.learners],
             over,
             outcome,
         )

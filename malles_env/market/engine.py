@@ -171,8 +171,11 @@ class Market:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a period is the compiled one and nothing else: one draw of known tastes, prices felt as they are, no
-        varying traffic, nobody who enters late, and nobody to be put back who found the stock gone."""
+        """Whether a period is the compiled one and nothing else.
+
+        So with one draw of known tastes, prices felt as they are, steady traffic, nobody who enters late, and no
+        loyalty to be given back to those who found the stock gone.
+        """
         runs_short = self._can_run_short and (self._tracks_loyalty or self._pantry is not None)
         beside = self._felt is not None or self._varies or self._enters_late or runs_short
         special = self.catalog.promotions is not None or self._tiers is not None

@@ -1,8 +1,8 @@
 """One compiled call for a step of one market: decode actions, play the period, write the ledger, encode observations.
 
-Handing an array to compiled code costs some tenths of a microsecond, which for one market adds up to more than the period
-itself. So everything that never changes is packed into two arrays, and a step is one call instead of four. The kernels
-called are the ones that batches of markets use: the numbers are the same bit for bit.
+Handing arrays to compiled code, named tuples of them above all, costs one market a good part of what its period does. So
+everything that never changes is packed into two arrays, and a step is one call instead of four or, with orders, eight. The
+kernels called are those that batches of markets use: the numbers are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ MONEY_COLUMNS = 7
 (N, J, W, A, D, S, K, DRAWS, PADDED, KIND, LEVELS, LINEAR, LOYAL, QUANTITIES, COMPARES, PROMOTES, STORES, MODE, BUYERS,
  EQUILIBRIUM, RULE_BUYERS, ITERATIONS, ORDERS, FIRST_ORDER, WHOLE, HEAD) = range(26)  # fmt: skip
 """Where the whole numbers begin: sizes, settings, then the tables of `take`'s order."""
-(SIZE, KEEP, STORED, KEPT, PACE, MEMORY, RELAXATION, TOLERANCE, FLOAT_HEAD) = range(9)
+(SIZE, KEEP, STORED, KEPT, PACE, MEMORY, RELAXATION, TOLERANCE, SCALE, FLOAT_HEAD) = range(10)
+"""Where the real numbers begin; SCALE is that of rewards."""
 
 
 @njit(inline="always")
@@ -40,17 +41,32 @@ def step_market(  # type: ignore[no-untyped-def]
     """Play a period of one market from actions to observations.
 
     Args:
-        rows: Checked actions, shape ``(1, N, A)``.
+        rows: Actions, shape ``(1, N, A)``.
         whole: Packed whole numbers, see `malles_env.envs.single_market.packed`.
         real: Packed real numbers, likewise.
         cycles: Periods of an episode.
-        traffic, stock, mean_field, centre, log_reference, pantry, window, period, streams, loyalty, next_loyalty,
-            pipeline: The market's state, see `MarketState`; moved on, but for stock and pipeline where products are
-            ordered, which are then only read.
-        on_hand, coming: Stock and pipeline after the period; without orders the same arrays as these.
-        prices, listed, asked: Filled with the decoded actions, shape ``(1, J)``; without orders nothing is asked for.
-        books, stock_books: Filled, see `Outcome`, shapes ``(8, 1, J)`` and, with orders, ``(5, 1, J)``.
-        rest: Filled: the four sums of the response, the mean field felt, the sellers' profits, ``(4 + J + N,)``.
+        traffic: Consumers over the usual number, ``(1,)``; this and the next eleven are the market's state, see
+            `MarketState`, moved on in place but for stock and pipeline where products are ordered.
+        stock: On hand.
+        mean_field: Shares that consumers feel.
+        centre: Their long-run shares.
+        log_reference: Log of reference over regular price.
+        pantry: Stocks at home.
+        window: Shares of the last periods.
+        period: Periods played.
+        streams: Random stream.
+        loyalty: Shares by last purchase.
+        next_loyalty: Filled: the same after the period.
+        pipeline: On order.
+        on_hand: Filled: stock after the period; without orders the same array as `stock`.
+        coming: Filled: pipeline after the period; likewise.
+        prices: Filled, decoded, money, shape ``(1, J)``.
+        listed: Filled, decoded, shape ``(1, J)``.
+        asked: Filled with orders, units, shape ``(1, J)``; not read without.
+        books: Filled, see `Outcome`, shape ``(8, 1, J)``.
+        stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``.
+        rest: Filled: the four sums of the response, the mean field felt, the sellers' profits and rewards, shape
+            ``(4 + J + 2 N,)``.
         ledger: Filled, shape ``(1, N, 7)``, with orders ``(1, N, 13)``.
         out: Filled with the observations, shape ``(1, N, D)``.
 
@@ -138,6 +154,8 @@ def step_market(  # type: ignore[no-untyped-def]
     )  # fmt: skip
     if orders:
         pay(on_hand, coming, period, cycles, store, seller_of, books, stock_books, seller_profit)
+    for n in range(sellers):
+        rest[4 + products + sellers + n] = seller_profit[0, n] / real[SCALE]
     keep_books(
         books[REVENUE], books[COST], books[FEES], books[PROFIT], books[UNITS], books[SHARE], sums[1], seller_of, ledger
     )
