@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from malles_env.consumers.logit import LogitConsumers
+from malles_env.consumers.utility import UtilityConsumers
 from malles_env.market.offer import Consumers, Offer, Response
 
-__all__ = ["AlignedConsumers", "Consumers", "LogitConsumers", "Offer", "Response"]
+__all__ = ["AlignedConsumers", "Consumers", "LogitConsumers", "Offer", "Response", "UtilityConsumers"]
 
 
 def __getattr__(name: str) -> Any:

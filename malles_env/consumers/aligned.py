@@ -13,12 +13,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
+from malles_env.errors import invalid
 from malles_env.files import cache_dir, keeping, replacing
 from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
@@ -26,12 +28,29 @@ from malles_env.preference.data.text import Persona, ProductText
 from malles_env.preference.persona_coefficients import TasteReading
 from malles_env.preference.store.locate import recorded_hash
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from malles_env.market import Consumers
+
 logger = logging.getLogger(__name__)
 COEFFICIENTS = tuple(part.name for part in fields(TasteReading))
 
 
 DRAW_MODELS = ("embedded", "smollm2")
 """Shipped models whose bootstraps make the draws together, so that what the models disagree on is drawn too."""
+
+
+class Readable(Protocol):
+    """A scenario whose personas and products a model can read."""
+
+    def with_model(self, model: str) -> Readable:
+        """Return a copy whose tastes `model` reads."""
+        ...
+
+    def build_consumers(self, model: str | None = None, *, draws: bool = False) -> Consumers:
+        """Return who buys."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,31 @@ class AlignedConsumers(LogitConsumers):
     shift: FloatArray
     draws: tuple[Tastes, ...] = ()
     draw_models: tuple[str, ...] = ()
+
+    @classmethod
+    def from_pretrained(cls, model: str | os.PathLike[str], scenario: Readable, *, draws: bool = False) -> Self:
+        """Let a taste model read a scenario's personas and products.
+
+        >>> from malles_env import AlignedConsumers, load_scenario
+        >>> consumers = AlignedConsumers.from_pretrained("embedded", load_scenario("ice-cream"))
+        >>> consumers.model
+        'embedded'
+
+        Args:
+            model: ``embedded``, ``smollm2``, a folder or a hub id.
+            scenario: A `Scenario` with aligned consumers.
+            draws: Whether they carry draws of their tastes too.
+
+        Raises:
+            InvalidInput: No scenario, or one without personas for a model to read.
+            MissingResource: The model is not there; the message says how to get it.
+        """
+        if not hasattr(scenario, "build_consumers"):
+            raise invalid("scenario", scenario, "a Scenario, e.g. load_scenario('soft-drinks')")
+        found = scenario.build_consumers(os.fspath(model), draws=draws)
+        if not isinstance(found, cls):
+            raise invalid("scenario", scenario, "one with consumers.kind: aligned, whose personas a taste model reads")
+        return found
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from gymnasium import spaces
 
+from malles_env.envs.given_market import GivenMarket
+from malles_env.envs.hooks import check_function, checked_rewards, transformed
 from malles_env.envs.settings import EnvSettings, Settings
+from malles_env.envs.single_market import SingleMarket, fits, outcome_of
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
 from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout
@@ -23,6 +26,7 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from malles_env.envs.settings import ScenarioLike
     from malles_env.scenarios import Scenario
 
 MOST_CYCLES = 10**9
@@ -33,8 +37,10 @@ STOCK_KEYS = ("ordered", "ordering_cost", "holding_cost", "salvage", "stock", "c
 """What infos hold besides where products are ordered: units, money, money, money, units, units."""
 
 
-def find_scenario(scenario: str | PathLike[str] | Scenario) -> Scenario:
+def find_scenario(scenario: ScenarioLike) -> Scenario:
     """Return the scenario of a name or path; anything that can build a market is returned as it is."""
+    if isinstance(scenario, Market):
+        return cast("Scenario", GivenMarket(scenario))
     if hasattr(scenario, "market"):
         return cast("Scenario", scenario)
     from malles_env.scenarios import load_scenario
@@ -69,7 +75,7 @@ class Arena:
     """B markets of one scenario, N seats each.
 
     Args:
-        scenario: Name, path or scenario.
+        scenario: Name, path, scenario or `Market`.
         num_markets: B.
         settings: See `EnvSettings`.
 
@@ -81,14 +87,13 @@ class Arena:
         rules: The price rules; None where the scenario has none.
         info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
             carry tiers, and STOCK_KEYS where they are ordered.
-        outcome: What happened in the last period; None before the first.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
     """
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario,
+        scenario: ScenarioLike,
         *,
         num_markets: int = 1,
         **settings: Unpack[EnvSettings],
@@ -98,11 +103,10 @@ class Arena:
         self.max_cycles = check_cycles(chosen.max_cycles, self.scenario)
         history = check_history(chosen.history, self.max_cycles)
         # Whatever else can build a market need not know of draws.
-        check_choice("tastes", chosen.tastes, ("mean", "draws"))
-        drawn: dict[str, Any] = {} if chosen.tastes == "mean" else {"tastes": chosen.tastes}
-        self.market: Market = self.scenario.market(
-            num_markets=num_markets, demand=chosen.demand, consumers=chosen.consumers, **drawn
-        )
+        check_choice("tastes", chosen.tastes, (None, "mean", "draws"))
+        told: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
+        told = {name: value for name, value in told.items() if value is not None}
+        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **told)
         catalog = self.market.catalog
         self.seats = Seats(catalog)
         self.actions = Actions(self.seats, chosen.action_mode, chosen.price_levels)
@@ -110,17 +114,63 @@ class Arena:
         self.layout = Layout(self.seats, size, chosen.monitoring, memories, history)
         check_choice("observation_mode", chosen.observation_mode, ("flat", "dict"))
         self.observation_mode, self.as_dict = chosen.observation_mode, chosen.observation_mode == "dict"
-        self._plain: Layout | None = None
+        self.reward_fn, self.observation_fn = chosen.reward_fn, chosen.observation_fn
+        check_function("reward_fn", self.reward_fn)
+        check_function("observation_fn", self.observation_fn)
+        if self.observation_fn is not None and self.as_dict:
+            raise invalid("observation_mode", "dict", "flat beside an observation_fn, which returns one array")
         self.reward_scale = float(self.scenario.reward_scale)
         self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
         counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
         tiers = TIER_KEYS if self.actions.tiers else ()
         self.info_keys = (*MONEY_KEYS, *counted, *tiers, *stocked)
         self._lowest = catalog.price_low.copy() if self.rules is None else self.rules.lowest
-        self.outcome: Outcome | None = None
+        self._outcome: Outcome | None = None
+        self._parts: list[Any] | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
         self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
         self._start(None)
+        self._seen_size = self.layout.size if self.observation_fn is None else self.observe(1.0).shape[2]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What happened in the last period; None before the first."""
+        if self._parts is not None:
+            self._outcome, self._parts = outcome_of(*self._parts), None
+        return self._outcome
+
+    @cached_property
+    def _single(self) -> SingleMarket | None:
+        return SingleMarket(self) if fits(self) else None
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return a new space of what one agent sees."""
+        if self.observation_fn is None:
+            return self.layout.space(self.observation_mode)
+        return spaces.Box(-np.inf, np.inf, (self._seen_size,), np.float32)
+
+    def summary(self, face: object, *more: str) -> str:
+        """Return one line about an env: what is played, by how many, for how long."""
+        seats, catalog = self.seats, self.seats.catalog
+        name = getattr(self.scenario, "name", type(self.scenario).__name__)
+        parts = [f"{seats.count} sellers", f"{catalog.num_products} products", f"{self.max_cycles} periods", *more]
+        return f"<{type(face).__name__} {name}: {', '.join(parts)}, {self.actions.mode} actions>"
+
+    def html(self, face: object, **facts: Any) -> str:
+        """Return what notebooks show of an env."""
+        from malles_env.scenarios.notebook import market_html
+
+        told = {
+            "env": type(face).__name__, **facts, "action mode": self.actions.mode, "periods": self.max_cycles,
+            "observation": f"{self._seen_size} numbers", "reward": "its own" if self.reward_fn else "profit / scale",
+        }  # fmt: skip
+        title = getattr(self.scenario, "title", "") or getattr(self.scenario, "name", "market")
+        return market_html(title, self.seats.catalog, told)
+
+    @cached_property
+    def plain_layout(self) -> Layout:
+        """The layout that sellers by name know: of ``"prices"`` monitoring, one period."""
+        return Layout(self.seats, self.market.population.size, memories=self.market.memories)
 
     @property
     def num_markets(self) -> int:
@@ -196,7 +246,8 @@ class Arena:
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
         tier = self.actions.tiered(rows, prices, self._lowest) if self.actions.tiers else None
-        self.outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
+        self._outcome = outcome = self.market.advance(prices, listed, flags, orders, cycles, tier)
+        self._parts = None
         self._prices, self._listed, self._units = prices, outcome.listed, outcome.units
         if counted is not None:
             self._counted, self._asked = counted, np.where(outcome.listed, prices, self._asked)
@@ -208,19 +259,51 @@ class Arena:
             self._orders, self._ordered = orders, outcome.ordered
         return outcome
 
+    def play(self, rows: FloatArray, cycles: float) -> tuple[np.ndarray, FloatArray, FloatArray]:
+        """Play one period of one market, in one compiled call where that is possible.
+
+        Args:
+            rows: Actions of all seats, shape ``(1, N, A)``.
+            cycles: Periods of an episode.
+
+        Returns:
+            Observations ``(1, N, D)``, rewards ``(N,)`` and the ledger ``(1, N, 7 + K)``: what `observe`, `rewards` and
+            `ledger` return after `step`.
+
+        Raises:
+            InvalidInput: An action outside its space; then nothing has happened.
+        """
+        if self._single is None:
+            outcome = self.step(rows, cycles)
+            return self.observe(cycles), self.rewards(outcome)[0], self.ledger(outcome)
+        seen, rewards, ledger = self._single.play(rows, cycles)
+        if self.reward_fn is not None and self.outcome is not None:
+            rewards = self.rewards(self.outcome)[0]
+        return seen, rewards, ledger
+
+    def played(
+        self, prices: FloatArray, listed: BoolArray, asked: FloatArray, books: FloatArray, stocked: FloatArray,
+        rest: FloatArray,
+    ) -> None:  # fmt: skip
+        """Keep what `SingleMarket` played for observations of the global view, and for `outcome`."""
+        self._prices, self._listed, self._units = prices, listed, books[1]
+        self._parts = [prices, listed, books, stocked, rest]
+        if self.actions.orders:
+            self._orders, self._ordered = asked, stocked[0]
+
     def observe(self, cycles: float, *, state: bool = False) -> np.ndarray:
         """Return fresh observations ``(B, N, D)``, or the global view with `state`."""
         now = self._encode(self.layout, cycles, state=state)
-        if state or self.layout.history == 1:
+        if state:
             return now
-        self._now = now  # `step` puts it behind the next one
-        return np.concatenate([now, self._past], axis=2)
+        if self.layout.history > 1:
+            self._now = now  # `step` puts it behind the next one
+            now = np.concatenate([now, self._past], axis=2)
+        return now if self.observation_fn is None else transformed(self.observation_fn, self.layout.split(now))
 
     def observe_plainly(self, cycles: float) -> np.ndarray:
         """Return observations as sellers by name know them ``(B, N, D)``: of ``"prices"`` monitoring, one period."""
-        if self._plain is None:
-            self._plain = Layout(self.seats, self.market.population.size, memories=self.market.memories)
-        return self._encode(self._plain, cycles)
+        return self._encode(self.plain_layout, cycles)
 
     def _encode(self, layout: Layout, cycles: float, *, state: bool = False) -> np.ndarray:
         now = self.market.state
@@ -242,7 +325,9 @@ class Arena:
         )
 
     def rewards(self, outcome: Outcome) -> FloatArray:
-        """Return profit / reward_scale of each seat, shape ``(B, N)``."""
+        """Return the reward of each seat, shape ``(B, N)``: profit / reward_scale, or what `reward_fn` says."""
+        if self.reward_fn is not None:
+            return checked_rewards(self.reward_fn, outcome)
         return outcome.seller_profit / self.reward_scale
 
     def ledger(self, outcome: Outcome) -> FloatArray:

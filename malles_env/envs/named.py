@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from malles_env.errors import MissingResource
+from malles_env.envs.given_market import GivenMarket
+from malles_env.errors import MissingResource, invalid
 
 if TYPE_CHECKING:
     from malles_env.envs.market_batch import Arena
@@ -26,6 +27,10 @@ def named_seller(spec: str, arena: Arena, agent: str) -> Policy:
         InvalidInput: There is no such seller; the message lists those that exist.
         MissingResource: The package of sellers is not installed, or what the seller needs is not there.
     """
+    if isinstance(arena.scenario, GivenMarket):
+        raise invalid(
+            "rivals", spec, "a function or an object with predict: sellers by name need a Scenario, not a Market"
+        )
     module, _, function = MAKER.partition(":")
     try:
         make = getattr(import_module(module), function)

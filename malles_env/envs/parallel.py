@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from malles_env.market import Catalog, Market, Outcome
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 
 class PricingParallelEnv(ParallelEnv[str, Any, Any]):
@@ -103,7 +102,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     ## Rewards
 
-    Profit of the period / the scenario's `reward_scale`. `infos[agent]` holds ``revenue, cost, fees, profit,
+    Profit of the period / the scenario's `reward_scale` (1 for a `Market`), or what
+    `reward_fn` says. `infos[agent]` holds ``revenue, cost, fees, profit,
     surplus`` in money (surplus is that of all consumers), ``units`` and ``share`` (of purchases) as NumPy
     floats; at `reset` all are 0. Where the scenario has `price_rules`, prices are moved to the nearest ones that obey
     those that bind, and infos also hold ``moved_prices`` (how many were) and ``cost_<rule>`` of each rule that is only
@@ -129,7 +129,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
+    | `scenario` | `"bertrand-duopoly"` | name, path, `Scenario` or `Market` |
     | `max_cycles` | the scenario's (52) | periods of an episode |
     | `action_mode` | `"continuous"` | `"continuous"`, `"discrete"`, `"flat-discrete"`, `"dict"` |
     | `observation_mode` | `"flat"` | `"flat"`, `"dict"` |
@@ -138,8 +138,10 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | `render_mode` | None | `"human"`, `"rgb_array"`, `"ansi"` |
     | `monitoring` | `"prices"` | what is public: `"full"`, `"prices"`, `"own"` |
     | `price_levels` | 15 | m, prices (and orders) of the discrete grid |
-    | `tastes` | `"mean"` | or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
+    | `tastes` | None | `"mean"`, or `"draws"`: each market has one of the consumers' draws, hidden, per episode |
     | `history` | 1 | k, periods that an observation shows, from 1 to `max_cycles` |
+    | `reward_fn` | None | function of the period's `Outcome` that returns rewards, shape `(1, N)` |
+    | `observation_fn` | None | function of the blocks above by name, `(1, N, size)` each, that returns `(1, N, K)` |
 
     >>> from malles_env import parallel_env
     >>> env = parallel_env("bertrand-duopoly", max_cycles=2, demand="expected")
@@ -169,7 +171,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        scenario: ScenarioLike = "bertrand-duopoly",
         *,
         render_mode: str | None = None,
         **settings: Unpack[EnvSettings],
@@ -180,7 +182,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self.max_cycles, self.scenario = arena.max_cycles, arena.scenario
         self.possible_agents = list(arena.seats.agents)
         self.agents: list[str] = []
-        self.observation_spaces = {agent: arena.layout.space(arena.observation_mode) for agent in self.possible_agents}
+        self.observation_spaces = {agent: arena.observation_space() for agent in self.possible_agents}
         self.action_spaces = {agent: arena.actions.space(agent) for agent in self.possible_agents}
         self.state_space = arena.layout.state_space
         self._masked = arena.actions.mode in ("discrete", "flat-discrete")
@@ -193,6 +195,14 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             currency=getattr(self.scenario, "currency", ""),
         )
         self.render_mode = render_mode
+
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes and action mode."""
+        return self.arena.summary(self)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.arena.html(self)
 
     @property
     def catalog(self) -> Catalog:
@@ -260,7 +270,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         infos = {agent: self.arena.blank_info() for agent in self.agents}
         if self._masked:
             self._add_masks(infos)
-        return self._observations(), infos
+        return self._by_agent(self.arena.observe(self.max_cycles)[0]), infos
 
     def step(
         self, actions: dict[str, Any]
@@ -284,22 +294,21 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         arena = self.arena
         if not isinstance(actions, dict) or actions.keys() != self.observation_spaces.keys():
             need_all(agents, actions)
-        rows = arena.actions.blank(1)
-        for n, agent in enumerate(agents):
-            arena.actions.put(rows, n, actions[agent])
-        outcome = arena.step(rows, self.max_cycles)
+        rows = arena.actions.rows_of(agents, actions)
+        seen, rewards, ledger = arena.play(rows, self.max_cycles)
         self._cycle += 1
         over = self._cycle >= self.max_cycles
         if self.render_mode is not None:
-            self._renderer.add(outcome)
+            assert arena.outcome is not None
+            self._renderer.add(arena.outcome)
         if over:
             self.agents = []
-        infos = dict(zip(agents, arena.as_infos(arena.ledger(outcome)[0]), strict=True))
+        infos = dict(zip(agents, arena.as_infos(ledger[0]), strict=True))
         if self._masked:
             self._add_masks(infos)
         return (
-            self._observations(),
-            dict(zip(agents, arena.rewards(outcome)[0].tolist(), strict=True)),
+            self._by_agent(seen[0]),
+            dict(zip(agents, rewards.tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, over),
             infos,
@@ -316,8 +325,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             self._np_random = np.random.default_rng(self._seed)
         return self._np_random
 
-    def _observations(self) -> dict[str, Any]:
-        rows = self.arena.observe(self.max_cycles)[0]
+    def _by_agent(self, rows: np.ndarray) -> dict[str, Any]:
         if self.arena.as_dict:
             return {agent: self.arena.layout.split(row) for agent, row in zip(self.possible_agents, rows, strict=True)}
         return dict(zip(self.possible_agents, rows, strict=True))  # rows of one fresh array; none overlap
@@ -342,7 +350,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
 
 def parallel_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],
@@ -352,7 +360,7 @@ def parallel_env(
 
 
 def raw_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],
@@ -362,7 +370,7 @@ def raw_env(
 
 
 def env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     *,
     render_mode: str | None = None,
     **settings: Unpack[EnvSettings],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from malles_env.envs.base_stock import BaseStock, expected_units
+from malles_env.envs.hooks import as_policy
 from malles_env.envs.market_batch import Arena
 from malles_env.envs.named import named_seller
 from malles_env.errors import invalid
@@ -61,7 +62,8 @@ class RegularPrice:
         self.action = arena.actions.encode(seat, prices[products], listed[products])
         self._orders: BaseStock | None = None
         if arena.actions.orders:
-            self._orders = BaseStock(arena.layout, seat, expected_units(arena.market))
+            layout = arena.layout if arena.observation_fn is None else arena.plain_layout
+            self._orders = BaseStock(layout, seat, expected_units(arena.market))
             self._encode = partial(arena.actions.encode, seat)
             self._usual = prices[products], listed[products]
 
@@ -81,14 +83,15 @@ class RegularPrice:
         return np.tile(self.action, (len(first), 1)), state
 
 
-Policies = Policy | str | Mapping[str, Policy | str] | None
-"""Who plays the other seats: one policy or seller's name for all of them, or one per agent."""
+AnySeller = Policy | str | Callable[[Any], Any]
+Policies = AnySeller | Mapping[str, AnySeller] | None
+"""Who plays the other seats: one policy, function or seller's name for all of them, or one per agent."""
 
 
-def _made(policy: Policy | str | None, arena: Arena, seat: int) -> Policy:
+def _made(policy: Any, arena: Arena, seat: int) -> Policy:
     if isinstance(policy, str):
         return named_seller(policy, arena, arena.seats.agents[seat])
-    return policy or RegularPrice(arena, seat)
+    return RegularPrice(arena, seat) if policy is None else policy
 
 
 class Rivals:
@@ -98,7 +101,8 @@ class Rivals:
         arena: Where they play.
         learner: Number of the seat that is left to the learner.
         policies: None (all `RegularPrice`), one policy for every rival, or policies by agent name; agents not
-            listed are `RegularPrice`. A policy may be a seller's name, see `named_seller`; such sellers always see the
+            listed are `RegularPrice`. A policy may be a function from observations to actions, see `FunctionSeller`, or
+            a seller's name, see `named_seller`; such sellers always see the
             flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
             from the seeds when all markets are given some.
 
@@ -119,17 +123,19 @@ class Rivals:
         if policies is None:
             chosen: dict[str, Any] = {}
         elif isinstance(policies, Mapping):
-            chosen = dict(policies)
+            chosen = {name: as_policy(policy) for name, policy in policies.items()}
         else:
-            chosen = dict.fromkeys(names, policies)
+            chosen = dict.fromkeys(names, as_policy(policies))
         for name, policy in chosen.items():
             if name not in names:
                 raise invalid("rivals", name, ", ".join(names) or "nobody: the seller is alone")
             if not isinstance(policy, (Policy, str)):
-                allowed = "a seller's name or an object with predict(observation, ...)"
+                allowed = "a seller's name, a function of observations, or an object with predict(observation, ...)"
                 raise invalid(f"rivals[{name!r}]", policy, allowed)
         self._arena = arena
         self._named = {n for n, agent in enumerate(agents) if isinstance(chosen.get(agent), str)}
+        own = arena.observation_fn is not None  # the default rival knows no observation of a user's own
+        self._plain = {n for n, agent in enumerate(agents) if n in self._named or (own and agent not in chosen)}
         self.policies: dict[int, Policy] = {
             n: _made(chosen.get(agent), arena, n) for n, agent in enumerate(agents) if n != learner
         }
@@ -162,11 +168,11 @@ class Rivals:
             InvalidInput: A policy answered with the wrong shape.
         """
         layout, begins = self._arena.layout, bool(self._fresh.any())
-        as_is = layout.monitoring == "prices" and layout.history == 1
-        plain = self._arena.observe_plainly(cycles) if self._named and not as_is else observations
+        as_is = layout.monitoring == "prices" and layout.history == 1 and self._arena.observation_fn is None
+        plain = self._arena.observe_plainly(cycles) if self._plain and not as_is else observations
         for seat, policy in self.policies.items():
-            seen: Any = (plain if seat in self._named else observations)[:, seat].copy()
-            if self._arena.as_dict and seat not in self._named:
+            seen: Any = (plain if seat in self._plain else observations)[:, seat].copy()
+            if self._arena.as_dict and seat not in self._plain:
                 seen = layout.split(seen)
             state = self._states.get(seat)
             if begins and isinstance(policy, Beginner):

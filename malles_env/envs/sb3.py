@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
@@ -21,7 +20,7 @@ from malles_env.market import Market, Outcome
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 InfoMode = Literal["episode", "step"]
 
@@ -46,7 +45,7 @@ class PricingVecEnv(VecEnv):
     16
 
     Args:
-        scenario: Name, path or scenario.
+        scenario: Name, path, scenario or `Market`.
         num_markets: B; market b is seeded with seed + b.
         learner: ``"all"`` or an agent's name.
         rivals: Policies of the others when one learns: None (regular prices), one policy or seller's name (e.g.
@@ -67,7 +66,7 @@ class PricingVecEnv(VecEnv):
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        scenario: ScenarioLike = "bertrand-duopoly",
         num_markets: int = 256,
         *,
         learner: str = "all",
@@ -98,11 +97,19 @@ class PricingVecEnv(VecEnv):
         self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
-            arena.layout.space(arena.observation_mode),
+            arena.observation_space(),
             arena.actions.space(self.agents[0]),
         )
         if seed is not None:
             self.seed(seed)
+
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, markets, slots and action mode."""
+        return self.batch.arena.summary(self, f"{self.num_markets} markets", f"{self.num_envs} slots")
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, markets=self.num_markets, slots=self.num_envs)
 
     @property
     def market(self) -> Market:
@@ -267,7 +274,7 @@ class PricingVecEnv(VecEnv):
 
 
 def vec_env(
-    scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+    scenario: ScenarioLike = "bertrand-duopoly",
     num_markets: int = 256,
     *,
     learner: str = "all",

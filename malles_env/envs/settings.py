@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from malles_env.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+
     from malles_env.envs.spaces.action_spaces import ActionMode
     from malles_env.envs.spaces.observations import Monitoring, ObservationMode
-    from malles_env.market import Consumers, Demand, TastesMode
+    from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
+    from malles_env.market.arrays import FloatArray
+    from malles_env.scenarios import Scenario
+
+    ScenarioLike = str | PathLike[str] | Scenario | Market
+    """What every face plays: a bundled scenario's name, a path, a `Scenario`, or a `Market` made in Python."""
+    RewardFn = Callable[[Outcome], FloatArray]
+    ObservationFn = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 class EnvSettings(TypedDict, total=False):
@@ -28,23 +39,30 @@ class EnvSettings(TypedDict, total=False):
         max_cycles: Periods of an episode; default the scenario's.
         action_mode: ``"continuous"`` (default), ``"discrete"``, ``"flat-discrete"`` or ``"dict"``, see `Actions`.
         observation_mode: ``"flat"`` (default) or ``"dict"``, see `Layout`.
-        demand: ``"multinomial"`` (default), ``"gaussian"``, ``"expected"`` or ``"exact"``, see `Market`.
+        demand: ``"multinomial"`` (default), ``"gaussian"``, ``"expected"`` or ``"exact"``, see `Market`; of a
+            `Market` made in Python its own is the default.
         consumers: Who buys instead of the scenario's own.
         monitoring: What is public: ``"prices"`` (default), ``"full"`` or ``"own"``.
         price_levels: Prices (and orders) of the discrete grid, at least 2; default 15.
         tastes: ``"mean"`` (default), or ``"draws"``: each market has one of the consumers' draws per episode.
         history: Periods that an observation shows, from 1 (default) to `max_cycles`.
+        reward_fn: Called once per step with the `Outcome` of all B markets; returns the rewards, shape ``(B, N)``.
+            Default: profit / `reward_scale`.
+        observation_fn: Called with the blocks of `Layout` by name, each ``(B, N, size)`` float32; returns what agents
+            see instead, ``(B, N, K)``. Sellers by name still see the usual observation; ``"flat"`` observations only.
     """
 
     max_cycles: int | None
     action_mode: ActionMode
     observation_mode: ObservationMode
-    demand: Demand
+    demand: Demand | None
     consumers: Consumers | None
     monitoring: Monitoring
     price_levels: int
-    tastes: TastesMode
+    tastes: TastesMode | None
     history: int
+    reward_fn: RewardFn | None
+    observation_fn: ObservationFn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +72,14 @@ class Settings:
     max_cycles: int | None = None
     action_mode: ActionMode = "continuous"
     observation_mode: ObservationMode = "flat"
-    demand: Demand = "multinomial"
+    demand: Demand | None = None
     consumers: Consumers | None = None
     monitoring: Monitoring = "prices"
     price_levels: int = 15
-    tastes: TastesMode = "mean"
+    tastes: TastesMode | None = None
     history: int = 1
+    reward_fn: RewardFn | None = None
+    observation_fn: ObservationFn | None = None
 
 
 SETTINGS = tuple(field.name for field in fields(Settings))

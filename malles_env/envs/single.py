@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -20,7 +19,7 @@ from malles_env.market import Market, Outcome
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 
 class PricingEnv(gymnasium.Env[Any, Any]):
@@ -57,7 +56,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `scenario` | `"bertrand-duopoly"` | name, path or `Scenario` |
+    | `scenario` | `"bertrand-duopoly"` | name, path, `Scenario` or `Market` |
     | `seller` | `"seller_0"` | the agent that learns |
     | `rivals` | None | None (regular prices), a seller's name, a policy with SB3's `predict`, or such by agent |
     | others | | as in `PricingParallelEnv` |
@@ -85,7 +84,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        scenario: ScenarioLike = "bertrand-duopoly",
         *,
         seller: str = "seller_0",
         rivals: Policies = None,
@@ -100,7 +99,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         arena = self.batch.arena
         self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)
         self.action_space = arena.actions.space(seller)
-        self.observation_space = arena.layout.space(arena.observation_mode)
+        self.observation_space = arena.observation_space()
         self._renderer = Renderer(
             arena.market.catalog,
             render_mode,
@@ -109,6 +108,14 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         )
         self.render_mode = render_mode
         self._over = True
+
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, who learns and action mode."""
+        return self.batch.arena.summary(self, self.seller)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, seller=self.seller)
 
     @property
     def market(self) -> Market:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from malles_env.market.arrays import BoolArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 
 class PricingVectorEnv(VectorEnv[Any, Any, Any]):
@@ -50,7 +49,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: Number of markets.
-        scenario: Name, path or scenario.
+        scenario: Name, path, scenario or `Market`.
         seller: The agent that learns.
         rivals: As in `PricingEnv`.
         autoreset_mode: An `AutoresetMode`, or its value: ``"SameStep"``, ``"NextStep"``, ``"Disabled"``. Gymnasium's
@@ -73,7 +72,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: str | PathLike[str] | Scenario = "bertrand-duopoly",
+        scenario: ScenarioLike = "bertrand-duopoly",
         *,
         seller: str = "seller_0",
         rivals: Policies = None,
@@ -94,7 +93,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         )  # fmt: skip
         arena = self.batch.arena
         self.num_envs, self.render_mode, self.seat = num_envs, render_mode, arena.seats.index(seller)
-        self.single_observation_space = arena.layout.space(arena.observation_mode)
+        self.single_observation_space = arena.observation_space()
         self.single_action_space = arena.actions.space(seller)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -103,6 +102,14 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         drawn = 0 if render_mode is None else num_envs
         currency = getattr(arena.scenario, "currency", "")
         self._renderers = [Renderer(catalog, render_mode, title, market, currency) for market in range(drawn)]
+
+    def __repr__(self) -> str:
+        """Return one line: scenario, sizes, markets and action mode."""
+        return self.batch.arena.summary(self, f"{self.num_envs} markets")
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        return self.batch.arena.html(self, markets=self.num_envs)
 
     @property
     def market(self) -> Market:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.scenarios import Scenario
+    from malles_env.envs.settings import ScenarioLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Batch:
     """B markets played by L learning seats; the other seats follow given policies.
 
     Args:
-        scenario: Name, path or scenario.
+        scenario: Name, path, scenario or `Market`.
         num_markets: B.
         learner: ``"all"`` or an agent's name.
         rivals: See `Rivals`; only with one learner.
@@ -62,7 +61,7 @@ class Batch:
 
     def __init__(
         self,
-        scenario: str | PathLike[str] | Scenario,
+        scenario: ScenarioLike,
         num_markets: int = 1,
         *,
         learner: str = "all",
@@ -162,8 +161,14 @@ class Batch:
 
     def _play(self, rows: FloatArray) -> Turn:
         arena = self.arena
-        outcome = arena.step(rows, self.max_cycles)
-        seen = last = arena.observe(self.max_cycles)
+        if arena.num_markets == 1:
+            seen, rewards, _ = arena.play(rows, self.max_cycles)
+            rewards, outcome = rewards[None], arena.outcome
+            assert outcome is not None
+        else:
+            outcome = arena.step(rows, self.max_cycles)
+            seen, rewards = arena.observe(self.max_cycles), arena.rewards(outcome)
+        last = seen
         last_period = self.max_cycles if self._limit is None else min(self.max_cycles, self._limit)
         over = arena.market.state.period >= last_period
         if self.autoreset and over.any():
@@ -176,7 +181,7 @@ class Batch:
         return Turn(
             seen if self.rivals is None else seen[:, self.learners].copy(),
             last[:, self.learners],
-            arena.rewards(outcome)[:, self.learners],
+            rewards[:, self.learners],
             over,
             outcome,
         )

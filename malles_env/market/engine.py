@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,9 +30,11 @@ from malles_env.market.kernels.dispatch import play_blocks, rules_of, stock_room
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.seller_rules.tiers import Posted, checked_tiers
-from malles_env.market.state import BOOKS, Demand, Outcome
+from malles_env.market.state import BOOKS, Demand, MarketState, Outcome
 
 if TYPE_CHECKING:
+    from malles_env.market.kernels.ordering import StockRoom
+    from malles_env.market.kernels.period_kernel import Terms
     from malles_env.market.kernels.tier_response_kernel import TierTerms
 
 
@@ -166,6 +168,32 @@ class Market:
         if self._felt is None:
             return self.state.log_reference
         return np.asarray(np.log(self.state.reference / self.catalog.regular_price))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a period is the compiled one and nothing else.
+
+        So with one draw of known tastes, prices felt as they are, steady traffic, nobody who enters late, and no
+        loyalty to be given back to those who found the stock gone.
+        """
+        runs_short = self._can_run_short and (self._tracks_loyalty or self._pantry is not None)
+        beside = self._felt is not None or self._varies or self._enters_late or runs_short
+        special = self.catalog.promotions is not None or self._tiers is not None
+        return self._coefficients is not None and len(self._draws) == 1 and not beside and not special
+
+    def compiled_parts(self) -> tuple[Any, tuple[Any, ...], Terms, StockRoom | None]:
+        """Return what the kernels are told once: coefficients, rules (nothing promoted), terms, and the stock room."""
+        return self._coefficients, self._rules[False], self._terms, self._stock_room
+
+    def compiled_state(self) -> tuple[FloatArray, MarketState, FloatArray]:
+        """Return what the kernels move: traffic, the state, and where loyalty after the period is to be written."""
+        return self._traffic, self.state, self._next_loyalty
+
+    def move_on(self, stock: FloatArray, pipeline: FloatArray) -> None:
+        """Take over what kernels outside this class have played: stock, pipeline, and the loyalty they wrote."""
+        state = self.state
+        state.stock, state.pipeline = stock, pipeline
+        state.loyalty, self._next_loyalty = self._next_loyalty, state.loyalty
 
     @property
     def memories(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -37,13 +39,13 @@ from malles_env.scenarios.blocks.entries import (
     SegmentEntry,
     SellerEntry,
     Share,
-    TastesEntry,
 )
 from malles_env.scenarios.blocks.forces import ForcesEntry
 from malles_env.scenarios.blocks.live_model_config import AskedEntry, ConsumersEntry
 from malles_env.scenarios.blocks.seller_rules import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
 from malles_env.scenarios.blocks.tiers import TiersEntry
 from malles_env.scenarios.checks import problems
+from malles_env.scenarios.messages import explain
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -113,13 +115,41 @@ class Scenario(Entry):
     reward_scale: Annotated[float, Field(strict=True, ge=1e-9, le=1e15)] = 1.0
     notes: tuple[str, ...] = ()
 
+    if not TYPE_CHECKING:  # type checkers read the fields
+
+        def __init__(self, /, **fields: Any) -> None:
+            """Check the fields as those of a file are checked; parts may be mappings.
+
+            Raises:
+                InvalidInput: A field that is not allowed; one line per problem.
+            """
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise explain(error, str(fields.get("name", "scenario")), Scenario) from None
+
+        __init__.__pydantic_base_init__ = True  # validation of files goes on past it, to name the file instead
+
+    def __repr__(self) -> str:
+        """Return one line: name, sizes and who buys."""
+        sizes = f"{len(self.sellers)} sellers, {len(self.products)} products, {len(self.segments)} segments"
+        return f"<Scenario {self.name}: {sizes}, {self.consumers.kind} consumers, {self.max_cycles} {self.period}s>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return a table of the products for notebooks."""
+        from malles_env.scenarios.notebook import scenario_html
+
+        return scenario_html(self)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         found = list(problems(self))
         if found:
             raise InvalidInput("\n".join(str(problem) for problem in found))
         if isinstance(self.consumers, LogitEntry):
-            self.with_forces(self._tastes(self.consumers.tastes))
+            self.with_forces(self.tastes_in(self.consumers))
         return self
 
     @property
@@ -218,7 +248,7 @@ class Scenario(Entry):
             return read_consumers(chosen, chosen.consumers, draws=draws)
         from malles_env.consumers.logit import LogitConsumers
 
-        return LogitConsumers(self.with_forces(self._tastes(chosen.consumers.tastes)))
+        return LogitConsumers(self.with_forces(self.tastes_in(chosen.consumers)))
 
     def with_forces(self, tastes: Tastes) -> Tastes:
         """Return `tastes` with the forces of this scenario and no others; without the block they stay.
@@ -317,6 +347,110 @@ class Scenario(Entry):
             told["forces"] |= {"promotion": None, "reference_price": None, "pantry": None}
         return told
 
+    def with_product(
+        self, product_id: str, *, seller: str | None = None, like: str | None = None,
+        tastes: Mapping[str, Any] | None = None, **fields: Any,
+    ) -> Scenario:  # fmt: skip
+        """Return a copy with one more product, behind the others of its seller.
+
+        >>> from malles_env import load_scenario
+        >>> more = load_scenario("bertrand-duopoly").with_product("product_c", like="product_a", unit_cost=0.8)
+        >>> more.product_ids
+        ('product_a', 'product_c', 'product_b')
+
+        Args:
+            product_id: A name used once.
+            seller: Its seller; default that of `like`.
+            like: A product whose fields, and tastes for it, it has where nothing else is said; not its title.
+            tastes: Where the tastes stand in the scenario, its coefficients (``alpha``, and what else differs between
+                products): a number, or one per segment.
+            fields: Of `ProductEntry`.
+
+        Raises:
+            InvalidInput: One line per problem.
+        """
+        from malles_env.scenarios.variants import with_product
+
+        return with_product(self, product_id, seller=seller, like=like, tastes=tastes, **fields)
+
+    def with_seller(
+        self, name: str, products: Sequence[Mapping[str, Any]] = (), *, like: str | None = None, title: str = "",
+        capacity: int | None = None,
+    ) -> Scenario:  # fmt: skip
+        """Return a copy with one more seller, the last.
+
+        >>> from malles_env import load_scenario
+        >>> load_scenario("bertrand-duopoly").with_seller("entrant", like="seller_b").seller_names
+        ('seller_a', 'seller_b', 'entrant')
+
+        Args:
+            name: A name used once.
+            products: What it sells: the arguments of `with_product` as mappings.
+            like: A seller of whose products it has copies, called ``<name>_a``, ``<name>_b``, ..., before `products`.
+            title: The words a person reads.
+            capacity: Most products it may list; default that of `like`, else all.
+
+        Raises:
+            InvalidInput: One line per problem.
+        """
+        from malles_env.scenarios.variants import with_seller
+
+        return with_seller(self, name, products, like=like, title=title, capacity=capacity)
+
+    def with_consumers(self, consumers: Any) -> Scenario:
+        """Return a copy with other consumers.
+
+        Args:
+            consumers: `Tastes` or consumers that have them (their tastes then stand in the scenario), a mapping as in
+                a scenario file (``{"kind": "aligned", ...}``), or the name of a model, see `with_model`.
+
+        Raises:
+            InvalidInput: One line per problem; or consumers without tastes, which an env takes as `consumers`.
+        """
+        from malles_env.scenarios.variants import with_consumers
+
+        return with_consumers(self, consumers)
+
+    @classmethod
+    def from_log(
+        cls, folder: str | PathLike[str], market: str, *, name: str = "market",
+        settings: str | PathLike[str] | None = None, forces: Mapping[str, Any] | None = None, **choices: Any,
+    ) -> Scenario:  # fmt: skip
+        """Return a scenario of one market of a log of transactions, as `malles scenario build` makes it.
+
+        Args:
+            folder: The log, in the tables of docs/guide/own-data.md.
+            market: Name of the market in its products table.
+            name: Name of the scenario.
+            settings: Build settings; default ``settings.yaml`` in the folder where it is there.
+            forces: Its block of forces; None: none are estimated here.
+            choices: Fields of `BuildChoices`: ``purchase_rate``, ``sellers``, ``segments``, ``model``, ...
+
+        Raises:
+            InvalidInput: No such market, a choice that there is not or out of range, or too small a log.
+            MissingResource, CorruptFile: No such log, or one that cannot be read.
+        """
+        from malles_env.scenarios.from_log.folder import scenario_of_folder
+
+        return scenario_of_folder(folder, market, name=name, settings=settings, forces=forces, **choices)
+
+    def changed(self, what: str, **changes: Any) -> Scenario:
+        """Return a copy with other fields, checked.
+
+        Args:
+            what: Begins each line of an error.
+            changes: New values of fields.
+
+        Raises:
+            InvalidInput: One line per problem.
+        """
+        # parts themselves, not their dumps: they remember what the user named
+        fields = {**{name: getattr(self, name) for name in type(self).model_fields}, **changes}
+        try:
+            return Scenario.model_validate(fields)
+        except ValidationError as error:
+            raise explain(error, what, Scenario) from None
+
     def with_policy(self, **changes: Any) -> Scenario:
         """Return a copy under other rules; fields of `PolicyEntry` not named stay.
 
@@ -326,19 +460,18 @@ class Scenario(Entry):
         Raises:
             InvalidInput: A field that does not exist, or a value that is not allowed.
         """
-        from malles_env.scenarios.messages import explain
-
-        # the entry itself, not its dump: it remembers what the user named
-        fields = {**self.model_dump(), "consumers": self.consumers, "policy": {**self.policy.model_dump(), **changes}}
-        try:
-            return Scenario.model_validate(fields)
-        except ValidationError as error:
-            raise explain(error, f"{self.name} with another policy", Scenario) from None
+        return self.changed(f"{self.name} with another policy", policy={**self.policy.model_dump(), **changes})
 
     def _by_product(self, table: dict[str, float] | dict[str, int]) -> FloatArray:
         return np.array([float(table.get(name, 0.0)) for name in self.product_ids])
 
-    def _tastes(self, entry: TastesEntry) -> Tastes:
+    def tastes_in(self, consumers: LogitEntry) -> Tastes:
+        """Return the tastes that stand in a block of consumers, without the scenario's forces.
+
+        Raises:
+            InvalidInput: Shapes that do not fit, or a coefficient out of range.
+        """
+        entry = consumers.tastes
         values = entry.model_dump()
         shape = (len(self.segments), len(self.products))
         try:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from malles_agents.checkpoints import write_json
 from malles_agents.console import make_console
-from malles_agents.evaluation.report import as_json, draws_table, results_table, title_of
+from malles_agents.evaluation.report import as_csv, as_json, draws_table, results_table, title_of
 from malles_env.errors import invalid
-from malles_env.files import read_json
+from malles_env.files import read_json, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,8 +76,8 @@ class Comparison:
         return "discrete" if any(spec.startswith("dqn:") for spec in self.specs) else "continuous"
 
 
-def compare_in_console(question: Comparison, json_file: Path | None = None) -> None:
-    """Compare sellers, print a table per taste model, write JSON if asked.
+def compare_in_console(question: Comparison, json_file: Path | None = None, csv_file: Path | None = None) -> None:
+    """Compare sellers, print a table per taste model, write JSON, and episodes as CSV, if asked.
 
     Raises:
         InvalidInput: No sellers, an unknown seat, or a setting out of range.
@@ -94,12 +94,16 @@ def compare_in_console(question: Comparison, json_file: Path | None = None) -> N
     if question.seat not in seats:
         raise invalid("seat", question.seat, ", ".join(seats))
     model, tastes = _as_trained(console, question, market)
-    found = {name: _compared(console, question, market, name, tastes) for name in models_asked(market, model)}
+    rows: list[dict[str, Any]] = []
+    found = {name: _compared(console, question, market, name, tastes, rows) for name in models_asked(market, model)}
     if json_file is not None:
         one = next(iter(found.values()))
         shared = {key: one[key] for key in ("scenario", "scenario_hash", "seat", "rivals", "tastes", "cost_share")}
         write_json(json_file, one if len(found) == 1 else {**shared, "models": found})
         console.print(f"written: {json_file}")
+    if csv_file is not None:
+        write_text(csv_file, as_csv(rows))
+        console.print(f"written: {csv_file}")
 
 
 def models_asked(market: Scenario, model: str | None) -> list[str | None]:
@@ -135,9 +139,12 @@ def _as_trained(console: Console, question: Comparison, market: Scenario) -> tup
 
 
 def _compared(
-    console: Console, question: Comparison, market: Scenario, model: str | None, tastes: str
+    console: Console, question: Comparison, market: Scenario, model: str | None, tastes: str, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Play all sellers in the world of one taste model, print the table, and return what JSON holds."""
+    """Play all sellers in the world of one taste model, print the table, and return what JSON holds.
+
+    `rows` get one row per episode.
+    """
     consumers = market.build_consumers(model, draws=tastes == "draws")
     context: dict[str, Any] = {
         "scenario": market.name, "scenario_hash": market.digest(), "model": model, "tastes": tastes,
@@ -145,7 +152,10 @@ def _compared(
         "episodes": question.episodes,
     }  # fmt: skip
     play = _over_draws if tastes == "draws" else _in_mean_tastes
-    return {**context, **play(console, question, market, consumers, title_of(market, model, question.cost_share))}
+    title, episodes = title_of(market, model, question.cost_share), []
+    told = play(console, question, market, consumers, title, episodes)
+    rows += [{"scenario": market.name, "model": model or "", "seat": question.seat, **row} for row in episodes]
+    return {**context, **told}
 
 
 def _built(
@@ -165,9 +175,10 @@ def _built(
 
 
 def _in_mean_tastes(
-    console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str
-) -> dict[str, Any]:
-    from malles_agents.evaluation.evaluate import compare, summary
+    console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    from malles_agents.evaluation.evaluate import MEASURES, compare, summary
 
     groups, rivals = _built(question, market, consumers)
     if question.search:
@@ -178,6 +189,13 @@ def _in_mean_tastes(
             episodes=question.episodes, consumers=consumers, action_mode=question.mode,
             history=question.history,
         )  # fmt: skip
+    rows += [
+        {"seller": kind, "run": run, "episode": episode}
+        | {measure: float(getattr(one, measure)[episode]) for measure in MEASURES}
+        for kind, runs in played.items()
+        for run, one in enumerate(runs)
+        for episode in range(question.episodes)
+    ]
     results = {kind: summary(runs) for kind, runs in played.items()}
     against = f"{question.seat} against {question.rivals}; {question.episodes} held-out seeds"
     note = f"{against}; surplus per consumer and period;\n± one standard error"
@@ -186,8 +204,9 @@ def _in_mean_tastes(
 
 
 def _over_draws(
-    console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str
-) -> dict[str, Any]:
+    console: Console, question: Comparison, market: Scenario, consumers: Consumers, title: str,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
     from malles_agents.evaluation.draws import over_draws
 
     groups, rivals = _built(question, market, consumers)
@@ -201,6 +220,12 @@ def _over_draws(
             history=question.history,
             watch=lambda words: status.update(words),
         )  # fmt: skip
+    rows += [
+        {"seller": kind, "draw": draw, "episode": episode, "profit": float(profit)}
+        for kind, scores in found.items()
+        for draw, episodes in enumerate(scores.episodes)
+        for episode, profit in enumerate(episodes)
+    ]
     results = {kind: scores.summary() for kind, scores in found.items()}
     note = (
         f"{question.seat} against {question.rivals}; {len(draws)} draws of the tastes, {each} held-out seeds each;\n"

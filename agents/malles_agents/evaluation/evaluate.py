@@ -14,6 +14,7 @@ from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import Seat
 from malles_agents.training.train import HELD_OUT
 from malles_env.envs import vec_env
+from malles_env.envs.hooks import as_policy
 from malles_env.envs.rivals import Beginner
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import invalid
@@ -63,7 +64,8 @@ def play(
 
     Args:
         scenario: The market.
-        seller: Answers `predict`; asked for its deterministic action.
+        seller: Answers `predict`; asked for its deterministic action. Or a function from observations ``(B, D)`` to
+            actions ``(B, A)``.
         agent: Its seat.
         rivals: Seller per other seat; default cost-plus.
         episodes: Held-out seeds, played side by side.
@@ -75,7 +77,7 @@ def play(
     """
     if episodes < 1:
         raise invalid("episodes", episodes, "a whole number of at least 1")
-    loaded = load_scenario(scenario)
+    loaded, seller = load_scenario(scenario), as_policy(seller)
     seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
     if rivals is None:
         rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode, history=history)
@@ -84,6 +86,7 @@ def play(
         action_mode=action_mode, max_cycles=max_cycles, history=history,
     )  # fmt: skip
     env.seed(HELD_OUT + seed)
+    rivals = {name: as_policy(rival) for name, rival in rivals.items()}
     with same_draws([seller, *rivals.values()]):
         return _roll(env, seller, seat)
 

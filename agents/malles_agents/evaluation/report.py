@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,3 +111,12 @@ def _cell(value: Mapping[str, float], scale: float = 1.0) -> str:
 def as_json(results: Summary, **context: Any) -> dict[str, Any]:
     """Return results with their context, ready for JSON: ``sellers`` -> kind -> measure -> mean and se."""
     return {**context, "sellers": {kind: {k: dict(v) for k, v in table.items()} for kind, table in results.items()}}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows with the same keys as CSV with a head; numbers in full."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

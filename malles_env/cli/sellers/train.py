@@ -94,6 +94,7 @@ def evaluate(
         float | None, typer.Option(help="Unit costs as a share of average prices, instead of the scenario's.")
     ] = None,
     json_file: Annotated[Path | None, file_option("Write the results to this file too.", "--json")] = None,
+    csv_file: Annotated[Path | None, file_option("Write one row per episode to this .csv file.", "--csv")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
     """Play sellers on held-out seeds: profit, share and surplus with standard errors."""
@@ -103,7 +104,7 @@ def evaluate(
     question = Comparison(
         scenario, kinds, policy or [], seat, rivals, episodes, search, model, tastes, cost_share, trust_policy
     )
-    compare_in_console(question, json_file)
+    compare_in_console(question, json_file, csv_file)
 
 
 def demo(

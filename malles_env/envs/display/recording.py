@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malles_env.market import Outcome
+from malles_env.errors import MissingResource
+from malles_env.market import Catalog, Outcome
 from malles_env.market.seller_rules.promotion import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 PER_PRODUCT = ("prices", "listed", "units", "share", "profit", "mean_field")
 PER_SELLER = ("seller_profit",)
@@ -24,13 +31,14 @@ class Recording:
     Args:
         market: Which market of the batch.
         most: Periods kept, the last ones; None keeps all.
+        catalog: Names the products and their sellers in tables; None: they are numbered.
 
     Attributes:
         dropped: Periods of this episode that are no longer kept.
     """
 
-    def __init__(self, market: int = 0, most: int | None = None) -> None:
-        self.market, self.dropped = market, 0
+    def __init__(self, market: int = 0, most: int | None = None, catalog: Catalog | None = None) -> None:
+        self.market, self.dropped, self.catalog = market, 0, catalog
         self._periods: deque[dict[str, np.ndarray]] = deque(maxlen=most)
 
     def __len__(self) -> int:
@@ -61,3 +69,46 @@ class Recording:
         if not self._periods:
             return {}
         return {name: np.stack([period[name] for period in self._periods]) for name in self._periods[0]}
+
+    def columns(self) -> dict[str, Any]:
+        """Return the history as columns of a table with one row per period and product, periods from 0.
+
+        Returns:
+            ``period``, ``seller`` and ``product`` (with a catalog by name, else ``product`` is a number and there is no
+            ``seller``), ``prices``, ``listed``, ``units``, ``share``, ``profit``, ``mean_field`` and, where sellers can
+            promote, ``display`` and ``feature``, each of length T J. Empty if nothing was kept.
+        """
+        told = {name: array for name, array in self.arrays().items() if name in (*PER_PRODUCT, *KINDS)}
+        if not told:
+            return {}
+        periods, products = told["prices"].shape
+        columns: dict[str, Any] = {"period": np.repeat(np.arange(self.dropped, self.dropped + periods), products)}
+        if self.catalog is None:
+            columns["product"] = np.tile(np.arange(products), periods)
+        else:
+            columns["seller"] = [self.catalog.sellers[n] for n in self.catalog.seller_of] * periods
+            columns["product"] = list(self.catalog.product_ids) * periods
+        return columns | {name: array.reshape(-1) for name, array in told.items()}
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return `columns` as a polars table, which also writes Parquet and CSV.
+
+        Raises:
+            MissingResource: polars is not installed.
+        """
+        return _library("polars", "pip install 'malles-env[data]'").DataFrame(self.columns())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return `columns` as a pandas table.
+
+        Raises:
+            MissingResource: pandas is not installed.
+        """
+        return _library("pandas", "pip install pandas").DataFrame(self.columns())
+
+
+def _library(name: str, how: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        raise MissingResource(f"{name} is not installed: {how}") from None

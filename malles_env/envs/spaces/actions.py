@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -166,6 +167,35 @@ class Actions:
         found = f"{array.dtype} of shape {array.shape}"
         raise InvalidInput(f"action of {who}: got {found}; allowed: {kind} of shape {shape}")
 
+    @property
+    def kind(self) -> int:
+        """The mode as the kernels have it."""
+        return self._kind
+
+    @property
+    def first_order(self) -> int:
+        """Where in a row the orders begin; 0 without orders."""
+        return self.parts.get(ORDER, 0)
+
+    def rows_of(self, agents: Sequence[str], actions: Mapping[str, Any]) -> FloatArray:
+        """Return the actions of all agents, in their order, as rows for one market, shape ``(1, N, A)``, fresh.
+
+        Raises:
+            InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
+        """
+        given = [actions[agent] for agent in agents]
+        if self._flat is None and self.mode != "dict":  # the usual case, several times faster than one by one
+            shape, kind = self.shape, self._dtypes[0]
+            for action in given:
+                if type(action) is not np.ndarray or action.shape != shape or action.dtype.kind != kind:
+                    break
+            else:
+                return np.concatenate(given, dtype=np.float64).reshape(1, len(given), -1)
+        rows = self.blank(1)
+        for n, action in enumerate(given):
+            self.put(rows, n, action)
+        return rows
+
     def decode(self, rows: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return prices (money) and listings, each ``(B, J)``, fresh.
 
@@ -179,7 +209,7 @@ class Actions:
             prices, listed,
         )  # fmt: skip
         if bad >= 0:
-            raise self._complaint(rows, bad)
+            raise self.complaint(rows, bad)
         return prices, listed
 
     def promoted(self, rows: FloatArray, prices: FloatArray, listed: BoolArray) -> BoolArray:
@@ -223,10 +253,11 @@ class Actions:
             self._kind, self.levels, rows, self.parts[ORDER], seats.own, seats.largest_order, seats.whole_orders, units
         )
         if bad >= 0:
-            raise self._complaint(rows, bad)
+            raise self.complaint(rows, bad)
         return units
 
-    def _complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
+    def complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
+        """Return the error about the entry with flat index `bad` of `rows`."""
         market, seat, entry = (int(i) for i in np.unravel_index(bad, rows.shape))
         where = f"action of {self.seats.agents[seat]}" + (f" in market {market}" if len(rows) > 1 else "")
         value = float(rows[market, seat, entry])

@@ -199,6 +199,11 @@ class Layout:
         return np.where((kinds == k.CONSTANT) | (where == NOTHING), fixed, ahead)
 
     @property
+    def places(self) -> np.ndarray:
+        """Where `kernels.encode` finds each number of a plain observation, shape ``(N, D)``."""
+        return self._places[0]
+
+    @property
     def size(self) -> int:
         """D, numbers in a flat observation."""
         return self.blocks[-1].start + self.blocks[-1].size

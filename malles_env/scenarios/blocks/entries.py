@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from malles_env.errors import invalid
@@ -27,6 +28,7 @@ Typed = Annotated[
 
 def _nested(value: object) -> Any:
     """Return `value` as a float or as tuples of floats; anything else is refused."""
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         return float(value)
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from io import StringIO
 
@@ -11,10 +12,12 @@ from rich.console import Console
 
 from malles_agents import plots
 from malles_agents.demo import Demo
+from malles_agents.evaluation.comparison import Comparison, compare_in_console
 from malles_agents.evaluation.evaluate import MEASURES, Played, compare, play, summary
 from malles_agents.evaluation.report import as_json, results_table
 from malles_agents.registry import make_seller
 from malles_env.errors import InvalidInput
+from malles_env.scenarios import load_scenario
 
 DUOPOLY = "bertrand-duopoly"
 RESULTS = {
@@ -197,3 +200,17 @@ def test_a_demo_of_hidden_tastes_needs_draws(tmp_path):
         Demo(DUOPOLY, tastes="draws", out=tmp_path, console=Console(file=StringIO())).run()
     with pytest.raises(InvalidInput, match="tastes"):
         Demo(DUOPOLY, tastes="hidden", out=tmp_path)
+
+
+def test_episodes_are_written_as_csv(tmp_path):
+    file = tmp_path / "episodes.csv"
+    question = Comparison(DUOPOLY, ["regular-price", "fixed:1.5"], episodes=3)
+    compare_in_console(question, csv_file=file)
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["seller"], row["episode"]) for row in rows] == [
+        (kind, str(episode)) for kind in ("regular-price", "fixed:1.5") for episode in range(3)
+    ]
+    market = load_scenario(DUOPOLY)
+    played = play(market, make_seller("fixed:1.5", market), episodes=3)
+    for measure in MEASURES:
+        assert [float(row[measure]) for row in rows[3:]] == getattr(played, measure).tolist()

@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from malles_env.data.log.readers import write_tables
 from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.statistics import MarketStatistics, market_statistics
 from malles_env.errors import InvalidInput
+from malles_env.scenarios import Scenario
 from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
 from malles_env.scenarios.from_log.panel import matched_lines
 from malles_env.scenarios.from_log.provenance import Origin, log_origin
@@ -130,3 +132,16 @@ def test_an_imported_log_tells_where_it_came_from(tmp_path) -> None:  # type: ig
     assert log_origin(tmp_path).currency == "money"
     (tmp_path / "import.json").write_text('{"origin": {"source": "My shop", "currency": "CHF"}}')
     assert (log_origin(tmp_path).source, log_origin(tmp_path).currency) == ("My shop", "CHF")
+
+
+def test_a_folder_and_a_market_are_a_scenario(tmp_path) -> None:
+    tables, _ = synthetic_transactions(seed=3, num_households=120)
+    write_tables(tables, tmp_path)
+    choices = {"min_share": 0.0, "segments": 3, "min_households": 10, "purchase_rate": 0.4}
+    scenario = Scenario.from_log(tmp_path, "PANTRY | MARKET 0", name="mine", **choices)
+    statistics = market_statistics(tables, "PANTRY | MARKET 0", min_share=0.0)
+    own = BuildChoices("mine", "Market 0", **choices)
+    expected = scenario_from(statistics, own, made_by=scenario.made_by, origin=log_origin(str(tmp_path)))
+    assert scenario == expected and "purchase_rate=0.4" in scenario.made_by
+    with pytest.raises(InvalidInput, match=r"purchase_rates: there is no such choice \(did you mean purchase_rate"):
+        Scenario.from_log(tmp_path, "PANTRY | MARKET 0", purchase_rates=0.4)

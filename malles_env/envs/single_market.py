@@ -1,0 +1,133 @@
+"""A step of one market in one compiled call, where nothing but the period itself is to be played."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from malles_env.market import Outcome
+from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.kernels.ordering import STOCK_BOOKS
+from malles_env.market.state import BOOKS
+
+if TYPE_CHECKING:
+    from malles_env.envs.market_batch import Arena
+
+NO_ORDERS, NO_BOOKS = np.zeros((0, 0)), np.zeros((0, 0, 0))
+STOCK_ROWS = 8
+"""Rows of the table of `StockRoom`."""
+
+
+def fits(arena: Arena) -> bool:
+    """Say whether steps of `arena` are one market's and plain: no price rules, promotion, tiers or own observations."""
+    special = arena.rules is not None or arena.actions.promotes or arena.actions.tiers
+    shown = arena.layout.history == 1 and arena.observation_fn is None
+    return arena.num_markets == 1 and not special and shown and arena.market.is_plain
+
+
+class SingleMarket:
+    """Plays one market; the numbers are those of `Arena.step`, `observe`, `ledger` and `rewards`, bit for bit.
+
+    Args:
+        arena: One that `fits`.
+    """
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self.orders = arena.actions.orders
+        self.whole, self.real = packed(arena)
+        self.shape = (1, arena.seats.catalog.num_products)
+        self._sellers = arena.seats.count
+        self._rest = 4 + self.shape[1] + 2 * self._sellers
+        self._ledger = (1, self._sellers, len(arena.info_keys))
+        self._seen = (1, self._sellers, arena.layout.size)
+
+    def play(self, rows: FloatArray, cycles: float) -> tuple[np.ndarray, FloatArray, FloatArray]:
+        """Play one period.
+
+        Args:
+            rows: Actions of all seats, shape ``(1, N, A)``.
+            cycles: Periods of an episode.
+
+        Returns:
+            Observations ``(1, N, D)``, rewards ``(N,)`` (profit / reward_scale) and the ledger ``(1, N, K)``, fresh. What
+            `Arena.outcome` is made of is left with the arena.
+
+        Raises:
+            InvalidInput: An action outside its space; then nothing has happened.
+        """
+        arena, shape, empty = self.arena, self.shape, np.empty
+        market = arena.market
+        traffic, state, next_loyalty = market.compiled_state()
+        prices, listed, books = empty(shape), empty(shape, np.bool_), empty((BOOKS, *shape))
+        rest, ledger, seen = empty(self._rest), empty(self._ledger), empty(self._seen, np.float32)
+        on_hand, coming, asked, stocked = state.stock, state.pipeline, NO_ORDERS, NO_BOOKS
+        if self.orders:
+            on_hand, coming = empty(shape), empty(coming.shape)
+            asked, stocked = empty(shape), empty((STOCK_BOOKS, *shape))
+        answer = _kernel()(
+            rows, self.whole, self.real, float(cycles), traffic, state.stock, state.mean_field, state.centre,
+            state.log_reference, state.pantry, state.window, state.period, state.streams, state.loyalty, next_loyalty,
+            state.pipeline, on_hand, coming, prices, listed, asked, books, stocked, rest, ledger, seen,
+        )  # fmt: skip
+        if answer < 0:
+            raise arena.actions.complaint(rows, (-1 - answer) % rows.size)
+        market.move_on(on_hand, coming)
+        arena.played(prices, listed, asked, books, stocked, rest)
+        return seen, rest[self._rest - self._sellers :], ledger
+
+
+@cache
+def _kernel() -> Any:
+    """Return the compiled step; imported when first played, as numba is slow to load."""
+    from malles_env.envs.spaces.step_kernel import step_market
+
+    return step_market
+
+
+def outcome_of(
+    prices: FloatArray, listed: np.ndarray, books: FloatArray, stocked: FloatArray, rest: FloatArray
+) -> Outcome:
+    """Return the outcome of a period that `SingleMarket` played."""
+    products = prices.shape[1]
+    demand, units, lost, revenue, cost, fees, profit, share = books
+    outside, surplus, residual, iterations = rest[:4].reshape(4, 1)
+    felt, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(2, -1)[:1]
+    return Outcome(
+        prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, felt,
+        residual, iterations, None, None, None, *(stocked if len(stocked) else ()),
+    )  # fmt: skip
+
+
+def packed(arena: Arena) -> tuple[IntArray, FloatArray]:
+    """Return all that never changes as whole and as real numbers, in the order in which `step_market` reads them."""
+    from malles_env.envs.spaces import step_kernel as k
+
+    seats, actions, layout = arena.seats, arena.actions, arena.layout
+    c, rules, terms, room = arena.market.compiled_parts()
+    equilibrium, buyers, relaxation, tolerance, iterations, _ = rules
+    places, products = layout.places, seats.catalog.num_products
+    draws, _, classes, _ = c.by_product.shape
+    head = np.zeros(k.HEAD, dtype=np.int64)
+    head[[k.N, k.J, k.W, k.A, k.D]] = seats.count, products, seats.slots, actions.width, places.shape[1]
+    head[[k.S, k.K, k.DRAWS, k.PADDED]] = len(c.members), classes, draws, c.level.shape[2]
+    head[[k.KIND, k.LEVELS, k.MODE]] = actions.kind, actions.levels, terms.mode
+    head[[k.LINEAR, k.LOYAL, k.QUANTITIES]] = c.linear, c.loyal, c.quantities
+    head[[k.COMPARES, k.PROMOTES, k.STORES]] = c.compares, c.promotes, c.stores
+    head[[k.BUYERS, k.EQUILIBRIUM, k.RULE_BUYERS, k.ITERATIONS]] = terms.buyers, equilibrium, buyers, iterations
+    head[[k.ORDERS, k.FIRST_ORDER, k.WHOLE]] = actions.orders, actions.first_order, seats.whole_orders
+    tables = (seats.own, seats.shelf, terms.seller_of, c.members, c.class_start, places)
+    whole = np.concatenate([head, *(np.ravel(table) for table in tables)]).astype(np.int64)
+    real_head = np.zeros(k.FLOAT_HEAD)
+    real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
+    real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.kept, terms.pace, terms.memory
+    real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, arena.reward_scale
+    largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
+    store = np.zeros((STOCK_ROWS, products)) if room is None else room.table
+    numbers = (
+        actions.low, actions.high, seats.table, layout.scales, terms.unit_cost, terms.listing_fee, c.regular_price,
+        c.level, c.level_extra, c.by_product, c.slopes, c.by_segment, largest, store,
+    )  # fmt: skip
+    return whole, np.concatenate([real_head, *(np.ravel(table) for table in numbers)]).astype(np.float64)
