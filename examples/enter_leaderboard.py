@@ -7,7 +7,7 @@ It asks the Nash prices, and a little more whenever all rivals asked more than t
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.reactive import ReactiveSeller
 from malles_agents.sellers.remembering import Memory
 
@@ -20,6 +20,6 @@ class CarefulFollower(ReactiveSeller):
         return np.clip(0.9 * rivals.min(axis=1), 0.0, 1.0)
 
 
-def make_seller(seat: Seat) -> CarefulFollower:
+def make_seller(view: SellerView) -> CarefulFollower:
     """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
-    return CarefulFollower(seat)
+    return CarefulFollower(view)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.language import LONG_RUN, SELL_MORE, LanguageSeller
 from malles_agents.sellers.oracles import benchmarks_of
 from malles_env import vec_env
@@ -33,16 +33,16 @@ def model(name: str = "smollm2", server: str | None = None) -> LanguageModel:
     return CachedModel(ServedModel(name, server) if server else LocalModel.load(name))
 
 
-def make_seller(seat: Seat) -> LanguageSeller:
+def make_seller(view: SellerView) -> LanguageSeller:
     """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
-    return LanguageSeller(seat, model())
+    return LanguageSeller(view, model())
 
 
 def play(prefix: str, args: argparse.Namespace) -> np.ndarray:
     """Return the prices that two sellers with this prefix ask, (periods, seeds, 2)."""
     sellers = [
         LanguageSeller(
-            Seat.of(MARKET, agent), model(args.model, args.server), prefix=prefix, periods=args.memory,
+            SellerView.of(MARKET, agent), model(args.model, args.server), prefix=prefix, periods=args.memory,
             temperature=args.temperature, seed=n, note=args.note, listings=False,
         )
         for n, agent in enumerate(AGENTS)
@@ -102,8 +102,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 2 or args.periods < 2:
         parser.error("--seeds and --periods: 2 or more")
-    seat = Seat.of(MARKET, AGENTS[0])
-    known, cheapest = benchmarks_of(seat), float(seat.price_low.min()) + 0.01
+    view = SellerView.of(MARKET, AGENTS[0])
+    known, cheapest = benchmarks_of(view), float(view.price_low.min()) + 0.01
     nash, joint = known.nash.prices.mean(), known.monopoly.prices.mean()
     asked, late = {}, {}
     print(f"second half of {args.periods} periods, {args.seeds} seeds; price index: 0 Nash, 1 joint maximum")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.console import make_console, watched
 from malles_agents.demo_report import Report, World, head_product
 from malles_agents.registry import Seller, default_rivals, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.errors import invalid
 from malles_env.files import check_replaceable
 from malles_env.scenarios import Scenario, load_scenario
@@ -102,8 +102,8 @@ class Demo:
         self.console.print(f"  done in {time.monotonic() - began:.1f} s (kept on disk for the next time)")
         if draws:
             self.console.print(f"  {len(draws)} plausible tastes; every market has one of them, which no seller knows")
-        seat = Seat.of(market, SEAT, consumers=consumers)
-        return World(seat, named, draws, self.rivals, HISTORY if draws else 1)
+        view = SellerView.of(market, SEAT, consumers=consumers)
+        return World(view, named, draws, self.rivals, HISTORY if draws else 1)
 
     def _search(self, world: World) -> dict[str, Seller]:
         """Return the best constant actions by name."""
@@ -115,11 +115,11 @@ class Demo:
         with self.console.status("searching"):
             rivals = default_rivals(world.market, SEAT, self.rivals, consumers=world.consumers)
             found = search(world.market, SEAT, rivals, consumers=world.consumers)
-            best = found.seller(world.seat)
+            best = found.seller(world.view)
             constant: dict[str, Seller] = {"best-stationary": best}
             if world.draws:
-                world.best = best_of_draws(world.seat, self.rivals)
-                robust = robust_stationary(world.seat, rivals=self.rivals)
+                world.best = best_of_draws(world.view, self.rivals)
+                robust = robust_stationary(world.view, rivals=self.rivals)
                 constant["robust-stationary"] = robust
         chosen = [f"{name} {price:.2f}" for name, price, on in
                   zip(found.product_ids, found.prices, found.listed, strict=True) if on]  # fmt: skip

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from malles_agents.evaluation.evaluate import Played
     from malles_agents.planning.hidden_draws import BestOfDraws
     from malles_agents.registry import Seller
-    from malles_agents.seller_view import Seat
+    from malles_agents.seller_view import SellerView
     from malles_agents.sellers.rules import StationarySeller
     from malles_agents.training.train import Trained
     from malles_env.market import Tastes
@@ -36,7 +36,7 @@ class World:
     """Whom the demo's sellers meet.
 
     Attributes:
-        seat: The seat they are tried in.
+        view: The seat they are tried in.
         model: Language model that read the tastes; None where they stand in the scenario's file.
         draws: The tastes that a market may have, hidden; empty where all markets have the mean ones.
         rivals: Kind of the other sellers.
@@ -44,7 +44,7 @@ class World:
         best: The best stationary action under each draw.
     """
 
-    seat: Seat
+    view: SellerView
     model: str | None
     draws: tuple[Tastes, ...]
     rivals: str
@@ -54,12 +54,12 @@ class World:
     @property
     def market(self) -> Scenario:
         """The scenario."""
-        return self.seat.scenario
+        return self.view.scenario
 
     @property
     def consumers(self) -> Any:
         """Who buys."""
-        return self.seat.consumers
+        return self.view.consumers
 
     @property
     def title(self) -> str:
@@ -69,7 +69,7 @@ class World:
 
 def head_product(seller: StationarySeller) -> int:
     """Return which of a seller's listed products has sold most, by its place among the seller's."""
-    return int(np.argmax(np.where(seller.listed, seller.seat.past_share, -1.0)))
+    return int(np.argmax(np.where(seller.listed, seller.view.past_share, -1.0)))
 
 
 @dataclass
@@ -188,12 +188,12 @@ class Report:
         if self.over:
             return [self._draw_worlds(measures, out / "worlds.png"), *pictures]
         first = self.played["ppo"][0]
-        labels = [product.title or product.product_id for product in self.world.seat.catalog.products]
+        labels = [product.title or product.product_id for product in self.world.view.catalog.products]
         top = profit["best-stationary"]["mean"]
         return [
             *pictures,
             plots.episode(
-                first.prices, first.listed, first.period_share, labels, self.world.seat.catalog.seller_of == 0,
+                first.prices, first.listed, first.period_share, labels, self.world.view.catalog.seller_of == 0,
                 out / "episode.png", title=f"{title}: one held-out episode of PPO (seed 0)",
                 currency=currency, period=market.period,
             ),
@@ -215,15 +215,15 @@ class Report:
         order = np.argsort(best.prices[:, own], kind="stable")
         chosen = [int(order[round(at * (len(order) - 1))]) for at in LOW_AND_HIGH]
         options: dict[str, Any] = {"consumers": world.consumers, "history": world.history}
-        rivals = default_rivals(world.market, world.seat.agent, world.rivals, **options)
+        rivals = default_rivals(world.market, world.view.agent, world.rivals, **options)
         paths = []
         for d in chosen:
             options["consumers"] = LogitConsumers(world.draws[d])
             played = play(
-                world.market, self.trained[0].model, world.seat.agent, rivals, episodes=1, **options
+                world.market, self.trained[0].model, world.view.agent, rivals, episodes=1, **options
             )  # fmt: skip
-            paths.append(played.prices[:, world.seat.products[own]])
-        product = world.seat.catalog.products[int(world.seat.products[own])]
+            paths.append(played.prices[:, world.view.products[own]])
+        product = world.view.catalog.products[int(world.view.products[own])]
         return plots.two_worlds(
             paths, best.prices[chosen, own], float(robust.prices[own]),
             {kind: (row["of_best"], row["of_best_se"]) for kind, row in measures.items()},

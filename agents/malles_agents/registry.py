@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.assortment_bandit import MnlBandit
 from malles_agents.sellers.oracles import monopoly_seller, nash_seller
 from malles_agents.sellers.reactive import Grim, TitForTat, Undercut
@@ -61,73 +61,73 @@ def _seed(spec: str, text: str | None) -> int:
     return int(number)
 
 
-def _fixed(spec: str, text: str | None, seat: Seat) -> Seller:
-    return fixed_price(seat, _number(spec, text))
+def _fixed(spec: str, text: str | None, view: SellerView) -> Seller:
+    return fixed_price(view, _number(spec, text))
 
 
-def _cost_plus(spec: str, text: str | None, seat: Seat) -> Seller:
+def _cost_plus(spec: str, text: str | None, view: SellerView) -> Seller:
     markup = _number(spec, text)
-    return cost_plus(seat, 0.5 if markup is None else markup)
+    return cost_plus(view, 0.5 if markup is None else markup)
 
 
-def _random(spec: str, text: str | None, seat: Seat) -> Seller:
-    return RandomSeller(seat, seed=_seed(spec, text))
+def _random(spec: str, text: str | None, view: SellerView) -> Seller:
+    return RandomSeller(view, seed=_seed(spec, text))
 
 
-def _best_response(spec: str, text: str | None, seat: Seat) -> Seller:
+def _best_response(spec: str, text: str | None, view: SellerView) -> Seller:
     from malles_agents.sellers.best_response import BestResponse
 
     if text is not None:
         raise invalid("seller", spec, "best-response without anything behind it")
-    return BestResponse(seat)
+    return BestResponse(view)
 
 
-def _known(make: Callable[[Seat], Seller]) -> Callable[[str, str | None, Seat], Seller]:
+def _known(make: Callable[[SellerView], Seller]) -> Callable[[str, str | None, SellerView], Seller]:
     """Return a builder of sellers that take no argument."""
 
-    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+    def build(spec: str, text: str | None, view: SellerView) -> Seller:
         if text is not None:
             raise invalid("seller", spec, f"{spec.partition(':')[0]} without anything behind it")
-        return make(seat)
+        return make(view)
 
     return build
 
 
-def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, Seat], Seller]:
+def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, SellerView], Seller]:
     """Return a builder of sellers whose argument is a number."""
 
-    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+    def build(spec: str, text: str | None, view: SellerView) -> Seller:
         number = _number(spec, text)
-        return make(seat) if number is None else make(seat, number)
+        return make(view) if number is None else make(view, number)
 
     return build
 
 
-def _robust(spec: str, text: str | None, seat: Seat) -> Seller:
+def _robust(spec: str, text: str | None, view: SellerView) -> Seller:
     from malles_agents.planning.hidden_draws import robust_stationary
 
     if text not in (None, "max-min"):
         raise invalid("seller", spec, "robust-stationary or robust-stationary:max-min")
-    return robust_stationary(seat, worst=text is not None)
+    return robust_stationary(view, worst=text is not None)
 
 
-def _least_squares(seat: Seat) -> Seller:
+def _least_squares(view: SellerView) -> Seller:
     from malles_agents.sellers.least_squares import IteratedLeastSquares
 
-    return IteratedLeastSquares(seat)
+    return IteratedLeastSquares(view)
 
 
-def _learner(name: str, module: str = "sellers.bandits") -> Callable[[str, str | None, Seat], Seller]:
+def _learner(name: str, module: str = "sellers.bandits") -> Callable[[str, str | None, SellerView], Seller]:
     """Return a builder of the learning seller called `name` in `module`; its argument is a seed."""
 
-    def build(spec: str, text: str | None, seat: Seat) -> Seller:
-        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(seat, seed=_seed(spec, text))
+    def build(spec: str, text: str | None, view: SellerView) -> Seller:
+        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(view, seed=_seed(spec, text))
         return seller
 
     return build
 
 
-def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
+def _calendar(spec: str, text: str | None, view: SellerView) -> Seller:
     """Return a seller that replays real weeks: ``calendar``, ``calendar:OFFSET``, ``calendar:FILE.json[@OFFSET]``."""
     from malles_agents.sellers.calendar import CalendarSeller
     from malles_env.scenarios.calendar import find_calendar
@@ -138,21 +138,21 @@ def _calendar(spec: str, text: str | None, seat: Seat) -> Seller:
         raise invalid(
             "seller", spec, "calendar, calendar:OFFSET (a whole number of weeks) or calendar:FILE.json@OFFSET"
         )
-    return CalendarSeller(seat, find_calendar(seat.scenario, file or None), int(week) if week else None)
+    return CalendarSeller(view, find_calendar(view.scenario, file or None), int(week) if week else None)
 
 
-def _exploring(name: str, class_name: str) -> Callable[[str, str | None, Seat], Seller]:
+def _exploring(name: str, class_name: str) -> Callable[[str, str | None, SellerView], Seller]:
     """Return a builder of sellers called ``name:NUMBER:SELLER`` that add noise to another one."""
 
-    def build(spec: str, text: str | None, seat: Seat) -> Seller:
+    def build(spec: str, text: str | None, view: SellerView) -> Seller:
         number, base = noise_and_seller(spec)
         inner = make_seller(
-            base, seat.scenario, seat.agent, consumers=seat.given, action_mode=seat.action_mode,
-            price_levels=seat.price_levels, history=seat.history,
+            base, view.scenario, view.agent, consumers=view.given, action_mode=view.action_mode,
+            price_levels=view.price_levels, history=view.history,
         )  # fmt: skip
         if isinstance(getattr(inner, "rng", None), np.random.Generator):
             raise invalid("seller", spec, f"{name} around a seller that draws nothing itself")
-        seller: Seller = getattr(import_module("malles_agents.logged.stochastic"), class_name)(seat, inner, number)
+        seller: Seller = getattr(import_module("malles_agents.logged.stochastic"), class_name)(view, inner, number)
         return seller
 
     return build
@@ -173,18 +173,18 @@ def noise_and_seller(spec: str) -> tuple[float, str]:
     return number, base
 
 
-def _trained(spec: str, text: str | None, seat: Seat, trust: bool = False) -> Seller:
+def _trained(spec: str, text: str | None, view: SellerView, trust: bool = False) -> Seller:
     algorithm = spec.partition(":")[0]
     if not text:
         raise invalid("seller", spec, f"{algorithm}:PATH of a policy.zip written by `malles train`")
-    return load_policy(algorithm, Path(text), seat, trust=trust)
+    return load_policy(algorithm, Path(text), view, trust=trust)
 
 
-def _language(spec: str, text: str | None, seat: Seat) -> Seller:
+def _language(spec: str, text: str | None, view: SellerView) -> Seller:
     """Return a language model as a seller: ``language``, ``language:MODEL`` or ``language:MODEL@URL``."""
     from malles_agents.sellers.language import LanguageSeller
 
-    return LanguageSeller(seat, _language_model(*_model_and_url(spec, text)))
+    return LanguageSeller(view, _language_model(*_model_and_url(spec, text)))
 
 
 def _model_and_url(spec: str, text: str | None) -> tuple[str, str]:
@@ -204,7 +204,7 @@ def _language_model(name: str, url: str) -> LanguageModel:
     return CachedModel(ServedModel(name, url) if url else LocalModel.load(name))
 
 
-BUILDERS: dict[str, tuple[Callable[[str, str | None, Seat], Seller], str]] = {
+BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]] = {
     "regular-price": (_known(fixed_price), "regular-price: the regular prices in every period"),
     "lot-size": (_known(lot_size), "lot-size: regular prices; orders in lots that weigh fixed and holding costs"),
     "fixed": (_fixed, "fixed:PRICE: one price in money for every product; fixed alone is regular-price"),
@@ -293,7 +293,7 @@ def make_seller(
         scenario: The market it will act in.
         agent: The seat it will hold, e.g. ``"seller_1"``.
         trust: Let a policy file be unpickled whole, which runs code stored in it: only for files you made.
-        seat_options: Passed on to `Seat.of` (``action_mode``, ``consumers``).
+        seat_options: Passed on to `SellerView.of` (``action_mode``, ``consumers``).
 
     Returns:
         Something that answers SB3's `predict` with actions of that seat.
@@ -305,10 +305,10 @@ def make_seller(
     """
     check_name(spec)
     name, colon, argument = spec.strip().partition(":")
-    text, seat = argument if colon else None, Seat.of(scenario, agent, **seat_options)
+    text, view = argument if colon else None, SellerView.of(scenario, agent, **seat_options)
     if name in ALGORITHMS:
-        return _trained(spec, text, seat, trust)
-    return BUILDERS[name][0](spec, text, seat)
+        return _trained(spec, text, view, trust)
+    return BUILDERS[name][0](spec, text, view)
 
 
 def default_rivals(scenario: Scenario, learner: str, spec: str = "cost-plus", **options: Any) -> dict[str, Seller]:

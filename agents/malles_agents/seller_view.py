@@ -1,4 +1,4 @@
-"""`Seat`: one seller's place in a scenario, in physical units; what rules need to know of spaces and layouts."""
+"""`SellerView`: one seller's place in a scenario, in physical units; what rules need to know of spaces and layouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.spaces.actions import ActionMode, Actions
 from malles_env.envs.spaces.observations import Block, Layout
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.market import Catalog, Consumers
 from malles_env.market.demand.reference import slow_states, with_reference
 from malles_env.market.solvers.ascent import BoolArray, FloatArray, IntArray
@@ -50,7 +50,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Seat:
+class SellerView:
     """One seller's place: its products, and the way between money and the env's spaces.
 
     Attributes:
@@ -79,15 +79,15 @@ class Seat:
         action_mode: ActionMode = "continuous",
         price_levels: int = 15,
         history: int = 1,
-    ) -> Seat:
+    ) -> SellerView:
         """Return the seat called `agent`.
 
         Raises:
             InvalidInput: No such scenario, agent or action mode.
         """
-        seat = cls(load_scenario(scenario), agent, action_mode, price_levels, history, consumers)
-        seat._actions.space(agent)
-        return seat
+        view = cls(load_scenario(scenario), agent, action_mode, price_levels, history, consumers)
+        view._actions.space(agent)
+        return view
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -95,8 +95,8 @@ class Seat:
         return self.scenario.catalog()
 
     @cached_property
-    def _seats(self) -> Seats:
-        return Seats(self.catalog)
+    def _seats(self) -> SlotLayout:
+        return SlotLayout(self.catalog)
 
     @cached_property
     def _actions(self) -> Actions:

@@ -55,7 +55,7 @@ def discuss(
 
     from malles_env.errors import invalid
     from malles_env.scenarios import load_scenario
-    from malles_env.scenarios.consumer_kinds.discussion import entered_consumers, only_segment, with_discussion
+    from malles_env.scenarios.consumer_kinds.discussion import discussion_from_entry, only_segment, with_discussion
 
     if not 0.0 <= discount <= 0.9:
         raise invalid("discount", discount, "0 to 0.9")
@@ -66,7 +66,7 @@ def discuss(
     asked = {"model": model, "server": server, "top_logprobs": top_logprobs}
     named = {"cast": cast, "rounds": rounds, "temperature": temperature, "seed": seed}
     told = with_discussion(loaded, **asked, **named, **files, orders=1)
-    consumers = only_segment(entered_consumers(told), at)
+    consumers = only_segment(discussion_from_entry(told), at)
     offer = _offer(loaded, at, discount)
     _open(console, loaded, consumers, offer, at)
     response = _watched(consumers, console).respond(offer)

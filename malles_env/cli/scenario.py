@@ -118,7 +118,7 @@ def build_command(
         Path | None, typer.Option("--settings", help="Build settings; default: settings.yaml in the log's folder.")
     ] = None,
     purchase_rate: Annotated[
-        float | None, typer.Option(help="Share of consumers who buy in a week; default: what the log tells.")
+        float | None, typer.Option(help="Share of consumers who buy in a week; default: as in the log.")
     ] = None,
     sellers: Annotated[
         str | None, typer.Option(help="Who sells: brands, one, or products; default: brands where all are told.")

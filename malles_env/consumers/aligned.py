@@ -134,7 +134,7 @@ class Level:
 
 
 def aligned_consumers(
-    asked: Asked,
+    asked: TasteQuestion,
     model: str,
     level: Level,
     *,
@@ -175,7 +175,7 @@ def _tastes(reading: TasteReading) -> Tastes:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TasteQuestion:
     """All that a reading depends on besides the weights; see `TasteModel.read`.
 
     Attributes:
@@ -202,7 +202,7 @@ class Asked:
         return hashlib.sha256(json.dumps([weights_hash, COEFFICIENTS, told, numbers]).encode()).hexdigest()
 
 
-def _cached_reading(model: str, weights_hash: str, asked: Asked, *, draws: bool = False) -> TasteReading:
+def _cached_reading(model: str, weights_hash: str, asked: TasteQuestion, *, draws: bool = False) -> TasteReading:
     """Return a reading, or with `draws` all of a model's, along a leading axis."""
     kind = "-draws" if draws else ""
     path = cache_dir() / "readings" / f"{asked.key(weights_hash)}{kind}.safetensors"

@@ -54,7 +54,7 @@ class Occasions:
             own earlier purchases in the market and `weeks_seen` own earlier shopping weeks; the
             `history_total` rows of `purchases` before row `history_end` are these purchases, oldest first;
             `elsewhere`, `elsewhere_private` and `elsewhere_deal` count own earlier purchases in other categories,
-            those of store brands and those below the regular price; `buyer` tells whether the household bought in
+            those of store brands and those below the regular price; `buyer` says whether the household bought in
             this market up to the reference period (only buyers have no-purchase visits).
         alternatives: One row per occasion and line, by occasion_id and position (1..J, shuffled). `price` and
             `regular_price` are money per package; `bought` counts own purchases strictly before; `last` marks

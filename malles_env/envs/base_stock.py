@@ -81,8 +81,8 @@ def expected_units(market: Market) -> FloatArray:
     catalog = market.catalog
     if tastes_of(market.consumers) is None:
         return np.full(catalog.num_products, market.population.size / catalog.num_products)
-    from malles_env.envs.spaces.slot_layout import Seats
+    from malles_env.envs.spaces.slot_layout import SlotLayout
 
-    prices, listed = Seats(catalog).usual
+    prices, listed = SlotLayout(catalog).default_offer
     found: FloatArray = market.population.size * Game.of(market).demand(prices, listed)[0]
     return np.where(listed, found, found[listed].mean())

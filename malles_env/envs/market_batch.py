@@ -1,4 +1,4 @@
-"""The engine room of every face: a batch of markets with actions going in and observations coming out."""
+"""The batched core shared by all envs: a batch of markets, with actions going in and observations coming out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from malles_env.envs.hooks import check_function, checked_rewards, transformed
 from malles_env.envs.settings import EnvSettings, Settings
 from malles_env.envs.single_market import SingleMarket, fits, outcome_of
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.kernels import keep_books, keep_stock_books
+from malles_env.envs.spaces.kernels import write_ledger, write_stock_ledger
 from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout
 from malles_env.envs.spaces.price_rules import RuledPrices
-from malles_env.envs.spaces.slot_layout import Seats
-from malles_env.envs.spaces.tiers import NO_TIERS, TIER_KEYS, keep_tier_books, shown_depths
+from malles_env.envs.spaces.slot_layout import SlotLayout
+from malles_env.envs.spaces.tiers import NO_TIERS, TIER_KEYS, shown_depths, write_tier_ledger
 from malles_env.errors import InvalidInput, check_choice, invalid
 from malles_env.market import Market, Outcome
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -71,7 +71,7 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
-class Arena:
+class MarketBatch:
     """B markets of one scenario, N seats each.
 
     Args:
@@ -108,7 +108,7 @@ class Arena:
         told = {name: value for name, value in told.items() if value is not None}
         self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **told)
         catalog = self.market.catalog
-        self.seats = Seats(catalog)
+        self.seats = SlotLayout(catalog)
         self.actions = Actions(self.seats, chosen.action_mode, chosen.price_levels)
         size, memories = self.market.population.size, self.market.memories
         self.layout = Layout(self.seats, size, chosen.monitoring, memories, history)
@@ -179,7 +179,7 @@ class Arena:
 
     def _start(self, markets: BoolArray | None) -> None:
         """Show the usual prices and shelves as the period before the first, in all or some markets."""
-        prices, listed = self.seats.usual
+        prices, listed = self.seats.default_offer
         listed = listed & (self.seats.catalog.enters == 0)
         if markets is None:
             shape = (self.num_markets, len(prices))
@@ -233,7 +233,7 @@ class Arena:
             cycles: Periods of an episode: in its last one, stock that is left is sold for its salvage value.
 
         Raises:
-            InvalidInput: An action outside its space; then nothing has happened.
+            InvalidInput: An action outside its space; the state is unchanged then.
         """
         prices, listed = self.actions.decode(rows)
         orders = self.actions.ordered(rows) if self.actions.orders else None
@@ -271,7 +271,7 @@ class Arena:
             `ledger` return after `step`.
 
         Raises:
-            InvalidInput: An action outside its space; then nothing has happened.
+            InvalidInput: An action outside its space; the state is unchanged then.
         """
         if self._single is None:
             outcome = self.step(rows, cycles)
@@ -333,7 +333,7 @@ class Arena:
     def ledger(self, outcome: Outcome) -> FloatArray:
         """Return `info_keys` of each seat, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
         books, of = np.empty((self.num_markets, self.seats.count, len(self.info_keys))), self.seats.seller_of
-        keep_books(
+        write_ledger(
             outcome.revenue, outcome.cost, outcome.fees, outcome.profit, outcome.units, outcome.share,
             outcome.consumer_surplus, of, books,
         )  # fmt: skip
@@ -342,11 +342,11 @@ class Arena:
             books[:, :, first : first + len(self.rules.keys)] = self._counted
             first += len(self.rules.keys)
         if outcome.tier_units is not None:
-            kept = self.seats.catalog.kept
-            keep_tier_books(outcome.tier_prices, outcome.tier_units, kept, of, first, books)
+            kept = self.seats.catalog.net_of_tax
+            write_tier_ledger(outcome.tier_prices, outcome.tier_units, kept, of, first, books)
             first += len(TIER_KEYS)
         if outcome.ordered is not None:
-            keep_stock_books(
+            write_stock_ledger(
                 outcome.ordered, outcome.ordering, outcome.holding, outcome.salvage, outcome.stock, self._orders, of,
                 first, books,
             )  # fmt: skip

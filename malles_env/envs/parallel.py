@@ -12,7 +12,7 @@ from pettingzoo.utils import OrderEnforcingWrapper
 from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
 from malles_env.envs.display.rendering import RENDER_MODES, Renderer
-from malles_env.envs.market_batch import Arena, need_all
+from malles_env.envs.market_batch import MarketBatch, need_all
 from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Catalog, Market, Outcome
@@ -177,15 +177,15 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         **settings: Unpack[EnvSettings],
     ) -> None:
         check_names(settings, type(self))
-        self.arena = arena = Arena(scenario, **settings)
+        self.market_batch = market_batch = MarketBatch(scenario, **settings)
         self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
-        self.max_cycles, self.scenario = arena.max_cycles, arena.scenario
-        self.possible_agents = list(arena.seats.agents)
+        self.max_cycles, self.scenario = market_batch.max_cycles, market_batch.scenario
+        self.possible_agents = list(market_batch.seats.agents)
         self.agents: list[str] = []
-        self.observation_spaces = {agent: arena.observation_space() for agent in self.possible_agents}
-        self.action_spaces = {agent: arena.actions.space(agent) for agent in self.possible_agents}
-        self.state_space = arena.layout.state_space
-        self._masked = arena.actions.mode in ("discrete", "flat-discrete")
+        self.observation_spaces = {agent: market_batch.observation_space() for agent in self.possible_agents}
+        self.action_spaces = {agent: market_batch.actions.space(agent) for agent in self.possible_agents}
+        self.state_space = market_batch.layout.state_space
+        self._masked = market_batch.actions.mode in ("discrete", "flat-discrete")
         self._np_random: np.random.Generator | None = None
         self._seed: int | None = None
         self._renderer = Renderer(
@@ -198,11 +198,11 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     def __repr__(self) -> str:
         """Return one line: scenario, sizes and action mode."""
-        return self.arena.summary(self)
+        return self.market_batch.summary(self)
 
     def _repr_html_(self) -> str:
         """Return a table of the products for notebooks."""
-        return self.arena.html(self)
+        return self.market_batch.html(self)
 
     @property
     def catalog(self) -> Catalog:
@@ -212,12 +212,12 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     @property
     def market(self) -> Market:
         """The market engine, a batch of one."""
-        return self.arena.market
+        return self.market_batch.market
 
     @property
     def outcome(self) -> Outcome | None:
         """What happened in the last period, product by product; None before the first."""
-        return self.arena.outcome
+        return self.market_batch.outcome
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Return the observation space of an agent, the same object each time.
@@ -236,14 +236,16 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             InvalidInput: There is no such agent.
         """
-        return self.arena.actions.space(agent)
+        return self.market_batch.actions.space(agent)
 
     def encode_action(
         self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
         tier: Any = None,
     ) -> Any:  # fmt: skip
         """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
-        return self.arena.actions.encode(self.arena.seats.index(agent), prices, listed, display, feature, order, tier)
+        return self.market_batch.actions.encode(
+            self.market_batch.seats.index(agent), prices, listed, display, feature, order, tier
+        )
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -260,17 +262,17 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             InvalidInput: A seed that is no whole number of at least 0.
         """
-        self.arena.reset(None if seed is None else [seed])
+        self.market_batch.reset(None if seed is None else [seed])
         self.agents = self.possible_agents[:]
         self._cycle = 0
         if seed is not None:
             self._seed, self._np_random = seed, None
         if self.render_mode is not None:
             self._renderer.start()
-        infos = {agent: self.arena.blank_info() for agent in self.agents}
+        infos = {agent: self.market_batch.blank_info() for agent in self.agents}
         if self._masked:
             self._add_masks(infos)
-        return self._by_agent(self.arena.observe(self.max_cycles)[0]), infos
+        return self._by_agent(self.market_batch.observe(self.max_cycles)[0]), infos
 
     def step(
         self, actions: dict[str, Any]
@@ -284,26 +286,26 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
             Observations, rewards, terminations, truncations and infos by agent, all of them fresh.
 
         Raises:
-            InvalidInput: An action is missing, of the wrong shape or outside its space; nothing has happened
-                then.
+            InvalidInput: An action is missing, of the wrong shape or outside its space; the state is
+                unchanged then.
             MallesError: The episode is over or was never started.
         """
         agents = self.agents
         if not agents:
             raise MallesError("step: there is no episode under way; call reset() first")
-        arena = self.arena
+        market_batch = self.market_batch
         if not isinstance(actions, dict) or actions.keys() != self.observation_spaces.keys():
             need_all(agents, actions)
-        rows = arena.actions.rows_of(agents, actions)
-        seen, rewards, ledger = arena.play(rows, self.max_cycles)
+        rows = market_batch.actions.rows_of(agents, actions)
+        seen, rewards, ledger = market_batch.play(rows, self.max_cycles)
         self._cycle += 1
         over = self._cycle >= self.max_cycles
         if self.render_mode is not None:
-            assert arena.outcome is not None
-            self._renderer.add(arena.outcome)
+            assert market_batch.outcome is not None
+            self._renderer.add(market_batch.outcome)
         if over:
             self.agents = []
-        infos = dict(zip(agents, arena.as_infos(ledger[0]), strict=True))
+        infos = dict(zip(agents, market_batch.as_infos(ledger[0]), strict=True))
         if self._masked:
             self._add_masks(infos)
         return (
@@ -316,7 +318,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
 
     def _add_masks(self, infos: dict[str, dict[str, Any]]) -> None:
         for seat, info in enumerate(infos.values()):
-            info["action_mask"] = self.arena.mask_info(seat, 0)
+            info["action_mask"] = self.market_batch.mask_info(seat, 0)
 
     @property
     def np_random(self) -> np.random.Generator:
@@ -326,13 +328,16 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         return self._np_random
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, Any]:
-        if self.arena.as_dict:
-            return {agent: self.arena.layout.split(row) for agent, row in zip(self.possible_agents, rows, strict=True)}
+        if self.market_batch.as_dict:
+            return {
+                agent: self.market_batch.layout.split(row)
+                for agent, row in zip(self.possible_agents, rows, strict=True)
+            }
         return dict(zip(self.possible_agents, rows, strict=True))  # rows of one fresh array; none overlap
 
     def state(self) -> np.ndarray:
         """Return the global view, a fresh float32 array in `state_space`."""
-        return self.arena.observe(self.max_cycles, state=True)[0, 0]
+        return self.market_batch.observe(self.max_cycles, state=True)[0, 0]
 
     def render(self) -> Any:
         """Render the episode so far: pixels, text or (human) None.

@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.hooks import as_policy
-from malles_env.envs.market_batch import Arena
+from malles_env.envs.market_batch import MarketBatch
 from malles_env.envs.named import named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -33,7 +33,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Beginner(Protocol):
-    """A policy that is told when episodes begin and their numbers, so that a market's seed decides how it starts."""
+    """A policy that is notified when episodes begin and their numbers, so that a market's seed decides how it starts."""
 
     def begin(self, state: Any, episodes: np.ndarray, fresh: BoolArray) -> Any:
         """Return the state for `predict`.
@@ -52,19 +52,19 @@ class RegularPrice:
     Where products are ordered, it orders as `BaseStock` does.
 
     Args:
-        arena: Where it plays.
+        market_batch: Where it plays.
         seat: Whose products it sells.
     """
 
-    def __init__(self, arena: Arena, seat: int) -> None:
-        prices, listed = arena.seats.usual
-        products = arena.seats.products(seat)
-        self.action = arena.actions.encode(seat, prices[products], listed[products])
+    def __init__(self, market_batch: MarketBatch, seat: int) -> None:
+        prices, listed = market_batch.seats.default_offer
+        products = market_batch.seats.products(seat)
+        self.action = market_batch.actions.encode(seat, prices[products], listed[products])
         self._orders: BaseStock | None = None
-        if arena.actions.orders:
-            layout = arena.layout if arena.observation_fn is None else arena.plain_layout
-            self._orders = BaseStock(layout, seat, expected_units(arena.market))
-            self._encode = partial(arena.actions.encode, seat)
+        if market_batch.actions.orders:
+            layout = market_batch.layout if market_batch.observation_fn is None else market_batch.plain_layout
+            self._orders = BaseStock(layout, seat, expected_units(market_batch.market))
+            self._encode = partial(market_batch.actions.encode, seat)
             self._usual = prices[products], listed[products]
 
     def predict(
@@ -88,17 +88,17 @@ Policies = AnySeller | Mapping[str, AnySeller] | None
 """Who plays the other seats: one policy, function or seller's name for all of them, or one per agent."""
 
 
-def _made(policy: Any, arena: Arena, seat: int) -> Policy:
+def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
     if isinstance(policy, str):
-        return named_seller(policy, arena, arena.seats.agents[seat])
-    return RegularPrice(arena, seat) if policy is None else policy
+        return named_seller(policy, market_batch, market_batch.seats.agents[seat])
+    return RegularPrice(market_batch, seat) if policy is None else policy
 
 
 class Rivals:
     """The policies of all seats but the learner's, with their memories.
 
     Args:
-        arena: Where they play.
+        market_batch: Where they play.
         learner: Number of the seat that is left to the learner.
         policies: None (all `RegularPrice`), one policy for every rival, or policies by agent name; agents not
             listed are `RegularPrice`. A policy may be a function from observations to actions, see `FunctionSeller`, or
@@ -106,7 +106,7 @@ class Rivals:
             flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
             from the seeds when all markets are given some.
 
-    Policies that are no names see what the arena shows: the blocks by name where `Arena.as_dict` says so.
+    Policies that are no names see what the arena shows: the blocks by name where `MarketBatch.as_dict` says so.
 
     Raises:
         InvalidInput: An unknown agent or seller, the learner itself, or an object without `predict`.
@@ -114,11 +114,11 @@ class Rivals:
 
     def __init__(
         self,
-        arena: Arena,
+        market_batch: MarketBatch,
         learner: int,
         policies: Policies,
     ) -> None:
-        agents = arena.seats.agents
+        agents = market_batch.seats.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
         if policies is None:
             chosen: dict[str, Any] = {}
@@ -132,12 +132,12 @@ class Rivals:
             if not isinstance(policy, (Policy, str)):
                 allowed = "a seller's name, a function of observations, or an object with predict(observation, ...)"
                 raise invalid(f"rivals[{name!r}]", policy, allowed)
-        self._arena = arena
+        self._market_batch = market_batch
         self._named = {n for n, agent in enumerate(agents) if isinstance(chosen.get(agent), str)}
-        own = arena.observation_fn is not None  # the default rival knows no observation of a user's own
+        own = market_batch.observation_fn is not None  # the default rival knows no observation of a user's own
         self._plain = {n for n, agent in enumerate(agents) if n in self._named or (own and agent not in chosen)}
         self.policies: dict[int, Policy] = {
-            n: _made(chosen.get(agent), arena, n) for n, agent in enumerate(agents) if n != learner
+            n: _made(chosen.get(agent), market_batch, n) for n, agent in enumerate(agents) if n != learner
         }
         self.forget(None)
 
@@ -145,14 +145,14 @@ class Rivals:
         """Give sellers by name that draw at random new streams, which the seeds of all markets decide."""
         for seat in self._named:
             if isinstance(getattr(self.policies[seat], "rng", None), np.random.Generator):
-                words = [seat, *self._arena.episode.tolist()]
+                words = [seat, *self._market_batch.episode.tolist()]
                 self.policies[seat].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
 
     def forget(self, markets: BoolArray | None) -> None:
         """Tell the policies that episodes start, in some markets or (None) in all."""
         if markets is None:
             self._states: dict[int, Any] = {}
-            self._fresh = np.ones(self._arena.num_markets, dtype=bool)
+            self._fresh = np.ones(self._market_batch.num_markets, dtype=bool)
         else:
             self._fresh = self._fresh | markets
 
@@ -167,18 +167,18 @@ class Rivals:
         Raises:
             InvalidInput: A policy answered with the wrong shape.
         """
-        layout, begins = self._arena.layout, bool(self._fresh.any())
-        as_is = layout.monitoring == "prices" and layout.history == 1 and self._arena.observation_fn is None
-        plain = self._arena.observe_plainly(cycles) if self._plain and not as_is else observations
+        layout, begins = self._market_batch.layout, bool(self._fresh.any())
+        as_is = layout.monitoring == "prices" and layout.history == 1 and self._market_batch.observation_fn is None
+        plain = self._market_batch.observe_plainly(cycles) if self._plain and not as_is else observations
         for seat, policy in self.policies.items():
             seen: Any = (plain if seat in self._plain else observations)[:, seat].copy()
-            if self._arena.as_dict and seat not in self._plain:
+            if self._market_batch.as_dict and seat not in self._plain:
                 seen = layout.split(seen)
             state = self._states.get(seat)
             if begins and isinstance(policy, Beginner):
-                state = policy.begin(state, self._arena.episode, self._fresh)
+                state = policy.begin(state, self._market_batch.episode, self._fresh)
             action, self._states[seat] = policy.predict(
                 seen, state=state, episode_start=self._fresh, deterministic=True
             )
-            self._arena.actions.put(rows, seat, action)
+            self._market_batch.actions.put(rows, seat, action)
         self._fresh = np.zeros_like(self._fresh)

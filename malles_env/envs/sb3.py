@@ -13,7 +13,7 @@ from malles_env.envs.display.rendering import Renderer
 from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
 from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import Batch, Turn
+from malles_env.envs.vector_core import Turn, VectorCore
 from malles_env.errors import check_choice, invalid
 from malles_env.market import Market, Outcome
 
@@ -83,60 +83,62 @@ class PricingVecEnv(VecEnv):
             raise invalid("action_mode", mode, allowed)
         check_choice("info", info, ("episode", "step"))
         check_choice("render_mode", render_mode, (None, "rgb_array"))
-        self.batch = Batch(scenario, num_markets, learner=learner, rivals=rivals, **settings)
-        arena, self.info, self.render_mode = self.batch.arena, info, render_mode
-        self.scenario, self.num_markets = arena.scenario, num_markets
-        self.agents = self.batch.agents
+        self.core = VectorCore(scenario, num_markets, learner=learner, rivals=rivals, **settings)
+        market_batch, self.info, self.render_mode = self.core.market_batch, info, render_mode
+        self.scenario, self.num_markets = market_batch.scenario, num_markets
+        self.agents = self.core.agents
         self._renderer = Renderer(
-            arena.market.catalog,
+            market_batch.market.catalog,
             render_mode,
-            getattr(arena.scenario, "title", ""),
-            currency=getattr(arena.scenario, "currency", ""),
+            getattr(market_batch.scenario, "title", ""),
+            currency=getattr(market_batch.scenario, "currency", ""),
         )
         self._fresh_picture = False
-        self._totals = np.zeros((num_markets, arena.seats.count, len(arena.info_keys)))
+        self._totals = np.zeros((num_markets, market_batch.seats.count, len(market_batch.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
-            arena.observation_space(),
-            arena.actions.space(self.agents[0]),
+            market_batch.observation_space(),
+            market_batch.actions.space(self.agents[0]),
         )
         if seed is not None:
             self.seed(seed)
 
     def __repr__(self) -> str:
         """Return one line: scenario, sizes, markets, slots and action mode."""
-        return self.batch.arena.summary(self, f"{self.num_markets} markets", f"{self.num_envs} slots")
+        return self.core.market_batch.summary(self, f"{self.num_markets} markets", f"{self.num_envs} slots")
 
     def _repr_html_(self) -> str:
         """Return a table of the products for notebooks."""
-        return self.batch.arena.html(self, markets=self.num_markets, slots=self.num_envs)
+        return self.core.market_batch.html(self, markets=self.num_markets, slots=self.num_envs)
 
     @property
     def market(self) -> Market:
         """The market engine."""
-        return self.batch.arena.market
+        return self.core.market_batch.market
 
     @property
     def outcome(self) -> Outcome | None:
         """What happened in the last period in all markets."""
-        return self.batch.arena.outcome
+        return self.core.market_batch.outcome
 
     @property
     def max_cycles(self) -> int:
         """Periods of an episode; can be set with `set_attr`."""
-        return self.batch.max_cycles
+        return self.core.max_cycles
 
     @max_cycles.setter
     def max_cycles(self, value: int) -> None:
-        self.batch.max_cycles = value
+        self.core.max_cycles = value
 
     def encode_action(
         self, agent: str, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None,
         tier: Any = None,
     ) -> Any:  # fmt: skip
         """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
-        arena = self.batch.arena
-        return arena.actions.encode(arena.seats.index(agent), prices, listed, display, feature, order, tier)
+        market_batch = self.core.market_batch
+        return market_batch.actions.encode(
+            market_batch.seats.index(agent), prices, listed, display, feature, order, tier
+        )
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Choose the seeds of the next reset: market b gets seed + b; None takes one from the system.
@@ -156,7 +158,7 @@ class PricingVecEnv(VecEnv):
     def reset(self) -> Any:
         """Start all episodes anew; return the observations of all slots."""
         seeds = self._seeds[:: len(self.agents)]
-        observations = self.batch.reset(None if seeds[0] is None else [int(seed or 0) for seed in seeds])
+        observations = self.core.reset(None if seeds[0] is None else [int(seed or 0) for seed in seeds])
         self._reset_seeds()
         self._reset_options()
         self._totals[:] = 0.0
@@ -167,8 +169,8 @@ class PricingVecEnv(VecEnv):
 
     def _shape(self, observations: np.ndarray) -> Any:
         flat = observations.reshape(self.num_envs, -1)
-        if self.batch.arena.as_dict:
-            return self.batch.arena.layout.copies(flat)
+        if self.core.market_batch.as_dict:
+            return self.core.market_batch.layout.copies(flat)
         return flat
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -177,7 +179,7 @@ class PricingVecEnv(VecEnv):
         Raises:
             InvalidInput: A wrong shape.
         """
-        shape, array = self.batch.arena.actions.shape, np.asarray(actions)
+        shape, array = self.core.market_batch.actions.shape, np.asarray(actions)
         if array.shape == (self.num_envs,) and shape == (1,):
             array = array[:, None]
         if array.shape != (self.num_envs, *shape):
@@ -188,9 +190,9 @@ class PricingVecEnv(VecEnv):
         """Play the period; return observations, float32 rewards, dones and infos of all slots.
 
         Raises:
-            InvalidInput: An action outside its space; nothing has happened then.
+            InvalidInput: An action outside its space; the state is unchanged then.
         """
-        turn = self.batch.step(self._actions[:, 0] if self.batch.rivals is not None else self._actions)
+        turn = self.core.step(self._actions[:, 0] if self.core.rivals is not None else self._actions)
         seats = len(self.agents)
         infos = self._infos(turn)
         if self.render_mode is not None:
@@ -199,11 +201,11 @@ class PricingVecEnv(VecEnv):
         return self._shape(turn.observations), rewards, np.repeat(turn.over, seats), infos
 
     def _infos(self, turn: Turn) -> list[dict[str, Any]]:
-        ledger = self.batch.arena.ledger(turn.outcome)
+        ledger = self.core.market_batch.ledger(turn.outcome)
         self._totals += ledger
         if self.info == "step":
-            rows = ledger[:, self.batch.learners].reshape(self.num_envs, -1).tolist()
-            infos: list[dict[str, Any]] = list(self.batch.arena.as_infos(rows))
+            rows = ledger[:, self.core.learners].reshape(self.num_envs, -1).tolist()
+            infos: list[dict[str, Any]] = list(self.core.market_batch.as_infos(rows))
         else:
             infos = [{} for _ in range(self.num_envs)]
         if turn.over.any():
@@ -211,18 +213,18 @@ class PricingVecEnv(VecEnv):
         return infos
 
     def _close_episodes(self, turn: Turn, infos: list[dict[str, Any]]) -> None:
-        seats, keys = len(self.agents), self.batch.arena.info_keys
+        seats, keys = len(self.agents), self.core.market_batch.info_keys
         means = [keys.index(key) for key in ("share", "stock") if key in keys]
         for market in np.flatnonzero(turn.over):
-            for i, row in enumerate(self._totals[market, self.batch.learners].tolist()):
+            for i, row in enumerate(self._totals[market, self.core.learners].tolist()):
                 for mean in means:
                     row[mean] /= self.max_cycles
                 last: Any = turn.last[market, i].copy()
-                if self.batch.arena.as_dict:
-                    last = self.batch.arena.layout.copies(last)
+                if self.core.market_batch.as_dict:
+                    last = self.core.market_batch.layout.copies(last)
                 info = infos[market * seats + i]
                 if self.info == "episode":
-                    info.update(self.batch.arena.as_infos([row])[0])
+                    info.update(self.core.market_batch.as_infos([row])[0])
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
         self._totals[turn.over] = 0.0
 
@@ -247,8 +249,8 @@ class PricingVecEnv(VecEnv):
             InvalidInput: The actions are continuous.
         """
         market, i = divmod(slot, len(self.agents))
-        arena = self.batch.arena
-        return arena.masks(range(arena.seats.count)[self.batch.learners][i], market)
+        market_batch = self.core.market_batch
+        return market_batch.masks(range(market_batch.seats.count)[self.core.learners][i], market)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute for each slot; ``"agent"`` is the slot's agent, all others are shared."""

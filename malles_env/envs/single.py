@@ -12,7 +12,7 @@ from malles_env.envs.display.rendering import RENDER_MODES, Renderer
 from malles_env.envs.market_batch import check_seed
 from malles_env.envs.rivals import Policies
 from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import Batch
+from malles_env.envs.vector_core import VectorCore
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Market, Outcome
 
@@ -94,14 +94,14 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         check_names(settings, type(self))
         if isinstance(seller, str) and seller == "all":
             raise invalid("seller", seller, "the name of one agent, e.g. seller_0")
-        self.batch = Batch(scenario, learner=seller, rivals=rivals, autoreset=False, **settings)
+        self.core = VectorCore(scenario, learner=seller, rivals=rivals, autoreset=False, **settings)
         self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
-        arena = self.batch.arena
-        self.scenario, self.seller, self.seat = arena.scenario, seller, arena.seats.index(seller)
-        self.action_space = arena.actions.space(seller)
-        self.observation_space = arena.observation_space()
+        market_batch = self.core.market_batch
+        self.scenario, self.seller, self.seat = market_batch.scenario, seller, market_batch.seats.index(seller)
+        self.action_space = market_batch.actions.space(seller)
+        self.observation_space = market_batch.observation_space()
         self._renderer = Renderer(
-            arena.market.catalog,
+            market_batch.market.catalog,
             render_mode,
             getattr(self.scenario, "title", ""),
             currency=getattr(self.scenario, "currency", ""),
@@ -111,32 +111,32 @@ class PricingEnv(gymnasium.Env[Any, Any]):
 
     def __repr__(self) -> str:
         """Return one line: scenario, sizes, who learns and action mode."""
-        return self.batch.arena.summary(self, self.seller)
+        return self.core.market_batch.summary(self, self.seller)
 
     def _repr_html_(self) -> str:
         """Return a table of the products for notebooks."""
-        return self.batch.arena.html(self, seller=self.seller)
+        return self.core.market_batch.html(self, seller=self.seller)
 
     @property
     def market(self) -> Market:
         """The market engine, a batch of one."""
-        return self.batch.arena.market
+        return self.core.market_batch.market
 
     @property
     def outcome(self) -> Outcome | None:
         """What happened in the last period, product by product; None before the first."""
-        return self.batch.arena.outcome
+        return self.core.market_batch.outcome
 
     @property
     def max_cycles(self) -> int:
         """Periods of an episode."""
-        return self.batch.max_cycles
+        return self.core.max_cycles
 
     def encode_action(
         self, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None, tier: Any = None
     ) -> Any:
         """Return the action for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
-        return self.batch.arena.actions.encode(self.seat, prices, listed, display, feature, order, tier)
+        return self.core.market_batch.actions.encode(self.seat, prices, listed, display, feature, order, tier)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.
@@ -144,7 +144,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         Raises:
             InvalidInput: The actions are not discrete.
         """
-        return self.batch.arena.masks(self.seat, 0)
+        return self.core.market_batch.masks(self.seat, 0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -161,11 +161,11 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         """
         seeds = None if seed is None else [check_seed(seed)]
         super().reset(seed=seed)
-        observation = self.batch.reset(seeds)
+        observation = self.core.reset(seeds)
         self._over = False
         if self.render_mode is not None:
             self._renderer.start()
-        return self._shape(observation), self.batch.arena.blank_info()
+        return self._shape(observation), self.core.market_batch.blank_info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Play one period; return observation, reward, terminated (False), truncated and info, all fresh.
@@ -174,22 +174,22 @@ class PricingEnv(gymnasium.Env[Any, Any]):
             action: In `action_space`.
 
         Raises:
-            InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
+            InvalidInput: An action of the wrong shape or outside its space; the state is unchanged then.
             MallesError: The episode is over or was never started.
         """
         if self._over:
             raise MallesError("step: there is no episode under way; call reset() first")
-        arena = self.batch.arena
-        turn = self.batch.step(action)
+        market_batch = self.core.market_batch
+        turn = self.core.step(action)
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = arena.as_infos(arena.ledger(turn.outcome)[0, self.seat : self.seat + 1])[0]
+        info = market_batch.as_infos(market_batch.ledger(turn.outcome)[0, self.seat : self.seat + 1])[0]
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:
         flat = observations[0, 0]
-        return self.batch.arena.layout.copies(flat) if self.batch.arena.as_dict else flat.copy()
+        return self.core.market_batch.layout.copies(flat) if self.core.market_batch.as_dict else flat.copy()
 
     def render(self) -> Any:
         """Render the episode so far: pixels, text or (human) None."""

@@ -9,40 +9,40 @@ import numpy as np
 
 from malles_env.market import Outcome
 from malles_env.market.arrays import FloatArray, IntArray
-from malles_env.market.kernels.ordering import STOCK_BOOKS
-from malles_env.market.state import BOOKS
+from malles_env.market.kernels.ordering import STOCK_LEDGER
+from malles_env.market.state import LEDGER
 
 if TYPE_CHECKING:
-    from malles_env.envs.market_batch import Arena
+    from malles_env.envs.market_batch import MarketBatch
 
 NO_ORDERS, NO_BOOKS = np.zeros((0, 0)), np.zeros((0, 0, 0))
 STOCK_ROWS = 8
 """Rows of the table of `StockRoom`."""
 
 
-def fits(arena: Arena) -> bool:
-    """Say whether steps of `arena` are one market's and plain: no price rules, promotion, tiers or own observations."""
-    special = arena.rules is not None or arena.actions.promotes or arena.actions.tiers
-    shown = arena.layout.history == 1 and arena.observation_fn is None
-    return arena.num_markets == 1 and not special and shown and arena.market.is_plain
+def fits(market_batch: MarketBatch) -> bool:
+    """Say whether steps of `market_batch` are one market's and plain: no price rules, promotion, tiers or own observations."""
+    special = market_batch.rules is not None or market_batch.actions.promotes or market_batch.actions.tiers
+    shown = market_batch.layout.history == 1 and market_batch.observation_fn is None
+    return market_batch.num_markets == 1 and not special and shown and market_batch.market.is_plain
 
 
 class SingleMarket:
-    """Plays one market; the numbers are those of `Arena.step`, `observe`, `ledger` and `rewards`, bit for bit.
+    """Plays one market; the numbers are those of `MarketBatch.step`, `observe`, `ledger` and `rewards`, bit for bit.
 
     Args:
-        arena: One that `fits`.
+        market_batch: One that `fits`.
     """
 
-    def __init__(self, arena: Arena) -> None:
-        self.arena = arena
-        self.orders = arena.actions.orders
-        self.whole, self.real = packed(arena)
-        self.shape = (1, arena.seats.catalog.num_products)
-        self._sellers = arena.seats.count
+    def __init__(self, market_batch: MarketBatch) -> None:
+        self.market_batch = market_batch
+        self.orders = market_batch.actions.orders
+        self.whole, self.real = packed(market_batch)
+        self.shape = (1, market_batch.seats.catalog.num_products)
+        self._sellers = market_batch.seats.count
         self._rest = 4 + self.shape[1] + 2 * self._sellers
-        self._ledger = (1, self._sellers, len(arena.info_keys))
-        self._seen = (1, self._sellers, arena.layout.size)
+        self._ledger = (1, self._sellers, len(market_batch.info_keys))
+        self._seen = (1, self._sellers, market_batch.layout.size)
 
     def play(self, rows: FloatArray, cycles: float) -> tuple[np.ndarray, FloatArray, FloatArray]:
         """Play one period.
@@ -53,29 +53,29 @@ class SingleMarket:
 
         Returns:
             Observations ``(1, N, D)``, rewards ``(N,)`` (profit / reward_scale) and the ledger ``(1, N, K)``, fresh. What
-            `Arena.outcome` is made of is left with the arena.
+            `MarketBatch.outcome` is made of is left with the arena.
 
         Raises:
-            InvalidInput: An action outside its space; then nothing has happened.
+            InvalidInput: An action outside its space; the state is unchanged then.
         """
-        arena, shape, empty = self.arena, self.shape, np.empty
-        market = arena.market
+        market_batch, shape, empty = self.market_batch, self.shape, np.empty
+        market = market_batch.market
         traffic, state, next_loyalty = market.compiled_state()
-        prices, listed, books = empty(shape), empty(shape, np.bool_), empty((BOOKS, *shape))
+        prices, listed, books = empty(shape), empty(shape, np.bool_), empty((LEDGER, *shape))
         rest, ledger, seen = empty(self._rest), empty(self._ledger), empty(self._seen, np.float32)
         on_hand, coming, asked, stocked = state.stock, state.pipeline, NO_ORDERS, NO_BOOKS
         if self.orders:
             on_hand, coming = empty(shape), empty(coming.shape)
-            asked, stocked = empty(shape), empty((STOCK_BOOKS, *shape))
+            asked, stocked = empty(shape), empty((STOCK_LEDGER, *shape))
         answer = _kernel()(
             rows, self.whole, self.real, float(cycles), traffic, state.stock, state.mean_field, state.centre,
             state.log_reference, state.pantry, state.window, state.period, state.streams, state.loyalty, next_loyalty,
             state.pipeline, on_hand, coming, prices, listed, asked, books, stocked, rest, ledger, seen,
         )  # fmt: skip
         if answer < 0:
-            raise arena.actions.complaint(rows, (-1 - answer) % rows.size)
+            raise market_batch.actions.complaint(rows, (-1 - answer) % rows.size)
         market.move_on(on_hand, coming)
-        arena.played(prices, listed, asked, books, stocked, rest)
+        market_batch.played(prices, listed, asked, books, stocked, rest)
         return seen, rest[self._rest - self._sellers :], ledger
 
 
@@ -94,19 +94,19 @@ def outcome_of(
     products = prices.shape[1]
     demand, units, lost, revenue, cost, fees, profit, share = books
     outside, surplus, residual, iterations = rest[:4].reshape(4, 1)
-    felt, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(2, -1)[:1]
+    perceived, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(2, -1)[:1]
     return Outcome(
-        prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, felt,
+        prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, perceived,
         residual, iterations, None, None, None, *(stocked if len(stocked) else ()),
     )  # fmt: skip
 
 
-def packed(arena: Arena) -> tuple[IntArray, FloatArray]:
+def packed(market_batch: MarketBatch) -> tuple[IntArray, FloatArray]:
     """Return all that never changes as whole and as real numbers, in the order in which `step_market` reads them."""
     from malles_env.envs.spaces import step_kernel as k
 
-    seats, actions, layout = arena.seats, arena.actions, arena.layout
-    c, rules, terms, room = arena.market.compiled_parts()
+    seats, actions, layout = market_batch.seats, market_batch.actions, market_batch.layout
+    c, rules, terms, room = market_batch.market.compiled_parts()
     equilibrium, buyers, relaxation, tolerance, iterations, _ = rules
     places, products = layout.places, seats.catalog.num_products
     draws, _, classes, _ = c.by_product.shape
@@ -123,7 +123,7 @@ def packed(arena: Arena) -> tuple[IntArray, FloatArray]:
     real_head = np.zeros(k.FLOAT_HEAD)
     real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
     real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.kept, terms.pace, terms.memory
-    real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, arena.reward_scale
+    real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, market_batch.reward_scale
     largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
     store = np.zeros((STOCK_ROWS, products)) if room is None else room.table
     numbers = (

@@ -30,7 +30,7 @@ def take(env: PricingVecEnv) -> dict[str, Plain]:
     market = env.market
     found: dict[str, Plain] = {name: _kept(part) for name, part in _parts(env)}
     found["loyalty"] = loyalty_of(market.state)
-    if (rivals := env.batch.rivals) is not None:
+    if (rivals := env.core.rivals) is not None:
         for policy in rivals.policies.values():
             if not hasattr(policy, "state_dict") and any(map(_grows, vars(policy).values())):
                 raise TypeError(f"a {type(policy).__name__} remembers what is not kept")
@@ -66,15 +66,15 @@ def put_back(env: PricingVecEnv, kept: dict[str, Plain]) -> None:
     state.loyalty = np.zeros((state.blocks.number, *loyalty.shape[1:], state.blocks.lanes))
     put_loyalty(state, np.arange(len(loyalty)), loyalty)
     market._next_loyalty = state.loyalty.copy()
-    if (rivals := env.batch.rivals) is not None:
+    if (rivals := env.core.rivals) is not None:
         rivals._states = {int(seat): memory for seat, memory in kept["memories"].items()}
 
 
 def _parts(env: PricingVecEnv) -> Iterator[tuple[str, Any]]:
     """Yield what holds state, by name."""
-    arena, rivals = env.batch.arena, env.batch.rivals
-    yield from (("env", env), ("batch", env.batch), ("arena", arena))
-    yield from (("market", arena.market), ("state", arena.market.state))
+    market_batch, rivals = env.core.market_batch, env.core.rivals
+    yield from (("env", env), ("batch", env.core), ("arena", market_batch))
+    yield from (("market", market_batch.market), ("state", market_batch.market.state))
     if rivals is not None:
         yield "rivals", rivals
         yield from ((f"rival {seat}", policy) for seat, policy in rivals.policies.items())

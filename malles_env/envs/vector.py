@@ -14,7 +14,7 @@ from malles_env.envs.display.rendering import Renderer
 from malles_env.envs.market_batch import MOST_CYCLES
 from malles_env.envs.rivals import Policies
 from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import Batch, Turn
+from malles_env.envs.vector_core import Turn, VectorCore
 from malles_env.errors import MallesError, check_choice, invalid
 from malles_env.market import Market, Outcome
 from malles_env.market.arrays import BoolArray
@@ -87,39 +87,39 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         check_choice("render_mode", render_mode, (None, "rgb_array"))
         self.autoreset_mode = _autoreset(autoreset_mode)
         self.metadata = copy.deepcopy(type(self).metadata) | {"autoreset_mode": self.autoreset_mode}
-        self.batch = Batch(
+        self.core = VectorCore(
             scenario, num_envs, learner=seller, rivals=rivals, limit=_limit(max_episode_steps),
             autoreset=self.autoreset_mode is AutoresetMode.SAME_STEP, **settings,
         )  # fmt: skip
-        arena = self.batch.arena
-        self.num_envs, self.render_mode, self.seat = num_envs, render_mode, arena.seats.index(seller)
-        self.single_observation_space = arena.observation_space()
-        self.single_action_space = arena.actions.space(seller)
+        market_batch = self.core.market_batch
+        self.num_envs, self.render_mode, self.seat = num_envs, render_mode, market_batch.seats.index(seller)
+        self.single_observation_space = market_batch.observation_space()
+        self.single_action_space = market_batch.actions.space(seller)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._over, self._stale = np.zeros((2, num_envs), dtype=bool)
-        catalog, title = arena.market.catalog, getattr(arena.scenario, "title", "")
+        catalog, title = market_batch.market.catalog, getattr(market_batch.scenario, "title", "")
         drawn = 0 if render_mode is None else num_envs
-        currency = getattr(arena.scenario, "currency", "")
+        currency = getattr(market_batch.scenario, "currency", "")
         self._renderers = [Renderer(catalog, render_mode, title, market, currency) for market in range(drawn)]
 
     def __repr__(self) -> str:
         """Return one line: scenario, sizes, markets and action mode."""
-        return self.batch.arena.summary(self, f"{self.num_envs} markets")
+        return self.core.market_batch.summary(self, f"{self.num_envs} markets")
 
     def _repr_html_(self) -> str:
         """Return a table of the products for notebooks."""
-        return self.batch.arena.html(self, markets=self.num_envs)
+        return self.core.market_batch.html(self, markets=self.num_envs)
 
     @property
     def market(self) -> Market:
         """The market engine."""
-        return self.batch.arena.market
+        return self.core.market_batch.market
 
     @property
     def outcome(self) -> Outcome | None:
         """What happened in the last period in all markets; None before the first."""
-        return self.batch.arena.outcome
+        return self.core.market_batch.outcome
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -142,12 +142,12 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         if first is not None and first >= 0:
             super().reset(seed=int(first))
         mask = _mask(options, self.num_envs)
-        observations = self.batch.reset(seed, mask)[:, 0]
+        observations = self.core.reset(seed, mask)[:, 0]
         started = np.ones(self.num_envs, dtype=bool) if mask is None else mask
         self._over, self._stale = self._over & ~started, self._stale & ~started
         for renderer in self._drawn(started):
             renderer.start()
-        zeros = {key: np.zeros(self.num_envs) for key in self.batch.arena.info_keys}
+        zeros = {key: np.zeros(self.num_envs) for key in self.core.market_batch.info_keys}
         return self._shape(observations), _masked(zeros, started)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -157,22 +157,22 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
             actions: In `action_space`.
 
         Raises:
-            InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
+            InvalidInput: An action of the wrong shape or outside its space; the state is unchanged then.
             MallesError: An episode is over and `autoreset_mode` is `DISABLED`.
         """
         starting = self._over
         if starting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             which = ", ".join(map(str, np.flatnonzero(starting)[:5]))
             raise MallesError(f"step: episodes are over (market {which}); call reset(options={{'reset_mask': mask}})")
-        turn = self.batch.step(actions, starting)
+        turn = self.core.step(actions, starting)
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
         self._over = np.zeros_like(turn.over) if same_step else turn.over.copy()
         if self.render_mode is not None:
             self._record(turn, starting)
-        arena = self.batch.arena
-        ledger = arena.ledger(turn.outcome)[:, self.seat]
+        market_batch = self.core.market_batch
+        ledger = market_batch.ledger(turn.outcome)[:, self.seat]
         ledger[starting] = 0.0
-        numbers = {key: ledger[:, i].copy() for i, key in enumerate(arena.info_keys)}
+        numbers = {key: ledger[:, i].copy() for i, key in enumerate(market_batch.info_keys)}
         infos = _masked(numbers, np.ones(self.num_envs, dtype=bool))
         if same_step and turn.over.any():
             infos |= self._final(turn, numbers)
@@ -186,8 +186,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         )
 
     def _shape(self, flat: np.ndarray) -> Any:
-        if self.batch.arena.as_dict:
-            return self.batch.arena.layout.copies(flat)
+        if self.core.market_batch.as_dict:
+            return self.core.market_batch.layout.copies(flat)
         return flat.copy()
 
     def _final(self, turn: Turn, numbers: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from malles_env.envs.market_batch import Arena
+from malles_env.envs.market_batch import MarketBatch
 from malles_env.envs.rivals import Policies, Rivals
 from malles_env.envs.settings import EnvSettings
 from malles_env.errors import MallesError, invalid
@@ -40,7 +40,7 @@ class Turn:
     outcome: Outcome
 
 
-class Batch:
+class VectorCore:
     """B markets played by L learning seats; the other seats follow given policies.
 
     Args:
@@ -70,15 +70,15 @@ class Batch:
         limit: int | None = None,
         **settings: Unpack[EnvSettings],
     ) -> None:
-        self.arena = arena = Arena(scenario, num_markets=num_markets, **settings)
-        self.max_cycles = arena.max_cycles
+        self.market_batch = market_batch = MarketBatch(scenario, num_markets=num_markets, **settings)
+        self.max_cycles = market_batch.max_cycles
         self.autoreset, self._limit = autoreset, limit
         self.rivals: Rivals | None = None
-        self.learners = slice(0, arena.seats.count)
+        self.learners = slice(0, market_batch.seats.count)
         if not (isinstance(learner, str) and learner == "all"):
-            seat = arena.seats.index(learner)
+            seat = market_batch.seats.index(learner)
             self.learners = slice(seat, seat + 1)
-            self.rivals = Rivals(arena, seat, rivals)
+            self.rivals = Rivals(market_batch, seat, rivals)
         elif rivals is not None:
             raise invalid("rivals", rivals, "nothing when learner='all': no seat is left for them")
         self._seen: np.ndarray | None = None
@@ -86,7 +86,7 @@ class Batch:
     @property
     def agents(self) -> tuple[str, ...]:
         """The learning agents."""
-        return self.arena.seats.agents[self.learners]
+        return self.market_batch.seats.agents[self.learners]
 
     def reset(self, seeds: int | Sequence[int | None] | None = None, markets: BoolArray | None = None) -> np.ndarray:
         """Start episodes anew; return the observations of all learners, shape ``(B, L, D)``.
@@ -96,18 +96,18 @@ class Batch:
                 stream. Rivals that draw at random draw anew where all markets are given a seed.
             markets: Which markets, shape ``(B,)``; all by default.
         """
-        unseeded = _without_seed(seeds, self.arena.num_markets)
+        unseeded = _without_seed(seeds, self.market_batch.num_markets)
         if unseeded is None:
-            self.arena.reset(seeds, markets)  # type: ignore[arg-type]
+            self.market_batch.reset(seeds, markets)  # type: ignore[arg-type]
         else:
             chosen = np.ones_like(unseeded) if markets is None else markets
-            self.arena.reset([seed or 0 for seed in seeds], chosen & ~unseeded)  # type: ignore[union-attr]
-            self.arena.reset(None, chosen & unseeded)
+            self.market_batch.reset([seed or 0 for seed in seeds], chosen & ~unseeded)  # type: ignore[union-attr]
+            self.market_batch.reset(None, chosen & unseeded)
         if self.rivals is not None:
             self.rivals.forget(markets)
             if seeds is not None and unseeded is None and markets is None:
                 self.rivals.reseed()
-        self._seen = self.arena.observe(self.max_cycles)
+        self._seen = self.market_batch.observe(self.max_cycles)
         return self._seen[:, self.learners].copy()
 
     @property
@@ -131,51 +131,51 @@ class Batch:
                 outcome mean nothing, their rewards are 0, and their random streams are as if they had not played.
 
         Raises:
-            InvalidInput: An action of the wrong shape or outside its space; nothing has happened then.
+            InvalidInput: An action of the wrong shape or outside its space; the state is unchanged then.
         """
         if starting is None or not starting.any():
             return self._play(self._rows(actions))
-        arena = self.arena
-        if starting.all() and arena.outcome is not None:
+        market_batch = self.market_batch
+        if starting.all() and market_batch.outcome is not None:
             observations, nobody = self.reset(), np.zeros_like(starting)
-            return Turn(observations, observations, np.zeros(observations.shape[:2]), nobody, arena.outcome)
+            return Turn(observations, observations, np.zeros(observations.shape[:2]), nobody, market_batch.outcome)
         rows = self._rows(actions)
-        rows[starting] = arena.actions.blank(1)[0]
-        streams = arena.market.state.streams[starting]
+        rows[starting] = market_batch.actions.blank(1)[0]
+        streams = market_batch.market.state.streams[starting]
         turn = self._play(rows)
-        arena.market.state.streams[starting] = streams
+        market_batch.market.state.streams[starting] = streams
         observations = self.reset(markets=starting)
         rewards = np.where(starting[:, None], 0.0, turn.rewards)
         return Turn(observations, observations, rewards, turn.over & ~starting, turn.outcome)
 
     def _rows(self, actions: Any) -> FloatArray:
         """Return the actions of all seats, rivals included."""
-        rows = self.arena.actions.blank(self.arena.num_markets)
+        rows = self.market_batch.actions.blank(self.market_batch.num_markets)
         seen = self.seen
         if self.rivals is None:
-            self.arena.actions.put_all(rows, actions)
+            self.market_batch.actions.put_all(rows, actions)
         else:
-            self.arena.actions.put(rows, self.learners.start, actions)
+            self.market_batch.actions.put(rows, self.learners.start, actions)
             self.rivals.act(rows, seen, self.max_cycles)
         return rows
 
     def _play(self, rows: FloatArray) -> Turn:
-        arena = self.arena
-        if arena.num_markets == 1:
-            seen, rewards, _ = arena.play(rows, self.max_cycles)
-            rewards, outcome = rewards[None], arena.outcome
+        market_batch = self.market_batch
+        if market_batch.num_markets == 1:
+            seen, rewards, _ = market_batch.play(rows, self.max_cycles)
+            rewards, outcome = rewards[None], market_batch.outcome
             assert outcome is not None
         else:
-            outcome = arena.step(rows, self.max_cycles)
-            seen, rewards = arena.observe(self.max_cycles), arena.rewards(outcome)
+            outcome = market_batch.step(rows, self.max_cycles)
+            seen, rewards = market_batch.observe(self.max_cycles), market_batch.rewards(outcome)
         last = seen
         last_period = self.max_cycles if self._limit is None else min(self.max_cycles, self._limit)
-        over = arena.market.state.period >= last_period
+        over = market_batch.market.state.period >= last_period
         if self.autoreset and over.any():
-            arena.reset(markets=over)
+            market_batch.reset(markets=over)
             if self.rivals is not None:
                 self.rivals.forget(over)
-            seen = arena.observe(self.max_cycles)
+            seen = market_batch.observe(self.max_cycles)
         self._seen = seen
         # rivals will look at what was seen, so the learner gets a copy; without them nobody reads it again
         return Turn(

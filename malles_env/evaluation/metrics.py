@@ -19,7 +19,7 @@ CHOICE_METRICS = ("hit", "top3", "nll", "nll_all", "ece")
 QUANTITY_METRICS = ("quantity_nll", "quantity_error", "quantity_exact", "quantity_bias")
 METRICS = (*CHOICE_METRICS, *QUANTITY_METRICS)
 QUANTITY_CLASSES = 8
-"""Units told apart by quantity_nll: 1..7, and 8 or more."""
+"""Units distinguished by quantity_nll: 1..7, and 8 or more."""
 BINS = 15
 """Of the confidence in the likeliest option, for the calibration error."""
 _RESAMPLES = 200
@@ -63,7 +63,7 @@ def fidelity(prediction: Prediction, data: TasteData, buyer: BoolArray | None = 
 
     hit, top3, nll and ece are for purchases, given that something was bought (the field's hit rate); nll_all includes
     the outside option, in the sample's proportion of no-purchase visits. ece is the 15-bin calibration error of the
-    likeliest option, its error from resampled households. quantity_nll tells 1..7 and 8 or more units apart,
+    likeliest option, its error from resampled households. quantity_nll distinguishes 1..7 and 8 or more units,
     quantity_error is the summed absolute error of the predicted median over summed units, quantity_exact the share of
     medians that are right, and quantity_bias mean predicted minus mean observed units.
 

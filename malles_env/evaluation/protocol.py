@@ -156,7 +156,7 @@ def held_out_households(occasions: Occasions, rules: Protocol | None = None) -> 
 def split_rows(occasions: Occasions, split: str, rules: Protocol | None = None) -> Rows:
     """Return which occasions may train, validate and judge in a split.
 
-    Periods and held-out categories are those the occasions were built with; `disagreement` tells whether they are the
+    Periods and held-out categories are those the occasions were built with; `disagreement` says whether they are the
     protocol's. Validation occasions follow the same rule as training ones: nothing held out chooses anything.
 
     Args:

@@ -134,7 +134,7 @@ class Catalog:
         if self.price_rules is not None:
             boxes = zip(self.price_low, self.price_high, self.unit_cost, strict=True)
             for j, (low, high, cost) in enumerate(boxes):
-                for problem in self.price_rules.problems(j, float(low), float(high), float(cost), self.kept):
+                for problem in self.price_rules.problems(j, float(low), float(high), float(cost), self.net_of_tax):
                     raise problem
 
     def _set(self, name: str, values: Sequence[float], low: float = 0.0, *, finite: bool = True) -> None:
@@ -169,7 +169,7 @@ class Catalog:
         return len(self.products)
 
     @property
-    def kept(self) -> float:
+    def net_of_tax(self) -> float:
         """Share of the price that the seller keeps after sales tax."""
         return 1.0 / (1.0 + self.sales_tax)
 

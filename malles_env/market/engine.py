@@ -30,7 +30,7 @@ from malles_env.market.kernels.dispatch import play_blocks, rules_of, stock_room
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.seller_rules.tiers import Posted, checked_tiers
-from malles_env.market.state import BOOKS, Demand, MarketState, Outcome
+from malles_env.market.state import LEDGER, Demand, MarketState, Outcome
 
 if TYPE_CHECKING:
     from malles_env.market.kernels.ordering import StockRoom
@@ -308,8 +308,8 @@ class Market:
         if self._enters_late:
             listed = listed & (self.state.period[:, None] >= self.catalog.enters)
             promoted = promoted if promoted is None else promoted & listed
-        felt = prices if self._felt is None else self._felt.felt(prices, self.state.reference)
-        books = np.empty((BOOKS, batch, products))
+        perceived = prices if self._felt is None else self._felt.perceived(prices, self.state.reference)
+        books = np.empty((LEDGER, batch, products))
         sums, seen = np.empty((4, batch)), np.empty((batch, products))
         seller_profit = np.zeros((batch, self.num_sellers))
         answered: Response | None = None
@@ -322,13 +322,13 @@ class Market:
         if self._tiers is not None and tier is not None and np.any(tier < prices):
             posted = tier, at_tier, self._tiers
         if self._coefficients is not None:
-            short = self._play(posted, prices, felt, listed, flags, books, sums, seen, seller_profit)
+            short = self._play(posted, prices, perceived, listed, flags, books, sums, seen, seller_profit)
         else:
-            short, answered = self._ask(posted, prices, felt, listed, flags, books, sums, seen, seller_profit)
+            short, answered = self._ask(posted, prices, perceived, listed, flags, books, sums, seen, seller_profit)
         if self.catalog.promotions is not None and promoted is not None:
             self._charge(listed, promoted, books, seller_profit)
         if short and remembered is not None:
-            offer = self._offer(posted, prices, felt, listed, flags, seen, *remembered)
+            offer = self._offer(posted, prices, perceived, listed, flags, seen, *remembered)
             self._return_unserved(offer, books, answered)
         if stocked is not None and self._stock_room is not None:
             self._stock_room.pay(self.state, cycles, books, stocked, seller_profit)
@@ -346,7 +346,7 @@ class Market:
         )  # fmt: skip
 
     def _play(
-        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        self, posted: Posted, prices: FloatArray, perceived: FloatArray, listed: BoolArray, flags: BoolArray,
         *results: FloatArray,
     ) -> bool:  # fmt: skip
         """Run the compiled period, on several threads if `threads` says so and there are blocks for them."""
@@ -354,7 +354,7 @@ class Market:
         assert coefficients is not None
         promoted = coefficients.promotes and flags is not self._no_flags
         given = (
-            state.blocks, prices, felt, listed, flags, coefficients, self._rules[promoted], self._terms,
+            state.blocks, prices, perceived, listed, flags, coefficients, self._rules[promoted], self._terms,
             self._traffic, state.stock, state.mean_field, state.centre, state.log_reference, state.pantry, state.window,
             state.period, state.streams, state.loyalty, self._next_loyalty, *results,
         )  # fmt: skip
@@ -374,7 +374,7 @@ class Market:
         return self._coefficients is None or self._coefficients.loyal
 
     def _offer(
-        self, posted: Posted, prices: FloatArray, felt: FloatArray, available: BoolArray, flags: BoolArray,
+        self, posted: Posted, prices: FloatArray, perceived: FloatArray, available: BoolArray, flags: BoolArray,
         mean_field: FloatArray, centre: FloatArray, log_reference: FloatArray, pantry: FloatArray,
     ) -> Offer:  # fmt: skip
         """Return what consumers are shown; centre, log reference and pantry are those of the state's form."""
@@ -384,9 +384,9 @@ class Market:
         stock = None if self._pantry is None else pantry
         tier, thresholds = None, None
         if posted is not None and self.catalog.tiers is not None:  # felt like the list price, in the same ratio to it
-            tier, thresholds = felt * (posted[0] / prices), self.catalog.tiers.thresholds(self.catalog.product_ids)
+            tier, thresholds = perceived * (posted[0] / prices), self.catalog.tiers.thresholds(self.catalog.product_ids)
         return Offer(
-            felt, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre, stock, tier,
+            perceived, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre, stock, tier,
             thresholds,
         )  # fmt: skip
 
@@ -395,7 +395,7 @@ class Market:
         return DrawnConsumers(self._draws, self.state.draw[markets]) if self._draws else self.consumers
 
     def _ask(
-        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        self, posted: Posted, prices: FloatArray, perceived: FloatArray, listed: BoolArray, flags: BoolArray,
         books: FloatArray, sums: FloatArray, seen: FloatArray, seller_profit: FloatArray,
     ) -> tuple[bool, Response]:  # fmt: skip
         """Play a period with consumers that must be asked, or with exact draws per segment.
@@ -411,7 +411,7 @@ class Market:
         every = np.arange(batch)
         available, felt_shares = listed & (state.stock > 0), state.mean_field.copy()
         before = state.centre.copy(), state.log_reference.copy(), state.pantry.copy()
-        offer = self._offer(posted, prices, felt, available, flags, felt_shares, *before)
+        offer = self._offer(posted, prices, perceived, available, flags, felt_shares, *before)
         offer, response, sums[2], sums[3] = find_response(self._answering(every), offer, weights, self.mean_field)
         seen[:] = offer.mean_field
         sums[0] = response.probability[:, :, 0] @ weights

@@ -150,7 +150,7 @@ class PooledMarket(Market):
     # -- one period ----------------------------------------------------------------------------------------------
 
     def _play(
-        self, posted: Posted, prices: FloatArray, felt: FloatArray, listed: BoolArray, flags: BoolArray,
+        self, posted: Posted, prices: FloatArray, perceived: FloatArray, listed: BoolArray, flags: BoolArray,
         *results: FloatArray,
     ) -> bool:  # fmt: skip
         """Run the compiled answer, share out stock, keep the books and mix the mean field."""
@@ -161,7 +161,7 @@ class PooledMarket(Market):
         books, sums, seen, seller_profit = results
         state, every, batch = self.state, np.arange(self.num_markets), self.num_markets
         share, extra, buyers, wanted = np.empty((4, *prices.shape))
-        self._answer(felt, listed, flags, share, extra, sums, seen)
+        self._answer(perceived, listed, flags, share, extra, sums, seen)
         draw_rows(every, 0, batch, share, extra, sums, self._traffic, state.streams, self._terms, buyers, wanted)
         on_hand, centre = state.stock.copy(), state.centre.copy()
         if self.pooling.one_stock and self._can_run_short:
@@ -186,7 +186,7 @@ class PooledMarket(Market):
         return bool(short)
 
     def _answer(
-        self, felt: FloatArray, listed: BoolArray, flags: BoolArray, share: FloatArray, extra: FloatArray,
+        self, perceived: FloatArray, listed: BoolArray, flags: BoolArray, share: FloatArray, extra: FloatArray,
         sums: FloatArray, seen: FloatArray,
     ) -> None:  # fmt: skip
         """Fill the consumers' answer; in an equilibrium, iterate until the groups' shares are those that are felt."""
@@ -201,7 +201,7 @@ class PooledMarket(Market):
         for _ in range(settings.max_iterations + 1 if self.solves else 1):
             pantry = state.pantry.copy()  # each round of the iteration moves it from where the period began
             answer_blocks(
-                state.blocks, felt, listed, flags, coefficients, lagged, state.stock, mean, state.centre,
+                state.blocks, perceived, listed, flags, coefficients, lagged, state.stock, mean, state.centre,
                 state.log_reference, pantry, state.loyalty, self._next_loyalty, share, extra, sums, seen,
             )  # fmt: skip
             if not self.solves:
@@ -233,8 +233,8 @@ class PooledMarket(Market):
         whole = whole + (rank < missing).reshape(wanted.shape)
         return np.where(total <= on_hand, wanted, whole)
 
-    def _mixed(self, buyers: FloatArray, felt: FloatArray) -> FloatArray:
-        """Return the shares that enter each cell's mean field, ``(B, J)``; `felt` stands where nobody bought."""
+    def _mixed(self, buyers: FloatArray, perceived: FloatArray) -> FloatArray:
+        """Return the shares that enter each cell's mean field, ``(B, J)``; `perceived` stands where nobody bought."""
         shared = self._summed(buyers)
         if self.mean_field.shares == "buyers":
             own_of, shared_of = buyers.sum(axis=1), shared.sum(axis=1)
@@ -244,7 +244,7 @@ class PooledMarket(Market):
         parts = []
         for bought, of in ((buyers, own_of), (shared, shared_of)):
             none = of < NOBODY
-            parts.append(np.where(none[:, None], felt, bought / np.where(none, 1.0, of)[:, None]))
+            parts.append(np.where(none[:, None], perceived, bought / np.where(none, 1.0, of)[:, None]))
         return (1.0 - self.pooling.spillover) * parts[0] + self.pooling.spillover * parts[1]
 
     def _feel(self, buyers: FloatArray, centre: FloatArray, seen: FloatArray, books: FloatArray) -> None:

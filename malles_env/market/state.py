@@ -11,7 +11,7 @@ from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 
 Demand = Literal["multinomial", "gaussian", "expected", "exact"]
 DEMANDS: tuple[Demand, ...] = ("multinomial", "gaussian", "expected", "exact")
-BOOKS = 8
+LEDGER = 8
 """Arrays from `Outcome.demand` to `Outcome.share`, in that order."""
 
 

@@ -1,4 +1,4 @@
-"""TasteReading: the coefficients a taste model reads off personas and products, as NumPy arrays."""
+"""TasteReading: the coefficients a taste model predicts from personas and products, as NumPy arrays."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry, SegmentEntry
 from malles_env.scenarios.blocks.forces import InertiaEntry
-from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
 
 if TYPE_CHECKING:
     from malles_env.scenarios.schema import Scenario
@@ -38,7 +38,7 @@ def problems(scenario: Scenario) -> Iterator[InvalidInput]:
         yield from _prompted(scenario, scenario.consumers)
         if scenario.consumers.calibrate == "shares":
             yield from _calibration(scenario, scenario.consumers)
-    if isinstance(scenario.consumers, AskedEntry):
+    if isinstance(scenario.consumers, LiveModelEntry):
         yield from _asked(scenario, scenario.consumers)
 
 
@@ -69,7 +69,7 @@ def _forces(scenario: Scenario) -> Iterator[InvalidInput]:
     if forces.reference_price is not None and scenario.reference_price is not None:
         yield invalid("reference_price", "a strength", "nothing beside forces.reference_price, which says the same")
     consumers = scenario.consumers
-    if isinstance(consumers, AskedEntry):
+    if isinstance(consumers, LiveModelEntry):
         for name in ("promotion", "reference_price", "pantry"):
             if getattr(forces, name) is not None:
                 yield invalid(f"forces.{name}", "set", f"nothing with kind: {consumers.kind}, whose answers hold it")
@@ -147,7 +147,7 @@ def _tiers(scenario: Scenario) -> Iterator[InvalidInput]:
     if scenario.tiers is None:
         return
     yield from scenario.tiers.problems(scenario.product_ids)
-    if isinstance(consumers, AskedEntry):
+    if isinstance(consumers, LiveModelEntry):
         yield invalid("tiers", "set", f"nothing with kind: {consumers.kind}, which is not asked about sizes of orders")
     elif isinstance(consumers, LogitEntry) and consumers.tastes.kappa is None:
         yield invalid("tiers", "set", "nothing where every buyer takes one unit (consumers.tastes.kappa is not given)")
@@ -202,8 +202,8 @@ def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidI
         yield from _purchases(s, segment)
 
 
-def _asked(scenario: Scenario, consumers: AskedEntry) -> Iterator[InvalidInput]:
-    """Yield what does not fit when the mean field is told in words, or when roles talk."""
+def _asked(scenario: Scenario, consumers: LiveModelEntry) -> Iterator[InvalidInput]:
+    """Yield what does not fit when the mean field is stated in the prompt, or when roles talk."""
     talked = isinstance(consumers, DiscussionEntry)
     in_words = talked or (isinstance(consumers, PromptedEntry) and consumers.mean_field == "words")
     if in_words and scenario.mean_field.coupling == "equilibrium":

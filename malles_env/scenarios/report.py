@@ -13,7 +13,7 @@ from rich.text import Text
 from malles_env.market import Supply
 from malles_env.scenarios.blocks.entries import LogitEntry, ProductEntry, SegmentEntry
 from malles_env.scenarios.blocks.forces import ForcesEntry
-from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
 from malles_env.scenarios.blocks.seller_rules import ReplenishmentEntry
 from malles_env.scenarios.schema import Scenario
 
@@ -123,13 +123,13 @@ def _loyalty(segment: SegmentEntry) -> str:
 def _settings(scenario: Scenario) -> Table:
     table = Table(title="Market", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     field = scenario.mean_field
-    felt = f"{field.shares} shares of the last {field.window} periods"
-    felt = f"{field.shares} shares of the same period" if field.coupling == "equilibrium" else felt
+    perceived = f"{field.shares} shares of the last {field.window} periods"
+    perceived = f"{field.shares} shares of the same period" if field.coupling == "equilibrium" else perceived
     centre = scenario.mean_field_settings().centre.replace("_", "-")
     rows = {
         "Consumers": f"{scenario.population_size:,.0f} per {scenario.period}, {_kind(scenario)}",
         "Tastes": _tastes(scenario),
-        "Mean field": f"{field.coupling}: {felt}, centred at {centre} shares",
+        "Mean field": f"{field.coupling}: {perceived}, centred at {centre} shares",
         "Episode": f"{scenario.max_cycles} periods of one {scenario.period}"
         if scenario.period != "period"
         else f"{scenario.max_cycles} periods",
@@ -224,7 +224,7 @@ def _tastes(scenario: Scenario) -> str:
     consumers = scenario.consumers
     if isinstance(consumers, LogitEntry):
         return f"given in the file, {consumers.tastes.price_transform} price"
-    if isinstance(consumers, AskedEntry):
+    if isinstance(consumers, LiveModelEntry):
         who = f"{consumers.model} at {consumers.server}" if consumers.server else consumers.model
         if isinstance(consumers, DiscussionEntry):
             return f"{who} is asked in every period, for roles that talk for {consumers.rounds} rounds and a moderator"

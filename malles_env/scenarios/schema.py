@@ -41,7 +41,7 @@ from malles_env.scenarios.blocks.entries import (
     Share,
 )
 from malles_env.scenarios.blocks.forces import ForcesEntry
-from malles_env.scenarios.blocks.live_model_config import AskedEntry, ConsumersEntry
+from malles_env.scenarios.blocks.live_model_config import ConsumersEntry, LiveModelEntry
 from malles_env.scenarios.blocks.seller_rules import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
 from malles_env.scenarios.blocks.tiers import TiersEntry
 from malles_env.scenarios.checks import problems
@@ -238,7 +238,7 @@ class Scenario(Entry):
             MissingResource, LanguageModelError: The model is not there, or failed.
         """
         chosen = self if model is None else self.with_model(model)
-        if isinstance(chosen.consumers, AskedEntry):
+        if isinstance(chosen.consumers, LiveModelEntry):
             from malles_env.scenarios.consumer_kinds.model_factory import asked_consumers
 
             return asked_consumers(chosen, chosen.consumers)

@@ -38,7 +38,7 @@ ENCODER = AlignConfig(
 HEADS = AlignConfig(
     steps=200, batch_size=512, cold=0.5, new=True, head_learning_rate=4e-3, warmup=10, validate_every=50, patience=3
 )
-"""Heads alone, on readings of the encoder at rest."""
+"""Heads alone, on readings of the frozen encoder."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class WordsJob:
         rank: Rank of the adapter; 0 leaves the encoder as it is.
         layers: Last layers that get one.
         encoder: Settings of the phase that trains adapter and heads.
-        heads: Settings of the phase that trains new heads on the encoder at rest.
+        heads: Settings of the phase that trains new heads on the frozen encoder.
         validation_limit: Occasions that stop the heads, at most.
         command: The command line, for the card.
         resume: Continue the run in `out`.
@@ -80,7 +80,7 @@ def run_words_job(
 ) -> TasteModel:
     """Train a taste model that reads products' names, and save it under ``job.out/model``.
 
-    Its heads treat every category as one that was never trained on: what tells products apart is kinship of their names
+    Its heads treat every category as one that was never trained on: what distinguishes products is kinship of their names
     with what the customer bought (`malles_env.preference.heads.kinship`), and numbers.
 
     Args:
@@ -137,7 +137,7 @@ def _card(job: WordsJob, train: TasteData, encoder: Progress | None, heads: Prog
             "names": job.names,
             "markets": len(train.markets),
             "periods": f"{train.period.min()}-{train.period.max()}",
-            "encoder": phase_words(encoder) if encoder else "at rest",
+            "encoder": phase_words(encoder) if encoder else "frozen",
             "heads": phase_words(heads),
             "settings of the encoder": job.encoder.shaping() if encoder else "none",
             "settings of the heads": job.heads.shaping(),

@@ -12,13 +12,13 @@ import numpy as np
 from malles_env.errors import InvalidInput
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.blocks.live_model_config import PromptedEntry
-from malles_env.scenarios.consumer_kinds.prompted import prompted_again, prompted_consumers, usual_offer
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_again, prompted_consumers
 from malles_env.scenarios.schema import Scenario
 from malles_env.workflows.calibration_visits import find_visits
 
 if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
-    from malles_env.consumers.prompted import Asked, Calibration, Pooled, Score, Visits
+    from malles_env.consumers.prompted import Calibration, Pooled, Score, VisitAnswers, Visits
     from malles_env.consumers.prompted.pooling import Tried
     from malles_env.data.occasions import Occasions
     from malles_env.evaluation.metrics import Estimate
@@ -30,7 +30,7 @@ ROWS = {
     "as asked": "what the model said",
     "one for all": "one temperature and outside offset for all personas",
     "calibrated": "those of each persona, drawn towards the ones for all",
-    "without the model": "the same fit to even answers: what the choices alone tell of shelf and persona",
+    "without the model": "the same fit to even answers: what the choices alone say of shelf and persona",
 }
 Told = Callable[[str, int, int], None]
 
@@ -49,8 +49,8 @@ class Calibrated:
 
     scenario: Scenario
     market: str
-    fit: Asked
-    test: Asked
+    fit: VisitAnswers
+    test: VisitAnswers
     pooled: Pooled
     scores: dict[str, Score]
 
@@ -109,7 +109,7 @@ def calibrate(
     answers = {row: _even(test) if row == "without the model" else test for row in ROWS}
     found = scores(answers, fitted, "as asked")
     if price_sensitivity:
-        slope = measured_price_sensitivity(consumers.calibrated(pooled.personas), usual_offer(asked))
+        slope = measured_price_sensitivity(consumers.calibrated(pooled.personas), opening_offer(asked))
         pooled = replace(pooled, personas=replace(pooled.personas, price_sensitivity=slope))
     return Calibrated(entered(asked, pooled.personas), name, fit, test, pooled, found)
 
@@ -203,7 +203,7 @@ def _entered(scenario: Scenario, how: dict[str, Any]) -> Scenario:
     return prompted_again(scenario, told, how)
 
 
-def _even(asked: Asked) -> Asked:
+def _even(asked: VisitAnswers) -> VisitAnswers:
     """Return answers of a model that finds everything on the shelf, and any number of units, equally likely."""
     there = np.isfinite(asked.log_choice)
     even = np.where(there, -np.log(there.sum(axis=1, keepdims=True)), -np.inf)

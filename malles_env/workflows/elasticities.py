@@ -17,7 +17,7 @@ from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.pantry import pantry_of
 from malles_env.market.solvers.elasticity import Hold
 from malles_env.market.tastes import tastes_of
-from malles_env.scenarios.consumer_kinds.prompted import usual_offer
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.scenarios.schema import Scenario
 
 NUMBERED = 12
@@ -69,7 +69,7 @@ def price_response(
         prices: Money, shape ``(J,)``; default the average prices where the scenario has them, else the regular ones.
     """
     scenario = scenario if model is None else scenario.with_model(model)
-    offer, consumers = usual_offer(scenario), scenario.build_consumers()
+    offer, consumers = opening_offer(scenario), scenario.build_consumers()
     if prices is not None:
         offer = replace(offer, prices=np.array(prices, dtype=np.float64)[None])
     population, settings, dynamics = scenario.population(), scenario.mean_field_settings(), scenario.dynamics()

@@ -15,7 +15,7 @@ from malles_env.errors import invalid
 from malles_env.market import Consumers, Offer
 from malles_env.preference.data.text import FIELD_LIMIT
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry
-from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
 from malles_env.scenarios.loader import load_scenario
 from malles_env.scenarios.schema import Scenario
 
@@ -158,7 +158,7 @@ def _fewer_segments(scenario: Scenario, count: int) -> Scenario:
 
 def _offers(scenario: Scenario, cases: Cases) -> Offer:
     """Return random prices between 0.7 and 1.2 of the average ones, within bounds, and random purchase shares."""
-    rng, usual, catalog = np.random.default_rng(cases.seed), usual_offer(scenario), scenario.catalog()
+    rng, usual, catalog = np.random.default_rng(cases.seed), opening_offer(scenario), scenario.catalog()
     shape = (cases.states, catalog.num_products)
     prices = np.clip(usual.prices * rng.uniform(0.7, 1.2, shape), catalog.price_low, catalog.price_high)
     return Offer(

@@ -8,7 +8,7 @@ CLAIMS = {
     "window": Entry("research.paper.window", "window", "the same with mean-field windows of 1 to 20 periods", 2),
     "transfer": Entry("research.paper.transfer", "transfer", "the same: one, similar or all categories", 1),
     "augmentation": Entry("research.paper.inputs", "augmentation", "the same without derived inputs", 1),
-    "attention": Entry("research.paper.inputs", "attention", "with a prior on price tokens, asked in words", 2),
+    "attention": Entry("research.paper.inputs", "attention", "with a prior on price tokens, prompted", 2),
     "consistency": Entry("research.paper.consistency", "consistency", "with a penalty on rewording", 1),
     "stability": Entry("research.paper.stability", "stability", "spread over repeated sampling", 2),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.evaluation.comparison.study import Judged
 from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.model import TasteModel
@@ -65,7 +65,7 @@ def verdicts(lab: Lab, models: list[TasteModel], judged: dict[str, Judged]) -> d
 
 
 def alignment(options: Options, lab: Lab | None = None) -> Reproduction:
-    """Compare heads trained on purchases with the same heads at their start, and with the model asked in words."""
+    """Compare heads trained on purchases with the same heads at their start, and with the prompted model."""
     lab = lab_for(options, lab)
     judged = tests(lab, options.seed)
     train, validation = lab.pair(lab.plan.train, options.seed, held_out=False)
@@ -99,7 +99,7 @@ def alignment(options: Options, lab: Lab | None = None) -> Reproduction:
     )
 
 
-def _rows(found: dict[str, dict[str, Verdict]], place: str, metric: str) -> list[Row]:
+def _rows(found: dict[str, dict[str, Verdict]], place: str, metric: str) -> list[ResultRow]:
     head = f"{PLACES[place]}: {METRICS[metric]}"
     rows = [
         line(f"{head}, {name}", score(found[name][place], metric), PUBLISHED.get((place, metric, name)))
@@ -124,28 +124,26 @@ def _finding(gaps: dict[str, dict[str, Estimate]]) -> str:
     return f"Aligned against unaligned, {'; '.join(parts)}."
 
 
-def _asked(lab: Lab, trained: list[TasteModel], judged: Judged, options: Options) -> tuple[list[Row], str]:
-    """Ask the language model in words about a few purchases, and the aligned model about the same ones."""
+def _asked(lab: Lab, trained: list[TasteModel], judged: Judged, options: Options) -> tuple[list[ResultRow], str]:
+    """Prompt the language model about a few purchases, and the aligned model about the same ones."""
     if lab.prompted is None:
-        return [], " The language model was not asked in words."
+        return [], " The language model was not prompted."
     size = judged.data.mask.sum(1)
     bought = np.flatnonzero((judged.data.chosen > 0) & (size <= np.median(size)))
     drawn = np.random.default_rng([options.seed, 6]).permutation(bought)[: lab.plan.asked]
     few = Judged(judged.data.take(np.sort(drawn)), judged.buyer[np.sort(drawn)])
-    options.say(f"asking the language model in words about {len(few.data)} purchases")
+    options.say(f"prompting the language model about {len(few.data)} purchases")
     prompted = judge([lab.prompted().predict(few.data, orders=1, units=False)], few)
     aligned = lab.verdict(trained, few)
     rows = []
     for metric in ("hit", "nll"):
         head = f"{len(few.data)} purchases from short shelves: {METRICS[metric]}"
-        rows.append(
-            line(f"{head}, asked in words, unaligned", score(prompted, metric), 0.2 if metric == "hit" else None)
-        )
+        rows.append(line(f"{head}, prompted, unaligned", score(prompted, metric), 0.2 if metric == "hit" else None))
         rows.append(line(f"{head}, aligned", score(aligned, metric)))
-        rows.append(line(f"{head}, aligned - asked in words", gap(aligned, prompted, metric)))
+        rows.append(line(f"{head}, aligned - prompted", gap(aligned, prompted, metric)))
     return (
         rows,
-        f" Against the same language model asked in words, unaligned: hit rate {told(gap(aligned, prompted, 'hit'))}.",
+        f" Against the same language model prompted, unaligned: hit rate {told(gap(aligned, prompted, 'hit'))}.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import FAINT
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.data.dataset import TasteData
 from research.paper.alignment import tests, verdicts
@@ -115,7 +115,7 @@ def augmentation(options: Options, lab: Lab | None = None) -> Reproduction:
     )
 
 
-def _rows(found: dict[str, dict[str, Verdict]], place: str) -> list[Row]:
+def _rows(found: dict[str, dict[str, Verdict]], place: str) -> list[ResultRow]:
     rows = []
     for name, of in found.items():
         for metric, words in METRICS.items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.inputs import Readings
 
 
@@ -35,7 +35,7 @@ def digest(*parts: Any) -> str:
             state.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
         elif isinstance(part, Readings):
             add(part.product.numpy())
-        elif isinstance(part, (TasteData, Goods)):
+        elif isinstance(part, (TasteData, ProductTable)):
             for f in fields(part):
                 add(getattr(part, f.name))
         else:

@@ -1,4 +1,4 @@
-"""Where the paper's claims are tested: occasions, a language model at rest, and heads trained on its readings."""
+"""Where the paper's claims are tested: occasions, a frozen language model, and heads trained on its readings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from malles_env.evaluation.comparison.study import Judged, Study
 from malles_env.evaluation.protocol import draw_occasions
 from malles_env.files import cache_dir
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.data.subsets import on_goods
 from malles_env.preference.encoder.backbones import Backbone, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
@@ -44,10 +44,10 @@ class Lab:
 
     Attributes:
         study: Occasions and protocol.
-        backbone: The language model, at rest.
+        backbone: The language model, frozen.
         directory: Where trained heads and readings are kept.
         plan: How much is run.
-        prompted: Gives the same language model to be asked in words, untrained; None where there is none.
+        prompted: Gives the same language model to be prompted, untrained; None where there is none.
     """
 
     study: Study
@@ -64,7 +64,7 @@ class Lab:
         return self.study.data(np.sort(np.unique(markets, return_index=True)[1]))
 
     @property
-    def goods(self) -> Goods:
+    def goods(self) -> ProductTable:
         """All products."""
         return self.one_each.goods
 
@@ -73,7 +73,7 @@ class Lab:
         """What the backbone makes of the products' texts."""
         return self.read(self.goods)
 
-    def read(self, goods: Goods) -> Readings:
+    def read(self, goods: ProductTable) -> Readings:
         """Return readings of goods, from the cache where it has them."""
         return make_readings(self.backbone, goods, directory=None if self.backbone.digest else self.directory / "texts")
 

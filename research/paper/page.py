@@ -27,7 +27,7 @@ directions, not levels. The runs are small, so that each command ends in minutes
 package reaches, only comparable with one another. More `--steps` and more `--sessions` (training runs) make them
 larger; trained heads are kept in the user cache, so a command goes on where it stopped.
 
-The language model is SmolLM2 at rest; only heads are trained on its readings of the products' texts. The paper trains
+The language model is frozen SmolLM2; only heads are trained on its readings of the products' texts. The paper trains
 the language model itself.
 """
 

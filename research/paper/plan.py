@@ -1,4 +1,4 @@
-"""How much of the paper's claims is run, and what is told of a run."""
+"""How much of the paper's claims is run, and what is reported of a run."""
 
 from __future__ import annotations
 

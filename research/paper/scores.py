@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_agents.plots import COLOURS, INK, new_figure, save_figure
-from malles_agents.reproduce.base import Reproduction, Row
+from malles_agents.reproduce.base import Reproduction, ResultRow
 from malles_env.evaluation.comparison.study import Judged
 from malles_env.evaluation.metrics import Estimate, clustered, clustered_ratio, purchase_values
 from malles_env.preference.prediction import Prediction
@@ -97,17 +97,17 @@ def _estimate(values: FloatArray, verdict: Verdict, metric: str) -> Estimate:
 
 
 def told(of: Estimate, unit: str = "", *, digits: int = 4) -> str:
-    """Return a difference in words: higher or lower by how much, or not told apart from none."""
+    """Return a difference in words: higher or lower by how much, or statistically indistinguishable from none."""
     size = f"{abs(of.mean):.{digits}f} ± {of.se:.{digits}f}{unit and ' ' + unit}"
     if not abs(of.mean) > 2 * of.se:
-        return f"not told apart ({of.mean:+.{digits}f} ± {of.se:.{digits}f}{unit and ' ' + unit})"
+        return f"statistically indistinguishable ({of.mean:+.{digits}f} ± {of.se:.{digits}f}{unit and ' ' + unit})"
     return f"{'higher' if of.mean > 0 else 'lower'} by {size}"
 
 
-def line(quantity: str, of: Estimate, published: float | str | None = None, note: str = "") -> Row:
+def line(quantity: str, of: Estimate, published: float | str | None = None, note: str = "") -> ResultRow:
     """Return the table's row of an estimate."""
     source = SOURCE if published is not None else ""
-    return Row(quantity, of.mean, of.se, published, source, "households", note)
+    return ResultRow(quantity, of.mean, of.se, published, source, "households", note)
 
 
 def plain(of: Estimate) -> dict[str, float]:
@@ -118,7 +118,7 @@ def plain(of: Estimate) -> dict[str, float]:
 def report(
     name: str,
     title: str,
-    rows: Sequence[Row],
+    rows: Sequence[ResultRow],
     finding: str,
     data: dict[str, Any],
     settings: dict[str, Any],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.preference.data.dataset import SHARED_FIELDS, TasteData
 from malles_env.preference.model import TasteModel
 from research.paper.lab import Lab, lab_for
@@ -165,7 +165,7 @@ def _label(size: int | None) -> str:
     return {0: "none", None: "all"}.get(size, f"{size:,}" if size else "")
 
 
-def _rows(found: Verdicts, size: int | None) -> list[Row]:
+def _rows(found: Verdicts, size: int | None) -> list[ResultRow]:
     head = f"{_label(size)} of its own occasions"
     rows = []
     for regime in REGIMES:

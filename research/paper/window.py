@@ -1,4 +1,4 @@
-"""The paper's mean-field claim: which window of the population's purchases tells a choice best, if any."""
+"""The paper's mean-field claim: which window of the population's purchases predicts a choice best, if any."""
 
 from __future__ import annotations
 

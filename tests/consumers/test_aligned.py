@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from malles_env.consumers.aligned import AlignedConsumers, Asked, Level, aligned_consumers
+from malles_env.consumers.aligned import AlignedConsumers, Level, TasteQuestion, aligned_consumers
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.market import Catalog, Consumers, Market, Offer, Population, Product, Tastes
@@ -48,7 +48,7 @@ def inputs(model_folder, tmp_path, monkeypatch):
 def consumers_of(inputs, **options) -> AlignedConsumers:
     """Consumers of a market centred at the uniform shares, as `Market` is by default."""
     regular = inputs["catalog"].regular_price
-    asked = Asked(inputs["personas"], inputs["products"], inputs["bought"], inputs["reference_share"], regular)
+    asked = TasteQuestion(inputs["personas"], inputs["products"], inputs["bought"], inputs["reference_share"], regular)
     level = Level(
         inputs["calibrate_to"], inputs["population"], regular, inputs["prices"], inputs["mean_field"], np.full(4, 0.25)
     )

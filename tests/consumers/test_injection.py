@@ -18,7 +18,7 @@ from malles_env.consumers.injection import Attack, _uplift, chosen_attacks, meas
 from malles_env.consumers.prompt_sanitizer import LIMIT, cleaned, fenced
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import Scenario
-from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
 from malles_env.workflows.injection import Cases, attacked, injection_audit
 from tests.consumers.prompted.models import Formula, tiny_model
 
@@ -68,7 +68,9 @@ def test_the_fence_takes_out(text, left) -> None:
 
 def prompts_of(scenario: Scenario) -> list:
     consumers = prompted_consumers(scenario, model=Formula(lambda prompt, labels: [0.0] * len(labels)))
-    return [prompt for batch in consumers.questions(usual_offer(scenario)).batches.values() for prompt in batch.prompts]
+    return [
+        prompt for batch in consumers.questions(opening_offer(scenario)).batches.values() for prompt in batch.prompts
+    ]
 
 
 @pytest.mark.parametrize("attack", shipped_attacks(), ids=lambda attack: attack.name)
@@ -182,7 +184,7 @@ def test_mistakes_are_answered_with_one_line(asked, message, monkeypatch) -> Non
 def test_nothing_to_measure_is_refused() -> None:
     scenario = load_scenario("bertrand-duopoly")
     with pytest.raises(InvalidInput, match="cases"):
-        measure(lambda j, text: scenario.build_consumers(), ["a", "b"], usual_offer(scenario),
+        measure(lambda j, text: scenario.build_consumers(), ["a", "b"], opening_offer(scenario),
                 np.ones(1), shipped_attacks(), targets=[])  # fmt: skip
     with pytest.raises(InvalidInput, match="states"):
         Cases(states=0)

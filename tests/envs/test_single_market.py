@@ -31,7 +31,7 @@ MARKETS = {
 
 def several_calls(scenario, **settings):
     env = parallel_env(scenario, **settings)
-    env.arena.__dict__["_single"] = None
+    env.market_batch.__dict__["_single"] = None
     return env
 
 
@@ -50,7 +50,7 @@ def same(one, other):
 def test_one_call_is_several_calls(name, mode):
     settings = {"action_mode": mode, "max_cycles": 4, "observation_mode": "dict" if mode == "dict" else "flat"}
     one, other = parallel_env(MARKETS[name](), **settings), several_calls(MARKETS[name](), **settings)
-    assert fits(one.arena)
+    assert fits(one.market_batch)
     for space in one.action_spaces.values():
         space.seed(0)
     for seed in (1, 2):
@@ -67,11 +67,11 @@ def test_one_call_is_several_calls(name, mode):
 
 def test_the_usual_markets_are_played_in_one_call():
     for name in (*list_scenarios(), ALONE):
-        assert fits(make(name).arena)
+        assert fits(make(name).market_batch)
     for name in (CROOKED, PROMOTED, RULED, STOCKED, TIERED):  # stock that runs out, promotion, price rules, tiers
-        assert not fits(make(name).arena)
-    assert not fits(parallel_env("wholesale", history=2).arena)
-    assert not fits(parallel_env("wholesale", demand="exact").arena)
+        assert not fits(make(name).market_batch)
+    assert not fits(parallel_env("wholesale", history=2).market_batch)
+    assert not fits(parallel_env("wholesale", demand="exact").market_batch)
 
 
 @pytest.mark.parametrize("mode", ["continuous", "dict"])

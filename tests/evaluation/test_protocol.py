@@ -22,7 +22,14 @@ from malles_env.evaluation.protocol import (
     split_rows,
 )
 from malles_env.preference.data.dataset import TasteData, from_occasions
-from malles_env.preference.data.features import LIVE_FACTS, OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS, Facts, facts
+from malles_env.preference.data.features import (
+    LIVE_FEATURES,
+    OPTION_FEATURES,
+    QUANTITY_FEATURES,
+    SHELF_FEATURES,
+    Features,
+    features,
+)
 from tests.evaluation.synthetic_study import SETTINGS, occasions, taste_data
 
 PARTS = ("option", "live", "shelf", "quantity", "match")
@@ -33,7 +40,7 @@ def changed(**sections: object) -> dict[str, object]:
     return {**protocol().model_dump(), **sections}
 
 
-def same(first: Facts, second: Facts) -> bool:
+def same(first: Features, second: Features) -> bool:
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in PARTS)
 
 
@@ -148,7 +155,7 @@ def test_training_visits_are_thinned_and_offset() -> None:
 
 
 def test_facts_hold_neither_price_source_nor_how_the_set_was_made() -> None:
-    names = (*OPTION_FACTS, *LIVE_FACTS, *SHELF_FACTS, *QUANTITY_FACTS)
+    names = (*OPTION_FEATURES, *LIVE_FEATURES, *SHELF_FEATURES, *QUANTITY_FEATURES)
     assert not [name for name in names if any(word in name for word in ("source", "rung", "imput", "pruned", "chosen"))]
     columns = set(occasions().alternatives.columns)
     assert not columns & {"price_source", "available", "in_set", "rung"}
@@ -160,7 +167,7 @@ def test_facts_do_not_change_with_what_was_bought() -> None:
     rng = np.random.default_rng(0)
     sizes = data.mask.sum(1)
     other = replace(data, chosen=rng.integers(0, sizes + 1), quantity=rng.integers(1, 9, len(data)))
-    assert same(facts(data), facts(other))
+    assert same(features(data), features(other))
 
 
 def test_facts_do_not_change_with_what_comes_later() -> None:
@@ -220,9 +227,9 @@ def test_cold_starts_hold_nothing_of_the_category() -> None:
     data = taste_data()
     rich = data.take(np.argsort(-data.history_total)[:200])
     poor = _without_past(rich, np.random.default_rng(0))
-    assert not same(facts(rich), facts(poor))
-    assert same(facts(rich.cold()), facts(poor.cold()))
-    named = dict(zip(SHELF_FACTS, facts(rich.cold()).shelf.T, strict=True))
+    assert not same(features(rich), features(poor))
+    assert same(features(rich.cold()), features(poor.cold()))
+    named = dict(zip(SHELF_FEATURES, features(rich.cold()).shelf.T, strict=True))
     assert (named["known"] == 0).all() and (named["log purchases"] == 0).all()
 
 

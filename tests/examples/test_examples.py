@@ -16,7 +16,10 @@ HOME = Path(__file__).parents[2] / "examples"
 BRIEF = {
     "step_by_hand.py": (["--periods", "3"], "seller_1: profit"),
     "train_ppo.py": (["--steps", "1000", "--markets", "8"], "profit per episode"),
-    "film.py": (["--scenario", "bertrand-duopoly", "--sellers", "nash", "--periods", "2", "--out", "FILM"], "2 periods"),
+    "film.py": (
+        ["--scenario", "bertrand-duopoly", "--sellers", "nash", "--periods", "2", "--out", "FILM"],
+        "2 periods",
+    ),
     "python_market.py": (["--periods", "3"], "mean return"),
     "evaluate_seller.py": (["--episodes", "2"], "undercutter"),
     "policy_experiments.py": (["--out", "FOLDER"], "merger of the duopoly: 1.47293 to 1.92498, formula 1.92498"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from malles_env.errors import InvalidInput
-from malles_env.preference.data.features import OPTION_FACTS, facts
+from malles_env.preference.data.features import OPTION_FEATURES, features
 from malles_env.preference.data.packing import Request
 from malles_env.preference.data.personas import as_occasions, mixed
 from malles_env.preference.data.text import Persona, persona_text, product_text
@@ -91,19 +91,19 @@ def test_market_formula_reproduces_the_training_utility() -> None:
     """At any prices and shares: alpha is read at the long-run shares, and rho is the market's own."""
     model, some = in_a_known_market([0.3, -0.5, -1.2, 0.2, -0.6])
     rng = np.random.default_rng(0)
-    ratio, last, felt = rng.uniform(0.6, 1.2, 4), np.array([0, 1.0, 0, 0]), np.array([0.1, 0.5, 0.2, 0.15])
+    ratio, last, perceived = rng.uniform(0.6, 1.2, 4), np.array([0, 1.0, 0, 0]), np.array([0.1, 0.5, 0.2, 0.15])
     reading = model.read(some, PRODUCTS, BOUGHT[:1], SHARE)
     market = (
         reading.alpha
         - reading.beta * np.log(ratio)
         + reading.gamma[:, None] * np.maximum(0, 1 - ratio)
-        + reading.rho[:, None] * (felt - SHARE)
+        + reading.rho[:, None] * (perceived - SHARE)
         + reading.lambda_[:, None] * last
     )
     np.testing.assert_allclose(reading.rho, [-1.2], atol=1e-6)
     data = as_occasions(some, PRODUCTS, BOUGHT[:1], SHARE, np.ones(4), np.full(4, np.nan))
     changed = replace(
-        data, price=ratio[None].astype(np.float32), last=last[None] > 0, share=felt[None].astype(np.float32)
+        data, price=ratio[None].astype(np.float32), last=last[None] > 0, share=perceived[None].astype(np.float32)
     )
     with torch.no_grad():
         training = score(changed, model.heads, model.reader).utilities[:, 1:].numpy()
@@ -167,11 +167,11 @@ def test_conditional_logit_is_the_special_case() -> None:
     """With only the linear form in the facts, utilities are those of a conditional logit with the same coefficients."""
     data, model = synthetic(60), tiny_model(scale=0.0, members=1)
     member = model.heads.warm.members[0]
-    weights = torch.randn(len(OPTION_FACTS), generator=torch.Generator().manual_seed(3))
-    member.linear.weight.data[0, : len(OPTION_FACTS)] = weights
+    weights = torch.randn(len(OPTION_FEATURES), generator=torch.Generator().manual_seed(3))
+    member.linear.weight.data[0, : len(OPTION_FEATURES)] = weights
     with torch.no_grad():
         ours = score(data, model.heads, model.reader).utilities.double().numpy()
-    known = facts(data)
+    known = features(data)
     beta, gamma, lambda_, propensity = 1.8, 0.5, 0.3, 0.0
     theirs = (
         known.option @ weights.numpy()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.features import LIVE_FACTS
+from malles_env.preference.data.features import LIVE_FEATURES
 from malles_env.preference.heads.objective import Weights, objective, score
 from malles_env.preference.heads.taste_heads import SEEN_LIVE
 from malles_env.preference.model import TasteModel, new_heads
@@ -78,7 +78,7 @@ def test_names_come_back_from_the_file(tmp_path: Path) -> None:
 
 def test_inner_layers_see_no_price() -> None:
     """What they see may move a choice in any direction; a price may not."""
-    assert {"log price", "discount"}.isdisjoint(SEEN_LIVE) and set(SEEN_LIVE) <= set(LIVE_FACTS)
+    assert {"log price", "discount"}.isdisjoint(SEEN_LIVE) and set(SEEN_LIVE) <= set(LIVE_FEATURES)
     data = synthetic(40)
     model = tiny_model()
     dearer = replace(data, price=data.price * 1.5)

@@ -20,7 +20,7 @@ from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.splits import Splits
 from malles_env.errors import InvalidInput
 from malles_env.preference.data.dataset import from_occasions
-from malles_env.preference.data.features import OPTION_FACTS, SHELF_FACTS, facts
+from malles_env.preference.data.features import OPTION_FEATURES, SHELF_FEATURES, features
 from malles_env.preference.data.shelves import product_words
 from malles_env.preference.data.subsets import few_markets, on_goods, sampled, thinned
 from malles_env.preference.data.text import market_text, product_text
@@ -43,7 +43,7 @@ def folder(occasions: Occasions, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_texts_and_numbers_meet_the_right_option(occasions: Occasions) -> None:
     """Rendered by hand from the tables, a random option of a random occasion has its text and numbers."""
     data = from_occasions(occasions)
-    known = facts(data)
+    known = features(data)
     rng = np.random.default_rng(0)
     products = {row["product_id"]: row for row in occasions.products.iter_rows(named=True)}
     for at in rng.choice(len(data), 20, replace=False):
@@ -59,16 +59,16 @@ def test_texts_and_numbers_meet_the_right_option(occasions: Occasions) -> None:
         assert data.goods.prefixes[data.goods.prefix[product]] == prefix
         assert data.price[at, place] == np.float32(row["price"])
         assert data.mask[at].sum() == len(shelf)
-        popularity = known.option[at, place, OPTION_FACTS.index("log popularity")]
+        popularity = known.option[at, place, OPTION_FEATURES.index("log popularity")]
         assert popularity == pytest.approx(np.log(row["long_share"] + 1e-3), abs=1e-5)
-        rate = known.shelf[at, SHELF_FACTS.index("log rate")]
+        rate = known.shelf[at, SHELF_FEATURES.index("log rate")]
         assert rate == pytest.approx(np.log((visit["history_total"] + 0.5) / (visit["weeks_seen"] + 5)), abs=1e-5)
 
 
 def test_past_purchases_are_matched_to_their_options(occasions: Occasions) -> None:
     """A household's purchases on the shelf are its counts, as far as the sequence reaches back."""
     data = from_occasions(occasions)
-    match = facts(data).match
+    match = features(data).match
     short = data.history_total <= match.shape[2]
     assert short.mean() > 0.3
     np.testing.assert_array_equal(match[short].sum(2), np.where(data.mask, data.bought, 0)[short])

@@ -15,7 +15,7 @@ from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.splits import Splits
 from malles_env.errors import InvalidInput
 from malles_env.market import Tastes
-from malles_env.scenarios.from_log.household_segments import Ground, find_ground
+from malles_env.scenarios.from_log.household_segments import TwinDataset, find_ground
 from malles_env.scenarios.from_log.panel import Panel
 from malles_env.workflows.backtest.playback import SHELVES, Forecast, level_to, play, promoted
 from malles_env.workflows.backtest.report import as_json, draw, markdown
@@ -32,7 +32,7 @@ SETTINGS = BuildSettings(
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Ground, Panel, Tastes, Tastes]:
+def world() -> tuple[TwinDataset, Panel, Tastes, Tastes]:
     """A market, its weeks, the true tastes of its households, and those of a logit fitted to its past."""
     tables, truth = synthetic_transactions(seed=5, num_households=500)
     ground = find_ground(MARKET, tables=tables, settings=SETTINGS)
@@ -50,7 +50,7 @@ def world() -> tuple[Ground, Panel, Tastes, Tastes]:
 
 
 @pytest.fixture(scope="module")
-def report(world: tuple[Ground, Panel, Tastes, Tastes]) -> Backtest:
+def report(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> Backtest:
     ground, panel, tastes, logit = world
     rows = {"twins": (tastes, ground.population()), "logit": (logit, ground.population())}
     return run(ground, panel, rows, BacktestSettings(draws=200, panels=60))
@@ -68,7 +68,7 @@ def test_true_tastes_reproduce_the_test_weeks_within_sampling_error(report: Back
     assert abs(report.scores["twins_as_read"]["units_bias"].value) < 0.06
 
 
-def test_level_fitted_to_the_past_reproduces_the_past(world: tuple[Ground, Panel, Tastes, Tastes]) -> None:
+def test_level_fitted_to_the_past_reproduces_the_past(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> None:
     ground, panel, tastes, _ = world
     past = panel.weeks(5, 40)
     fitted = level_to(tastes.shifted(1.0), ground.population(), ground.catalog().regular_price, past)
@@ -80,7 +80,7 @@ def test_level_fitted_to_the_past_reproduces_the_past(world: tuple[Ground, Panel
     assert played.units.sum() == pytest.approx(past.units.sum(), rel=0.05)
 
 
-def test_promotions_are_spread_over_the_shelves_of_a_week(world: tuple[Ground, Panel, Tastes, Tastes]) -> None:
+def test_promotions_are_spread_over_the_shelves_of_a_week(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> None:
     _, panel, _, _ = world
     display, feature_ad = promoted(panel)
     assert np.abs(display.mean(axis=1) - panel.display).max() <= 0.5 / SHELVES
@@ -90,7 +90,7 @@ def test_promotions_are_spread_over_the_shelves_of_a_week(world: tuple[Ground, P
     assert not display[~np.repeat(panel.listed[:, None], SHELVES, axis=1)].any()
 
 
-def test_displays_sell_in_the_forecast(world: tuple[Ground, Panel, Tastes, Tastes], report: Backtest) -> None:
+def test_displays_sell_in_the_forecast(world: tuple[TwinDataset, Panel, Tastes, Tastes], report: Backtest) -> None:
     ground, _, tastes, _ = world
     start = np.tile(ground.first_mean_field(), (8, 1))
     without = replace(report.real, display=np.zeros_like(report.real.display))
@@ -112,7 +112,7 @@ def test_fitted_logit_is_near_the_truth(report: Backtest) -> None:
 
 
 def test_price_response_of_true_tastes_is_right_and_a_wrong_one_is_detected(
-    world: tuple[Ground, Panel, Tastes, Tastes], report: Backtest
+    world: tuple[TwinDataset, Panel, Tastes, Tastes], report: Backtest
 ) -> None:
     right = report.responses["twins_as_read"]
     assert right.slope < -1
@@ -141,7 +141,7 @@ def test_price_response_equals_least_squares_with_dummies(report: Backtest) -> N
     assert found.cells == len(weeks)
 
 
-def test_panel_counts_buyers_and_packages(world: tuple[Ground, Panel, Tastes, Tastes]) -> None:
+def test_panel_counts_buyers_and_packages(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> None:
     ground, panel, _, _ = world
     log = ground.tables.transactions
     row = log.row(
@@ -158,7 +158,7 @@ def test_panel_counts_buyers_and_packages(world: tuple[Ground, Panel, Tastes, Ta
     assert panel.prices[week, product] == pytest.approx(row["unit_price"], abs=0.011)
 
 
-def test_weeks_outside_the_log_are_refused(world: tuple[Ground, Panel, Tastes, Tastes]) -> None:
+def test_weeks_outside_the_log_are_refused(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> None:
     with pytest.raises(InvalidInput, match="weeks 41 to 60: got a log of weeks 1 to 53"):
         world[1].weeks(41, 60)
 

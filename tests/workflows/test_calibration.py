@@ -24,7 +24,7 @@ from malles_env.data.statistics import market_statistics
 from malles_env.errors import InvalidInput, LanguageModelError
 from malles_env.market import Offer
 from malles_env.scenarios import Scenario, load_scenario, save_scenario
-from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
 from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
 from malles_env.scenarios.from_log.segments import Buyers
 from malles_env.workflows.calibration import KNOWN, as_json, calibrate, entered
@@ -117,7 +117,7 @@ def test_answers_are_those_of_the_consumers(world) -> None:
             visits.mean_field[n][None], loyalty,
         )  # fmt: skip
         answer = consumers.respond(offer)
-        own = consumers.fitted.choice(found.log_choice[n][None], visits.segment[n][None], visits.felt[n][None])[0]
+        own = consumers.fitted.choice(found.log_choice[n][None], visits.segment[n][None], visits.perceived[n][None])[0]
         np.testing.assert_allclose(own, answer.probability[0, visits.segment[n]], atol=1e-5)
         if visits.chosen[n]:
             units = answer.quantity[0, visits.segment[n], visits.chosen[n] - 1]
@@ -141,13 +141,13 @@ def test_later_weeks_are_predicted_better_and_the_file_carries_the_numbers(world
     consumers = prompted_consumers(again, model=Formula(shopper))
     np.testing.assert_allclose(consumers.fitted.temperature, found.pooled.personas.temperature, atol=1e-4)
     np.testing.assert_allclose(consumers.fitted.outside, found.pooled.personas.outside, atol=1e-4)
-    assert _answers_to_prices(consumers, again) and np.isfinite(consumers.respond(usual_offer(again)).surplus).all()
+    assert _answers_to_prices(consumers, again) and np.isfinite(consumers.respond(opening_offer(again)).surplus).all()
     assert json.loads(json.dumps(as_json(found), allow_nan=False))["visits"]["test"]["visits"] == 300
 
 
 def _answers_to_prices(consumers: PromptedConsumers, scenario: Scenario) -> bool:
     """Return whether each product sells less to every segment once its own price rises."""
-    usual, raised = usual_offer(scenario), usual_offer(scenario)
+    usual, raised = opening_offer(scenario), opening_offer(scenario)
     before = consumers.respond(usual).probability[0]
     for j in range(consumers.num_products):
         raised.prices[:] = usual.prices

@@ -240,13 +240,13 @@ def _searched(console: Console, question: Comparison, market: Scenario, consumer
     """Return the best stationary seller, found in continuous prices and played in the others' mode."""
     from malles_agents.planning.search import search
     from malles_agents.registry import default_rivals
-    from malles_agents.seller_view import Seat
+    from malles_agents.seller_view import SellerView
 
     others = default_rivals(market, question.seat, question.rivals, consumers=consumers, trust=question.trust)
     with console.status("searching for the best stationary prices and assortment"):
         found = search(market, question.seat, others, consumers=consumers)
     console.print(f"best-stationary: {found.words(market.currency)}", markup=False)
-    return found.seller(Seat.of(market, question.seat, consumers=consumers, action_mode=question.mode))
+    return found.seller(SellerView.of(market, question.seat, consumers=consumers, action_mode=question.mode))
 
 
 def run_of(policy: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from malles_agents.evaluation.evaluate import play
 from malles_agents.planning.hidden_draws import FINALISTS, BestOfDraws
 from malles_agents.planning.search import search
 from malles_agents.registry import Seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import invalid
@@ -110,11 +110,11 @@ def over_draws(
             watch(f"draw {d + 1} of {len(draws)}")
         consumers = LogitConsumers(tastes)
         told = {"consumers": consumers, "episodes": episodes, **options}
-        seat = Seat.of(scenario, agent, consumers=consumers, action_mode=options.get("action_mode", "continuous"))
+        view = SellerView.of(scenario, agent, consumers=consumers, action_mode=options.get("action_mode", "continuous"))
         if best is None:
-            knowing = search(scenario, agent, rivals, consumers=consumers, finalists=FINALISTS).seller(seat)
+            knowing = search(scenario, agent, rivals, consumers=consumers, finalists=FINALISTS).seller(view)
         else:
-            knowing = StationarySeller(seat, best.prices[d], best.listed[d])
+            knowing = StationarySeller(view, best.prices[d], best.listed[d])
         groups = {**sellers, "clairvoyant": [knowing]}
         for kind, group in groups.items():
             profit[kind].append(np.array([play(scenario, seller, agent, rivals, **told).profit for seller in group]))

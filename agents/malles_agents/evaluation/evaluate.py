@@ -11,7 +11,7 @@ import numpy as np
 
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.training.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.hooks import as_policy
@@ -78,20 +78,20 @@ def play(
     if episodes < 1:
         raise invalid("episodes", episodes, "a whole number of at least 1")
     loaded, seller = load_scenario(scenario), as_policy(seller)
-    seat = Seat.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
+    view = SellerView.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
     if rivals is None:
-        rivals = default_rivals(loaded, agent, consumers=seat.consumers, action_mode=action_mode, history=history)
+        rivals = default_rivals(loaded, agent, consumers=view.consumers, action_mode=action_mode, history=history)
     env = vec_env(
-        loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=seat.consumers,
+        loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=view.consumers,
         action_mode=action_mode, max_cycles=max_cycles, history=history,
     )  # fmt: skip
     env.seed(HELD_OUT + seed)
     rivals = {name: as_policy(rival) for name, rival in rivals.items()}
     with same_draws([seller, *rivals.values()]):
-        return _roll(env, seller, seat)
+        return _roll(env, seller, view)
 
 
-def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
+def _roll(env: Any, seller: Seller, view: SellerView) -> Played:
     """Play one episode in every market of `env`."""
     observation = env.reset()
     state = first_state(env, seller)
@@ -102,10 +102,10 @@ def _roll(env: Any, seller: Seller, seat: Seat) -> Played:
         observation, _, _, _ = env.step(action)
         outcomes.append(env.outcome)
         start = np.zeros(env.num_envs, dtype=bool)
-    size = seat.scenario.population_size
+    size = view.scenario.population_size
     return Played(
-        profit=np.sum([o.seller_profit[:, seat.index] for o in outcomes], axis=0),
-        share=np.mean([_share_of(o, seat) for o in outcomes], axis=0),
+        profit=np.sum([o.seller_profit[:, view.index] for o in outcomes], axis=0),
+        share=np.mean([_share_of(o, view) for o in outcomes], axis=0),
         surplus=np.mean([o.consumer_surplus / size for o in outcomes], axis=0),
         prices=np.array([o.prices[0] for o in outcomes]),
         listed=np.array([o.listed[0] for o in outcomes]),
@@ -117,12 +117,12 @@ def first_state(env: Any, seller: Seller) -> Any:
     """Return the state a seller begins the episodes of `env` with: None for most, see `Beginner`."""
     if not isinstance(seller, Beginner):
         return None
-    return seller.begin(None, env.batch.arena.episode, np.ones(env.num_envs, dtype=bool))
+    return seller.begin(None, env.core.market_batch.episode, np.ones(env.num_envs, dtype=bool))
 
 
-def _share_of(outcome: Any, seat: Seat) -> FloatArray:
+def _share_of(outcome: Any, view: SellerView) -> FloatArray:
     units = outcome.units
-    return units[:, seat.products].sum(axis=1) / np.maximum(units.sum(axis=1), 1e-12)
+    return units[:, view.products].sum(axis=1) / np.maximum(units.sum(axis=1), 1e-12)
 
 
 def summary(runs: Sequence[Played]) -> dict[str, dict[str, float]]:

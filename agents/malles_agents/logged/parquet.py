@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents.logged.log import Log, World
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.files import replacing
 from malles_env.scenarios import Scenario
@@ -43,10 +43,10 @@ def check_polars() -> None:
     _polars()
 
 
-def column_names(seat: Seat) -> tuple[list[str], list[str]]:
+def column_names(view: SellerView) -> tuple[list[str], list[str]]:
     """Return the names of the numbers of an observation and of an action."""
-    seen = [f"obs_{block.name}_{i}" for block in seat.blocks for i in range(block.size)]
-    return seen, [f"action_{part}_{i}" for part in seat.action_parts for i in range(seat.slots)]
+    seen = [f"obs_{block.name}_{i}" for block in view.blocks for i in range(block.size)]
+    return seen, [f"action_{part}_{i}" for part in view.action_parts for i in range(view.slots)]
 
 
 def write_parquet(logs: Sequence[Log], path: Path, scenario: Scenario) -> Path:
@@ -71,11 +71,11 @@ def write_parquet(logs: Sequence[Log], path: Path, scenario: Scenario) -> Path:
 def _frame(log: Log, scenario: Scenario) -> polars.DataFrame:
     pl, (count, periods) = _polars(), log.rewards.shape
     world = log.world
-    seat = Seat.of(
+    view = SellerView.of(
         scenario, log.agent, action_mode=world.action_mode, price_levels=world.price_levels,  # type: ignore[arg-type]
         history=world.history,
     )  # fmt: skip
-    seen, acted = column_names(seat)
+    seen, acted = column_names(view)
     rows = count * periods
     return pl.DataFrame(
         {

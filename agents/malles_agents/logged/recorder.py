@@ -12,10 +12,10 @@ from malles_agents.logged.log import Log, World
 from malles_agents.logged.stochastic import StochasticSeller, as_stochastic
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, check_name, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.envs.rivals import Beginner
 from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.vector_core import Batch
+from malles_env.envs.vector_core import VectorCore
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario
@@ -117,7 +117,7 @@ class Table:
             "consumers": self.consumers, "action_mode": world.action_mode, "price_levels": world.price_levels,
             "history": world.history,
         }  # fmt: skip
-        self.seats = {agent: Seat.of(scenario, agent, **self.options) for agent in world.sellers}
+        self.seats = {agent: SellerView.of(scenario, agent, **self.options) for agent in world.sellers}
         made = {agent: self.make(spec, agent) for agent, spec in world.sellers.items() if agent != absent}
         self.sellers: dict[str, Seller | StochasticSeller] = {
             agent: as_stochastic(seller, self.seats[agent], world.sellers[agent]) if agent in world.logged else seller
@@ -157,10 +157,10 @@ class Table:
     ) -> list[Log]:
         rngs = {agent: np.random.default_rng([seed, n]) for n, agent in enumerate(sellers)}
         kept: dict[str, list[_Rows]] = {agent: [] for agent in agents}
-        batch: Batch | None = None
+        batch: VectorCore | None = None
         for first in range(0, episodes, SIDE_BY_SIDE):
             count = min(SIDE_BY_SIDE, episodes - first)
-            if batch is None or batch.arena.num_markets != count:
+            if batch is None or batch.market_batch.num_markets != count:
                 batch = self._batch(count)
             for agent, rows in self._episodes(batch, sellers, rngs, seed + first).items():
                 if agent in kept:
@@ -169,22 +169,22 @@ class Table:
                 watch(first + count, episodes)
         return [self._log(agent, rows) for agent, rows in kept.items()]
 
-    def _batch(self, count: int) -> Batch:
+    def _batch(self, count: int) -> VectorCore:
         world = self.world
-        return Batch(
+        return VectorCore(
             self.scenario, count, max_cycles=world.cycles, action_mode=cast(ActionMode, world.action_mode),
             consumers=self.consumers, price_levels=world.price_levels, history=world.history,
         )  # fmt: skip
 
     def _episodes(
-        self, batch: Batch, sellers: Mapping[str, Any], rngs: Mapping[str, np.random.Generator], seed: int
+        self, batch: VectorCore, sellers: Mapping[str, Any], rngs: Mapping[str, np.random.Generator], seed: int
     ) -> dict[str, _Rows]:
         """Play one episode in each market of `batch`."""
-        seen, count = batch.reset(seed), batch.arena.num_markets
+        seen, count = batch.reset(seed), batch.market_batch.num_markets
         fresh, states = np.ones(count, dtype=bool), dict.fromkeys(sellers)
         for agent, seller in sellers.items():
             if isinstance(seller, Beginner):
-                states[agent] = seller.begin(None, batch.arena.episode, fresh)
+                states[agent] = seller.begin(None, batch.market_batch.episode, fresh)
         rows = {agent: _Rows([], [], [], []) for agent in sellers}
         for _ in range(self.world.cycles):
             actions = []

@@ -20,7 +20,7 @@ from malles_agents.logged.distributions import (
     SquashedNormal,
     UniformShelf,
 )
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.remembering import RememberingSeller
 from malles_agents.sellers.rules import Predicted, RandomSeller
 from malles_env.errors import InvalidInput, invalid
@@ -44,19 +44,19 @@ class StochasticSeller(Protocol):
         ...
 
 
-def read_of(seat: Seat) -> Read:
+def read_of(view: SellerView) -> Read:
     """Return which numbers of a seat's actions the market reads."""
-    own = len(seat.products)
-    columns = np.tile(np.arange(seat.slots) < own, len(seat.action_parts))
-    listed = seat.action_parts.get("listed")
-    return Read(columns, own, listed, signs=listed is not None and seat.capacity >= own)
+    own = len(view.products)
+    columns = np.tile(np.arange(view.slots) < own, len(view.action_parts))
+    listed = view.action_parts.get("listed")
+    return Read(columns, own, listed, signs=listed is not None and view.capacity >= own)
 
 
 class _Drawing:
     """Answers `predict` by drawing; `deterministic` is ignored, as exploring is what these sellers are for."""
 
-    def __init__(self, seat: Seat, seed: int = 0) -> None:
-        self.seat, self.rng, self.read = seat, np.random.default_rng([seed, seat.index]), read_of(seat)
+    def __init__(self, view: SellerView, seed: int = 0) -> None:
+        self.view, self.rng, self.read = view, np.random.default_rng([seed, view.index]), read_of(view)
 
     def distribution(
         self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
@@ -82,7 +82,7 @@ class GaussianNoise(_Drawing):
     """A seller whose prices carry independent normal noise, held within their bounds.
 
     Args:
-        seat: Whose products it prices, with continuous actions.
+        view: Whose products it prices, with continuous actions.
         base: Decides what the noise is added to; it must have no memory and draw nothing itself.
         sd: Of the noise, in units of the action: 2 is the width of a product's price box. 0: no noise.
         seed: Of the draws by `predict`.
@@ -91,13 +91,13 @@ class GaussianNoise(_Drawing):
         InvalidInput: Other actions than continuous ones, or a standard deviation outside [0, 2].
     """
 
-    def __init__(self, seat: Seat, base: Seller, sd: float, seed: int = 0) -> None:
-        if seat.action_mode != "continuous":
-            raise invalid("action_mode", seat.action_mode, "continuous for gaussian; discrete goes with epsilon")
+    def __init__(self, view: SellerView, base: Seller, sd: float, seed: int = 0) -> None:
+        if view.action_mode != "continuous":
+            raise invalid("action_mode", view.action_mode, "continuous for gaussian; discrete goes with epsilon")
         if not 0.0 <= sd <= 2.0:
             raise invalid("gaussian", sd, "a standard deviation from 0 to 2, the width of the price box")
-        super().__init__(seat, seed)
-        self.base, self.sd = base, np.zeros(seat.action_space.shape or ())
+        super().__init__(view, seed)
+        self.base, self.sd = base, np.zeros(view.action_space.shape or ())
         self.sd[: self.read.products] = sd
 
     def distribution(
@@ -112,7 +112,7 @@ class EpsilonGreedy(_Drawing):
     """A seller that for each product, with a small probability, makes a choice at random instead of its own.
 
     Args:
-        seat: Whose products it prices, with discrete actions.
+        view: Whose products it prices, with discrete actions.
         base: The seller it follows otherwise; it must have no memory and draw nothing itself.
         epsilon: Probability of a uniform draw over all choices of a product, not listing it among them. 0: none.
         seed: Of the draws by `predict`.
@@ -121,14 +121,14 @@ class EpsilonGreedy(_Drawing):
         InvalidInput: Other actions than discrete ones, or a probability outside [0, 1].
     """
 
-    def __init__(self, seat: Seat, base: Seller, epsilon: float, seed: int = 0) -> None:
-        if seat.action_mode != "discrete":
-            raise invalid("action_mode", seat.action_mode, "discrete for epsilon; continuous goes with gaussian")
+    def __init__(self, view: SellerView, base: Seller, epsilon: float, seed: int = 0) -> None:
+        if view.action_mode != "discrete":
+            raise invalid("action_mode", view.action_mode, "discrete for epsilon; continuous goes with gaussian")
         if not 0.0 <= epsilon <= 1.0:
             raise invalid("epsilon", epsilon, "a probability from 0 to 1")
-        super().__init__(seat, seed)
+        super().__init__(view, seed)
         self.base, self.epsilon = base, epsilon
-        self.sizes = [int(size) for size in seat.action_space.nvec]  # type: ignore[attr-defined]
+        self.sizes = [int(size) for size in view.action_space.nvec]  # type: ignore[attr-defined]
 
     def distribution(
         self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
@@ -150,13 +150,13 @@ class UniformRandom(_Drawing):
         self, observation: np.ndarray, state: Any = None, episode_start: BoolArray | None = None
     ) -> tuple[Distribution, Any]:
         """Return uniform prices and shelves."""
-        seat, levels = self.seat, self.seat.price_levels if self.seat.action_mode == "discrete" else 0
+        view, levels = self.view, self.view.price_levels if self.view.action_mode == "discrete" else 0
 
         def act(share: FloatArray, listed: BoolArray) -> np.ndarray:
-            prices = seat.price_low + share * (seat.price_high - seat.price_low)
-            return seat.act(observation, prices, listed)
+            prices = view.price_low + share * (view.price_high - view.price_low)
+            return view.act(observation, prices, listed)
 
-        return UniformShelf(act, len(observation), self.read, seat.capacity, levels), state
+        return UniformShelf(act, len(observation), self.read, view.capacity, levels), state
 
 
 class Sampled(_Drawing):
@@ -166,15 +166,15 @@ class Sampled(_Drawing):
 
     Args:
         model: An SB3 model or its policy.
-        seat: Where it plays.
+        view: Where it plays.
         seed: Of the draws by `predict`.
 
     Raises:
         InvalidInput: A policy with another kind of distribution (state-dependent exploration, say).
     """
 
-    def __init__(self, model: Any, seat: Seat, seed: int = 0) -> None:
-        super().__init__(seat, seed)
+    def __init__(self, model: Any, view: SellerView, seed: int = 0) -> None:
+        super().__init__(view, seed)
         self.policy = getattr(model, "policy", model)
         self.policy.set_training_mode(False)
         if getattr(self.policy, "use_sde", False):
@@ -231,12 +231,12 @@ def _without_memory(base: Seller, observation: np.ndarray) -> np.ndarray:
     return np.asarray(action)
 
 
-def as_stochastic(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
+def as_stochastic(seller: Seller, view: SellerView, spec: str) -> StochasticSeller:
     """Return a seller that knows the density of what it plays.
 
     Args:
         seller: From `make_seller`.
-        seat: Its seat.
+        view: Its seat.
         spec: Its name, for messages.
 
     Raises:
@@ -245,22 +245,22 @@ def as_stochastic(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
     if isinstance(seller, StochasticSeller):
         return seller
     if isinstance(seller, RandomSeller):
-        return UniformRandom(seat)
+        return UniformRandom(view)
     if spec.partition(":")[0] in SAMPLED:
-        return Sampled(seller, seat)
-    wrapper = "epsilon:0.1:" if seat.action_mode == "discrete" else "gaussian:0.2:"
+        return Sampled(seller, view)
+    wrapper = "epsilon:0.1:" if view.action_mode == "discrete" else "gaussian:0.2:"
     draws = isinstance(getattr(seller, "rng", None), np.random.Generator)
     base = "cost-plus" if draws or isinstance(seller, RememberingSeller) else spec
     raise invalid("seller", spec, f"one that draws at random and knows its propensities, e.g. {wrapper}{base}")
 
 
-def as_target(seller: Seller, seat: Seat, spec: str) -> StochasticSeller:
+def as_target(seller: Seller, view: SellerView, spec: str) -> StochasticSeller:
     """Return a seller as a policy to evaluate: one without noise if it is deterministic and keeps no memory."""
     draws = isinstance(seller, (StochasticSeller, RandomSeller)) or spec.partition(":")[0] in SAMPLED
     if draws:
-        return as_stochastic(seller, seat, spec)
+        return as_stochastic(seller, view, spec)
     if isinstance(getattr(seller, "rng", None), np.random.Generator):
         raise invalid("policy", spec, "one that is deterministic or knows its propensities")
     made: StochasticSeller
-    made = EpsilonGreedy(seat, seller, 0.0) if seat.action_mode == "discrete" else GaussianNoise(seat, seller, 0.0)
+    made = EpsilonGreedy(view, seller, 0.0) if view.action_mode == "discrete" else GaussianNoise(view, seller, 0.0)
     return made

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_agents.logged.estimators import Estimate, Values, bootstrap_counts, terms
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.market.arrays import FloatArray
 
 RIDGE = 1.0
@@ -22,13 +22,13 @@ Features = Callable[[np.ndarray, np.ndarray], FloatArray]
 """Observations ``(m, D)`` and actions ``(m, A)`` -> features ``(m, K)``."""
 
 
-def market_features(seat: Seat) -> Features:
+def market_features(view: SellerView) -> Features:
     """Return the features of a pricing market: what is seen, and of each own product the listing, price and its square.
 
     Prices are places in the price box from -1 to 1 and count where a product is listed. Promotion, discounts and orders
     stand as they are.
     """
-    own, parts, slots = len(seat.products), seat.action_parts, seat.slots
+    own, parts, slots = len(view.products), view.action_parts, view.slots
 
     def features(observations: np.ndarray, actions: np.ndarray) -> FloatArray:
         first = np.asarray(actions[:, :own], dtype=np.float64)
@@ -37,7 +37,7 @@ def market_features(seat: Seat) -> Features:
             price = first
         else:
             listed = (first > 0).astype(np.float64)
-            price = 2.0 * (first - 1.0) / (seat.price_levels - 1) - 1.0
+            price = 2.0 * (first - 1.0) / (view.price_levels - 1) - 1.0
         rest = [
             np.asarray(actions[:, start : start + own], dtype=np.float64)
             for name, start in parts.items()

@@ -9,7 +9,7 @@ import numpy as np
 
 from malles_agents.planning.search import EpisodeValue, Stationary, search
 from malles_agents.registry import default_rivals
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_agents.sellers.rules import StationarySeller
 from malles_env.consumers import LogitConsumers
@@ -31,7 +31,7 @@ BATCH = 32
 """Candidates valued side by side; changes speed only."""
 
 
-def draws_of(seat: Seat) -> tuple[Tastes, ...]:
+def draws_of(view: SellerView) -> tuple[Tastes, ...]:
     """Return the tastes that a seller without knowledge of the draw holds possible, all equally likely.
 
     They are the consumers' own draws; those of the same taste model where the consumers come without; and where tastes
@@ -40,10 +40,10 @@ def draws_of(seat: Seat) -> tuple[Tastes, ...]:
     Raises:
         InvalidInput: Consumers without tastes, which nobody can draw.
     """
-    consumers: Any = seat.consumers
+    consumers: Any = view.consumers
     draws = tuple(getattr(consumers, "draws", ()))
     if not draws and hasattr(consumers, "weights_hash"):
-        draws = tuple(getattr(seat.scenario.build_consumers(consumers.model, draws=True), "draws", ()))
+        draws = tuple(getattr(view.scenario.build_consumers(consumers.model, draws=True), "draws", ()))
     if draws:
         return draws
     tastes = getattr(consumers, "tastes", None)
@@ -51,7 +51,7 @@ def draws_of(seat: Seat) -> tuple[Tastes, ...]:
         raise invalid(
             "seller", type(consumers).__name__, "a seller that needs no draws: these consumers have no tastes"
         )
-    level = tastes.beta * seat.catalog.regular_price if tastes.price_transform == "linear" else 0.0
+    level = tastes.beta * view.catalog.regular_price if tastes.price_transform == "linear" else 0.0
     return tuple(
         replace(tastes, beta=factor * tastes.beta, alpha=tastes.alpha + (factor - 1.0) * level)
         for factor in SENSITIVITIES
@@ -65,10 +65,10 @@ class PossibleTastes(LogitConsumers):
     draws: tuple[Tastes, ...] = ()
 
 
-def with_draws(seat: Seat) -> Consumers:
+def with_draws(view: SellerView) -> Consumers:
     """Return the seat's consumers carrying draws: as they are where they have some, else with those of `draws_of`."""
-    consumers: Any = seat.consumers
-    return consumers if getattr(consumers, "draws", ()) else PossibleTastes(consumers.tastes, draws_of(seat))
+    consumers: Any = view.consumers
+    return consumers if getattr(consumers, "draws", ()) else PossibleTastes(consumers.tastes, draws_of(view))
 
 
 @dataclass(frozen=True)
@@ -97,53 +97,53 @@ _KNOWN: dict[Key, tuple[Consumers, BestOfDraws]] = {}
 _ROBUST: dict[tuple[Key, bool], tuple[FloatArray, BoolArray]] = {}
 
 
-def _key(seat: Seat, rivals: str) -> Key:
-    return seat.scenario.model_dump_json(), seat.agent, id(seat.consumers), rivals
+def _key(view: SellerView, rivals: str) -> Key:
+    return view.scenario.model_dump_json(), view.agent, id(view.consumers), rivals
 
 
-def best_of_draws(seat: Seat, rivals: str = "cost-plus") -> BestOfDraws:
+def best_of_draws(view: SellerView, rivals: str = "cost-plus") -> BestOfDraws:
     """Return the best stationary action of each draw; found once per scenario, seat, consumers and kind of rivals."""
-    if _key(seat, rivals) not in _KNOWN:
-        draws = draws_of(seat)
-        found = [_best_under(draw, seat, rivals) for draw in draws]
+    if _key(view, rivals) not in _KNOWN:
+        draws = draws_of(view)
+        found = [_best_under(draw, view, rivals) for draw in draws]
         prices, listed, value = (
             np.array([getattr(best, name) for best in found]) for name in ("prices", "listed", "value")
         )
-        know_best_of_draws(seat, BestOfDraws(draws, prices, listed, value), rivals)
-    return _KNOWN[_key(seat, rivals)][1]
+        know_best_of_draws(view, BestOfDraws(draws, prices, listed, value), rivals)
+    return _KNOWN[_key(view, rivals)][1]
 
 
 def know_best_of_draws(
-    seat: Seat, table: BestOfDraws, rivals: str = "cost-plus", robust: tuple[FloatArray, BoolArray] | None = None
+    view: SellerView, table: BestOfDraws, rivals: str = "cost-plus", robust: tuple[FloatArray, BoolArray] | None = None
 ) -> None:
     """Take as known what `best_of_draws` (and `robust_stationary`) found before for the same seat and draws."""
     # the consumers are kept, so that their id stays theirs
-    _KNOWN[_key(seat, rivals)] = (seat.consumers, table)
+    _KNOWN[_key(view, rivals)] = (view.consumers, table)
     if robust is not None:
-        _ROBUST[_key(seat, rivals), False] = robust
+        _ROBUST[_key(view, rivals), False] = robust
 
 
-def _best_under(draw: Tastes, seat: Seat, rivals: str) -> Stationary:
+def _best_under(draw: Tastes, view: SellerView, rivals: str) -> Stationary:
     consumers = LogitConsumers(draw)
-    others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers)
-    return search(seat.scenario, seat.agent, others, consumers=consumers, finalists=FINALISTS, num_markets=BATCH)
+    others = default_rivals(view.scenario, view.agent, rivals, consumers=consumers)
+    return search(view.scenario, view.agent, others, consumers=consumers, finalists=FINALISTS, num_markets=BATCH)
 
 
 class DrawValues:
     """Profit per episode of constant actions under every draw, expected demand.
 
     Args:
-        seat: Whose actions.
+        view: Whose actions.
         table: The draws and what is best under each.
         rivals: Kind of the other sellers.
     """
 
-    def __init__(self, seat: Seat, table: BestOfDraws, rivals: str = "cost-plus") -> None:
+    def __init__(self, view: SellerView, table: BestOfDraws, rivals: str = "cost-plus") -> None:
         self.table, self.values = table, []
         for tastes in table.draws:
             consumers = LogitConsumers(tastes)
-            others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers)
-            self.values.append(EpisodeValue(seat.scenario, seat.agent, others, num_markets=BATCH, consumers=consumers))
+            others = default_rivals(view.scenario, view.agent, rivals, consumers=consumers)
+            self.values.append(EpisodeValue(view.scenario, view.agent, others, num_markets=BATCH, consumers=consumers))
 
     def __call__(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
         """Return money under each draw, shape ``(D, n)``."""
@@ -158,7 +158,7 @@ class DrawValues:
         return np.asarray((self(rows, prices, listed) / self.table.value[:, None]).min(axis=0))
 
 
-def robust_stationary(seat: Seat, worst: bool = False, rivals: str = "cost-plus") -> StationarySeller:
+def robust_stationary(view: SellerView, worst: bool = False, rivals: str = "cost-plus") -> StationarySeller:
     """Return the constant action with the best mean profit over the draws, or the max-min one.
 
     Found by a search that starts at the best actions of single draws, with expected demand over whole episodes. The
@@ -166,22 +166,22 @@ def robust_stationary(seat: Seat, worst: bool = False, rivals: str = "cost-plus"
     since the profits themselves would make it the best action of the poorest draw.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         worst: Whether to take the max-min action.
         rivals: Kind of the other sellers.
     """
-    key = (_key(seat, rivals), worst)
+    key = (_key(view, rivals), worst)
     if key not in _ROBUST:
-        _ROBUST[key] = robust_action(seat, DrawValues(seat, best_of_draws(seat, rivals), rivals), worst)
-    return StationarySeller(seat, *_ROBUST[key])
+        _ROBUST[key] = robust_action(view, DrawValues(view, best_of_draws(view, rivals), rivals), worst)
+    return StationarySeller(view, *_ROBUST[key])
 
 
-def robust_action(seat: Seat, values: DrawValues, worst: bool = False) -> tuple[FloatArray, BoolArray]:
+def robust_action(view: SellerView, values: DrawValues, worst: bool = False) -> tuple[FloatArray, BoolArray]:
     """Return prices and listings of the robust action, ``(J_n,)`` each, see `robust_stationary`."""
     objective = values.least_share if worst else values.mean
     prices, listed = values.table.prices, values.table.listed
     order = np.argsort(-objective(np.arange(len(prices)), prices, listed), kind="stable")[:MOST_STARTS]
-    box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
+    box = Box(view.price_low, view.price_high, view.unit_cost, view.capacity)
     top = climb(objective, box, prices[order], listed[order], tolerance=1e-3)
     best = int(top.value.argmax())
     return top.prices[best], top.listed[best]
@@ -197,27 +197,27 @@ class ThompsonDraws(RememberingSeller):
     Simchi-Levi and Wang (2018) for prices. The action of each draw is that against cost-plus rivals.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         seed: Of its sampling.
 
     Raises:
         InvalidInput: Consumers without tastes.
     """
 
-    def __init__(self, seat: Seat, seed: int = 0) -> None:
-        super().__init__(seat)
-        self.table = best_of_draws(seat)
-        self.rng = np.random.default_rng([seed, seat.index])
-        self.population = seat.scenario.population()
-        self.dynamics = seat.scenario.dynamics()
+    def __init__(self, view: SellerView, seed: int = 0) -> None:
+        super().__init__(view)
+        self.table = best_of_draws(view)
+        self.rng = np.random.default_rng([seed, view.index])
+        self.population = view.scenario.population()
+        self.dynamics = view.scenario.dynamics()
         self.pantry = pantry_of(
-            self.table.draws, self.dynamics.pantry_keep, self.population, seat.catalog.regular_price,
-            seat.scenario.average_price(), seat.scenario.first_mean_field(), seat.scenario.mean_field_settings(),
+            self.table.draws, self.dynamics.pantry_keep, self.population, view.catalog.regular_price,
+            view.scenario.average_price(), view.scenario.first_mean_field(), view.scenario.mean_field_settings(),
         )  # fmt: skip
 
     def start(self, batch: int) -> Memory:
         """Return the uniform prior, first loyalty and pantry under every draw, and nothing seen."""
-        draws, shape = len(self.table.draws), (batch, self.seat.catalog.num_products)
+        draws, shape = len(self.table.draws), (batch, self.view.catalog.num_products)
         loyalty = self.population.initial_loyalty
         return {
             "score": np.zeros((batch, draws)),
@@ -246,7 +246,7 @@ class ThompsonDraws(RememberingSeller):
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
     def _learn(self, seen: Seen, memory: Memory, rows: IntArray) -> None:
-        own = self.seat.products
+        own = self.view.products
         units = seen.sales[rows][:, own]
         told = seen.listed[rows][:, own] & (seen.stock[rows][:, own] > 0)
         for d in range(len(self.table.draws)):
@@ -266,7 +266,7 @@ class ThompsonDraws(RememberingSeller):
         Returns:
             Each of shape ``(len(rows), J_n)``.
         """
-        own, weights, size = self.seat.products, self.population.weights, self.population.size
+        own, weights, size = self.view.products, self.population.weights, self.population.size
         tastes = self.table.draws[d]
         response = respond(tastes, self._offer(seen, memory, rows, d, tastes))
         memory["loyalty"][rows, d] = self.dynamics.faded(response.loyalty)
@@ -285,7 +285,7 @@ class ThompsonDraws(RememberingSeller):
         return Offer(
             prices=seen.prices[rows],
             available=seen.listed[rows],
-            regular_price=self.seat.catalog.regular_price,
+            regular_price=self.view.catalog.regular_price,
             mean_field=memory["mean_field"][rows],
             loyalty=memory["loyalty"][rows, d],
             reference=None if np.isnan(reference).any() or not tastes.compares_prices else np.log(reference),

@@ -119,7 +119,7 @@ class _Climber:
 
     def __init__(self, value: PathValue, weeks: int, tail: Paths | None = None) -> None:
         self.value, self.weeks, self.tail = value, weeks, tail
-        self.seat = value.seat
+        self.view = value.view
 
     def worth(self, plans: Paths) -> FloatArray:
         """Return the profit per episode of each plan, money, shape ``(R,)``."""
@@ -145,8 +145,8 @@ class _Climber:
         """Climb over the prices of products that are listed, all plans side by side; best first."""
         rows, (count, weeks, products) = np.arange(len(plans)), plans.prices.shape
         free = np.flatnonzero(plans.listed.any(axis=0).ravel())
-        low, high, cost = (np.tile(side, weeks)[free] for side in (self.seat.price_low, self.seat.price_high,
-                                                                  self.seat.unit_cost))  # fmt: skip
+        low, high, cost = (np.tile(side, weeks)[free] for side in (self.view.price_low, self.view.price_high,
+                                                                  self.view.unit_cost))  # fmt: skip
 
         def placed(which: IntArray, prices: FloatArray) -> Paths:
             whole = plans.prices[which].reshape(len(which), -1)
@@ -193,16 +193,16 @@ class _Climber:
 
     def _shelves(self, plan: Paths, at: int) -> list[Paths]:
         """Return one-week plans with a shelf one add, drop or swap away from that of a week."""
-        seat, now = self.seat, plan.at(np.array([at]))
+        view, now = self.view, plan.at(np.array([at]))
         listed, found = now.listed[0, 0], []
-        margin = float(np.mean((now.prices[0, 0] - seat.unit_cost)[listed])) if listed.any() else 0.0
-        hints = [seat.unit_cost + margin, now.prices[0, 0]]
-        hints += [seat.price_low + share * (seat.price_high - seat.price_low) for share in (0.3, 0.5, 0.7)]
-        for shelf, new in neighbours(listed, seat.capacity):
+        margin = float(np.mean((now.prices[0, 0] - view.unit_cost)[listed])) if listed.any() else 0.0
+        hints = [view.unit_cost + margin, now.prices[0, 0]]
+        hints += [view.price_low + share * (view.price_high - view.price_low) for share in (0.3, 0.5, 0.7)]
+        for shelf, new in neighbours(listed, view.capacity):
             for hint in hints if new >= 0 else hints[:1]:
                 prices, promoted = now.prices.copy(), now.promoted & shelf
                 if new >= 0:  # what takes another's place takes its promotion too
-                    prices[0, 0, new] = np.clip(hint[new], seat.price_low[new], seat.price_high[new])
+                    prices[0, 0, new] = np.clip(hint[new], view.price_low[new], view.price_high[new])
                     promoted[:, 0, 0, new] = now.promoted[:, 0, 0, listed & ~shelf].any(axis=1)
                 found.append(Paths(prices, shelf[None, None], promoted))
         return found
@@ -235,7 +235,7 @@ def _merged(plan: Paths, other: Paths, weeks: BoolArray) -> Paths:
 
 def _calendars(climber: _Climber, constant: Paths, rng: np.random.Generator, restarts: int) -> list[Paths]:
     """Return the plans from which cycles of each length climb: the two best deal calendars, and random prices."""
-    seat = climber.seat
+    view = climber.view
     starts = []
     for length in CYCLES:
         base = constant.tiled(length)
@@ -244,13 +244,13 @@ def _calendars(climber: _Climber, constant: Paths, rng: np.random.Generator, res
             for deals in sorted({1, length // 2}) for depth in DEPTHS for high in HIGHS
         ]  # fmt: skip
         grid = np.array(factors)[:, :, None] * base.prices
-        offers = base.take(np.zeros(len(grid), dtype=np.int64)).priced(np.clip(grid, seat.price_low, seat.price_high))
+        offers = base.take(np.zeros(len(grid), dtype=np.int64)).priced(np.clip(grid, view.price_low, view.price_high))
         starts.append(Paths.joined([climber.best(offers, 2), _noisy(climber, base, rng, restarts)]))
     return starts
 
 
 def _noisy(climber: _Climber, plan: Paths, rng: np.random.Generator, count: int) -> Paths:
     """Return copies of a single plan with prices drawn around its own, by a third up or down."""
-    seat = climber.seat
+    view = climber.view
     prices = plan.prices * rng.uniform(2 / 3, 4 / 3, (count, *plan.prices.shape[1:]))
-    return plan.take(np.zeros(count, dtype=np.int64)).priced(np.clip(prices, seat.price_low, seat.price_high))
+    return plan.take(np.zeros(count, dtype=np.int64)).priced(np.clip(prices, view.price_low, view.price_high))

@@ -10,8 +10,8 @@ import numpy as np
 
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller
-from malles_agents.seller_view import Seat
-from malles_env.envs.vector_core import Batch
+from malles_agents.seller_view import SellerView
+from malles_env.envs.vector_core import VectorCore
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios import Scenario
 
@@ -101,7 +101,7 @@ class PathValue:
         max_cycles: T, weeks of an episode; default the scenario's.
 
     Attributes:
-        seat: The seat.
+        view: The seat.
         weeks: T.
         played: Plans valued so far.
     """
@@ -115,28 +115,28 @@ class PathValue:
         consumers: Any = None,
         max_cycles: int | None = None,
     ) -> None:
-        self.seat = Seat.of(scenario, agent, consumers=consumers)
+        self.view = SellerView.of(scenario, agent, consumers=consumers)
         self.rivals = rivals
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[int, VectorCore] = {}
         self._cycles = max_cycles
         self.weeks = self._batch(1).max_cycles
         self.played = 0
 
-    def _batch(self, plans: int) -> Batch:
+    def _batch(self, plans: int) -> VectorCore:
         """Return the smallest batch of markets that holds so many plans, or the largest there is."""
         size = next((size for size in BATCHES if size >= plans), BATCHES[-1])
         if size not in self._batches:
-            self._batches[size] = Batch(
-                self.seat.scenario, size, learner=self.seat.agent, rivals=self.rivals, max_cycles=self._cycles,
-                demand="expected", consumers=self.seat.consumers, autoreset=False,
+            self._batches[size] = VectorCore(
+                self.view.scenario, size, learner=self.view.agent, rivals=self.rivals, max_cycles=self._cycles,
+                demand="expected", consumers=self.view.consumers, autoreset=False,
             )  # fmt: skip
         return self._batches[size]
 
     @property
     def slots(self) -> IntArray | None:
         """Most products the seat may display, and advertise, shape ``(2,)``; None where nothing can be promoted."""
-        slots = self._batch(1).arena.seats.promotion_slots
-        return None if slots is None else np.asarray(slots[:, self.seat.index])
+        slots = self._batch(1).market_batch.seats.promotion_slots
+        return None if slots is None else np.asarray(slots[:, self.view.index])
 
     def __call__(self, plans: Paths) -> FloatArray:
         """Return the profit of each plan of T weeks in each week, money, shape ``(R, T)``."""
@@ -151,22 +151,22 @@ class PathValue:
 
     def _play(self, plans: Paths) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Return profits ``(R, T)``, and prices and listings of the first plan ``(T, J)``."""
-        batch, seat = self._batch(len(plans)), self.seat
-        fill = np.minimum(np.arange(batch.arena.num_markets), len(plans) - 1)
+        batch, view = self._batch(len(plans)), self.view
+        fill = np.minimum(np.arange(batch.market_batch.num_markets), len(plans) - 1)
         flags = plans.promoted if self.slots is not None else None
-        actions = None if seat.orders else seat.encode(plans.prices, plans.listed, promoted=flags)
+        actions = None if view.orders else view.encode(plans.prices, plans.listed, promoted=flags)
         profit, prices, listed = [], [], []
         with same_draws(self.rivals.values(), shared=True):
             seen = batch.reset([0] * len(fill))  # one seed for all: rivals that start by it start alike
             for week in range(self.weeks):
                 if actions is None:  # what is ordered depends on what was sold
                     shown = None if flags is None else flags[:, fill, week]
-                    asked = seat.act(seen[:, 0], plans.prices[fill, week], plans.listed[fill, week], promoted=shown)
+                    asked = view.act(seen[:, 0], plans.prices[fill, week], plans.listed[fill, week], promoted=shown)
                 else:
                     asked = actions[fill, week]
                 turn = batch.step(asked)
                 seen, outcome = turn.observations, turn.outcome
-                profit.append(outcome.seller_profit[: len(plans), seat.index])
-                prices.append(outcome.prices[0, seat.products])
-                listed.append(outcome.listed[0, seat.products])
+                profit.append(outcome.seller_profit[: len(plans), view.index])
+                prices.append(outcome.prices[0, view.products])
+                listed.append(outcome.listed[0, view.products])
         return np.stack(profit, axis=1), np.array(prices), np.array(listed)

@@ -11,7 +11,7 @@ import numpy as np
 
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller, best_sellers
 from malles_env.envs import vec_env
 from malles_env.market.solvers.ascent import BoolArray, Box, FloatArray, IntArray, Objective, climb
@@ -45,9 +45,9 @@ class Stationary:
         listed = [i for i in range(len(self.prices)) if self.listed[i]]
         return ", ".join(f"{self.product_ids[i]} {self.prices[i]:,.2f}" for i in listed) + f" ({currency})"
 
-    def seller(self, seat: Seat) -> StationarySeller:
+    def seller(self, view: SellerView) -> StationarySeller:
         """Return the seller that plays this action for ever."""
-        return StationarySeller(seat, self.prices, self.listed)
+        return StationarySeller(view, self.prices, self.listed)
 
 
 class EpisodeValue:
@@ -75,14 +75,14 @@ class EpisodeValue:
         max_cycles: int | None = None,
         consumers: Any = None,
     ) -> None:
-        self.seat = Seat.of(scenario, agent, consumers=consumers)
+        self.view = SellerView.of(scenario, agent, consumers=consumers)
         self.env = vec_env(
             scenario,
             num_markets=num_markets,
             learner=agent,
             rivals=rivals,
             demand="expected",
-            consumers=self.seat.consumers,
+            consumers=self.view.consumers,
             max_cycles=max_cycles,
         )
         self.batch, self.scale = num_markets, scenario.reward_scale
@@ -98,12 +98,12 @@ class EpisodeValue:
         fill = np.minimum(np.arange(self.batch), count - 1)
         total = np.zeros(self.batch)
         with same_draws(self.rivals, shared=True):
-            seen = self.env.batch.reset([0] * self.batch)[:, 0]  # one seed: rivals that start by it start alike
-            action = self.seat.act(seen, prices[fill], listed[fill])
+            seen = self.env.core.reset([0] * self.batch)[:, 0]  # one seed: rivals that start by it start alike
+            action = self.view.act(seen, prices[fill], listed[fill])
             for _ in range(self.env.max_cycles):
                 after, reward, _, _ = self.env.step(action)
-                if self.seat.orders:
-                    action = self.seat.act(np.asarray(after), prices[fill], listed[fill])
+                if self.view.orders:
+                    action = self.view.act(np.asarray(after), prices[fill], listed[fill])
                 total += reward
         return total[:count] * self.scale
 
@@ -141,24 +141,24 @@ def search(
     loaded = load_scenario(scenario)
     rivals = default_rivals(loaded, agent, consumers=consumers) if rivals is None else rivals
     value = EpisodeValue(loaded, agent, rivals, num_markets=num_markets, max_cycles=max_cycles, consumers=consumers)
-    seat = value.seat
-    box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
-    prices, listed, tried = _starts(value, box, seat, finalists, np.random.default_rng(seed))
+    view = value.view
+    box = Box(view.price_low, view.price_high, view.unit_cost, view.capacity)
+    prices, listed, tried = _starts(value, box, view, finalists, np.random.default_rng(seed))
     top = climb(value, box, prices, listed)
     best = int(top.value.argmax())
     return Stationary(
-        agent, top.prices[best], top.listed[best], float(top.value[best]), top.evaluations + tried, seat.product_ids
+        agent, top.prices[best], top.listed[best], float(top.value[best]), top.evaluations + tried, view.product_ids
     )
 
 
 def _starts(
-    value: Objective, box: Box, seat: Seat, finalists: int, rng: np.random.Generator
+    value: Objective, box: Box, view: SellerView, finalists: int, rng: np.random.Generator
 ) -> tuple[FloatArray, BoolArray, int]:
     """Return the most promising assortments at their best price level, and how many candidates were valued."""
-    shelves = assortments(seat, rng)
+    shelves = assortments(view, rng)
     levels = [box.low + share * (box.high - box.low) for share in np.linspace(0.1, 0.9, 5)]
-    levels += [np.clip(seat.regular_price, box.low, box.high)]
-    levels += [np.clip(seat.unit_cost * (1 + m), box.low, box.high) for m in (0.15, 0.3, 0.5, 0.8)]
+    levels += [np.clip(view.regular_price, box.low, box.high)]
+    levels += [np.clip(view.unit_cost * (1 + m), box.low, box.high) for m in (0.15, 0.3, 0.5, 0.8)]
     grid = np.array(levels)
     prices = np.tile(grid, (len(shelves), 1))
     listed = np.repeat(shelves, len(grid), axis=0)
@@ -167,15 +167,15 @@ def _starts(
     return grid[values[order].argmax(axis=1)], shelves[order], values.size
 
 
-def assortments(seat: Seat, rng: np.random.Generator) -> BoolArray:
+def assortments(view: SellerView, rng: np.random.Generator) -> BoolArray:
     """Return the assortments to start from: all that fit when few, else the best sellers and random full shelves."""
-    products, capacity = len(seat.products), seat.capacity
+    products, capacity = len(view.products), view.capacity
     if sum(comb(products, size) for size in range(1, capacity + 1)) <= MOST_ENUMERATED:
         sizes = range(1, capacity + 1)
         chosen = [list(group) for size in sizes for group in combinations(range(products), size)]
     else:
         chosen = [rng.choice(products, capacity, replace=False).tolist() for _ in range(MOST_ENUMERATED)]
-        chosen[0] = np.flatnonzero(best_sellers(seat, seat.regular_price)).tolist()
+        chosen[0] = np.flatnonzero(best_sellers(view, view.regular_price)).tolist()
     shelves = np.zeros((len(chosen), products), dtype=bool)
     for row, group in enumerate(chosen):
         shelves[row, group] = True

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One figure beside the published one.
 
     Attributes:
@@ -47,7 +47,7 @@ class Options:
         sessions: Sessions (runs, instances) of each cell; None: the experiment's own number.
         seed: Of all draws.
         workers: Threads; None: all cores.
-        say: Told in words what happens.
+        say: Called with what happens, in words.
         watch: Told how many parts of how many are done.
         steps: Optimizer steps of each training run; None: the experiment's own number.
     """
@@ -76,7 +76,7 @@ class Reproduction:
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     data: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -95,10 +95,10 @@ def mean_se(sample: ArrayLike) -> dict[str, float]:
 
 def row(
     quantity: str, values: ArrayLike, published: float | str | None = None, *, source: str = "", sample: str = ""
-) -> Row:
+) -> ResultRow:
     """Return the row of a sample's mean and standard error."""
     found = mean_se(values)
-    return Row(quantity, found["mean"], found["se"], published, source, sample)
+    return ResultRow(quantity, found["mean"], found["se"], published, source, sample)
 
 
 def parts(options: Options, cells: Sequence[Any], each: int) -> list[Callable[[int, int], object]]:

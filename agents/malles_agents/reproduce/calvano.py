@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, parts, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, parts, row
 from malles_agents.sellers.tabular import GridMarket, QSettings, Sessions, learn
 from malles_agents.sellers.tabular.analysis import Limits, limits
 
@@ -25,8 +25,8 @@ def representative(options: Options) -> Reproduction:
     sample = f"{len(ends.gain)} sessions"
     cycles = np.stack([ends.length == 1, ends.length == 2, ends.length > 2], axis=1)
     rows = [
-        Row("Nash price", float(market.nash.prices[0]), None, 1.47293, PAPER),
-        Row("joint-profit price", float(market.monopoly.prices[0]), None, 1.92498, PAPER),
+        ResultRow("Nash price", float(market.nash.prices[0]), None, 1.47293, PAPER),
+        ResultRow("joint-profit price", float(market.monopoly.prices[0]), None, 1.92498, PAPER),
         row("profit gain", ends.gain, 0.85, source=PAPER, sample=sample),
         row("mean price", ends.price.mean(axis=1), sample=sample),
         row("periods to convergence (million)", (found.periods - settings.stable) / 1e6, sample=sample),
@@ -47,12 +47,14 @@ def representative(options: Options) -> Reproduction:
     )  # fmt: skip
 
 
-def grid_nash_rows(market: GridMarket) -> list[Row]:
+def grid_nash_rows(market: GridMarket) -> list[ResultRow]:
     """Return the profit gains of the stage game's pure Nash equilibria on the grid."""
     states = market.pure_nash()
     gains = market.gain(market.profit[:, states].T)
     return [
-        Row(f"profit gain of the grid's Nash equilibrium at prices {tuple(market.actions[k].tolist())}", float(gain))
+        ResultRow(
+            f"profit gain of the grid's Nash equilibrium at prices {tuple(market.actions[k].tolist())}", float(gain)
+        )
         for k, gain in zip(states, gains, strict=True)
     ]
 
@@ -97,9 +99,9 @@ def learning_grid(options: Options) -> Reproduction:
         table.flat[k], errors.flat[k] = found["mean"], found["se"]
     said, sample = "0.70-0.90 in most cells", f"{each} sessions a cell"
     rows = (
-        Row("smallest profit gain of a cell", float(table.min()), None, said, NOT_READ, sample),
-        Row("largest profit gain of a cell", float(table.max()), None, said, NOT_READ, sample),
-        Row("share of cells between 0.70 and 0.90", float(((table >= 0.7) & (table <= 0.9)).mean())),
+        ResultRow("smallest profit gain of a cell", float(table.min()), None, said, NOT_READ, sample),
+        ResultRow("largest profit gain of a cell", float(table.max()), None, said, NOT_READ, sample),
+        ResultRow("share of cells between 0.70 and 0.90", float(((table >= 0.7) & (table <= 0.9)).mean())),
     )
     data = {"alpha": list(ALPHAS), "beta": list(BETAS), "profit_gain_map": table.tolist(), "se_map": errors.tolist()}
     return Reproduction(
@@ -124,7 +126,9 @@ def asymmetry(options: Options) -> Reproduction:
         _, ends = _learn(market, QSettings(), options, watch, each)
         gains[f"{cost:g}"] = mean_se(ends.gain)
         inside = market.nash.share[1] / market.nash.share.sum()
-        rows.append(Row(f"Nash share of seller 2 at cost {cost:g} (%)", 100 * float(inside), None, share, NOT_READ))
+        rows.append(
+            ResultRow(f"Nash share of seller 2 at cost {cost:g} (%)", 100 * float(inside), None, share, NOT_READ)
+        )
         rows.append(row(f"profit gain at cost {cost:g}", ends.gain, gain, source=NOT_READ, sample=f"{each} sessions"))
     return Reproduction(
         "calvano-asymmetry", "A cost advantage lowers collusion", tuple(rows), {"profit_gain_by_cost": gains},

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import monopoly, nash
 from malles_env.market.solvers.game import Game, exact_derivatives
@@ -31,16 +31,22 @@ def cereal(options: Options) -> Reproduction:
     rows = []
     for done, (name, prices) in enumerate(found.items(), 1):
         price, profit, surplus = PUBLISHED[name]
-        rows.append(Row(f"mean price, {name}", float(prices.mean()), None, price, PYBLP))
+        rows.append(ResultRow(f"mean price, {name}", float(prices.mean()), None, price, PYBLP))
         total = float(game.product_profit(prices).sum() / size)
-        rows.append(Row(f"profit per consumer, {name}", total, None, profit, PYBLP))
-        rows.append(Row(f"surplus per consumer, {name}", float(game.surplus(prices)[0] / size), None, surplus, PYBLP))
+        rows.append(ResultRow(f"profit per consumer, {name}", total, None, profit, PYBLP))
+        rows.append(
+            ResultRow(f"surplus per consumer, {name}", float(game.surplus(prices)[0] / size), None, surplus, PYBLP)
+        )
         options.watch(done, len(found))
     share, slope, cross = exact_derivatives(game, data_prices, np.ones(len(data_prices), dtype=bool))
     elasticity = (np.diag(cross) - slope) * data_prices / share
-    rows.append(Row("mean own-price elasticity", float(elasticity.mean()), None, -4.21, "pyblp documentation, nevo"))
+    rows.append(
+        ResultRow("mean own-price elasticity", float(elasticity.mean()), None, -4.21, "pyblp documentation, nevo")
+    )
     off = float(np.abs(found["Nash (the data's owners)"] - data_prices).max())
-    rows.append(Row("largest distance of Nash from the data's prices", off, None, 0.0, "costs are inverted under Nash"))
+    rows.append(
+        ResultRow("largest distance of Nash from the data's prices", off, None, 0.0, "costs are inverted under Nash")
+    )
     data: dict[str, Any] = {"prices": {name: prices.tolist() for name, prices in found.items()}}
     return Reproduction(
         "cereal", "A cereal market under four ownership structures", tuple(rows), data,

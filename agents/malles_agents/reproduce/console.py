@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from malles_agents.console import make_console
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_agents.reproduce.registry import EXPERIMENTS, Entry, run_experiment
 from malles_env.errors import InvalidInput
 from malles_env.files import write_json
@@ -83,11 +83,11 @@ def as_table(found: Reproduction) -> Group:
     return Group(table, Text(f"± standard error over {'; '.join(samples)}" if samples else "exact figures"), *below)
 
 
-def _measured(line: Row) -> str:
+def _measured(line: ResultRow) -> str:
     return f"{line.measured:.5g}" if line.se is None else f"{line.measured:.4g} ± {line.se:.2g}"
 
 
-def _published(line: Row) -> str:
+def _published(line: ResultRow) -> str:
     said = line.published
     return "" if said is None else said if isinstance(said, str) else f"{said:g}"
 

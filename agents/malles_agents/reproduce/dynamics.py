@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_agents.planning.exact_stock import StockProblem
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, row
 from malles_env.market import ReferencePrice
 from malles_env.market.solvers import closed_form
 from malles_env.market.solvers.dynamic import (
@@ -43,11 +43,13 @@ def stock(options: Options) -> Reproduction:
     rows.append(row("profit of the best constant price", fixed, sample=f"{count} episodes"))
     for units, potential, value in ((5, 20.0, 6.0004), (1, 10.0, 1.54304), (10, 40.0, 12.69762)):
         name = f"{units} units, {potential:g} buyers at price 0: expected revenue"
-        rows.append(Row(name, _fine(units, potential), None, value, "Gallego and van Ryzin 1994, closed form"))
+        rows.append(ResultRow(name, _fine(units, potential), None, value, "Gallego and van Ryzin 1994, closed form"))
     published = {380: 1.885, 395: 1.843, 410: 1.795, 425: 1.740}
     for units, price in published.items():
         rows.append(
-            Row(f"Nash price with {units} units for 1000 consumers", _capped_nash(units / 1000), None, price, FRIEDRICH)
+            ResultRow(
+                f"Nash price with {units} units for 1000 consumers", _capped_nash(units / 1000), None, price, FRIEDRICH
+            )
         )
     return Reproduction(
         "stock", "Stock with a horizon", tuple(rows), {"value": best}, {"sessions": count, "seed": options.seed},
@@ -101,9 +103,11 @@ def reference_price(options: Options) -> Reproduction:
         plan = reference_plan(2.0, 1.0, 0.25, strength, 0.8, 0.95, low=1.6, high=2.0)
         path = _follow(plan, strength)
         paths[strength] = path
-        rows.append(Row(f"steady price in the engine, strength {strength:g}", float(path[-1]), None, price, CLOSED))
+        rows.append(
+            ResultRow(f"steady price in the engine, strength {strength:g}", float(path[-1]), None, price, CLOSED)
+        )
         exact = reference_steady_price(2.0, 1.0, 0.25, strength, 0.8, 0.95)
-        rows.append(Row(f"closed form, strength {strength:g}", exact, None, price, CLOSED))
+        rows.append(ResultRow(f"closed form, strength {strength:g}", exact, None, price, CLOSED))
         options.watch(done, len(published))
     return Reproduction(
         "reference-price", "Remembered prices lower the price a patient monopolist asks", tuple(rows),

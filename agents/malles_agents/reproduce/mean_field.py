@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.market import MeanField, Offer, Tastes
 from malles_env.market.demand.mean_field import Diagnosis, contraction_bound, diagnose
 
@@ -76,12 +76,16 @@ def mean_field(options: Options) -> Reproduction:
     rows = []
     for k, (count, exact) in enumerate(ONSET.items()):
         rows.append(
-            Row(f"rho at which a second stable equilibrium appears, {count} options", onset(count), None, exact, SOURCE)
+            ResultRow(
+                f"rho at which a second stable equilibrium appears, {count} options", onset(count), None, exact, SOURCE
+            )
         )
         options.watch(len(ONSET) + k + 1, 2 * len(ONSET))
     bound = 1.0 / contraction_bound(Tastes(alpha=np.zeros((1, 2)), beta=np.ones(1), rho=np.ones(1)), np.ones(1))
     rows.append(
-        Row("rho below which the bound guarantees a single equilibrium", bound, None, 2.0, "softmax is 1/2-Lipschitz")
+        ResultRow(
+            "rho below which the bound guarantees a single equilibrium", bound, None, 2.0, "softmax is 1/2-Lipschitz"
+        )
     )
     cases = {
         (2, 1.98): 1,
@@ -96,7 +100,9 @@ def mean_field(options: Options) -> Reproduction:
     for (count, rho), exact in cases.items():
         measured = count_equilibria(count, rho)
         rows.append(
-            Row(f"equilibria of {count} options at rho = {rho:g}, unstable ones too", measured, None, exact, SOURCE)
+            ResultRow(
+                f"equilibria of {count} options at rho = {rho:g}, unstable ones too", measured, None, exact, SOURCE
+            )
         )
     data = {"rho": grid.tolist(), "stable_equilibria": {str(count): found for count, found in table.items()}}
     return Reproduction(

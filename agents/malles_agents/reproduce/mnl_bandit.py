@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from malles_agents.plots import COLOURS, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, row
 from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
@@ -96,7 +96,7 @@ def mnl_bandit(options: Options) -> Reproduction:
         attraction = np.full(PRODUCTS, 0.25)
         attraction[[1, 4, 6, 9]] += gap
         exact = assortment.capacity(np.ones(PRODUCTS), attraction, SHELF)
-        rows.append(Row(f"best profit per consumer, gap {gap:g}", exact.profit))
+        rows.append(ResultRow(f"best profit per consumer, gap {gap:g}", exact.profit))
         for k, (name, scale) in enumerate(RULES.items()):
             found = _runs(options, attraction, scale, count)
             options.watch(g * len(RULES) + k + 1, len(gaps) * len(RULES))

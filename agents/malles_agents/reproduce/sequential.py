@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, Row, mean_se, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, row
 from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
@@ -115,8 +115,8 @@ def klein(options: Options) -> Reproduction:
         rows.append(
             row(f"runs above the competitive benchmark, {levels + 1} prices (share)", profit > EDGEWORTH, sample=sample)
         )
-    rows.append(Row("joint maximum", JOINT_MAXIMUM))
-    rows.append(Row("competitive (Edgeworth cycle) benchmark, 7 prices", EDGEWORTH, None, EDGEWORTH, KLEIN))
+    rows.append(ResultRow("joint maximum", JOINT_MAXIMUM))
+    rows.append(ResultRow("competitive (Edgeworth cycle) benchmark, 7 prices", EDGEWORTH, None, EDGEWORTH, KLEIN))
     data = {"profit_by_prices": {str(levels + 1): mean_se(profit) for levels, profit in found.items()}}
     return Reproduction(
         "klein", "Sequential pricing: alternating Q-learners", tuple(rows), data,
@@ -144,7 +144,7 @@ def asker(options: Options) -> Reproduction:
         said = "competitive" if synchronous else "near monopoly (10)" if discount == 0 else None
         rows.append(row(f"price, {name}", prices, said, source=ASKER if said else "", sample=f"{count} runs"))
         found[name] = prices
-    rows.append(Row("competitive price (cost plus one step)", 2.1))
+    rows.append(ResultRow("competitive price (cost plus one step)", 2.1))
     return Reproduction(
         "asker", "Learning from counterfactuals restores competition", tuple(rows),
         {"price": {name: mean_se(prices) for name, prices in found.items()}}, {"sessions": count, "seed": options.seed},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -36,25 +36,25 @@ class MnlBandit(RememberingSeller):
     (`malles_env.market.solvers.assortment.capacity`). Each episode it starts from nothing.
 
     Args:
-        seat: Whose products it lists, at their regular prices.
+        view: Whose products it lists, at their regular prices.
         scale: The constant c of `optimistic`.
     """
 
-    def __init__(self, seat: Seat, scale: float = 1.0) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, scale: float = 1.0) -> None:
+        super().__init__(view)
         if not 0 < scale < np.inf:
             raise invalid("mnl-bandit scale", scale, "a finite number of more than 0")
-        self.scale, self.size = scale, seat.scenario.population_size
-        self.prices = np.clip(seat.regular_price, seat.price_low, seat.price_high)
+        self.scale, self.size = scale, view.scenario.population_size
+        self.prices = np.clip(view.regular_price, view.price_low, view.price_high)
 
     def start(self, batch: int) -> Memory:
         """Return products never listed."""
-        shape = (batch, len(self.seat.products))
+        shape = (batch, len(self.view.products))
         return {"sold": np.zeros(shape), "others": np.zeros(shape), "time": np.ones(batch)}
 
     def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Count the last period's sales, then list the optimistic assortment."""
-        own, rows = self.seat.products, np.flatnonzero(~fresh)
+        own, rows = self.view.products, np.flatnonzero(~fresh)
         sales, shown = np.nan_to_num(seen.sales[:, own]), seen.listed[:, own]
         others = np.maximum(self.size - sales.sum(axis=1, keepdims=True), 1.0)
         memory["sold"][rows] += (sales * shown)[rows]
@@ -70,9 +70,9 @@ class MnlBandit(RememberingSeller):
         listed = np.zeros(len(tries), dtype=bool)
         untried = np.flatnonzero(~np.isfinite(bound))
         if len(untried):
-            listed[untried[: self.seat.capacity]] = True
+            listed[untried[: self.view.capacity]] = True
             return listed
-        margin = self.seat.catalog.kept * self.prices - self.seat.unit_cost
-        found = assortment.capacity(margin, np.maximum(bound, 1e-12), self.seat.capacity)
+        margin = self.view.catalog.net_of_tax * self.prices - self.view.unit_cost
+        found = assortment.capacity(margin, np.maximum(bound, 1e-12), self.view.capacity)
         listed[found.products] = True
         return listed

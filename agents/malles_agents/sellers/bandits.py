@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
-from malles_agents.sellers.oracles import Line, benchmarks_of
+from malles_agents.seller_view import Seen, SellerView
+from malles_agents.sellers.oracles import PriceIndex, benchmarks_of
 from malles_agents.sellers.remembering import Memory, RememberingSeller, own_profit
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
@@ -18,20 +18,20 @@ class LevelLearner(RememberingSeller):
     its own prices, sales and costs, and learns from the profit they give; each episode it starts from nothing.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         levels: m, at least 2.
         seed: Of its exploration; one stream per seat for all markets, so runs repeat by seed.
     """
 
-    def __init__(self, seat: Seat, levels: int = 9, seed: int = 0) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, levels: int = 9, seed: int = 0) -> None:
+        super().__init__(view)
         if levels < 2:
             raise invalid("levels", levels, "a whole number of at least 2")
         # with one stream for all seats, sellers of a kind would explore in step and look as if they colluded
-        self.levels, self.rng = levels, np.random.default_rng([seed, seat.index])
-        self.listed = benchmarks_of(seat).monopoly.listed[seat.products]
+        self.levels, self.rng = levels, np.random.default_rng([seed, view.index])
+        self.listed = benchmarks_of(view).monopoly.listed[view.products]
         share = (np.arange(levels)[:, None] + 0.5) / levels
-        self.grid = seat.price_low + share * (seat.price_high - seat.price_low)
+        self.grid = view.price_low + share * (view.price_high - view.price_low)
 
     def start(self, batch: int) -> Memory:
         """Return untried arms."""
@@ -47,7 +47,7 @@ class LevelLearner(RememberingSeller):
     def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Book the last period's profit, then choose a level."""
         rows = np.flatnonzero(~fresh)
-        profit = own_profit(self.seat, seen)[rows]
+        profit = own_profit(self.view, seen)[rows]
         memory["low"][rows] = np.minimum(memory["low"][rows], profit)
         memory["high"][rows] = np.maximum(memory["high"][rows], profit)
         self.learn(memory, rows, profit, seen)
@@ -93,14 +93,14 @@ class Ucb(LevelLearner):
     """UCB1: mean + c width sqrt(2 ln t / n), each arm once first (Auer, Cesa-Bianchi and Fischer 2002).
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         scale: c; the range of profits is that seen so far.
         levels: Price levels.
         seed: Of the order of the first tries.
     """
 
-    def __init__(self, seat: Seat, scale: float = 0.3, levels: int = 9, seed: int = 0) -> None:
-        super().__init__(seat, levels, seed)
+    def __init__(self, view: SellerView, scale: float = 0.3, levels: int = 9, seed: int = 0) -> None:
+        super().__init__(view, levels, seed)
         if not scale >= 0:
             raise invalid("ucb scale", scale, "at least 0")
         self.scale = scale
@@ -132,7 +132,7 @@ class QLearning(LevelLearner):
     less than in the million periods of the papers; `malles_agents.sellers.tabular` runs those.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         alpha: Learning rate.
         beta: Decay of exploration per period.
         discount: Discount factor.
@@ -142,19 +142,19 @@ class QLearning(LevelLearner):
 
     def __init__(
         self,
-        seat: Seat,
+        view: SellerView,
         alpha: float = 0.15,
         beta: float = 0.01,
         discount: float = 0.95,
         levels: int = 9,
         seed: int = 0,
     ) -> None:
-        super().__init__(seat, levels, seed)
+        super().__init__(view, levels, seed)
         self.alpha, self.beta, self.discount = alpha, beta, discount
-        self.line = Line.of(seat)
-        found = benchmarks_of(seat).monopoly
-        self.scale = max(abs(float(found.profit[seat.index])), 1e-9)
-        self.others = seat.catalog.seller_of != seat.index
+        self.line = PriceIndex.of(view)
+        found = benchmarks_of(view).monopoly
+        self.scale = max(abs(float(found.profit[view.index])), 1e-9)
+        self.others = view.catalog.seller_of != view.index
 
     def start(self, batch: int) -> Memory:
         """Return empty tables."""
@@ -177,7 +177,7 @@ class QLearning(LevelLearner):
     def _state(self, seen: Seen) -> IntArray:
         share = np.where(
             seen.listed & self.others,
-            (seen.prices - self.seat.catalog.price_low) / (self.seat.catalog.price_high - self.seat.catalog.price_low),
+            (seen.prices - self.view.catalog.price_low) / (self.view.catalog.price_high - self.view.catalog.price_low),
             1.0,
         ).min(axis=1)
         return np.clip((share * self.levels).astype(np.int64), 0, self.levels - 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import RuleSeller, best_sellers
 from malles_env.market.solvers.ascent import BoolArray, Box, FloatArray, IntArray, climb
 
@@ -24,30 +24,30 @@ class BestResponse(RuleSeller):
     each unit were bought when it is sold, and stock never ran out.
 
     Args:
-        seat: Whose products it prices; `seat.consumers` are the ones it knows.
+        view: Whose products it prices; `view.consumers` are the ones it knows.
         tolerance: Last price step as a share of each price interval.
     """
 
-    def __init__(self, seat: Seat, tolerance: float = 1e-3) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, tolerance: float = 1e-3) -> None:
+        super().__init__(view)
         self.tolerance = tolerance
-        self.box = Box(seat.price_low, seat.price_high, seat.unit_cost, seat.capacity)
-        self.market = seat.scenario.without_replenishment().market(CHUNK, "expected", seat.consumers)
+        self.box = Box(view.price_low, view.price_high, view.unit_cost, view.capacity)
+        self.market = view.scenario.without_replenishment().market(CHUNK, "expected", view.consumers)
         self._known: dict[bytes, tuple[FloatArray, BoolArray]] = {}
         self._last: tuple[FloatArray, BoolArray] | None = None
 
     def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return the best response of each row, ``(B, J_n)`` each."""
-        seen = self.seat.read(observation)
+        seen = self.view.read(observation)
         rivals = np.where(seen.listed, seen.prices, self.market.catalog.regular_price)
-        rivals[:, self.seat.products] = 0.0
+        rivals[:, self.view.products] = 0.0
         memories = [_coarse(seen.long_share), self._rounded(seen.reference)]
-        stock = np.full_like(seen.stock, np.inf) if self.seat.orders else seen.stock
+        stock = np.full_like(seen.stock, np.inf) if self.view.orders else seen.stock
         table = np.concatenate(
             [self._rounded(rivals), seen.listed, _coarse(seen.mean_field), stock, *map(np.nan_to_num, memories)],
             axis=1,
         )
-        table[:, rivals.shape[1] + self.seat.products] = 0.0
+        table[:, rivals.shape[1] + self.view.products] = 0.0
         keys = [row.tobytes() for row in np.ascontiguousarray(table)]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
@@ -67,13 +67,13 @@ class BestResponse(RuleSeller):
         prices, listed, *state = np.split(table[rows], 6, axis=1)
         game = _Period(self, prices, listed.astype(bool), state)
         first = self._last is None
-        start = (self.seat.regular_price, best_sellers(self.seat, self.seat.regular_price))
+        start = (self.view.regular_price, best_sellers(self.view, self.view.regular_price))
         from_prices, from_listed = self._last or start
-        shape = (len(rows), len(self.seat.products))
+        shape = (len(rows), len(self.view.products))
         found = climb(
             game.value, self.box, np.broadcast_to(from_prices, shape), np.broadcast_to(from_listed, shape),
             step=0.2 if first else 0.05, tolerance=self.tolerance,
-            assortments=self.seat.capacity < shape[1] or first,
+            assortments=self.view.capacity < shape[1] or first,
         )  # fmt: skip
         self._last = found.prices[-1].copy(), found.listed[-1].copy()
         for index, key in enumerate(keys):
@@ -86,10 +86,10 @@ class _Period:
     def __init__(
         self, seller: BestResponse, prices: FloatArray, listed: BoolArray, state: Sequence[FloatArray]
     ) -> None:
-        self.market, self.seat = seller.market, seller.seat
+        self.market, self.view = seller.market, seller.view
         self.prices, self.listed = prices, listed
         self.mean_field, self.stock, self.long_share, self.reference = state
-        self.prices[:, self.seat.products] = self.market.catalog.regular_price[self.seat.products]
+        self.prices[:, self.view.products] = self.market.catalog.regular_price[self.view.products]
 
     def value(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
         """Return the seat's profit in money of each candidate in situation ``rows[i]``, shape ``(n,)``."""
@@ -97,7 +97,7 @@ class _Period:
         return np.concatenate([self._play(rows[part], prices[part], listed[part]) for part in parts])
 
     def _play(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
-        count, own = len(rows), self.seat.products
+        count, own = len(rows), self.view.products
         filled = rows[np.minimum(np.arange(CHUNK), count - 1)]
         all_prices, all_listed = self.prices[filled], self.listed[filled]
         all_prices[:count, own], all_listed[:count, own] = prices, listed
@@ -110,7 +110,7 @@ class _Period:
         if "reference" in memories:
             state.reference[:] = self.reference[filled]
             state.log_reference[:] = np.log(self.reference[filled] / market.catalog.regular_price)
-        return market.advance(all_prices, all_listed).seller_profit[:count, self.seat.index]
+        return market.advance(all_prices, all_listed).seller_profit[:count, self.view.index]
 
 
 def _coarse(shares: FloatArray) -> FloatArray:

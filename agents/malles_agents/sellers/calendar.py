@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import Predicted, RuleSeller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -25,7 +25,7 @@ class CalendarSeller(RuleSeller):
     stream.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         calendar: What was asked; default the scenario's bundled one.
         offset: Week that every episode starts at, counted from 0 at the calendar's first; None draws it.
         seed: Of the stream for episodes that no env begins.
@@ -35,17 +35,19 @@ class CalendarSeller(RuleSeller):
         InvalidInput: A calendar of other products, or an offset outside it.
     """
 
-    def __init__(self, seat: Seat, calendar: Calendar | None = None, offset: int | None = None, seed: int = 0) -> None:
-        super().__init__(seat)
-        calendar = find_calendar(seat.scenario) if calendar is None else calendar
-        calendar.check_fits(seat.scenario)
+    def __init__(
+        self, view: SellerView, calendar: Calendar | None = None, offset: int | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(view)
+        calendar = find_calendar(view.scenario) if calendar is None else calendar
+        calendar.check_fits(view.scenario)
         if offset is not None and not 0 <= offset < len(calendar):
             raise invalid("calendar offset", offset, f"a whole number from 0 to {len(calendar) - 1}")
-        own = seat.products
+        own = view.products
         self.weeks, self.offset = len(calendar), offset
-        self.prices = np.clip(calendar.prices[:, own], seat.price_low, seat.price_high)
-        self.listed = _shelves(seat, calendar.listed[:, own])
-        self.promoted = _displays(seat, self.prices, self.listed & calendar.deal[:, own])
+        self.prices = np.clip(calendar.prices[:, own], view.price_low, view.price_high)
+        self.listed = _shelves(view, calendar.listed[:, own])
+        self.promoted = _displays(view, self.prices, self.listed & calendar.deal[:, own])
         self.rng = np.random.default_rng(seed)
 
     def begin(self, state: State | None, episodes: np.ndarray, fresh: BoolArray) -> State:
@@ -101,30 +103,30 @@ class CalendarSeller(RuleSeller):
         draw = (first if known else np.ones(batch, dtype=bool)) & ~now["set"]
         week = np.where(draw, self._drawn(batch), now["week"]) if draw.any() else now["week"]
         shown = None if self.promoted is None else self.promoted[:, week]
-        action = self.seat.act(np.atleast_2d(observation), self.prices[week], self.listed[week], promoted=shown)
+        action = self.view.act(np.atleast_2d(observation), self.prices[week], self.listed[week], promoted=shown)
         after = {"week": (week + 1) % self.weeks, "set": np.zeros(batch, dtype=bool)}
         return (action if np.ndim(observation) > 1 else action[0]), after
 
 
-def _shelves(seat: Seat, real: BoolArray) -> BoolArray:
+def _shelves(view: SellerView, real: BoolArray) -> BoolArray:
     """Return the shelf of each week ``(T, J_n)``: of the products really there, those with the largest past shares."""
-    order = np.argsort(-seat.past_share, kind="stable")
+    order = np.argsort(-view.past_share, kind="stable")
     rank = np.cumsum(real[:, order], axis=1)
     shelves = np.zeros_like(real)
-    shelves[:, order] = real[:, order] & (rank <= seat.capacity)
+    shelves[:, order] = real[:, order] & (rank <= view.capacity)
     return shelves
 
 
-def _displays(seat: Seat, prices: FloatArray, deals: BoolArray) -> BoolArray | None:
+def _displays(view: SellerView, prices: FloatArray, deals: BoolArray) -> BoolArray | None:
     """Return what is displayed, and nothing advertised, ``(2, T, J_n)``; None: the seat has no slot for a display.
 
     Args:
-        seat: Tells slots and regular prices.
+        view: Tells slots and regular prices.
         prices: Money, ``(T, J_n)``.
         deals: Which products are listed and on deal, ``(T, J_n)``.
     """
-    if seat.display_slots == 0:
+    if view.display_slots == 0:
         return None
-    depth = np.where(deals, 1.0 - prices / seat.regular_price, -np.inf)
+    depth = np.where(deals, 1.0 - prices / view.regular_price, -np.inf)
     rank = np.argsort(np.argsort(-depth, axis=1, kind="stable"), axis=1, kind="stable")
-    return np.stack([deals & (rank < seat.display_slots), np.zeros_like(deals)])
+    return np.stack([deals & (rank < view.display_slots), np.zeros_like(deals)])

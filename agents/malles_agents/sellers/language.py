@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller, own_profit
 from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling
 from malles_env.errors import LanguageModelError, invalid
@@ -40,7 +40,7 @@ class LanguageSeller(RememberingSeller):
     counted; after `attempts` it is a `LanguageModelError`. There is no default action.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         model: Who answers; its `complete` must obey JSON schemas.
         prefix: Words put before the rules.
         periods: Past periods it is told of, 1 or more.
@@ -57,7 +57,7 @@ class LanguageSeller(RememberingSeller):
 
     def __init__(
         self,
-        seat: Seat,
+        view: SellerView,
         model: LanguageModel,
         *,
         prefix: str = LONG_RUN,
@@ -68,19 +68,19 @@ class LanguageSeller(RememberingSeller):
         listings: bool = True,
         attempts: int = 3,
     ) -> None:
-        super().__init__(seat)
+        super().__init__(view)
         if periods < 1 or attempts < 1 or note < 0:
             raise invalid("periods, attempts, note", (periods, attempts, note), "1 or more, 1 or more, 0 or more")
-        if not listings and seat.capacity < len(seat.products):
-            raise invalid("listings", listings, f"True where a shelf is too short, as that of {seat.agent} is")
+        if not listings and view.capacity < len(view.products):
+            raise invalid("listings", listings, f"True where a shelf is too short, as that of {view.agent} is")
         self.model, self.prefix, self.periods, self.note = model, prefix, periods, note
         self.listings, self.attempts, self.retries = listings, attempts, 0
-        digits = max(2, ceil(log10(20.0 / float(np.min(seat.price_high - seat.price_low)))))
+        digits = max(2, ceil(log10(20.0 / float(np.min(view.price_high - view.price_low)))))
         self.step = 10.0**-digits
-        self.low = np.ceil(seat.price_low / self.step - 1e-6).astype(int)
-        self.high = np.floor(seat.price_high / self.step + 1e-6).astype(int)
-        self.codes = tuple(f"P{j + 1}" for j in range(seat.catalog.num_products))
-        self.own_codes = tuple(self.codes[j] for j in seat.products)
+        self.low = np.ceil(view.price_low / self.step - 1e-6).astype(int)
+        self.high = np.floor(view.price_high / self.step + 1e-6).astype(int)
+        self.codes = tuple(f"P{j + 1}" for j in range(view.catalog.num_products))
+        self.own_codes = tuple(self.codes[j] for j in view.products)
         tokens = 2 * note + 24 * len(self.own_codes) + 40
         self.sampling = Sampling(max_tokens=tokens, temperature=temperature, seed=seed, schema=self.schema())
         self._head = Prompt(f"{prefix}\n{self._rules()}", self._shop())
@@ -90,7 +90,7 @@ class LanguageSeller(RememberingSeller):
         rows = zip(self.own_codes, self.low.tolist(), self.high.tolist(), strict=True)
         prices = {code: {"type": "integer", "minimum": low, "maximum": high} for code, low, high in rows}
         code = {"type": "string", "enum": [*self.own_codes, NOTHING]}
-        most = min(self.seat.capacity, len(self.own_codes))
+        most = min(self.view.capacity, len(self.own_codes))
         shelf = {"type": "array", "items": code, "minItems": 1, "maxItems": most}
         asked: dict[str, Any] = {"note": {"type": "string", "maxLength": self.note}} if self.note else {}
         asked |= {"prices": _object(prices)} | ({"shelf": shelf} if self.listings else {})
@@ -100,7 +100,7 @@ class LanguageSeller(RememberingSeller):
         """Return an empty memory: prices (NaN where not listed), own profits, and notes."""
         shape = (batch, self.periods)
         return {
-            "prices": np.full((*shape, self.seat.catalog.num_products), np.nan),
+            "prices": np.full((*shape, self.view.catalog.num_products), np.nan),
             "profit": np.full(shape, np.nan),
             "note": np.full(batch, "", dtype=object),
         }
@@ -113,7 +113,7 @@ class LanguageSeller(RememberingSeller):
         """
         for name, now in (
             ("prices", np.where(seen.listed, seen.prices, np.nan)),
-            ("profit", own_profit(self.seat, seen)),
+            ("profit", own_profit(self.view, seen)),
         ):
             moved = np.roll(memory[name], -1, axis=1)
             moved[:, -1] = now
@@ -130,8 +130,8 @@ class LanguageSeller(RememberingSeller):
         told += past or ["none yet"]
         shares = ", ".join(f"{100 * share:.0f}%" for share in seen.mean_field[market])
         told.append(f"Recent purchases: {shares}")
-        if np.isfinite(seen.stock[market, self.seat.products]).any():
-            left = zip(self.own_codes, seen.stock[market, self.seat.products], strict=True)
+        if np.isfinite(seen.stock[market, self.view.products]).any():
+            left = zip(self.own_codes, seen.stock[market, self.view.products], strict=True)
             told.append(f"Your stock: {', '.join(f'{code} {units:.0f}' for code, units in left)}")
         note = str(memory["note"][market])
         told += [f"Your note to yourself: {note}"] if note else []
@@ -147,17 +147,17 @@ class LanguageSeller(RememberingSeller):
 
     def _shop(self) -> str:
         """Return the seat in words."""
-        seat = self.seat
-        unit = f"{self.step:g} {seat.scenario.currency}"
-        rows = zip(self.own_codes, seat.product_ids, seat.unit_cost / self.step, self.low, self.high, strict=True)
+        view = self.view
+        unit = f"{self.step:g} {view.scenario.currency}"
+        rows = zip(self.own_codes, view.product_ids, view.unit_cost / self.step, self.low, self.high, strict=True)
         own = [f"{code} ({name}): unit cost {cost:.0f}, price {low} to {high}" for code, name, cost, low, high in rows]
         others = [
             f"{code} ({name})"
-            for code, name in zip(self.codes, seat.catalog.product_ids, strict=True)
+            for code, name in zip(self.codes, view.catalog.product_ids, strict=True)
             if code not in self.own_codes
         ]
         rivals = [f"Rivals' products: {', '.join(others)}"] if others else []
-        limit = [f"At most {seat.capacity} of yours on the shelf."] if seat.capacity < len(own) else []
+        limit = [f"At most {view.capacity} of yours on the shelf."] if view.capacity < len(own) else []
         return "\n".join([f"Your products (prices in units of {unit}):", *own, *limit, *rivals, ""])
 
     def _period(self, prices: FloatArray, profit: float) -> str:
@@ -208,13 +208,13 @@ class LanguageSeller(RememberingSeller):
             raise LanguageModelError(
                 f"{name}: asked {prices}; needed: whole numbers from {self.low.tolist()} to {self.high.tolist()}"
             )
-        if shelf != {NOTHING} and not (shelf <= set(self.own_codes) and 1 <= len(shelf) <= self.seat.capacity):
+        if shelf != {NOTHING} and not (shelf <= set(self.own_codes) and 1 <= len(shelf) <= self.view.capacity):
             raise LanguageModelError(
-                f"{name}: put {sorted(map(str, shelf))} on its shelf; needed: at most {self.seat.capacity} of "
+                f"{name}: put {sorted(map(str, shelf))} on its shelf; needed: at most {self.view.capacity} of "
                 f"{', '.join(self.own_codes)}, or {NOTHING}"
             )
-        seat = self.seat
-        money = np.clip(np.array(prices) * self.step, seat.price_low, seat.price_high)
+        view = self.view
+        money = np.clip(np.array(prices) * self.step, view.price_low, view.price_high)
         return note, money, [code in shelf for code in self.own_codes]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_agents.sellers.rules import best_sellers
 from malles_env.errors import invalid
@@ -20,16 +20,16 @@ class IteratedLeastSquares(RememberingSeller):
     prices (Keskin and Zeevi 2014, den Boer and Zwart 2014). It knows nothing of rivals, loyalty or draws of the tastes.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         first_cut: Share taken off in the second period, above 0 and below 1.
     """
 
-    def __init__(self, seat: Seat, first_cut: float = 0.2) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, first_cut: float = 0.2) -> None:
+        super().__init__(view)
         if not 0.0 < first_cut < 1.0:
             raise invalid("first_cut", first_cut, "a number above 0 and below 1")
         self.first_cut = first_cut
-        self.listed = best_sellers(seat, seat.regular_price)
+        self.listed = best_sellers(view, view.regular_price)
 
     def start(self, batch: int) -> Memory:
         """Return empty sums: periods, and of each product x, y, xx and xy."""
@@ -38,18 +38,18 @@ class IteratedLeastSquares(RememberingSeller):
 
     def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Add the last period, then ask the best price of the refitted curve."""
-        seat, own = self.seat, self.seat.products
-        x = seen.prices[:, own] / seat.regular_price
+        view, own = self.view, self.view.products
+        x = seen.prices[:, own] / view.regular_price
         y = np.log(np.nan_to_num(seen.sales[:, own]) + 0.5)
         told = ~fresh[:, None] & seen.listed[:, own] & self.listed
         for name, value in {"x": x, "y": y, "xx": x * x, "xy": x * y}.items():
             memory[name] += np.where(told, value, 0.0)
         memory["periods"] += ~fresh
         slope = self._slope(memory)
-        best = seat.unit_cost / seat.catalog.kept + seat.regular_price / np.maximum(slope, 1e-6)[:, None]
+        best = view.unit_cost / view.catalog.net_of_tax + view.regular_price / np.maximum(slope, 1e-6)[:, None]
         early = memory["periods"][:, None]
-        prices = np.where(early == 0, seat.regular_price, (1.0 - self.first_cut) * seat.regular_price)
-        prices = np.clip(np.where(early >= 2, best, prices), seat.price_low, seat.price_high)
+        prices = np.where(early == 0, view.regular_price, (1.0 - self.first_cut) * view.regular_price)
+        prices = np.clip(np.where(early >= 2, best, prices), view.price_low, view.price_high)
         return prices, np.broadcast_to(self.listed, prices.shape)
 
     @staticmethod

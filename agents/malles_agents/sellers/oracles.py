@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
 from malles_env.market import Consumers
 from malles_env.market.arrays import FloatArray
@@ -16,31 +16,31 @@ from malles_env.market.solvers.game import Game
 _KNOWN: dict[tuple[str, int], tuple[Consumers, Benchmarks]] = {}
 
 
-def benchmarks_of(seat: Seat) -> Benchmarks:
+def benchmarks_of(view: SellerView) -> Benchmarks:
     """Return Nash equilibrium and joint monopoly of the seat's market; computed once per scenario and consumers."""
     # the name alone would give a market under a tax or a merger the benchmarks of the market without
-    key = (seat.scenario.model_dump_json(), id(seat.consumers))
+    key = (view.scenario.model_dump_json(), id(view.consumers))
     if key not in _KNOWN:
-        market = seat.scenario.market(consumers=seat.consumers, demand="expected")
+        market = view.scenario.market(consumers=view.consumers, demand="expected")
         # the consumers are kept, so that their id stays theirs
-        _KNOWN[key] = (seat.consumers, benchmarks(Game.of(market)))
+        _KNOWN[key] = (view.consumers, benchmarks(Game.of(market)))
     return _KNOWN[key][1]
 
 
-def nash_seller(seat: Seat) -> StationarySeller:
+def nash_seller(view: SellerView) -> StationarySeller:
     """Return the seller that asks the Bertrand-Nash prices of the steady state for ever."""
-    found = benchmarks_of(seat).nash
-    return StationarySeller(seat, found.prices[seat.products], found.listed[seat.products])
+    found = benchmarks_of(view).nash
+    return StationarySeller(view, found.prices[view.products], found.listed[view.products])
 
 
-def monopoly_seller(seat: Seat) -> StationarySeller:
+def monopoly_seller(view: SellerView) -> StationarySeller:
     """Return the seller that asks the prices of the joint-profit maximum for ever."""
-    found = benchmarks_of(seat).monopoly
-    return StationarySeller(seat, found.prices[seat.products], found.listed[seat.products])
+    found = benchmarks_of(view).monopoly
+    return StationarySeller(view, found.prices[view.products], found.listed[view.products])
 
 
 @dataclass(frozen=True)
-class Line:
+class PriceIndex:
     """The line from Nash to monopoly prices: one number, the price index, stands for all prices of a seller.
 
     Attributes:
@@ -51,10 +51,10 @@ class Line:
     monopoly: FloatArray
 
     @classmethod
-    def of(cls, seat: Seat) -> Line:
+    def of(cls, view: SellerView) -> PriceIndex:
         """Return the line of the seat's market; where it has no length it is given a tenth of the price box."""
-        found = benchmarks_of(seat)
-        span = 0.1 * (seat.catalog.price_high - seat.catalog.price_low)
+        found = benchmarks_of(view)
+        span = 0.1 * (view.catalog.price_high - view.catalog.price_low)
         low = found.nash.prices
         return cls(low, np.where(found.monopoly.prices - low < 0.01 * span, low + span, found.monopoly.prices))
 

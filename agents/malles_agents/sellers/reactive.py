@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
-from malles_agents.sellers.oracles import Line, benchmarks_of
+from malles_agents.seller_view import Seen, SellerView
+from malles_agents.sellers.oracles import PriceIndex, benchmarks_of
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 
 
 class ReactiveSeller(RememberingSeller):
-    """A seller that puts its prices on the line from Nash to monopoly prices (`Line`), by what its rivals did.
+    """A seller that puts its prices on the line from Nash to monopoly prices (`PriceIndex`), by what its rivals did.
 
     Every rival's prices are summed up in one price index, 0 at Nash and 1 at the joint maximum; in the textbook
     duopoly this is the usual rule in terms of prices. It lists what it lists in the joint maximum.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
     """
 
-    def __init__(self, seat: Seat) -> None:
-        super().__init__(seat)
-        self.line = Line.of(seat)
-        self.listed = benchmarks_of(seat).monopoly.listed[seat.products]
-        of = seat.catalog.seller_of
-        self.rivals = [of == n for n in range(seat.catalog.num_sellers) if n != seat.index]
+    def __init__(self, view: SellerView) -> None:
+        super().__init__(view)
+        self.line = PriceIndex.of(view)
+        self.listed = benchmarks_of(view).monopoly.listed[view.products]
+        of = view.catalog.seller_of
+        self.rivals = [of == n for n in range(view.catalog.num_sellers) if n != view.index]
 
     def start(self, batch: int) -> Memory:
         """Return an empty memory."""
@@ -48,21 +48,21 @@ class ReactiveSeller(RememberingSeller):
         chosen = np.ones(len(rivals))
         if self.rivals:
             chosen = np.where(nobody, 1.0, self.index(np.where(np.isnan(rivals), np.inf, rivals), memory))
-        prices = self.line.prices(chosen)[:, self.seat.products]
-        return np.clip(prices, self.seat.price_low, self.seat.price_high), np.broadcast_to(self.listed, prices.shape)
+        prices = self.line.prices(chosen)[:, self.view.products]
+        return np.clip(prices, self.view.price_low, self.view.price_high), np.broadcast_to(self.listed, prices.shape)
 
 
 class Undercut(ReactiveSeller):
     """Asks a little less than the cheapest rival, never below a floor (rule-based repricers of marketplaces).
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         floor: Lowest price index, default 0: the Nash prices.
         tick: Step below the cheapest rival, as a price index.
     """
 
-    def __init__(self, seat: Seat, floor: float = 0.0, tick: float = 0.05) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, floor: float = 0.0, tick: float = 0.05) -> None:
+        super().__init__(view)
         if not 0 < tick < np.inf:
             raise invalid("undercut tick", tick, "a finite number of more than 0")
         if not np.isfinite(floor):
@@ -91,12 +91,12 @@ class Grim(ReactiveSeller):
     """Joint-maximum prices until a rival undercuts them, then Nash prices for the rest of the episode (Friedman 1971).
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         patience: A rival's price index below 1 - patience counts as undercutting.
     """
 
-    def __init__(self, seat: Seat, patience: float = 0.05) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, patience: float = 0.05) -> None:
+        super().__init__(view)
         if not patience > 0:
             raise invalid("grim patience", patience, "more than 0")
         self.patience = patience

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.rules import Predicted, RuleSeller
 from malles_env.market.arrays import BoolArray, FloatArray
 
@@ -21,7 +21,7 @@ class RememberingSeller(RuleSeller):
     `decide_in` is told which rows are new.
 
     Attributes:
-        seat: Whose products it prices.
+        view: Whose products it prices.
     """
 
     def start(self, batch: int) -> Memory:
@@ -54,7 +54,7 @@ class RememberingSeller(RuleSeller):
         memory = {name: rows.copy() for name, rows in (state if known and state is not None else first).items()}
         for name, rows in memory.items():
             rows[fresh] = first[name][fresh]
-        prices, listed = self.decide_in(self.seat.read(observation), memory, fresh)
+        prices, listed = self.decide_in(self.view.read(observation), memory, fresh)
         return prices, listed, memory
 
     def predict(
@@ -77,24 +77,24 @@ class RememberingSeller(RuleSeller):
         """
         batch = np.atleast_2d(observation)
         prices, listed, memory = self._decide(batch, state, episode_start)
-        action = self.seat.act(batch, prices, listed)
+        action = self.view.act(batch, prices, listed)
         return (action if np.ndim(observation) > 1 else action[0]), memory
 
 
-def own_profit(seat: Seat, seen: Seen) -> FloatArray:
+def own_profit(view: SellerView, seen: Seen) -> FloatArray:
     """Return the seat's profit of the period that the observations show, money, shape ``(B,)``.
 
     Fees for promotion, orders and what stock costs are in it; salvage is not, as it comes when an episode is over.
     """
-    own, catalog = seat.products, seat.catalog
-    sold, revenue = np.nan_to_num(seen.sales[:, own]), catalog.kept * seen.prices[:, own]
+    own, catalog = view.products, view.catalog
+    sold, revenue = np.nan_to_num(seen.sales[:, own]), catalog.net_of_tax * seen.prices[:, own]
     profit = revenue * sold - catalog.listing_fee[own] * seen.listed[:, own]
     if catalog.promotions is not None and seen.promoted is not None:
         display, feature = seen.promoted[:, :, own]
         profit -= catalog.promotions.display_fee * display + catalog.promotions.feature_fee * feature
     if catalog.replenishment is None or seen.ordered is None:
-        return np.asarray((profit - seat.unit_cost * sold).sum(axis=1))
-    given, ordered, before_tax = catalog.replenishment, seen.ordered[:, own], seat.unit_cost - catalog.unit_tax
+        return np.asarray((profit - view.unit_cost * sold).sum(axis=1))
+    given, ordered, before_tax = catalog.replenishment, seen.ordered[:, own], view.unit_cost - catalog.unit_tax
     ordering = before_tax * ordered + given.of("fixed_cost")[own] * (ordered > 0.0)
     holding = given.of("holding_cost")[own] * seen.stock[:, own]
     return np.asarray((profit - catalog.unit_tax * sold - ordering - holding).sum(axis=1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.errors import invalid
 from malles_env.market.solvers.ascent import BoolArray, FloatArray
 
@@ -20,14 +20,14 @@ class RuleSeller:
     It promotes nothing, and orders, where products are ordered, as `malles_env.envs.base_stock.BaseStock` does.
 
     Attributes:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         lots: Whether it orders in lots.
     """
 
     lots = False
 
-    def __init__(self, seat: Seat) -> None:
-        self.seat = seat
+    def __init__(self, view: SellerView) -> None:
+        self.view = view
 
     def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return prices in money and listings, each ``(B, J_n)``, for observations ``(B, D)``."""
@@ -52,7 +52,7 @@ class RuleSeller:
             Action(s) of the seat's action space, and `state`.
         """
         batch = np.atleast_2d(observation)
-        action = self.seat.act(batch, *self.decide(batch), lots=self.lots)
+        action = self.view.act(batch, *self.decide(batch), lots=self.lots)
         return (action if np.ndim(observation) > 1 else action[0]), state
 
 
@@ -60,7 +60,7 @@ class StationarySeller(RuleSeller):
     """Always the same prices and assortment.
 
     Args:
-        seat: Whose products it prices.
+        view: Whose products it prices.
         prices: Money, broadcastable to ``(J_n,)``; clipped into the price bounds.
         listed: Which products it lists, shape ``(J_n,)``; default the best sellers, up to capacity.
 
@@ -68,16 +68,16 @@ class StationarySeller(RuleSeller):
         InvalidInput: A price that is not a positive number, or a wrong shape.
     """
 
-    def __init__(self, seat: Seat, prices: Any, listed: Any = None) -> None:
-        super().__init__(seat)
+    def __init__(self, view: SellerView, prices: Any, listed: Any = None) -> None:
+        super().__init__(view)
         try:
-            array = np.array(np.broadcast_to(np.asarray(prices, dtype=np.float64), seat.products.shape))
+            array = np.array(np.broadcast_to(np.asarray(prices, dtype=np.float64), view.products.shape))
         except ValueError:
-            raise invalid("prices", prices, f"{len(seat.products)} numbers") from None
+            raise invalid("prices", prices, f"{len(view.products)} numbers") from None
         if not np.isfinite(array).all() or (array <= 0).any():
             raise invalid("prices", array.tolist(), "finite numbers above 0")
-        self.prices = np.clip(array, seat.price_low, seat.price_high)
-        self.listed = best_sellers(seat, self.prices) if listed is None else np.asarray(listed, dtype=bool)
+        self.prices = np.clip(array, view.price_low, view.price_high)
+        self.listed = best_sellers(view, self.prices) if listed is None else np.asarray(listed, dtype=bool)
 
     def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Repeat the prices and listings for each row."""
@@ -86,7 +86,7 @@ class StationarySeller(RuleSeller):
 
     @cached_property
     def _action(self) -> Any:
-        return self.seat.encode(self.prices, self.listed)
+        return self.view.encode(self.prices, self.listed)
 
     def predict(
         self,
@@ -96,26 +96,26 @@ class StationarySeller(RuleSeller):
         deterministic: bool = False,
     ) -> Predicted:
         """Answer with the one action there is, encoded once unless it orders or is a dict."""
-        if self.seat.orders or isinstance(self._action, dict):
+        if self.view.orders or isinstance(self._action, dict):
             return super().predict(observation, state, episode_start, deterministic)
         if np.ndim(observation) == 1:
             return self._action.copy(), state
         return np.tile(self._action, (len(observation), 1)), state
 
 
-def fixed_price(seat: Seat, price: float | None = None) -> StationarySeller:
+def fixed_price(view: SellerView, price: float | None = None) -> StationarySeller:
     """Return the seller that keeps its regular prices, or `price` (money) for every product."""
-    return StationarySeller(seat, seat.regular_price if price is None else price)
+    return StationarySeller(view, view.regular_price if price is None else price)
 
 
-def lot_size(seat: Seat) -> StationarySeller:
+def lot_size(view: SellerView) -> StationarySeller:
     """Return the seller that keeps regular prices and orders in lots, see `malles_env.envs.base_stock.BaseStock`."""
-    seller = fixed_price(seat)
+    seller = fixed_price(view)
     seller.lots = True
     return seller
 
 
-def discount(seat: Seat, depth: float = 0.35) -> StationarySeller:
+def discount(view: SellerView, depth: float = 0.35) -> StationarySeller:
     """Return the seller that takes the share `depth` off its regular prices in every period.
 
     Raises:
@@ -123,10 +123,10 @@ def discount(seat: Seat, depth: float = 0.35) -> StationarySeller:
     """
     if not 0.0 <= depth < 1.0:
         raise invalid("discount depth", depth, "at least 0 and less than 1, e.g. 0.35 for 35% off")
-    return StationarySeller(seat, (1.0 - depth) * seat.regular_price)
+    return StationarySeller(view, (1.0 - depth) * view.regular_price)
 
 
-def cost_plus(seat: Seat, markup: float = 0.5) -> StationarySeller:
+def cost_plus(view: SellerView, markup: float = 0.5) -> StationarySeller:
     """Return the seller that asks unit cost times (1 + markup).
 
     Raises:
@@ -134,36 +134,36 @@ def cost_plus(seat: Seat, markup: float = 0.5) -> StationarySeller:
     """
     if not np.isfinite(markup) or markup < 0:
         raise invalid("cost-plus mark-up", markup, "a number of at least 0, e.g. 0.5 for half the cost on top")
-    floor = np.maximum(seat.unit_cost * (1.0 + markup), 1e-12)
-    return StationarySeller(seat, floor)
+    floor = np.maximum(view.unit_cost * (1.0 + markup), 1e-12)
+    return StationarySeller(view, floor)
 
 
 class RandomSeller(RuleSeller):
     """Prices uniform between the bounds, a random full shelf; one stream per seat, so runs repeat by seed."""
 
-    def __init__(self, seat: Seat, seed: int = 0) -> None:
-        super().__init__(seat)
-        self.rng = np.random.default_rng([seed, seat.index])
+    def __init__(self, view: SellerView, seed: int = 0) -> None:
+        super().__init__(view)
+        self.rng = np.random.default_rng([seed, view.index])
 
     def decide(self, observation: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Draw prices and a shelf for each row."""
-        seat, shape = self.seat, (len(observation), len(self.seat.products))
-        prices = self.rng.uniform(seat.price_low, seat.price_high, shape)
+        view, shape = self.view, (len(observation), len(self.view.products))
+        prices = self.rng.uniform(view.price_low, view.price_high, shape)
         rank = self.rng.random(shape).argsort(axis=1).argsort(axis=1)
-        return prices, rank < seat.capacity
+        return prices, rank < view.capacity
 
 
-def best_sellers(seat: Seat, prices: FloatArray) -> BoolArray:
+def best_sellers(view: SellerView, prices: FloatArray) -> BoolArray:
     """Return the shelf a simple seller fills: the products with the largest past share times margin, up to capacity.
 
     Past shares are the population's last purchases; ties and unknown products go by margin, then by order.
 
     Args:
-        seat: Products, costs and past shares.
+        view: Products, costs and past shares.
         prices: Money, shape ``(J_n,)``.
     """
-    margin = seat.catalog.kept * prices - seat.unit_cost
-    order = np.lexsort((np.arange(len(margin)), -margin, -seat.past_share * margin))
+    margin = view.catalog.net_of_tax * prices - view.unit_cost
+    order = np.lexsort((np.arange(len(margin)), -margin, -view.past_share * margin))
     listed = np.zeros(len(margin), dtype=bool)
-    listed[order[: seat.capacity]] = True
+    listed[order[: view.capacity]] = True
     return listed

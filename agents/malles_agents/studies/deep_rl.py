@@ -131,13 +131,13 @@ def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
     from malles_agents.evaluation.evaluate import play
     from malles_agents.planning.search import search
     from malles_agents.registry import default_rivals
-    from malles_agents.seller_view import Seat
+    from malles_agents.seller_view import SellerView
 
     market = load_scenario(scenario)
     consumers = market.build_consumers()
     others = default_rivals(market, "seller_0", rivals, consumers=consumers)
     best = search(market, "seller_0", others, consumers=consumers)
-    seller = best.seller(Seat.of(market, "seller_0", consumers=consumers))
+    seller = best.seller(SellerView.of(market, "seller_0", consumers=consumers))
     played = play(market, seller, rivals=others, episodes=EPISODES, consumers=consumers)
     found = Yardstick(float(played.profit.mean()), dynamic_optimum(scenario))
     write_json(path, asdict(found))
@@ -223,7 +223,7 @@ def interval(values: ArrayLike, level: float = 0.95, seed: int = 0) -> tuple[flo
 
 
 @dataclass(frozen=True)
-class Line:
+class ResultLine:
     """One row of the study's table: interquartile means over seeds with 95% bootstrap intervals.
 
     Attributes:
@@ -238,7 +238,7 @@ class Line:
     optimum: tuple[float, float, float] | None
 
 
-def lines(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> list[Line]:
+def lines(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> list[ResultLine]:
     """Return one line per scenario and algorithm."""
     table = []
     for scenario, known in yardsticks.items():
@@ -246,7 +246,7 @@ def lines(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> list[Lin
             found = [s for s in scores if (s.scenario, s.algo, s.learner) == (scenario, algo, "seller_0")]
             profit = np.array([score.profit for score in found])
             best = None if known.optimum is None else _with_interval(profit / known.optimum)
-            table.append(Line(scenario, algo, _with_interval(profit / known.stationary), best))
+            table.append(ResultLine(scenario, algo, _with_interval(profit / known.stationary), best))
     return table
 
 
@@ -256,10 +256,10 @@ def _with_interval(values: np.ndarray) -> tuple[float, float, float]:
 
 def self_play_gain(profit: ArrayLike, cycles: int | None = None) -> np.ndarray:
     """Return the profit gain of mean profits per episode in the textbook duopoly."""
-    from malles_agents.seller_view import Seat
+    from malles_agents.seller_view import SellerView
     from malles_agents.sellers.oracles import benchmarks_of
 
-    seat = Seat.of(SELF_PLAY, "seller_0")
+    seat = SellerView.of(SELF_PLAY, "seller_0")
     found, periods = benchmarks_of(seat), cycles or seat.scenario.max_cycles
     low, high = float(found.nash.profit.mean()), float(found.monopoly.profit.mean())
     return np.asarray((np.asarray(profit, dtype=np.float64) / periods - low) / (high - low))

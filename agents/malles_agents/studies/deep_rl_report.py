@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_agents.evaluation.report import label_of
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
-from malles_agents.studies.deep_rl import Line, Score, Yardstick, interval, iqm, lines, self_play_gain
+from malles_agents.studies.deep_rl import ResultLine, Score, Yardstick, interval, iqm, lines, self_play_gain
 
 
 def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], command: str) -> str:
@@ -65,7 +65,7 @@ def draw(scores: Sequence[Score], yardsticks: dict[str, Yardstick], out: Path) -
     return pictures + ([_draw_self_play(shared, out / "self-play.png")] if shared else [])
 
 
-def _draw_shares(table: Sequence[Line], path: Path) -> Path:
+def _draw_shares(table: Sequence[ResultLine], path: Path) -> Path:
     figure, axis = new_figure(size=(8.0, 1.2 + 0.35 * len(table)))
     algos = list(dict.fromkeys(line.algo for line in table))
     for row, line in enumerate(table):

@@ -16,7 +16,7 @@ from malles_agents.planning.path_search import end_of, search_constant, search_p
 from malles_agents.planning.paths import Paths, PathValue
 from malles_agents.planning.search import search
 from malles_agents.registry import default_rivals
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.calendar_shape import calendar_shape
 from malles_agents.studies.learned_share import learn_and_score
@@ -86,8 +86,8 @@ def _plans(world: World, gain: float | None) -> Block:
     stationary = search(market, SEAT, rivals, consumers=consumers, finalists=4)
     value = PathValue(market, SEAT, rivals, consumers=consumers)
     still = all(isinstance(rival, StationarySeller) for rival in rivals.values())
-    unruled = value.seat.catalog.price_rules is None
-    if still and unruled and forgetful(market, consumers) and np.isinf(value.seat.catalog.stock).all():
+    unruled = value.view.catalog.price_rules is None
+    if still and unruled and forgetful(market, consumers) and np.isinf(value.view.catalog.stock).all():
         best = search_constant(value, stationary)
         method, bound = "no memory: a constant action is best", 1.0
     else:
@@ -98,9 +98,9 @@ def _plans(world: World, gain: float | None) -> Block:
     last = value.weeks - best.end
     return {
         "method": method, "upper_bound": bound, "weeks": value.weeks, "end": best.end, "plans_played": best.played,
-        "best_constant": _told(value.seat.product_ids, best.constant, best.constant_profit.sum()),
-        "best_dynamic": _told(value.seat.product_ids, best.free, best.free_profit.sum()),
-        "best_without_end": _told(value.seat.product_ids, best.without_end, best.without_end_profit.sum()),
+        "best_constant": _told(value.view.product_ids, best.constant, best.constant_profit.sum()),
+        "best_dynamic": _told(value.view.product_ids, best.free, best.free_profit.sum()),
+        "best_without_end": _told(value.view.product_ids, best.without_end, best.without_end_profit.sum()),
         "dynamic_ratio": best.ratio, "dynamic_ratio_without_end": best.ratio_without_end,
         "shape": calendar_shape(prices[:last], listed[:last]), "shape_with_end": calendar_shape(whole, whole_listed),
     }  # fmt: skip
@@ -150,17 +150,17 @@ def draws_part(study: DynamicStudy, world: World, _: None, out: Path) -> Block:
 
 
 def _draws(world: World) -> Block:
-    seat = drawn_seat(world)
-    table = best_of_draws(seat, world[2])
-    values = DrawValues(seat, table, world[2])
-    prices, listed = robust_action(seat, values)
+    view = drawn_seat(world)
+    table = best_of_draws(view, world[2])
+    values = DrawValues(view, table, world[2])
+    prices, listed = robust_action(view, values)
     profit = values(np.arange(1), prices[None], listed[None])[:, 0]
-    models = list(getattr(seat.consumers, "draw_models", ()))
+    models = list(getattr(view.consumers, "draw_models", ()))
     within = {}
     for name in dict.fromkeys(models):
         part = table.take(np.flatnonzero([drawn == name for drawn in models]))
-        own = DrawValues(seat, part, world[2])
-        chosen = robust_action(seat, own)
+        own = DrawValues(view, part, world[2])
+        chosen = robust_action(view, own)
         earned = own(np.arange(1), chosen[0][None], chosen[1][None])[:, 0]
         within[name] = float((part.value - earned).mean() / part.value.mean())
     return {
@@ -171,12 +171,12 @@ def _draws(world: World) -> Block:
     }  # fmt: skip
 
 
-def drawn_seat(world: World) -> Seat:
+def drawn_seat(world: World) -> SellerView:
     """Return the seat whose consumers carry the draws."""
     scenario, model, _ = world
     market = load_scenario(scenario)
-    seat = Seat.of(market, SEAT, consumers=market.build_consumers(model, draws=True))
-    return replace(seat, given=with_draws(seat))
+    view = SellerView.of(market, SEAT, consumers=market.build_consumers(model, draws=True))
+    return replace(view, given=with_draws(view))
 
 
 def learned_part(study: DynamicStudy, world: World, job: tuple[str, int], out: Path) -> Block:

@@ -11,7 +11,7 @@ import numpy as np
 from malles_agents.evaluation.evaluate import play
 from malles_agents.planning.hidden_draws import BestOfDraws, draws_of, know_best_of_draws
 from malles_agents.registry import Seller, default_rivals, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.deep_rl import interval, iqm
 from malles_env.consumers import LogitConsumers
@@ -25,13 +25,13 @@ SMALLEST_GAP = 0.005
 
 
 def learn_and_score(
-    seat: Seat, world: tuple[str, str | None, str], algo: str, seed: int, known: dict[str, Any], folder: Path,
+    view: SellerView, world: tuple[str, str | None, str], algo: str, seed: int, known: dict[str, Any], folder: Path,
     steps: int = 0, history: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a seller over the draws (or make one that learns by itself), and play it under every draw.
 
     Args:
-        seat: Whose consumers carry the draws.
+        view: Whose consumers carry the draws.
         world: Scenario, taste model and rivals.
         algo: Algorithm of `malles train`, or the name of a seller.
         seed: Number of the replicate: of training, and of the held-out seeds.
@@ -43,24 +43,24 @@ def learn_and_score(
     Returns:
         ``learner``, ``robust``, ``clairvoyant``: mean profit under each draw, money per episode, D numbers each.
     """
-    draws = draws_of(seat)
+    draws = draws_of(view)
     best = {name: np.array(known["best"][name]) for name in ("prices", "listed", "profit")}
     constant = np.array(known["robust"]["prices"]), np.array(known["robust"]["listed"])
-    know_best_of_draws(seat, BestOfDraws(draws, best["prices"], best["listed"], best["profit"]), robust=constant)
-    robust = StationarySeller(seat, *constant)
+    know_best_of_draws(view, BestOfDraws(draws, best["prices"], best["listed"], best["profit"]), robust=constant)
+    robust = StationarySeller(view, *constant)
     learner = (
-        _trained(world, algo, seed, seat.consumers, folder, steps, history) if steps
-        else make_seller(algo if algo == "iterated-least-squares" else f"{algo}:{seed}", seat.scenario, seat.agent,
-                         consumers=seat.consumers)
+        _trained(world, algo, seed, view.consumers, folder, steps, history) if steps
+        else make_seller(algo if algo == "iterated-least-squares" else f"{algo}:{seed}", view.scenario, view.agent,
+                         consumers=view.consumers)
     )  # fmt: skip
     found: dict[str, list[float]] = {"learner": [], "robust": [], "clairvoyant": []}
     for d, draw in enumerate(draws):
         sellers = {
             "learner": learner, "robust": robust,
-            "clairvoyant": StationarySeller(seat, best["prices"][d], best["listed"][d]),
+            "clairvoyant": StationarySeller(view, best["prices"][d], best["listed"][d]),
         }  # fmt: skip
         for name, seller in sellers.items():
-            profit = _played(seat, seller, draw, world[2], seed, history if name == "learner" else 1)
+            profit = _played(view, seller, draw, world[2], seed, history if name == "learner" else 1)
             found[name].append(float(profit.mean()))
     return found
 
@@ -79,12 +79,12 @@ def _trained(
     return train(run, folder, resume=resume, consumers=consumers, say=lambda _: None).model
 
 
-def _played(seat: Seat, seller: Seller, draw: Tastes, rivals: str, seed: int, history: int) -> FloatArray:
+def _played(view: SellerView, seller: Seller, draw: Tastes, rivals: str, seed: int, history: int) -> FloatArray:
     """Return the profit of each held-out episode under a draw, money, shape ``(EPISODES,)``."""
     consumers = LogitConsumers(draw)
-    others = default_rivals(seat.scenario, seat.agent, rivals, consumers=consumers, history=history)
+    others = default_rivals(view.scenario, view.agent, rivals, consumers=consumers, history=history)
     options: dict[str, Any] = {"episodes": EPISODES, "seed": seed * EPISODES, "history": history}
-    return play(seat.scenario, seller, seat.agent, others, consumers=consumers, **options).profit
+    return play(view.scenario, seller, view.agent, others, consumers=consumers, **options).profit
 
 
 def shares(replicates: Sequence[dict[str, list[float]]]) -> dict[str, Any]:

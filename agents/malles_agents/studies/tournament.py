@@ -16,7 +16,7 @@ from malles_agents.checkpoints import file_name, write_json
 from malles_agents.evaluation.evaluate import first_state
 from malles_agents.parallel_jobs import spread
 from malles_agents.registry import Seller, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.oracles import benchmarks_of
 from malles_agents.studies.deep_rl import dynamic_optimum
 from malles_agents.training.train import HELD_OUT, model_of
@@ -108,7 +108,7 @@ def seller_name(spec: str) -> str:
     return Path(spec).stem if spec.endswith(".py") else {"fixed": "regular-price"}.get(spec, spec)
 
 
-def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
+def load_entry(path: str | Path) -> Callable[[SellerView], Seller]:
     """Return the `make_seller(seat)` of an entry file. The file is run: enter only code you trust.
 
     Raises:
@@ -129,13 +129,13 @@ def load_entry(path: str | Path) -> Callable[[Seat], Seller]:
     make = getattr(module, "make_seller", None)
     if not callable(make):
         raise InvalidInput(f"{file}: got no function make_seller(seat); allowed: one that returns a seller")
-    entry: Callable[[Seat], Seller] = make
+    entry: Callable[[SellerView], Seller] = make
     return entry
 
 
 def _seller(spec: str, scenario: Scenario, agent: str, consumers: Consumers, trust: bool) -> Seller:
     if spec.endswith(".py"):
-        return load_entry(spec)(Seat.of(scenario, agent, consumers=consumers))
+        return load_entry(spec)(SellerView.of(scenario, agent, consumers=consumers))
     return make_seller(spec, scenario, agent, consumers=consumers, trust=trust)
 
 
@@ -148,10 +148,10 @@ def play_match(tournament: Tournament, scenario: str, seller: str, others: str, 
     if scenario not in _CONSUMERS:
         _CONSUMERS[scenario] = market.build_consumers()
     consumers, trust = _CONSUMERS[scenario], tournament.trust
-    seat = Seat.of(market, agent, consumers=consumers)
-    agents = [f"seller_{n}" for n in range(seat.catalog.num_sellers)]
+    view = SellerView.of(market, agent, consumers=consumers)
+    agents = [f"seller_{n}" for n in range(view.catalog.num_sellers)]
     rivals = {rival: _seller(others, market, rival, consumers, trust) for rival in agents if rival != agent}
-    limited = bool(np.isfinite(seat.catalog.stock).any())
+    limited = bool(np.isfinite(view.catalog.stock).any())
     env = vec_env(
         market, num_markets=tournament.episodes, learner=agent, rivals=rivals, consumers=consumers,
         max_cycles=market.max_cycles if limited else tournament.cycles,
@@ -159,7 +159,7 @@ def play_match(tournament: Tournament, scenario: str, seller: str, others: str, 
     env.seed(FIRST_SEED + tournament.seed)
     profit, surplus = _roll(env, _seller(seller, market, agent, consumers, trust))
     late = max(int(len(profit) * LATE), 1)
-    found, optimum, own = benchmarks_of(seat), dynamic_optimum(scenario), agents.index(agent)
+    found, optimum, own = benchmarks_of(view), dynamic_optimum(scenario), agents.index(agent)
     nash, monopoly = float(found.nash.profit[own]), float(found.monopoly.profit[own])
     if optimum is not None:  # a stock that must last: the steady state means nothing, the exact optimum does
         nash = monopoly = optimum / len(profit)

@@ -121,7 +121,7 @@ def train(
         trust: Let rivals that are policy files be unpickled whole, which runs code stored in them.
         consumers: Built consumers, to avoid building them anew.
         watch: Called after each rollout with steps done and mean profit per episode (NaN before the first ends).
-        say: Told in words what a person should know, such as checkpoints passed over.
+        say: Called with what a person should know, such as checkpoints passed over.
 
     Returns:
         The trained seller.

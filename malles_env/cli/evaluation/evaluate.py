@@ -40,7 +40,7 @@ def evaluate_command(
         str | None, typer.Option(help="Prompted model of the row `prompted`, from malles align-prompted, if any.")
     ] = None,
     unaligned: Annotated[
-        str | None, typer.Option(help="Backbone asked in words as it is, for the row `unaligned`, e.g. smollm2.")
+        str | None, typer.Option(help="Backbone prompted as it is, for the row `unaligned`, e.g. smollm2.")
     ] = None,
     slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 60,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
@@ -165,7 +165,7 @@ def _twin(name: str) -> str | None:
 
 
 def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Factory]:
-    """Return the rows of models that are asked in words, by row name.
+    """Return the rows of models that are prompted, by row name.
 
     Args:
         prompted: Folder of a prompted model; None leaves the row out.

@@ -112,7 +112,11 @@ def _words(found: Calibrated) -> Iterator[str]:
         f"{len(fit)} visits fitted to ({(fit.chosen > 0).sum()} purchases), {len(test)} judged on "
         f"({(test.chosen > 0).sum()}); ± clusters households; nats: lower is better"
     )
-    drawn = "not told apart" if best.pull == float("inf") else f"drawn to the ones for all with strength {best.pull:g}"
+    drawn = (
+        "statistically indistinguishable"
+        if best.pull == float("inf")
+        else f"drawn to the ones for all with strength {best.pull:g}"
+    )
     yield (
         f"chosen by folds of households: personas {drawn}, products {'with' if best.shift else 'without'} shifts; "
         f"for all: temperature {pool.temperature[0]:.2f}, outside {pool.outside[0]:+.2f}"

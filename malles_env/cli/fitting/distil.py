@@ -39,7 +39,7 @@ def distil_command(
     units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of all questions.")] = 0,
     choice: Annotated[
-        str, typer.Option(help="active: every second question is the one that tells most; random: as drawn.")
+        str, typer.Option(help="active: every second question is the most informative one; random: as drawn.")
     ] = "active",
     batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
     target: Annotated[

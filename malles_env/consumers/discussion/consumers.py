@@ -33,11 +33,11 @@ class DiscussionConsumers:
 
     Each role reads its slice of the product sheets, of bounded size. Round 1 is blind, round 2 brings proposals, from
     round 3 on votes are cast in JSON; then a moderator decides over the full shelf. Its decision is a distribution,
-    read off label probabilities; nothing is drawn. Choice and quantity answers are for the segment as a whole: what its
-    members bought last is told in words, and whoever buys nothing keeps his last purchase, so loyalty moves by
+    taken from label probabilities; nothing is drawn. Choice and quantity answers are for the segment as a whole: what its
+    members bought last is stated in the prompt, and whoever buys nothing keeps his last purchase, so loyalty moves by
     l'_j = P(j) + P(0) l_j.
 
-    The mean field is told in words as shares of recent purchases. The surplus is NaN: a language model's utils have no
+    The mean field is stated in the prompt as shares of recent purchases. The surplus is NaN: a language model's utils have no
     price (distil the consumers, and their fitted tastes have one).
 
     Attributes:
@@ -135,12 +135,12 @@ class DiscussionConsumers:
         lines = order[offer.available[b, order]]
         if not len(lines):
             return None
-        felt = offer.mean_field[b]
+        perceived = offer.mean_field[b]
         shelf = Shelf(
             sheets=tuple(self._cleaned[j] for j in lines),
             price=offer.prices[b, lines],
             regular_price=offer.regular_price[lines],
-            popularity=felt[lines] / felt.sum() if felt.sum() > 0 else felt[lines],
+            popularity=perceived[lines] / perceived.sum() if perceived.sum() > 0 else perceived[lines],
         )
         loyal = offer.loyalty[b, s, 1 + lines]
         past = [

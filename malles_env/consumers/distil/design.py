@@ -72,8 +72,8 @@ class Design:
             raise invalid("questions", count, f"1 to {LARGEST}")
         products, segments = subject.num_products, subject.num_segments
         cube = _sobol(3 * products + segments, count, seed)
-        price, shelf, felt, last = np.split(cube, [products, 2 * products, 3 * products], axis=1)
-        gamma = gammaincinv(self.popularity * subject.mean_field + 0.2, felt) + 1e-12
+        price, shelf, perceived, last = np.split(cube, [products, 2 * products, 3 * products], axis=1)
+        gamma = gammaincinv(self.popularity * subject.mean_field + 0.2, perceived) + 1e-12
         return Offer(
             self._prices(subject, price),
             self._listed(shelf),

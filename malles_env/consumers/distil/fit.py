@@ -2,7 +2,7 @@
 
 Three levels hold each other up when answers are few: all segments with one price sensitivity, then with one per
 product, then each segment by itself; each level's prior is centred on the level above it. Exact answers of logit
-consumers are told apart from the prior by cross-validation, which then chooses next to none.
+consumers are distinguished from the prior by cross-validation, which then chooses next to none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TRANSFORMS: tuple[PriceTransform, ...] = ("log", "linear")
 CHOSEN_WEIGHTS = (1.0, 0.1)
 """What an answer to an actively chosen question may count beside a drawn one.
 
-The most telling questions lie at the edges. Where a logit fits everywhere they tell most; where it does not, they bend
+The most informative questions lie at the edges. Where a logit fits everywhere they tell most; where it does not, they bend
 the fit away from the states of play, and drawn questions, held out, show it.
 """
 FOLDS = 4

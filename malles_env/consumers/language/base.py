@@ -111,7 +111,7 @@ class LanguageModel(Protocol):
 
         Args:
             prompts: N questions; those with equal `system` and `shared` share the reading of these.
-            labels: L answers told apart by their first token, e.g. ``("A", "B", "N")``.
+            labels: L answers distinguished by their first token, e.g. ``("A", "B", "N")``.
 
         Raises:
             InvalidInput: Two labels begin with the same token.

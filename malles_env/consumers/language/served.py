@@ -17,7 +17,7 @@ from malles_env.consumers.language.serving import decisions
 from malles_env.consumers.language.serving.addresses import NO_KEY
 from malles_env.consumers.language.serving.logprobs import check_labels, first_token, label_logs
 from malles_env.consumers.language.serving.replies import read_reply
-from malles_env.consumers.language.serving.server_client import Line, Patience, Talk, Unsupported, Unusable
+from malles_env.consumers.language.serving.server_client import Patience, ServerClient, Talk, Unsupported, Unusable
 from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray
@@ -73,7 +73,7 @@ class ServedModel:
             raise invalid("top_logprobs", top_logprobs, "1 or more")
         key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY") or NO_KEY
         self.name, self._usage = model, Usage()
-        self._line = Line(base_url, key, concurrency, patience or Patience(), self._usage)
+        self._line = ServerClient(base_url, key, concurrency, patience or Patience(), self._usage)
         self._api: Api = api
         self._continues: bool | None = None
         self._top, self._ids, self._prices = top_logprobs, dict(label_token_ids or {}), prices

@@ -89,7 +89,7 @@ class Wording:
         return list(found["input_ids"])
 
     def label_ids(self, text: str, labels: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-        """Return what to write after `text` so that labels are told apart by the next token, and these tokens.
+        """Return what to write after `text` so that labels are distinguished by the next token, and these tokens.
 
         A label is the next word: ``" A"`` after ``"Answer:"``, ``"A"`` after a line break. Where the tokenizer splits
         the space off (digits, often), the space is written first. Behind a letter or digit a label goes on with the

@@ -9,13 +9,13 @@ from malles_env.consumers.prompted.likelihood import fit_choices, fit_units
 from malles_env.consumers.prompted.pooling import Pooled, fit_pooled
 from malles_env.consumers.prompted.scores import Score, scores
 from malles_env.consumers.prompted.settings import PromptSettings
-from malles_env.consumers.prompted.visits import Asked, Visits, ask_visits
-from malles_env.consumers.prompted.wording import Line, Persona, Wording, default_wording, read_wording
+from malles_env.consumers.prompted.visits import VisitAnswers, Visits, ask_visits
+from malles_env.consumers.prompted.wording import Persona, ShelfLine, Wording, default_wording, read_wording
 
 __all__ = [
-    "Asked",
+    "VisitAnswers",
     "Calibration",
-    "Line",
+    "ShelfLine",
     "Persona",
     "Pooled",
     "PromptSettings",

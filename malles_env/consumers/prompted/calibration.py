@@ -76,17 +76,17 @@ class Calibration:
             float(unit_tilt),
         )
 
-    def choice(self, log_choice: FloatArray, segment: IntArray, felt: FloatArray) -> FloatArray:
+    def choice(self, log_choice: FloatArray, segment: IntArray, perceived: FloatArray) -> FloatArray:
         """Return choice probabilities.
 
         Args:
             log_choice: Log label probabilities, minus infinity for what is not on the shelf, shape ``(M, J + 1)``.
             segment: Segment of each row, shape ``(M,)``.
-            felt: ``mbar - 1/J`` of each row, shape ``(M, J)``.
+            perceived: ``mbar - 1/J`` of each row, shape ``(M, J)``.
         """
         utility = log_choice / self.temperature[segment][:, None]
         utility[:, 0] += self.outside[segment]
-        utility[:, 1:] += self.shift + self.rho[segment][:, None] * felt
+        utility[:, 1:] += self.shift + self.rho[segment][:, None] * perceived
         return softmax(utility)
 
     def units(self, log_units: FloatArray) -> FloatArray:

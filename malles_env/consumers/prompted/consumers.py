@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_env.consumers.language.base import LanguageModel
 from malles_env.consumers.prompted.calibration import Calibration
-from malles_env.consumers.prompted.questions import Answers, Questions, Shop
+from malles_env.consumers.prompted.questions import PooledAnswers, Questions, Shop
 from malles_env.consumers.prompted.settings import PromptSettings
 from malles_env.consumers.prompted.wording import Persona, Wording, default_wording
 from malles_env.errors import invalid
@@ -101,7 +101,7 @@ class PromptedConsumers:
         """Return the questions of an offer, not asked yet: for reading them, and for counting what they cost."""
         return Questions(self.shop, offer)
 
-    def ask(self, offer: Offer) -> Answers:
+    def ask(self, offer: Offer) -> PooledAnswers:
         """Return what the model says about an offer, before any calibration.
 
         Raises:
@@ -119,14 +119,14 @@ class PromptedConsumers:
         return settled(self.ask(offer), offer, self.fitted)
 
 
-def settled(answers: Answers, offer: Offer, fitted: Calibration) -> Response:
+def settled(answers: PooledAnswers, offer: Offer, fitted: Calibration) -> Response:
     """Return the response that answers make under a calibration.
 
     With ``a(k)`` the row that answers for last purchase k and l_k its share, ``P(j) = sum_k l_k P_a(k)(j)`` and, as
     buyers move and the others stay, ``l'_j = P(j) + l_j P_a(j)(0)``.
     """
-    felt = (offer.mean_field - 1.0 / offer.mean_field.shape[1])[answers.market]
-    choice = fitted.choice(answers.log_choice, answers.segment, felt)
+    perceived = (offer.mean_field - 1.0 / offer.mean_field.shape[1])[answers.market]
+    choice = fitted.choice(answers.log_choice, answers.segment, perceived)
     place = answers.market, answers.segment
     share = np.zeros(len(choice))
     own = answers.row_of >= 0
@@ -147,7 +147,7 @@ def settled(answers: Answers, offer: Offer, fitted: Calibration) -> Response:
     return Response(probability, _quantity(answers, fitted, offer), loyalty, surplus)
 
 
-def _quantity(answers: Answers, fitted: Calibration, offer: Offer) -> FloatArray:
+def _quantity(answers: PooledAnswers, fitted: Calibration, offer: Offer) -> FloatArray:
     batch, segments, options = answers.row_of.shape
     quantity = np.ones((batch, segments, options - 1))
     if answers.log_units is not None:

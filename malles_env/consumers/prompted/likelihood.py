@@ -22,7 +22,7 @@ def fit_choices(
     segments: int,
     weight: FloatArray | None = None,
     offset: FloatArray | None = None,
-    felt: FloatArray | None = None,
+    perceived: FloatArray | None = None,
     shift: bool = False,
     ridge: float = 1e-3,
     shift_ridge: float | None = None,
@@ -41,7 +41,7 @@ def fit_choices(
         weight: Occasions that each row stands for, shape ``(N,)``.
         offset: Utils by which buying nothing is likelier in the sample than in life, shape ``(N,)``; not part of the
             result. Undoes a sample that has too many or too few purchases.
-        felt: ``mbar - 1/J`` of each row, shape ``(N, J)``; given where rho is to be fitted.
+        perceived: ``mbar - 1/J`` of each row, shape ``(N, J)``; given where rho is to be fitted.
         shift: Whether products get shifts.
         ridge: Weight of the squared distance (of 1 / T, the others as they are) from `towards`, per occasion; keeps
             numbers finite that the data leave open.
@@ -64,9 +64,9 @@ def fit_choices(
     moved = np.zeros(rows) if offset is None else np.asarray(offset, dtype=np.float64)
     pull = np.repeat([ridge, ridge if shift_ridge is None else shift_ridge], [3 * segments, options - 1])
     told = np.where(there, log_choice, 0.0)
-    pulled = np.zeros((rows, options - 1)) if felt is None else felt
+    pulled = np.zeros((rows, options - 1)) if perceived is None else perceived
     task = _Task(told, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
-    free = np.repeat([True, True, felt is not None, shift], [segments, segments, segments, options - 1])
+    free = np.repeat([True, True, perceived is not None, shift], [segments, segments, segments, options - 1])
     bounds = [
         (value, value) if not open_ else SLOPES if at < segments else (None, None)
         for at, (value, open_) in enumerate(zip(task.centre, free, strict=True))
@@ -92,7 +92,7 @@ class _Task:
     chosen: IntArray
     share: FloatArray
     offset: FloatArray
-    felt: FloatArray
+    perceived: FloatArray
     segments: int
     centre: FloatArray
     pull: FloatArray
@@ -103,12 +103,12 @@ class _Task:
         at, rows = self.segment, np.arange(len(self.chosen))
         utility = slope[at][:, None] * self.told
         utility[:, 0] += outside[at] + self.offset
-        utility[:, 1:] += theta[3 * self.segments :] + rho[at][:, None] * self.felt
+        utility[:, 1:] += theta[3 * self.segments :] + rho[at][:, None] * self.perceived
         probability = softmax(np.where(self.there, utility, -np.inf))
         picked = probability[rows, self.chosen]
         probability[rows, self.chosen] -= 1.0
         probability *= self.share[:, None]
-        parts = ((probability * self.told).sum(1), probability[:, 0], (probability[:, 1:] * self.felt).sum(1))
+        parts = ((probability * self.told).sum(1), probability[:, 0], (probability[:, 1:] * self.perceived).sum(1))
         gradient = [np.bincount(at, part, self.segments) for part in parts]
         away = theta - self.centre
         value = -(self.share * np.log(np.maximum(picked, 1e-300))).sum() + 0.5 * (self.pull * away) @ away

@@ -9,7 +9,7 @@ import numpy as np
 from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.likelihood import fit_choices, fit_units
 from malles_env.consumers.prompted.scores import log_probability
-from malles_env.consumers.prompted.visits import Asked
+from malles_env.consumers.prompted.visits import VisitAnswers
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, IntArray
 
@@ -54,7 +54,7 @@ class Pooled:
 
 
 def fit_pooled(
-    asked: Asked,
+    asked: VisitAnswers,
     segments: int,
     *,
     rho: bool = False,
@@ -105,7 +105,7 @@ def fit_pooled(
     return Pooled(pool, personas, best, tried)
 
 
-def _pool(asked: Asked, segments: int, shift: bool, rho: bool) -> Calibration:
+def _pool(asked: VisitAnswers, segments: int, shift: bool, rho: bool) -> Calibration:
     """Return the fit of one temperature and outside offset, for each of the segments."""
     visits, count = asked.visits, max(len(asked.visits), 1)
     return fit_choices(
@@ -114,14 +114,14 @@ def _pool(asked: Asked, segments: int, shift: bool, rho: bool) -> Calibration:
         visits.chosen,
         segments=1,
         offset=visits.offset,
-        felt=visits.felt if rho else None,
+        perceived=visits.perceived if rho else None,
         shift=shift,
         ridge=POOL_PRECISION / count,
         shift_ridge=SHIFT_PRECISION / count,
     ).of_each(segments)
 
 
-def _personas(asked: Asked, segments: int, pool: Calibration, pull: float, rho: bool) -> Calibration:
+def _personas(asked: VisitAnswers, segments: int, pool: Calibration, pull: float, rho: bool) -> Calibration:
     """Return the fit of each persona, drawn towards the pool.
 
     The shifts stay the pool's: they are facts of products, and few visits of one persona should not move them.
@@ -135,7 +135,7 @@ def _personas(asked: Asked, segments: int, pool: Calibration, pull: float, rho: 
         visits.chosen,
         segments=segments,
         offset=visits.offset,
-        felt=visits.felt if rho else None,
+        perceived=visits.perceived if rho else None,
         ridge=pull / max(len(visits), 1),
         towards=pool,
     )
@@ -149,7 +149,7 @@ def _folds(household: IntArray, folds: int, seed: int) -> IntArray:
 
 
 def _held_out(
-    asked: Asked, fold: IntArray, segments: int, pulls: tuple[float, ...], shift: bool, rho: bool
+    asked: VisitAnswers, fold: IntArray, segments: int, pulls: tuple[float, ...], shift: bool, rho: bool
 ) -> list[float]:
     """Return the mean nats of visits in folds that no fit saw, for each pull; the pool of a fold is fitted once."""
     parts = np.unique(fold)

@@ -9,7 +9,7 @@ import numpy as np
 
 from malles_env.consumers.language.base import LanguageModel, Prompt
 from malles_env.consumers.prompted.settings import PromptSettings
-from malles_env.consumers.prompted.wording import DIGITS, LETTERS, OUTSIDE, Line, Persona, Wording
+from malles_env.consumers.prompted.wording import DIGITS, LETTERS, OUTSIDE, Persona, ShelfLine, Wording
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.offer import Offer
@@ -61,7 +61,7 @@ class Shop:
 
 
 @dataclass
-class Answers:
+class PooledAnswers:
     """What the model said to the questions of one offer, before any calibration.
 
     Attributes:
@@ -82,7 +82,7 @@ class Answers:
 
 
 @dataclass
-class Batch:
+class QuestionBatch:
     """Distinct questions with the same labels, in the order they came up."""
 
     labels: tuple[str, ...]
@@ -125,9 +125,9 @@ class Questions:
         """
         self.shop, self.offer, self.units_of = shop, offer, units_of
         self.shape = (len(offer.prices), len(shop.personas), len(shop.products))
-        self.batches: dict[tuple[str, ...], Batch] = {}
+        self.batches: dict[tuple[str, ...], QuestionBatch] = {}
         self.rows: list[tuple[int, int]] = []
-        self.asked: list[tuple[int, Batch, int, list[int]]] = []
+        self.asked: list[tuple[int, QuestionBatch, int, list[int]]] = []
         self.units: list[tuple[int, int, int, int]] = []
         self.row_of = np.full((*self.shape[:2], self.shape[2] + 1), -1, dtype=np.int64)
         order = shop.shelf_order()
@@ -174,7 +174,7 @@ class Questions:
         offer, shop = self.offer, self.shop
         telling = shop.settings.mean_field == "words"
         lines = [
-            Line(
+            ShelfLine(
                 shop.products[j],
                 float(offer.prices[b, j]),
                 float(offer.regular_price[j]),
@@ -205,10 +205,10 @@ class Questions:
                 prompt = Prompt(wording.system, f"{shared}\n", own, wording.units_answer)
                 self.units.append((b, s, j, self._batch(DIGITS).add(prompt)))
 
-    def _batch(self, labels: tuple[str, ...]) -> Batch:
-        return self.batches.setdefault(labels, Batch(labels))
+    def _batch(self, labels: tuple[str, ...]) -> QuestionBatch:
+        return self.batches.setdefault(labels, QuestionBatch(labels))
 
-    def ask(self, model: LanguageModel) -> Answers:
+    def ask(self, model: LanguageModel) -> PooledAnswers:
         """Put the questions to a model.
 
         Raises:
@@ -224,7 +224,7 @@ class Questions:
         turns = np.bincount([row for row, *_ in self.asked], minlength=len(self.rows))
         choice = choice / np.maximum(turns, 1)[:, None]
         questions = sum(len(batch.prompts) for batch in self.batches.values())
-        return Answers(markets, segments, choice, self.row_of, self._unit_answers(said), questions)
+        return PooledAnswers(markets, segments, choice, self.row_of, self._unit_answers(said), questions)
 
     def _unit_answers(self, said: dict[tuple[str, ...], FloatArray]) -> FloatArray | None:
         if not self.units:

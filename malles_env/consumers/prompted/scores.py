@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.consumers.prompted.calibration import Calibration
-from malles_env.consumers.prompted.visits import Asked
+from malles_env.consumers.prompted.visits import VisitAnswers
 from malles_env.market.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Score:
     gains: dict[str, Estimate]
 
 
-def scores(asked: Mapping[str, Asked], fitted: Mapping[str, Calibration], against: str) -> dict[str, Score]:
+def scores(asked: Mapping[str, VisitAnswers], fitted: Mapping[str, Calibration], against: str) -> dict[str, Score]:
     """Return how each row agrees with the visits, and its difference from one of them.
 
     Args:
@@ -56,11 +56,11 @@ def scores(asked: Mapping[str, Asked], fitted: Mapping[str, Calibration], agains
     return found
 
 
-def log_probability(asked: Asked, fitted: Calibration) -> FloatArray:
+def log_probability(asked: VisitAnswers, fitted: Calibration) -> FloatArray:
     """Return log choice probabilities in the sample of visits, its offset included, shape ``(N, J + 1)``."""
     visits = asked.visits
     with np.errstate(divide="ignore"):
-        log = np.log(fitted.choice(asked.log_choice, visits.segment, visits.felt))
+        log = np.log(fitted.choice(asked.log_choice, visits.segment, visits.perceived))
     log[:, 0] += visits.offset
     whole: FloatArray = log - np.logaddexp.reduce(log, axis=1, keepdims=True)
     return whole
@@ -75,7 +75,7 @@ class _Ratio:
     household: IntArray
 
 
-def _values(asked: Asked, fitted: Calibration) -> dict[str, _Ratio]:
+def _values(asked: VisitAnswers, fitted: Calibration) -> dict[str, _Ratio]:
     visits, log = asked.visits, log_probability(asked, fitted)
     rows = np.flatnonzero(visits.chosen > 0)
     inside = log[rows, 1:] - np.logaddexp.reduce(log[rows, 1:], axis=1, keepdims=True)
@@ -91,7 +91,7 @@ def _values(asked: Asked, fitted: Calibration) -> dict[str, _Ratio]:
     return values | _unit_values(asked, fitted)
 
 
-def _unit_values(asked: Asked, fitted: Calibration) -> dict[str, _Ratio]:
+def _unit_values(asked: VisitAnswers, fitted: Calibration) -> dict[str, _Ratio]:
     rows = asked.bought
     if not len(rows):
         return {}

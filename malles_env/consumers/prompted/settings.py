@@ -26,11 +26,11 @@ class PromptSettings:
         seed: Seed of the orders. The shelf is sorted by its products' words first, so the catalog's order plays no
             part.
         loyalty: ``"states"`` asks once per last purchase that at least `threshold` of a segment share and mixes the
-            answers by these shares, ``"words"`` asks once per segment and tells the shares in words, ``"none"`` tells
+            answers by these shares, ``"words"`` asks once per segment and states the shares in the prompt, ``"none"`` states
             nothing.
         threshold: Share of a segment, 0 to 1; smaller states are asked together, without a last purchase.
-        mean_field: ``"words"`` tells each product's share of recent purchases, ``"numbers"`` adds the calibration's
-            ``rho (mbar_j - 1/J)`` to the utility and tells nothing, ``"none"`` does neither.
+        mean_field: ``"words"`` states each product's share of recent purchases, ``"numbers"`` adds the calibration's
+            ``rho (mbar_j - 1/J)`` to the utility and states nothing, ``"none"`` does neither.
         quantity: ``"asked"`` asks for the units of each product, over 1 to 9; ``"one"`` is always one unit.
         unit_orders: Orders in which the units are asked, 1 or more.
         limit: Longest product text, 8 or more characters, which is fenced; None leaves product texts as they are,

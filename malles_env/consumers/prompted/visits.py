@@ -53,13 +53,13 @@ class Visits:
         return Visits(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     @property
-    def felt(self) -> FloatArray:
+    def perceived(self) -> FloatArray:
         """The mean field as `Calibration.choice` has it, shape ``(N, J)``."""
         return self.mean_field - 1.0 / self.mean_field.shape[1]
 
 
 @dataclass(frozen=True)
-class Asked:
+class VisitAnswers:
     """Visits and what a model said to them, before any calibration.
 
     Attributes:
@@ -72,9 +72,9 @@ class Asked:
     log_choice: FloatArray
     log_units: FloatArray
 
-    def take(self, rows: IntArray) -> Asked:
+    def take(self, rows: IntArray) -> VisitAnswers:
         """Return those at `rows`."""
-        return Asked(self.visits.take(rows), self.log_choice[rows], self.log_units[rows])
+        return VisitAnswers(self.visits.take(rows), self.log_choice[rows], self.log_units[rows])
 
     @property
     def bought(self) -> IntArray:
@@ -84,7 +84,7 @@ class Asked:
 
 def ask_visits(
     consumers: PromptedConsumers, visits: Visits, regular_price: FloatArray, watch: Watch = lambda done, of: None
-) -> Asked:
+) -> VisitAnswers:
     """Put visits to the consumers' model, one after the other, so that an answer cache keeps each.
 
     A visit is an offer to one household: the segment's persona, its last purchase, that day's prices. The shelf orders
@@ -109,7 +109,7 @@ def ask_visits(
         if answers.log_units is not None:
             units[n] = answers.log_units[0, 0, visits.chosen[n] - 1]
         watch(n + 1, len(visits))
-    return Asked(visits, choice, units)
+    return VisitAnswers(visits, choice, units)
 
 
 def _questions(consumers: PromptedConsumers, visits: Visits, regular_price: FloatArray, n: int) -> Questions:

@@ -42,7 +42,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ShelfLine:
     """One product on the shelf as it is told.
 
     Attributes:
@@ -121,7 +121,7 @@ class Wording:
             if unknown := sorted({name or "" for _, name, _, _ in parts} - allowed):
                 raise invalid(f"wording.{part.name}", unknown[0], f"names in braces: {', '.join(sorted(allowed))}")
 
-    def shelf_words(self, lines: Sequence[Line], market: str, currency: str, limit: int | None) -> str:
+    def shelf_words(self, lines: Sequence[ShelfLine], market: str, currency: str, limit: int | None) -> str:
         """Return the shelf, the outside option last.
 
         Args:
@@ -137,7 +137,7 @@ class Wording:
             told.append(self.line.format(label=label, product=product, **self._columns(line)))
         return "\n".join([*told, self.outside.format(label=OUTSIDE)])
 
-    def _columns(self, line: Line) -> dict[str, str]:
+    def _columns(self, line: ShelfLine) -> dict[str, str]:
         """Return price, regular price, discount, promotion and share in words; what does not apply is empty."""
         depth = 1.0 - line.price / line.regular_price
         off = f"{100 * depth:.0f}"

@@ -35,7 +35,7 @@ def buyers(coded: Coded, settings: BuildSettings) -> pl.DataFrame:
     """Return household and market of each buyer: at least one purchase up to `splits.validation_end`.
 
     A no-purchase visit therefore knows that its household buys in this market at some time up to then, later
-    than the visit perhaps. That is the population a market model is about; it tells nothing on *which* line
+    than the visit perhaps. That is the population a market model is about; it says nothing about *which* line
     or *when*, and nothing of the test periods.
     """
     known = coded.purchases.filter(pl.col("period") <= settings.splits.validation_end)

@@ -70,7 +70,7 @@ def check_clock(transactions: pl.DataFrame) -> Check:
     shift = best if best <= 12 else best - 24
     wrong = night[0] >= WARN and night[best] < BETTER * night[0]
     verdict = graded(night[0], WARN, ERROR)
-    words = f"; shifted by {shift:+d} hours it were {night[best]:.1%}" if wrong else ""
+    words = f"; shifted by {shift:+d} hours it would be {night[best]:.1%}" if wrong else ""
     return Check(
         name,
         night[0],

@@ -15,7 +15,7 @@ BURN_IN, TRAIN, VALIDATION = 0.08, 0.70, 0.78
 """Shares of the periods by whose end each split ends; the rest is the test. About those of the Complete Journey."""
 
 LARGEST_SHELF = 100
-"""Alternatives of a shelf, at most; products beyond are bought too rarely to be told apart."""
+"""Alternatives of a shelf, at most; products beyond are bought too rarely to be distinguished."""
 
 
 def fitted_settings(tables: Tables) -> BuildSettings:

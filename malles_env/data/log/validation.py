@@ -127,5 +127,5 @@ def _check_baskets(frame: pl.DataFrame, source: str) -> None:
             raise InvalidInput(
                 f"{source}: column basket_id, row {row + 1}: got {basket!r} with {column} {value!r}, which an earlier "
                 f"row has with another {column}; allowed: ids that are unique over stores and households "
-                "(`malles data import` tells reused numbers apart)"
+                "(`malles data import` separates reused numbers)"
             )

@@ -30,7 +30,7 @@ def read_times(values: pl.Series, *, field: str, date_format: str | None = None)
         Datetime in microseconds without a zone, null where a value is no date; and the reading.
 
     Raises:
-        InvalidInput: Day and month cannot be told apart, or change places within the column.
+        InvalidInput: Day and month cannot be distinguished, or change places within the column.
     """
     kind = values.dtype
     if isinstance(kind, pl.Datetime):

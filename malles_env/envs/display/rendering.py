@@ -123,7 +123,7 @@ def as_text(catalog: Catalog, recording: Recording, title: str = "") -> str:
     lines = [f"{title}, period {recording.dropped + len(recording)}".strip(", ")]
     history = recording.arrays()
     if not history:
-        return f"{lines[0]}: nothing has happened yet\n"
+        return f"{lines[0]}: no period was played yet\n"
     now = {name: values[-1] for name, values in history.items()}
     names = [product.title or product.product_id for product in catalog.products]
     wide = max(7, *(len(name) for name in names)) + 2

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from malles_env.envs.spaces.kernels import CONTINUOUS, DISCRETE, MONEY
-from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import STEPS, TIER
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
@@ -25,7 +25,7 @@ MOST_CHOICES = 10_000
 ORDER = "order"
 
 
-def parts_of(seats: Seats, mode: ActionMode) -> dict[str, int]:
+def parts_of(seats: SlotLayout, mode: ActionMode) -> dict[str, int]:
     """Return the parts of an action and where in a row the W numbers of each begin."""
     names = ["price"] if MODES[mode] == DISCRETE else ["price", "listed"]
     names += KINDS if seats.promotion_slots is not None else ()
@@ -34,7 +34,7 @@ def parts_of(seats: Seats, mode: ActionMode) -> dict[str, int]:
     return {name: i * seats.slots for i, name in enumerate(names)}
 
 
-def bounds_of(seats: Seats, mode: ActionMode, levels: int, parts: dict[str, int]) -> tuple[FloatArray, FloatArray]:
+def bounds_of(seats: SlotLayout, mode: ActionMode, levels: int, parts: dict[str, int]) -> tuple[FloatArray, FloatArray]:
     """Return the smallest and largest numbers of every seat's row, shape ``(N, A)`` each."""
     shape, at = (seats.count, len(parts) * seats.slots), parts.get(ORDER, 0)
     if mode == "continuous":
@@ -74,13 +74,13 @@ def choices_of(high: FloatArray) -> tuple[int, ...]:
     return choices
 
 
-def kinds_open(seats: Seats, seat: int) -> tuple[str, ...]:
+def kinds_open(seats: SlotLayout, seat: int) -> tuple[str, ...]:
     """Return the kinds of promotion that a seat has slots for."""
     slots = seats.promotion_slots
     return () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seat], strict=True) if most > 0)
 
 
-def space_of(seats: Seats, seat: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
+def space_of(seats: SlotLayout, seat: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
     """Return a new action space of a seat; `high` is from `bounds_of`."""
     if mode == "continuous":
         return spaces.Box(-1.0, 1.0, (high.shape[1],), np.float32)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from malles_env.envs.spaces.action_spaces import MODES, ORDER, ActionMode, bounds_of, choices_of, parts_of, space_of
 from malles_env.envs.spaces.kernels import DISCRETE, decode, decode_orders, promote
 from malles_env.envs.spaces.money_actions import MoneyActions, as_array
-from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import STEPS, TIER, checked_depths, decode_tiers
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
@@ -56,7 +56,7 @@ class Actions:
     m orders up to the largest, rounded likewise; or ``"order"``, ``Box`` in units ``(J_n,)``. What there is no room for
     is not ordered.
 
-    Slots in which a seat has no product (see `Seats`) are checked like the others and then ignored.
+    Slots in which a seat has no product (see `SlotLayout`) are checked like the others and then ignored.
 
     Args:
         seats: Who owns what.
@@ -75,7 +75,7 @@ class Actions:
         InvalidInput: An unknown mode, fewer than two levels, or too many choices for the flat-discrete mode.
     """
 
-    def __init__(self, seats: Seats, mode: ActionMode = "continuous", levels: int = 15) -> None:
+    def __init__(self, seats: SlotLayout, mode: ActionMode = "continuous", levels: int = 15) -> None:
         if not isinstance(mode, str) or mode not in MODES:
             raise invalid("action_mode", mode, ", ".join(MODES))
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MOST_LEVELS:

@@ -272,7 +272,7 @@ def encode(
 
 
 @njit(cache=True)
-def keep_books(
+def write_ledger(
     revenue: Any, cost: Any, fees: Any, profit: Any, units: Any, share: Any, surplus: Any, seller_of: Any, out: Any
 ) -> None:
     """Write each seller's books of a period: columns REVENUE to SURPLUS of `out`, ``(B, N, 7 or more)``."""
@@ -291,7 +291,7 @@ def keep_books(
 
 
 @njit(cache=True)
-def keep_stock_books(
+def write_stock_ledger(
     ordered: Any,
     ordering: Any,
     holding: Any,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.envs.spaces.action_spaces import ORDER, kinds_open
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.envs.spaces.tiers import TIER, allowed_depth
 from malles_env.errors import InvalidInput, invalid
 from malles_env.market.arrays import FloatArray
@@ -22,7 +22,7 @@ class MoneyActions:
         parts: From `malles_env.envs.spaces.action_spaces.parts_of`.
     """
 
-    def __init__(self, seats: Seats, parts: dict[str, int]) -> None:
+    def __init__(self, seats: SlotLayout, parts: dict[str, int]) -> None:
         self.seats, self.parts = seats, parts
         self.open = [kinds_open(seats, n) for n in range(seats.count)]
         ordered = (ORDER,) if seats.largest_order is not None else ()

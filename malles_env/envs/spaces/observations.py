@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from malles_env.envs.spaces import kernels as k
-from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import NO_TIERS
 from malles_env.errors import check_choice, invalid
 from malles_env.market.arrays import FloatArray
@@ -103,7 +103,7 @@ class Layout:
 
     def __init__(
         self,
-        seats: Seats,
+        seats: SlotLayout,
         size: float,
         monitoring: Monitoring = "prices",
         memories: Sequence[str] = (),
@@ -154,11 +154,11 @@ class Layout:
         if self.monitoring != "own" and seats.count > 1:
             public = [name for name in known if self.monitoring == "full" or name in PUBLIC]
             parts += [(f"rivals_{name}", *self._told[name], seats.view[:, slots:]) for name in public]
-        felt = seats.view[:, :slots] if self.monitoring == "own" else seats.view
+        perceived = seats.view[:, :slots] if self.monitoring == "own" else seats.view
         first = np.zeros((seats.count, 1), dtype=np.int64)
         return [
             *parts,
-            *((name, *self._told[name], felt) for name in self.fields if name in ("mean_field", "long_share")),
+            *((name, *self._told[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
             ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
         ]

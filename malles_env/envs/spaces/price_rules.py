@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.seller_rules.price_rules import CLOSE, RULES, PriceRules
 
@@ -64,13 +64,13 @@ class RuledPrices:
             each rule that is counted.
     """
 
-    def __init__(self, seats: Seats, rules: PriceRules) -> None:
+    def __init__(self, seats: SlotLayout, rules: PriceRules) -> None:
         self.seats, self.bound = seats, rules.bound
         counted = [name for name in rules.given if name not in rules.bound]
         self._columns = [RULES.index(name) for name in counted]
         self.keys = (*(("moved_prices",) if self.bound else ()), *(f"cost_{name}" for name in counted))
         catalog = seats.catalog
-        self._floor = np.array([rules.floor(cost, catalog.kept) for cost in catalog.unit_cost.tolist()])
+        self._floor = np.array([rules.floor(cost, catalog.net_of_tax) for cost in catalog.unit_cost.tolist()])
         self._limits = self._limits_of(rules)
         shown = rules.endings if "ladder" in counted else ()
         at_least = self._floor if "margin" in counted else np.zeros_like(self._floor)

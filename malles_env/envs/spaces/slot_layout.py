@@ -13,7 +13,7 @@ from malles_env.market.arrays import FloatArray, IntArray
 NOTHING = -1
 
 
-class Seats:
+class SlotLayout:
     """The N seats at a market, one per seller of the catalog, in its order.
 
     Every seat has W slots, W being the largest number of products that one seller owns; a seller with fewer
@@ -82,7 +82,7 @@ class Seats:
         return self.agents.index(agent)
 
     @cached_property
-    def usual(self) -> tuple[FloatArray, np.ndarray]:
+    def default_offer(self) -> tuple[FloatArray, np.ndarray]:
         """Regular prices (money) and the shelf of largest margins at them, both ``(J,)``."""
         margin, listed = self.table[3] - self.table[2], np.zeros(self.catalog.num_products, dtype=bool)
         for n in range(self.count):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.envs.spaces.kernels import decode, decode_orders, encode, keep_books, keep_stock_books
+from malles_env.envs.spaces.kernels import decode, decode_orders, encode, write_ledger, write_stock_ledger
 from malles_env.market.kernels.ordering import HOLDING, LEFT, ORDERED, ORDERING, SALVAGE, pay, receive
 from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE, SHARE, UNITS, Terms, play
 from malles_env.market.kernels.response_kernel import Coefficients
@@ -156,13 +156,13 @@ def step_market(  # type: ignore[no-untyped-def]
         pay(on_hand, coming, period, cycles, store, seller_of, books, stock_books, seller_profit)
     for n in range(sellers):
         rest[4 + products + sellers + n] = seller_profit[0, n] / real[SCALE]
-    keep_books(
+    write_ledger(
         books[REVENUE], books[COST], books[FEES], books[PROFIT], books[UNITS], books[SHARE], sums[1], seller_of, ledger
     )
     nothing = np.empty((0, 0))
     ordered = nothing
     if orders:
-        keep_stock_books(
+        write_stock_ledger(
             stock_books[ORDERED], stock_books[ORDERING], stock_books[HOLDING], stock_books[SALVAGE],
             stock_books[LEFT], asked, seller_of, MONEY_COLUMNS, ledger,
         )  # fmt: skip

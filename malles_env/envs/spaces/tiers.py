@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from malles_env.compiling import njit
 from malles_env.envs.spaces.kernels import CONTINUOUS, DISCRETE
-from malles_env.envs.spaces.slot_layout import NOTHING, Seats
+from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.market.state import Outcome
@@ -22,7 +22,7 @@ TIER_KEYS = ("tier_units", "tier_revenue")
 NO_TIERS = np.zeros((0, 0))
 
 
-def checked_depths(seats: Seats, seat: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
+def checked_depths(seats: SlotLayout, seat: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
     """Return the depths of a seat's tier prices below its list prices, of the given shape ``(..., J_n)``.
 
     Raises:
@@ -77,7 +77,7 @@ def decode_tiers(
                 tier[b, j] = min(max(asked, lowest[j]), prices[b, j])
 
 
-def shown_depths(seats: Seats, outcome: Outcome) -> FloatArray:
+def shown_depths(seats: SlotLayout, outcome: Outcome) -> FloatArray:
     """Return what observations tell of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
     assert outcome.tier_prices is not None
     if seats.deepest_tier is None:
@@ -88,10 +88,12 @@ def shown_depths(seats: Seats, outcome: Outcome) -> FloatArray:
 
 
 @njit(cache=True)
-def keep_tier_books(tier_prices: Any, tier_units: Any, kept: float, seller_of: Any, first: int, out: Any) -> None:
+def write_tier_ledger(
+    tier_prices: Any, tier_units: Any, net_of_tax: float, seller_of: Any, first: int, out: Any
+) -> None:
     """Add TIER_KEYS of each seller from column `first` of `out`, shape ``(B, N, first + 2 or more)``, which hold 0."""
     for b in range(len(out)):
         for j in range(len(seller_of)):
             row = out[b, seller_of[j]]
             row[first] += tier_units[b, j]
-            row[first + 1] += tier_prices[b, j] * tier_units[b, j] * kept
+            row[first + 1] += tier_prices[b, j] * tier_units[b, j] * net_of_tax

@@ -85,9 +85,9 @@ def random_states(subject: Subject, count: int, rng: np.random.Generator) -> tup
     alone = available.sum(axis=1) < min(2, products)
     rank[rows, product] = products  # the second product is another one
     available[rows[alone], rank[alone].argmin(axis=1)] = True
-    felt = rng.dirichlet(20.0 * subject.mean_field + 0.5, count)
+    perceived = rng.dirichlet(20.0 * subject.mean_field + 0.5, count)
     loyalty = np.stack([rng.dirichlet(10.0 * row + 0.1, count) for row in subject.loyalty], axis=1)
-    return Offer(prices, available, subject.regular_price, felt, loyalty), product.astype(np.int64)
+    return Offer(prices, available, subject.regular_price, perceived, loyalty), product.astype(np.int64)
 
 
 def price_ladder(subject: Subject, asker: Asker, count: int, seed: int) -> Ladder:

@@ -28,7 +28,7 @@ CHECKED = 12_000
 FEWEST_CHECKED = 20
 """Validation purchases needed to stop them."""
 UNIT_CLASSES = 12
-"""Units told apart by the trees; the last class stands for that many or more, spread as in training."""
+"""Units distinguished by the trees; the last class stands for that many or more, spread as in training."""
 _RELATIVE = ("log popularity", "log urn", "log decayed urn", "log store popularity", "discount", "log trend")
 _COMMON = {
     "verbosity": -1,

@@ -8,15 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.features import LIVE_FACTS, OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS, facts
+from malles_env.preference.data.features import (
+    LIVE_FEATURES,
+    OPTION_FEATURES,
+    QUANTITY_FEATURES,
+    SHELF_FEATURES,
+    features,
+)
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
-COLUMNS = (*OPTION_FACTS, *LIVE_FACTS)
+COLUMNS = (*OPTION_FEATURES, *LIVE_FEATURES)
 """Facts that differ between the options of a shelf, in the order of `Table.options`."""
 AT = {name: at for at, name in enumerate(COLUMNS)}
-SHELF_AT = {name: at for at, name in enumerate(SHELF_FACTS)}
-QUANTITY_AT = {name: at for at, name in enumerate(QUANTITY_FACTS)}
+SHELF_AT = {name: at for at, name in enumerate(SHELF_FEATURES)}
+QUANTITY_AT = {name: at for at, name in enumerate(QUANTITY_FEATURES)}
 _STEP = 2048
 
 
@@ -26,8 +32,8 @@ class Table:
 
     Attributes:
         options: Facts of the alternatives, `COLUMNS` [N, F].
-        quantity: Facts for the number of units, `QUANTITY_FACTS` [N, K].
-        shelf: Facts of the households, `SHELF_FACTS` [B, G].
+        quantity: Facts for the number of units, `QUANTITY_FEATURES` [N, K].
+        shelf: Facts of the households, `SHELF_FEATURES` [B, G].
         starts: First row of each occasion [B].
         row: Occasion of each alternative [N].
         column: Its place on the padded shelf, from 0 [N].
@@ -69,7 +75,7 @@ def table(data: TasteData) -> Table:
     options, quantity, shelf = [], [], []
     for rows in cuts:
         part = data.take(rows)
-        known = facts(part)
+        known = features(part)
         options.append(np.concatenate([known.option[part.mask], known.live[part.mask]], axis=1))
         quantity.append(known.quantity[part.mask])
         shelf.append(known.shelf)

@@ -13,7 +13,7 @@ from malles_env.evaluation.baselines.table import AT, QUANTITY_AT, SHELF_AT, Tab
 from malles_env.preference.heads.quantities import QUANTITIES
 
 CLASSES = 8
-"""Units told apart by the ordered logit: 1..7, and 8 or more."""
+"""Units distinguished by the ordered logit: 1..7, and 8 or more."""
 BINS = 24
 _OWN_WEIGHT = 2.0  # purchases' worth of the line's mean in a household's own
 _SMOOTHING = 2.0  # purchases' worth of the overall histogram in every bin

@@ -47,7 +47,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Asked:
+class KeptAnswers:
     """A row's answers.
 
     Attributes:
@@ -77,7 +77,7 @@ def answers_path(name: str, split: str, key: Mapping[str, Any], data: TasteData)
     return cache_dir() / "answers" / f"{split}-{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
 
 
-def save_answers(asked: Asked, path: Path) -> None:
+def save_answers(asked: KeptAnswers, path: Path) -> None:
     """Write answers, whole or not at all; where the disk does not let us, say so and go on."""
     arrays = {_PURCHASE + name: values for name, values in asked.values.purchase.items()}
     scores = json.dumps(asdict(asked.scores))
@@ -85,7 +85,7 @@ def save_answers(asked: Asked, path: Path) -> None:
         np.savez_compressed(temporary, allow_pickle=False, visit=asked.values.visit, scores=np.array(scores), **arrays)
 
 
-def kept_answers(path: Path, places: NDArray[np.int64] | None) -> Asked | None:
+def kept_answers(path: Path, places: NDArray[np.int64] | None) -> KeptAnswers | None:
     """Return answers that `save_answers` wrote; None where there are none or they are damaged (which is logged).
 
     Args:
@@ -97,7 +97,7 @@ def kept_answers(path: Path, places: NDArray[np.int64] | None) -> Asked | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             purchase = {n.removeprefix(_PURCHASE): kept[n] for n in kept.files if n.startswith(_PURCHASE)}
-            return Asked(Values(purchase, kept["visit"]), _scores(json.loads(kept["scores"].item())), places)
+            return KeptAnswers(Values(purchase, kept["visit"]), _scores(json.loads(kept["scores"].item())), places)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         _LOG.warning("%s: not whole answers (%s); asking again", path, error)
         return None

@@ -79,7 +79,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class TasteRow:
-    """A taste model as a row: its backbone reads each text once, at rest, and the readings stay on disk.
+    """A taste model as a row: its backbone reads each text once, frozen, and the readings stay on disk.
 
     Attributes:
         model: The model.

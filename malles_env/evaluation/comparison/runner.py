@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.base import Row, TooSmallLog
 from malles_env.evaluation.baselines.table import purchases
-from malles_env.evaluation.comparison.answers import Asked, Scores, answers_path, kept_answers, save_answers
+from malles_env.evaluation.comparison.answers import KeptAnswers, Scores, answers_path, kept_answers, save_answers
 from malles_env.evaluation.comparison.breakdown import by_history, by_shelf, market_average
 from malles_env.evaluation.comparison.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor, seeded
 from malles_env.evaluation.comparison.stability import order_variation, repeat_variance
@@ -88,7 +88,7 @@ def compare(
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, told)
-        asked: dict[str, Asked] = {}
+        asked: dict[str, KeptAnswers] = {}
         found.left_out[split] = {}
         for at, name in enumerate(rows, 1):
             few = name in SLOW_ROWS and slow < len(judged.data)
@@ -108,7 +108,9 @@ def compare(
     return found
 
 
-def answers(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str = "") -> Asked:
+def answers(
+    makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str = ""
+) -> KeptAnswers:
     """Return a row's answers, kept on disk from an earlier run where it has them.
 
     Args:
@@ -147,7 +149,7 @@ def drawn(size: int, limit: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(size)[:limit])
 
 
-def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.int64] | None) -> Asked:
+def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.int64] | None) -> KeptAnswers:
     """Ask a row about the occasions at `places` (all where None) and score it."""
     if places is not None:
         judged = Judged(judged.data.take(places), judged.buyer[places])
@@ -158,7 +160,7 @@ def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.
         few = purchases(judged.data, REORDERED if places is None else SLOW_REORDERED)
         scores.metrics["order_variation"] = order_variation(predictor.predict, few, orders=2)
         scores.metrics["repeat_variance"] = repeat_variance(seeded(predictor), few, repeats=2)
-    return Asked(Values.of(prediction, judged.data), scores, places)
+    return KeptAnswers(Values.of(prediction, judged.data), scores, places)
 
 
 class Makers:
@@ -227,7 +229,7 @@ def scored(name: str, prediction: Prediction, judged: Judged, seconds: float) ->
     )
 
 
-def differences(asked: dict[str, Asked], judged: Judged) -> dict[str, dict[str, Estimate]]:
+def differences(asked: dict[str, KeptAnswers], judged: Judged) -> dict[str, dict[str, Estimate]]:
     """Return the reference row minus each other row, on what that one was asked; empty without a reference row."""
     if REFERENCE not in asked:
         return {}

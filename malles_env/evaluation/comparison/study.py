@@ -45,7 +45,7 @@ class Study:
 
     @cached_property
     def digest(self) -> str:
-        """What the occasions hold: two logs of one name and size are told apart."""
+        """What the occasions hold: two logs of one name and size are distinguished."""
         whole = hashlib.sha256()
         for part in fields(self.occasions):
             frame = getattr(self.occasions, part.name)

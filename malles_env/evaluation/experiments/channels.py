@@ -47,11 +47,11 @@ class ControlWorld:
 
     Attributes:
         states: State before each recorded week.
-        felt: Mean field that was felt in each recorded week, ``(J,)`` each.
+        perceived: Mean field that was felt in each recorded week, ``(J,)`` each.
     """
 
     states: tuple[MarketState, ...]
-    felt: tuple[FloatArray, ...]
+    perceived: tuple[FloatArray, ...]
 
 
 def control_world(
@@ -69,15 +69,15 @@ def control_world(
     """
     world = PooledMarket(market, Pooling(), groups=1, demand="expected")
     off = np.zeros((1, warmup + horizon, 1), dtype=bool)
-    states, felt = [], []
+    states, perceived = [], []
     for week in range(warmup + horizon):
         _stock_up(world, week - warmup, held)
         if week >= warmup - before:
             states.append(world.state.copy())
         shown = _week(world, test, off[:, week])[1]
         if week >= warmup - before:
-            felt.append(shown.mean_field[0])
-    return ControlWorld(tuple(states), tuple(felt))
+            perceived.append(shown.mean_field[0])
+    return ControlWorld(tuple(states), tuple(perceived))
 
 
 def play(
@@ -117,7 +117,7 @@ def play(
         for name in held & MEMORIES:
             _set(world, name, control.states[week])
         if "coupling" in held:
-            world.state.mean_field[:] = control.felt[week]
+            world.state.mean_field[:] = control.perceived[week]
         found.append(_week(world, test, treated[:, week])[0])
     return np.stack(found, axis=1)
 

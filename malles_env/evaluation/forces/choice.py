@@ -57,7 +57,7 @@ def promotion(log: MarketLog) -> ForceEstimate:
     if not there:
         return absent("promotion", "no display and no feature ad")
     own = np.stack([log.fact(name) for name in there], axis=1)
-    shared = log.facts("display", "feature ad")
+    shared = log.features("display", "feature ad")
     plain, full = Model(shared, own[:, :0]), [Model(shared, own)]
     found = _estimate(log, full)
     effect, error = {"display": 0.0, "feature": 0.0}, {"display": 0.0, "feature": 0.0}
@@ -68,7 +68,7 @@ def promotion(log: MarketLog) -> ForceEstimate:
 
 def reference_price(log: MarketLog) -> ForceEstimate:
     """Return what a price below the remembered one gains, one above it loses, and how long prices are remembered."""
-    shared = log.facts()
+    shared = log.features()
     models = [Model(shared, _against_reference(log, memory)) for memory in MEMORIES]
     if not any(model.own.any() for model in models):
         return absent("reference_price", "prices never change")
@@ -95,7 +95,7 @@ def inertia(log: MarketLog) -> ForceEstimate:
     last, ago = log.fact("last"), log.data.past_ago[:, 0].astype(np.float64)[log.rows.row]
     if not last.any():
         return absent("inertia", "nobody bought twice")
-    shared = log.facts("last")
+    shared = log.features("last")
     models = [Model(shared, (last * (1.0 - fade) ** ago)[:, None]) for fade in FADES]
 
     def slope(at: int, weights: FloatArray) -> FloatArray:
@@ -116,7 +116,7 @@ def mean_field(log: MarketLog) -> ForceEstimate:
     own = log.fact("share deviation")[:, None]
     if not own.any():
         return absent("mean_field", "shares never move")
-    shared = log.facts("share deviation").beside(_past_prices(log))
+    shared = log.features("share deviation").beside(_past_prices(log))
     drawn = [Model(shared, own, signed=False, prior=MEAN_FIELD_PRIOR)]
     found = _estimate(log, drawn, weekly=True)
     free = _estimate(log, [Model(shared, own, signed=False)], weekly=True)

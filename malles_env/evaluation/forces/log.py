@@ -88,7 +88,7 @@ class MarketLog:
         picked[self.rows.picked] = 1.0
         return Choices(visit, picked, np.zeros(len(visit)), self.data.household[visit], self.week[visit])
 
-    def facts(self, *without: str) -> Shared:
+    def features(self, *without: str) -> Shared:
         """Return the facts that every force is estimated beside, and an effect per product."""
         kept = [at for at, name in enumerate(COLUMNS) if name not in (*LEFT_OUT, *without)]
         kinds = self.product[:, None] == np.arange(self.prices.shape[1])

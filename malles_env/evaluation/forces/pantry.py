@@ -165,8 +165,8 @@ def _exposed(log: MarketLog) -> Exposed:
     worth = (match.sum(2) + data.long_share)[data.mask]
     cheap = _cheapness(log, worth.astype(np.float64))[visit]
     rate = np.log((total + 0.5) / (np.maximum(data.weeks_seen - WINDOW, 0) + 5.0))
-    facts = log.rows.shelf[:, [SHELF_AT[name] for name in CONTROLS]]
-    columns = np.column_stack([rate, np.log1p(total), facts])[visit].astype(np.float64)
+    features = log.rows.shelf[:, [SHELF_AT[name] for name in CONTROLS]]
+    columns = np.column_stack([rate, np.log1p(total), features])[visit].astype(np.float64)
     shared = Shared(np.column_stack([columns, cheap[:, 0]]), np.zeros(columns.shape[1] + 1))
     offset = np.where(data.chosen > 0, 0.0, -data.log_sampling)[visit]
     week, household = log.week[visit], data.household[visit]

@@ -159,11 +159,11 @@ def _scored(log: MarketLog, train: BoolArray) -> Visits:
     Only households with an earlier purchase are fitted to: among the others, those who never buy later are missing.
     """
     data, rows = log.data, log.rows
-    bought, facts = log.purchases(), log.facts()
-    model = Model(bought.facts(), np.zeros((len(bought.rows.row), 0)))
+    bought, features = log.purchases(), log.features()
+    model = Model(bought.features(), np.zeros((len(bought.rows.row), 0)))
     part = train[data.chosen > 0][bought.rows.row]
     weights = fit(model, bought.choices(), part).weights
-    worth = inclusive(rows, facts.columns @ weights)
+    worth = inclusive(rows, features.columns @ weights)
     used = train & (data.history_total > 0)
     logit = IncidenceLogit.fit(data.take(used), rows.shelf[used], worth[used])
     score = logit.odds(data, rows.shelf, worth) - data.log_sampling

@@ -1,4 +1,4 @@
-"""The rows of the comparison on names: numbers, encoders at rest, trained models; those with text under three names."""
+"""The rows of the comparison on names: numbers, frozen encoders, trained models; those with text under three names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import NAMES, Names, renamed
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Pooling, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.heads.inputs import Readings
@@ -28,9 +28,9 @@ from malles_env.preference.store.locate import locate
 NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
 """Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
 ENCODERS: dict[str, tuple[str, Pooling]] = {"frozen_minilm": ("minilm", "alone"), "frozen_smollm2": ("smollm2", "mean")}
-"""Rows of encoders at rest: backbone, and what a reading is."""
+"""Rows of frozen encoders: backbone, and what a reading is."""
 TRAINED = ("aligned_frozen", "aligned")
-"""Taste models: the encoder at rest, and trained end to end."""
+"""Taste models: the frozen encoder, and trained end to end."""
 Told = Callable[[str], None]
 
 
@@ -108,7 +108,7 @@ class WordRows:
         return self.study.study.training(split)[0]
 
     @cached_property
-    def goods(self) -> Goods:
+    def goods(self) -> ProductTable:
         """The goods with their true names."""
         return self.study.study.data(np.arange(1)).goods
 
@@ -133,7 +133,7 @@ class _Renamed:
         """Return what it says."""
         return predict(self.model, replace(data, goods=self._goods(data)), reader=self._reader(data))
 
-    def _goods(self, data: TasteData) -> Goods:
+    def _goods(self, data: TasteData) -> ProductTable:
         return renamed(data.goods, self.names)
 
     def _reader(self, data: TasteData) -> Readings:
@@ -144,7 +144,7 @@ class _Renamed:
         return Readings(readings.market, readings.product[rows])
 
 
-def _same_text(goods: Goods, other: Goods) -> np.ndarray:
+def _same_text(goods: ProductTable, other: ProductTable) -> np.ndarray:
     """Return the row of `goods` that has each text of `other` in the same market [P]."""
     place = {key: at for at, key in enumerate(zip(goods.prefix.tolist(), goods.texts, strict=True))}
     return np.array([place[key] for key in zip(other.prefix.tolist(), other.texts, strict=True)])

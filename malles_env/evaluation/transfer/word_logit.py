@@ -1,4 +1,4 @@
-"""Conditional logit on numbers and on how like earlier purchases a name reads to an encoder at rest."""
+"""Conditional logit on numbers and on how like earlier purchases a name reads to a frozen encoder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WordLogit:
 
     Attributes:
         weights: Coefficients.
-        meaning: Centred readings of the goods by an encoder at rest [P, width]; None leaves words out.
+        meaning: Centred readings of the goods by a frozen encoder [P, width]; None leaves words out.
         facts: Whether all facts of the options count, or their price levels only.
     """
 

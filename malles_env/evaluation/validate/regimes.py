@@ -16,7 +16,7 @@ from malles_env.evaluation.validate.rows import FACTS, LEAST_CHOICES, ChoiceRows
 LEAST_DEEP = 50
 """Purchases at deep discounts that the check needs, and as many at shallow prices."""
 BINS = ((0.1, 0.2), (0.2, 0.3), (0.3, 1.0))
-"""Discount depths told apart in the plot."""
+"""Discount depths distinguished in the plot."""
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ class ReferencePrice:
         if not 0.0 <= self.memory < 1.0:
             raise invalid("reference_price.memory", self.memory, "at least 0 and less than 1")
 
-    def felt(self, prices: FloatArray, reference: FloatArray) -> FloatArray:
+    def perceived(self, prices: FloatArray, reference: FloatArray) -> FloatArray:
         """Return what prices feel like, money, at least 1e-6; same shape."""
-        felt: FloatArray = (prices + self.strength * (prices - reference)).clip(min=SMALLEST)
-        return felt
+        perceived: FloatArray = (prices + self.strength * (prices - reference)).clip(min=SMALLEST)
+        return perceived
 
     def moved(self, prices: FloatArray, reference: FloatArray) -> FloatArray:
         """Return the next reference prices, money, same shape."""
@@ -64,7 +64,7 @@ def slow_states(draws: Sequence[Tastes], settings: ReferencePrice | None, mean_f
         settings: Reference prices.
         mean_field: Its centre decides about long-run shares, which asked consumers do not use.
     """
-    felt = settings is not None and (not draws or draws[0].price_transform == "linear")
-    compares = felt or any(tastes.compares_prices for tastes in draws)
+    perceived = settings is not None and (not draws or draws[0].price_transform == "linear")
+    compares = perceived or any(tastes.compares_prices for tastes in draws)
     coupled = mean_field.centre == "long_run" and bool(draws)
     return (*(("long_share",) if coupled else ()), *(("reference",) if compares else ()))

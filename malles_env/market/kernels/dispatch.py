@@ -1,4 +1,4 @@
-"""The compiled period: what the kernel is told once per market, and the threads that share its blocks."""
+"""The compiled period: what the kernel needs once per market, and the threads that share its blocks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def terms_of(
         population.size,
         {"expected": EXPECTED, "gaussian": GAUSSIAN}.get(demand, MULTINOMIAL),
         settings.shares == "buyers",
-        catalog.kept,
+        catalog.net_of_tax,
         settings.pace,
         dynamics.reference_memory,
     )

@@ -14,8 +14,8 @@ from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE
 from malles_env.market.seller_rules.replenishment import CLOSE
 from malles_env.market.state import MarketState
 
-STOCK_BOOKS = 5
-ORDERED, ORDERING, HOLDING, SALVAGE, LEFT = range(STOCK_BOOKS)  # rows of the stock books, as in `Outcome`
+STOCK_LEDGER = 5
+ORDERED, ORDERING, HOLDING, SALVAGE, LEFT = range(STOCK_LEDGER)  # rows of the stock books, as in `Outcome`
 STORAGE, LARGEST, LEAD_TIME, FIXED_COST, UNIT_COST, HOLDING_COST, SALVAGE_VALUE, ENTERS = range(8)
 
 
@@ -51,7 +51,7 @@ class StockRoom:
         """
         stock, pipeline = state.stock, state.pipeline
         asked = np.zeros(stock.shape) if orders is None else orders
-        books, on_hand, coming = np.empty((STOCK_BOOKS, *stock.shape)), np.empty(stock.shape), np.empty(pipeline.shape)
+        books, on_hand, coming = np.empty((STOCK_LEDGER, *stock.shape)), np.empty(stock.shape), np.empty(pipeline.shape)
         receive(asked, stock, pipeline, state.period, self.table, self.whole, books, on_hand, coming)
         state.stock, state.pipeline = on_hand, coming
         return books

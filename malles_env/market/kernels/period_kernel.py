@@ -25,7 +25,7 @@ class Terms(NamedTuple):
     size: float
     mode: int
     buyers: bool
-    kept: float
+    net_of_tax: float
     """Share of the price that is left after sales tax."""
     pace: float
     """Share of the way that the mean field's centre moves towards the period's shares; 0 where it is fixed."""
@@ -98,7 +98,7 @@ def settle(
         sold = min(want, stock[b, j])
         stock[b, j] -= sold
         buyers[b, j] *= sold / want if sold < want else 1.0
-        revenue, cost = prices[b, j] * sold * t.kept, t.unit_cost[j] * sold
+        revenue, cost = prices[b, j] * sold * t.net_of_tax, t.unit_cost[j] * sold
         fee = t.listing_fee[j] if listed[b, j] else 0.0
         books[DEMAND, b, j], books[UNITS, b, j], books[LOST, b, j] = want, sold, want - sold
         books[REVENUE, b, j], books[COST, b, j], books[FEES, b, j] = revenue, cost, fee
@@ -243,27 +243,27 @@ def move_seasons(streams: Any, deviation: float, persistence: float, chosen: Any
 
 @njit(cache=True, nogil=True)
 def answer_blocks(  # type: ignore[no-untyped-def]
-    blocks, felt, listed, flags, c, rules, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty,
+    blocks, perceived, listed, flags, c, rules, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty,
     share, extra, sums, seen,
 ):  # fmt: skip
     """Fill the consumers' answer of all blocks of markets, see `respond_block`; nothing is drawn or sold yet."""
     order, first, draw = blocks
     for block in range(len(draw)):
         respond_block(
-            felt, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
+            perceived, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
             order, first[block], first[block + 1], draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def play(  # type: ignore[no-untyped-def]
-    low, high, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
+    low, high, blocks, prices, perceived, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
     log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
 
     Each block goes through the whole period before the next, while its numbers are in the cache. Blocks share nothing,
-    so several threads may play different ones at once. Consumers answer the prices `felt`, which are `prices` unless
+    so several threads may play different ones at once. Consumers answer the prices `perceived`, which are `prices` unless
     they compare linear prices with reference prices; they pay `prices`.
     """
     shape, short = prices.shape, False
@@ -273,7 +273,7 @@ def play(  # type: ignore[no-untyped-def]
     for block in range(low, high):
         start, stop = first[block], first[block + 1]
         respond_block(
-            felt, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
+            perceived, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
             order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
         draw_rows(order, start, stop, share, extra, sums, traffic, streams, t, buyers, wanted)

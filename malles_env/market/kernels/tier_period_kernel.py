@@ -111,7 +111,7 @@ def draw_exact_tiered(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def sell_at_tier(b, prices, tier, at_tier, kept, whole, seller_of, books, seller_profit):  # type: ignore[no-untyped-def]
+def sell_at_tier(b, prices, tier, at_tier, net_of_tax, whole, seller_of, books, seller_profit):  # type: ignore[no-untyped-def]
     """Turn units wanted at the tier price in market b into units sold at it, and put them right in the books.
 
     Where stock runs out, orders of both kinds get the same share of what they want, in whole units if `whole`.
@@ -127,7 +127,7 @@ def sell_at_tier(b, prices, tier, at_tier, kept, whole, seller_of, books, seller
             sold = floor(sold) if whole else sold
         at_tier[b, j] = sold
         paid = prices[b, j] * (books[UNITS, b, j] - sold) + tier[b, j] * sold
-        books[REVENUE, b, j] = paid * kept
+        books[REVENUE, b, j] = paid * net_of_tax
         books[PROFIT, b, j] = books[REVENUE, b, j] - books[COST, b, j] - books[FEES, b, j]
     seller_profit[b] = 0.0
     for j in range(products):
@@ -139,7 +139,7 @@ def settle_tiers(prices, tier, at_tier, tt, listed, t, books, seller_profit):  #
     """Put the books of all markets that post a discount right, see `sell_at_tier`."""
     for b in range(len(prices)):
         if posts(b, prices, tier, listed, tt.threshold):
-            sell_at_tier(b, prices, tier, at_tier, t.kept, t.mode != EXPECTED, t.seller_of, books, seller_profit)
+            sell_at_tier(b, prices, tier, at_tier, t.net_of_tax, t.mode != EXPECTED, t.seller_of, books, seller_profit)
 
 
 @njit(cache=True, error_model="numpy")
@@ -158,7 +158,7 @@ def draw_all(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def play_tiered(  # type: ignore[no-untyped-def]
-    low, high, tier, at_tier, tt, blocks, prices, felt, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
+    low, high, tier, at_tier, tt, blocks, prices, perceived, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
     log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
     """Play one period as `settle.play` does, where some markets post discounts.
@@ -173,13 +173,13 @@ def play_tiered(  # type: ignore[no-untyped-def]
     for block in range(low, high):
         start, stop = first[block], first[block + 1]
         respond_block(
-            felt, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
+            perceived, listed, flags, stock, mean_field, centre, log_reference, pantry, loyalty, next_loyalty, block,
             order, start, stop, draw[block], c, rules, share, extra, sums, seen,
         )  # fmt: skip
         for i in range(start, stop):
             if posts(order[i], prices, tier, listed, tt.threshold):
                 respond_market(
-                    i, i - start, prices, felt, tier, listed, flags, stock, mean_field, centre, log_reference, before,
+                    i, i - start, prices, perceived, tier, listed, flags, stock, mean_field, centre, log_reference, before,
                     pantry, loyalty, next_loyalty, block, order, draw[block], c, tt, rules, share, extra, tiered, sums,
                     seen,
                 )  # fmt: skip
@@ -194,7 +194,9 @@ def play_tiered(  # type: ignore[no-untyped-def]
         for i in range(start, stop):
             b = order[i]
             if posts(b, prices, tier, listed, tt.threshold):
-                sell_at_tier(b, prices, tier, at_tier, t.kept, t.mode != EXPECTED, t.seller_of, books, seller_profit)
+                sell_at_tier(
+                    b, prices, tier, at_tier, t.net_of_tax, t.mode != EXPECTED, t.seller_of, books, seller_profit
+                )
             sums[1, b] *= traffic[b]
         if c.compares:
             move_references(order, start, stop, prices, listed, c.regular_price, t, log_reference)

@@ -81,14 +81,14 @@ def mean_fall(x: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega):  # type: ignore[no-untyped-def]
+def fill_orders(b, d, prices, perceived, tier, c, t, h, worth, factor, sizes, omega):  # type: ignore[no-untyped-def]
     """Write what tiers do to each segment of market b.
 
     Args:
         b: Market.
         d: Its draw of the tastes.
         prices: List prices, money, ``(B, J)``; so are the next two.
-        felt: What consumers take them for.
+        perceived: What consumers take them for.
         tier: Tier prices.
         c: `Coefficients`.
         t: `TierTerms`.
@@ -111,15 +111,15 @@ def fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega):
             if ratio >= 1.0 or t.threshold[j] == 0.0:
                 continue
             paid = order_sizes(more, t.threshold[j], ratio)[3]
-            over = felt[b, j] / c.regular_price[j]
+            over = perceived[b, j] / c.regular_price[j]
             deeper = max(0.0, 1.0 - paid * over) - max(0.0, 1.0 - over)
             larger = c.slopes[d, DELTA, k] * deeper
             more *= exp(larger)
             meet, units, raised, paid = order_sizes(more, t.threshold[j], ratio)
-            fall = felt[b, j] * (1.0 - paid) if c.linear else -log(paid)
+            fall = perceived[b, j] * (1.0 - paid) if c.linear else -log(paid)
             gained = c.by_product[d, BETA, k, j] * fall + c.slopes[d, GAMMA, k] * deeper
             steep = gained if c.linear else gained - fall
-            scale = 1.0 if c.linear else felt[b, j] * paid
+            scale = 1.0 if c.linear else perceived[b, j] * paid
             factor[s, j] = exp(gained)
             omega[s, j] = scale * fall * (mean_fall(steep) + more * mean_fall(steep + larger)) + own / factor[s, j]
             sizes[MEET, s, j], sizes[UNITS, s, j], sizes[EXTRA, s, j] = meet, units, more + raised
@@ -173,7 +173,7 @@ def answer(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def respond_market(  # type: ignore[no-untyped-def]
-    i, w, prices, felt, tier, listed, flags, stock, mean_field, centre, log_reference, before, pantry, loyalty,
+    i, w, prices, perceived, tier, listed, flags, stock, mean_field, centre, log_reference, before, pantry, loyalty,
     next_loyalty, block, order, d, c, t, rules, out_share, out_extra, out_tier, sums, seen,
 ):  # fmt: skip
     """Write how the market at `i` in `order`, lane `w` of its block, answers; arguments of `kernel.respond_block`.
@@ -189,9 +189,9 @@ def respond_market(  # type: ignore[no-untyped-def]
     feature, depth, open_, mean, turn, middle = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     for j in range(products):
         regular = c.regular_price[j]
-        ratio = felt[b, j] / regular
+        ratio = perceived[b, j] / regular
         depth[j, 0] = max(0.0, 1.0 - ratio)
-        feature[j, 0] = felt[b, j] - regular if c.linear else log_lane(ratio)
+        feature[j, 0] = perceived[b, j] - regular if c.linear else log_lane(ratio)
         turn[j, 0] = 1.0 if c.linear else ratio
         open_[j, 0] = 1.0 if listed[b, j] and stock[b, j] > 0.0 else 0.0
         mean[j, 0], middle[j, 0] = mean_field[b, j], centre[b, j]
@@ -201,7 +201,7 @@ def respond_market(  # type: ignore[no-untyped-def]
         add_forces(c, d, feature, log_reference, flags, promoted, order, i, base)
     sizes = np.empty((3, len(t.group), products))
     factor, omega = np.empty(sizes.shape[1:]), np.empty(sizes.shape[1:])
-    fill_orders(b, d, prices, felt, tier, c, t, h, worth, factor, sizes, omega)
+    fill_orders(b, d, prices, perceived, tier, c, t, h, worth, factor, sizes, omega)
     if c.stores:
         for s in range(len(t.group)):
             factor[s] *= exp(-c.by_segment[d, THETA, s] * before[b, s])

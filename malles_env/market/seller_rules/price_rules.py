@@ -75,9 +75,9 @@ class PriceRules:
         """Names of the rules that move prices."""
         return tuple(name for name in self.given if name not in self.counted)
 
-    def floor(self, unit_cost: float, kept: float) -> float:
-        """Return the lowest price with the least margin, money; `kept` is the share left after sales tax."""
-        return 0.0 if self.margin is None else unit_cost * (1.0 + self.margin) / kept
+    def floor(self, unit_cost: float, net_of_tax: float) -> float:
+        """Return the lowest price with the least margin, money; `net_of_tax` is the share left after sales tax."""
+        return 0.0 if self.margin is None else unit_cost * (1.0 + self.margin) / net_of_tax
 
     def ladder(self, low: float, high: float) -> FloatArray:
         """Return the prices from `low` to `high` that have one of the endings, ascending, money."""
@@ -85,7 +85,9 @@ class PriceRules:
         rungs = np.unique(np.round(wholes[:, None] + np.array(self.endings), 9))
         return rungs[(rungs >= low - CLOSE) & (rungs <= high + CLOSE)].clip(low, high)
 
-    def problems(self, product: int, low: float, high: float, unit_cost: float, kept: float) -> Iterator[InvalidInput]:
+    def problems(
+        self, product: int, low: float, high: float, unit_cost: float, net_of_tax: float
+    ) -> Iterator[InvalidInput]:
         """Yield one error per rule that no price of a product can obey.
 
         Args:
@@ -93,11 +95,11 @@ class PriceRules:
             low: Its lowest price, money.
             high: Its highest price, money.
             unit_cost: Money.
-            kept: Share of the price left after sales tax.
+            net_of_tax: Share of the price left after sales tax.
         """
-        least = self.floor(unit_cost, kept)
+        least = self.floor(unit_cost, net_of_tax)
         if least > high + CLOSE:
-            most = high * kept / unit_cost - 1.0
+            most = high * net_of_tax / unit_cost - 1.0
             allowed = f"at most {most:.4g}, or no price of products[{product}] up to {high:g} reaches it"
             yield invalid("price_rules.margin.least", self.margin, allowed)
         elif "ladder" in self.bound and high - low > WIDEST:

@@ -246,9 +246,9 @@ def _storing(
     for s, jacobian in enumerate(by_utility):
         by_stock, theta = jacobian.sum(axis=2), tastes.pantry[s]
         units = np.einsum("bj,bji->bi", quantity[:, s], jacobian[:, 1:])
-        felt = (theta / (used[:, s] + theta * units.sum(axis=1)))[:, None, None] * by_stock[:, :, None]
-        stored.append(jacobian - felt * units[:, None, :])
-        beside.append(-felt * by_quantity[:, s, None, :])
+        perceived = (theta / (used[:, s] + theta * units.sum(axis=1)))[:, None, None] * by_stock[:, :, None]
+        stored.append(jacobian - perceived * units[:, None, :])
+        beside.append(-perceived * by_quantity[:, s, None, :])
     return stored, beside
 
 

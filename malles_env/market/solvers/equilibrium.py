@@ -232,7 +232,7 @@ def _zeta(
 ) -> FloatArray:
     """Return prices with the owner's set by p = c + zeta(p); the others keep theirs."""
     # a sales tax leaves the share `kept` of a price, which acts like a higher unit cost
-    money, cost = prices.copy(), game.catalog.unit_cost / game.catalog.kept
+    money, cost = prices.copy(), game.catalog.unit_cost / game.catalog.net_of_tax
     moving = own[listed[own]]
     keep = np.isin(own, moving)
     for _ in range(rounds):

@@ -85,15 +85,19 @@ class Game:
         money = np.atleast_2d(np.asarray(prices, dtype=np.float64))
         shelf = np.broadcast_to(True if listed is None else np.asarray(listed, dtype=bool), money.shape)
         products = self.catalog.num_products
-        felt = np.full(products, 1.0 / products) if self.start is None else self.start
+        perceived = np.full(products, 1.0 / products) if self.start is None else self.start
         first = self.population.initial_loyalty
         offer = Offer(
-            money, shelf, self.catalog.regular_price, np.tile(felt, (len(money), 1)), np.tile(first, (len(money), 1, 1))
+            money,
+            shelf,
+            self.catalog.regular_price,
+            np.tile(perceived, (len(money), 1)),
+            np.tile(first, (len(money), 1, 1)),
         )
         regular, tastes = self.catalog.regular_price, self.tastes
         pantry = pantry_of(
             () if tastes is None else (tastes,), self.dynamics.pantry_keep, self.population, regular,
-            regular if self.usual_prices is None else self.usual_prices, felt, self.mean_field,
+            regular if self.usual_prices is None else self.usual_prices, perceived, self.mean_field,
         )  # fmt: skip
         weights, fade = self.population.weights, self.dynamics.fade
         return settle_offer(self.consumers, weights, self.mean_field, offer, fade, pantry)[1]
@@ -110,7 +114,7 @@ class Game:
         shelf = np.broadcast_to(True if listed is None else np.asarray(listed, dtype=bool), money.shape)
         units = self.population.size * self.demand(money, shelf)
         return np.asarray(
-            (money * self.catalog.kept - self.catalog.unit_cost) * units - self.catalog.listing_fee * shelf
+            (money * self.catalog.net_of_tax - self.catalog.unit_cost) * units - self.catalog.listing_fee * shelf
         )
 
     def profit(self, prices: ArrayLike, listed: ArrayLike | None = None, owners: ArrayLike | None = None) -> FloatArray:
@@ -167,7 +171,7 @@ def settle_offer(
             total = bought.sum(axis=1, keepdims=True)
             bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
         moved = float(np.abs(bought - offer.mean_field).max())
-        felt = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
+        perceived = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
         loyalty = offer.loyalty
         if tastes is None:
             after = Dynamics(fade=fade).faded(response.loyalty)
@@ -175,7 +179,7 @@ def settle_offer(
             loyalty = after
         if moved < settings.tolerance:
             break
-        offer = replace(offer, mean_field=felt, loyalty=loyalty)
+        offer = replace(offer, mean_field=perceived, loyalty=loyalty)
     return offer, response
 
 

@@ -75,7 +75,7 @@ def tax_revenue(game: Game, prices: ArrayLike, listed: ArrayLike | None = None) 
     """Return what sales tax and unit tax bring, money per period, shape ``(B,)``."""
     catalog, money = game.catalog, np.atleast_2d(np.asarray(prices, dtype=np.float64))
     units = game.population.size * game.demand(money, listed)
-    return np.asarray(((money * (1.0 - catalog.kept) + catalog.unit_tax) * units).sum(axis=1))
+    return np.asarray(((money * (1.0 - catalog.net_of_tax) + catalog.unit_tax) * units).sum(axis=1))
 
 
 def welfare(game: Game, prices: ArrayLike, listed: ArrayLike | None = None) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
-from malles_env.preference.data.shelves import Goods, goods_from, listed_words
+from malles_env.preference.data.shelves import ProductTable, goods_from, listed_words
 from malles_env.preference.data.text import market_text
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TasteData:
         other_ago: Periods since [B, E].
     """
 
-    goods: Goods
+    goods: ProductTable
     markets: tuple[str, ...]
     prefix: IntArray
     market: IntArray
@@ -253,7 +253,9 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
     )
 
 
-def _goods(occasions: Occasions, markets: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> tuple[Goods, IntArray]:
+def _goods(
+    occasions: Occasions, markets: NDArray[Any], arrays: dict[str, NDArray[Any]]
+) -> tuple[ProductTable, IntArray]:
     """Return the goods in the order of `Occasions.products`, and each market's prefix."""
     products = occasions.products
     # All markets of the product list, so that every part of a data set has the same goods.

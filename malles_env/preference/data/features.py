@@ -14,7 +14,7 @@ FLOOR = 1e-3
 """Added to a share before its log: a line nobody bought yet is rare, not impossible."""
 RANK_DECAY = 0.85
 """Weight of a purchase against the one after it, in the fixed decayed counts."""
-OPTION_FACTS = (
+OPTION_FEATURES = (
     "log popularity",
     "log store popularity",
     "log urn",
@@ -39,9 +39,9 @@ OPTION_FACTS = (
     "variants on shelf",
 )
 """Of each option; none of them moves with a price, a promotion or this period's purchases."""
-LIVE_FACTS = ("log price", "discount", "display", "feature ad", "last", "share deviation", "log trend")
+LIVE_FEATURES = ("log price", "discount", "display", "feature ad", "last", "share deviation", "log trend")
 """Of each option; what a market changes from period to period. `log trend` is for models that need no structure."""
-SHELF_FACTS = (
+SHELF_FEATURES = (
     "known",
     "log purchases",
     "log weeks",
@@ -58,12 +58,12 @@ SHELF_FACTS = (
     "concentration",
 )
 """Of the household before this shelf."""
-QUANTITY_FACTS = ("line log quantity", "own line log quantity", "own line purchases", "own one-unit share")
+QUANTITY_FEATURES = ("line log quantity", "own line log quantity", "own line purchases", "own one-unit share")
 """Of each option, for the number of units."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class Features:
     """Numbers of B occasions with J options.
 
     Attributes:
@@ -81,12 +81,12 @@ class Facts:
     match: NDArray[np.bool_]
 
 
-def facts(data: TasteData) -> Facts:
+def features(data: TasteData) -> Features:
     """Return the numbers of all occasions; take a small part first."""
     match = (data.product[:, :, None] == data.past[:, None, :]) & data.mask[:, :, None]
     option = _option_facts(data, match)
     mask = data.mask[:, :, None]
-    return Facts(
+    return Features(
         option=np.where(mask, option, 0.0).astype(np.float32),
         live=np.where(mask, _live_facts(data), 0.0).astype(np.float32),
         shelf=_shelf_facts(data).astype(np.float32),

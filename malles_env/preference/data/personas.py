@@ -1,4 +1,4 @@
-"""Personas told by counts, made into occasions a taste model can read: who bought what, spread over the weeks."""
+"""Personas given by counts, made into occasions a taste model can read: who bought what, spread over the weeks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import HISTORY_LENGTH, TasteData
-from malles_env.preference.data.shelves import Goods, goods_from
+from malles_env.preference.data.shelves import ProductTable, goods_from
 from malles_env.preference.data.text import Persona, ProductText, persona_text
 
 USUAL_DEAL = 0.1
-"""Discount depth assumed of purchases that are told by their number only."""
+"""Discount depth assumed of purchases of which only the number is known."""
 
 
 def as_occasions(
@@ -114,7 +114,7 @@ def mixed(counts: NDArray[np.int64], total: int, length: int) -> NDArray[np.int6
 
 def _goods(
     personas: Sequence[Persona], products: Sequence[ProductText], regular_price: NDArray[np.float64]
-) -> tuple[Goods, NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[ProductTable, NDArray[np.int64], NDArray[np.int64]]:
     """Return the goods, each persona's prefix [S] and its products [S, J]; notes make prefixes of their own."""
     texts = [persona_text(persona) for persona in personas]
     prefixes = tuple(dict.fromkeys(texts))

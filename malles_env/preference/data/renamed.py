@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 
 Names = Literal["true", "shuffled", "anonymous"]
 NAMES: tuple[Names, ...] = ("true", "shuffled", "anonymous")
 
 
-def renamed(goods: Goods, names: Names, *, seed: int = 0) -> Goods:
+def renamed(goods: ProductTable, names: Names, *, seed: int = 0) -> ProductTable:
     """Return goods whose texts are true, shuffled among the products of each market, or mere numbers.
 
     Shuffled texts leave the set of words that a market's shelf holds as it is, and anonymous ones nothing at all; both

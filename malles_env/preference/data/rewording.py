@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 
 _PREFIXES = (
     "market: {name} ({category}).",
@@ -16,7 +16,7 @@ _PREFIXES = (
 _SWAPS = (("store brand", "own label"), ("national brand", "name brand"), ("maker ", "manufacturer "))
 
 
-def reworded(goods: Goods, *, seed: int = 0) -> Goods:
+def reworded(goods: ProductTable, *, seed: int = 0) -> ProductTable:
     """Return goods whose texts say the same in other words: another order, another phrase for labels and makers.
 
     Args:

@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Goods:
+class ProductTable:
     """P products under M prefixes (a market, perhaps with a note); a product belongs to one prefix.
 
     Attributes:
@@ -83,7 +83,7 @@ def goods_from(
     products: list[ProductText],
     regular: NDArray[np.floating[Any]],
     names: Sequence[str] | None = None,
-) -> Goods:
+) -> ProductTable:
     """Return the goods of products given one by one.
 
     Args:
@@ -96,7 +96,7 @@ def goods_from(
     size = np.array([product.size_value for product in products], dtype=np.float64)
     brands = [product.brand.strip().lower() for product in products]
     codes = {brand: at for at, brand in enumerate(dict.fromkeys(brands))}
-    return Goods(
+    return ProductTable(
         prefixes=prefixes,
         texts=tuple(product_text(product) for product in products),
         names=tuple(str(at) for at in range(len(products))) if names is None else tuple(names),
@@ -110,7 +110,7 @@ def goods_from(
 
 
 def product_words(row: dict[str, Any]) -> ProductText:
-    """Return the product text of a row of `Occasions.products`; one without a brand is told by its title."""
+    """Return the product text of a row of `Occasions.products`; one without a brand is described by its title."""
     return ProductText(
         brand=str(row["brand"] or ""),
         words="" if row["brand"] else str(row["title"]),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.encoder import read_states, rows_of
 from malles_env.preference.heads.inputs import Readings
@@ -30,11 +30,11 @@ class BankReader:
     def __init__(self, backbone: Backbone, live: int = LIVE) -> None:
         """Read nothing yet."""
         self.backbone, self.live = backbone, live
-        self._goods: Goods | None = None
+        self._goods: ProductTable | None = None
         self._bank = torch.zeros(0, 0)
         self._stale = True
 
-    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return readings of all goods; which of `products` are read anew is drawn from torch's random state."""
         if self._goods is not goods or (self._stale and not torch.is_grad_enabled()):
             with torch.no_grad():
@@ -50,11 +50,11 @@ class BankReader:
         self._bank, self._stale = whole.detach(), True
         return self._readings(goods, whole)
 
-    def _read(self, goods: Goods, products: NDArray[np.int64]) -> torch.Tensor:
+    def _read(self, goods: ProductTable, products: NDArray[np.int64]) -> torch.Tensor:
         requests, product_row, prefix_row = goods.requests(products)
         readings = rows_of(read_states(self.backbone, requests), product_row, prefix_row)
         return readings.product[torch.as_tensor(products, device=readings.product.device)]
 
     @staticmethod
-    def _readings(goods: Goods, product: torch.Tensor) -> Readings:
+    def _readings(goods: ProductTable, product: torch.Tensor) -> Readings:
         return Readings(torch.zeros(len(goods.prefixes), product.shape[1], device=product.device), product)

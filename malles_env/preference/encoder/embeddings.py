@@ -1,4 +1,4 @@
-"""Readings of texts by a backbone at rest, made once and kept on disk, so that only the heads need training."""
+"""Readings of texts by a frozen backbone, made once and kept on disk, so that only the heads need training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from malles_env.errors import CorruptFile
 from malles_env.files import cache_dir, keeping
 from malles_env.preference.data.packing import Request
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.encoder import States, read_states, rows_of
 from malles_env.preference.heads.inputs import Readings
@@ -22,12 +22,12 @@ SHARD = 16
 
 def make_readings(
     backbone: Backbone,
-    goods: Goods,
+    goods: ProductTable,
     *,
     directory: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Readings:
-    """Read all goods with a backbone at rest, skipping what an earlier run already read.
+    """Read all goods with a frozen backbone, skipping what an earlier run already read.
 
     Args:
         backbone: The backbone; its precision is used as it is.

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from malles_env.preference.data.packing import PackedBatch, Request, pack, split_requests
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.heads.inputs import Readings
 
@@ -34,7 +34,7 @@ class LiveReader:
 
     backbone: Backbone
 
-    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return readings of `products`; the rows of others hold some other product's."""
         requests, product_row, prefix_row = goods.requests(products)
         return rows_of(read_states(self.backbone, requests), product_row, prefix_row)

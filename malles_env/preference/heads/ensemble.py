@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import MARKET_TERMS, OptionTastes, PrefixTastes, averaged, of_market
 from malles_env.preference.heads.inputs import Codes
 from malles_env.preference.heads.kinship import Kinship, meanings
@@ -115,7 +115,7 @@ class HeadSet(nn.Module):
         shape = (len(markets or ()) + 1, len(MARKET_TERMS))
         self.register_buffer("market_terms", torch.zeros(shape))
         self.register_buffer("market_draws", torch.zeros(draws, *shape))
-        self._known: dict[bool, tuple[Goods, tuple[str, ...], Codes]] = {}
+        self._known: dict[bool, tuple[ProductTable, tuple[str, ...], Codes]] = {}
 
     def each(self, inputs: Inputs, terms: torch.Tensor | None = None) -> list[tuple[PrefixTastes, OptionTastes]]:
         """Return every member's tastes, each occasion's by the heads that are meant for it.
@@ -156,7 +156,7 @@ class HeadSet(nn.Module):
             getattr(self, known).calibrate(inputs)
             getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
 
-    def codes(self, goods: Goods, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
+    def codes(self, goods: ProductTable, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
         """Return what the heads know of goods and households; `new` treats all markets as never trained on.
 
         The batches of one data set share goods and households, so the last answer is kept.
@@ -166,7 +166,7 @@ class HeadSet(nn.Module):
             last = self._known[new] = (goods, households, self._coded(goods, households, new))
         return last[2]
 
-    def _coded(self, goods: Goods, households: tuple[str, ...], new: bool) -> Codes:
+    def _coded(self, goods: ProductTable, households: tuple[str, ...], new: bool) -> Codes:
         market = np.array([0 if new else self._place(text) for text in goods.prefixes], dtype=np.int64)
         told = ((market > 0) | ((self.markets is None) & (not new))).astype(np.float32)
         return Codes(_places(goods.names, self.lines), told, _places(households, self.households), market)

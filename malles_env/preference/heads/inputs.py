@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.features import LIVE_FACTS, Facts, facts
-from malles_env.preference.data.shelves import Goods
+from malles_env.preference.data.features import LIVE_FEATURES, Features, features
+from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import Live
 from malles_env.preference.heads.history import Past
 from malles_env.preference.heads.kinship import Kin
 from malles_env.preference.heads.taste_heads import SEEN_LIVE, TREND_LIVE, Inputs
 
-_SEEN = [LIVE_FACTS.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
+_SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Readings:
     market: torch.Tensor
     product: torch.Tensor
 
-    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return the readings of the goods; they are all here already."""
         return self
 
@@ -40,24 +40,24 @@ class Readings:
 class Reader(Protocol):
     """Gives readings: a live backbone, or readings made before."""
 
-    def of(self, goods: Goods, products: NDArray[np.int64]) -> Readings:
+    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return readings whose rows are those of `goods`; only the rows of `products` need be right."""
         ...
 
 
 @dataclass(frozen=True)
-class Batch:
+class HeadInputs:
     """A batch in tensors.
 
     Attributes:
         inputs: What the heads read.
         live: What the market changes.
-        facts: The same in NumPy.
+        features: The same in NumPy.
     """
 
     inputs: Inputs
     live: Live
-    facts: Facts
+    features: Features
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Codes:
     market: NDArray[np.int64]
 
 
-def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
+def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadInputs:
     """Return the tensors of a few occasions, on the device of the readings.
 
     Args:
@@ -89,7 +89,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         every = np.ones(len(data.goods.prefixes), dtype=np.float32)
         none = np.zeros(len(data.goods.prefixes), dtype=np.int64)
         codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
-    known = facts(data)
+    known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
     if data.other is not None:
@@ -128,7 +128,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         market_at=tensor(codes.market[data.prefix]),
         kin=None if data.other is None else Kin(tensor(data.goods.prefix), tensor(data.other), tensor(data.past)),
     )
-    columns = dict(zip(LIVE_FACTS, tensor(known.live).unbind(-1), strict=True))
+    columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))
     live = Live(
         log_price=columns["log price"],
         discount=columns["discount"],
@@ -138,4 +138,4 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> Batch:
         last=columns["last"],
         outside=tensor(data.log_sampling),
     )
-    return Batch(inputs, live, known)
+    return HeadInputs(inputs, live, known)

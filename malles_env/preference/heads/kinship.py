@@ -1,7 +1,7 @@
 """Kinship: how like what a household bought before a product's name reads, in its own category and in others.
 
 What a household takes in one category says what it will take in another only through what the products have in common,
-and that is in their names. So a reading is centred within its category (which leaves what tells its products apart) and
+and that is in their names. So a reading is centred within its category (which leaves what distinguishes its products) and
 compared by cosine with the readings of what was bought. The comparison has no parameters of its own: in a category that
 was never trained on it means what it meant in those that were.
 """
@@ -83,6 +83,6 @@ class Kinship(nn.Module):
         self.weight = nn.Parameter(torch.zeros(2, 2 * len(FEATURES)))
 
     def forward(self, meaning: torch.Tensor, option: torch.Tensor, kin: Kin, known: torch.Tensor) -> torch.Tensor:
-        """Return what kinship adds to the utility of each option [B, J]; `known` tells where the past is known [B]."""
+        """Return what kinship adds to the utility of each option [B, J]; `known` says where the past is known [B]."""
         weight = _GAIN * self.weight[known.long()]
         return torch.einsum("bjf,bf->bj", kin_features(meaning, option, kin), weight)

@@ -33,17 +33,22 @@ class Curve(nn.Module):
     """An additive form: each fact through a curve of its own, a few bends each.
 
     Args:
-        facts: Number of facts.
+        features: Number of facts.
     """
 
-    def __init__(self, facts: int) -> None:
+    def __init__(self, features: int) -> None:
         """Start flat."""
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1, 4 * facts))
+        self.weight = nn.Parameter(torch.zeros(1, 4 * features))
 
-    def forward(self, facts: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the sum over facts [..., F] -> [...]."""
-        bent = (facts * facts / 3, torch.relu(facts - 0.7), torch.relu(-facts - 0.7), torch.tanh(2 * facts))
+        bent = (
+            features * features / 3,
+            torch.relu(features - 0.7),
+            torch.relu(-features - 0.7),
+            torch.tanh(2 * features),
+        )
         return functional.linear(torch.cat(bent, dim=-1), self.weight).squeeze(-1)
 
 

@@ -42,7 +42,7 @@ def sensitivity_prior(
     """Return a penalty that keeps sensitivities in an economic range where the data say little [B].
 
     Regular prices move rarely, so log price and discount are nearly collinear. Log-normal around `beta_centre` for
-    beta, half-normal with scale `gamma_scale` for gamma: what can be told as a price response is told as one.
+    beta, half-normal with scale `gamma_scale` for gamma: what can be explained by a price response is.
     """
     centre = torch.log(torch.tensor(beta_centre))
     beta = 0.5 * (torch.log(option.beta + 1e-6) - centre) ** 2 * mask

@@ -12,7 +12,7 @@ from malles_env.errors import invalid
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.coefficients import OptionTastes, PrefixTastes, utilities
 from malles_env.preference.heads.ensemble import HeadSet
-from malles_env.preference.heads.inputs import Batch, Reader, batch
+from malles_env.preference.heads.inputs import HeadInputs, Reader, batch
 from malles_env.preference.heads.losses import choice_loss, consistency_loss, inside_loss, sensitivity_prior
 from malles_env.preference.heads.quantities import quantity_nll, tilt
 
@@ -59,7 +59,7 @@ class Scored:
     utilities: torch.Tensor
     prefix: PrefixTastes
     option: OptionTastes
-    batch: Batch
+    batch: HeadInputs
 
 
 def score(
@@ -116,7 +116,7 @@ def objective(
     return means["total"], {name: float(value.detach()) for name, value in means.items()}
 
 
-def _for_training(data: TasteData, given: Batch) -> Batch:
+def _for_training(data: TasteData, given: HeadInputs) -> HeadInputs:
     """Ask for the units of the chosen options only."""
     place = torch.as_tensor(np.maximum(data.chosen - 1, 0), device=given.inputs.mask.device)
     return replace(given, inputs=replace(given.inputs, units_of=place))
@@ -135,7 +135,7 @@ def _parts(
     return {"total": total, "choice": choice, "inside": inside, "quantity": units, "prior": prior}
 
 
-def _scored(prefix: PrefixTastes, option: OptionTastes, given: Batch) -> Scored:
+def _scored(prefix: PrefixTastes, option: OptionTastes, given: HeadInputs) -> Scored:
     return Scored(utilities(prefix, option, given.live, given.inputs.mask), prefix, option, given)
 
 

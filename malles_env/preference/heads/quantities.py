@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 QUANTITIES = 24
-"""Units told apart; the last one stands for all larger ones: above it sit coding errors."""
+"""Units distinguished; the last one stands for all larger ones: above it sit coding errors."""
 
 
 def tilt(units: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:

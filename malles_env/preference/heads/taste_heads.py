@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from malles_env.preference.data.features import OPTION_FACTS, QUANTITY_FACTS, SHELF_FACTS
+from malles_env.preference.data.features import OPTION_FEATURES, QUANTITY_FEATURES, SHELF_FEATURES
 from malles_env.preference.heads.bounds import RHO_BOUND
 from malles_env.preference.heads.coefficients import OptionTastes, PrefixTastes
 from malles_env.preference.heads.history import HistoryEncoder, Past
@@ -146,17 +146,17 @@ class TasteHeads(nn.Module):
         self.untold = COLD_UNTOLD if cold else UNTOLD
         self.line = Named(lines, text, LINE_UNKNOWN) if lines else None
         self.household = Named(households, HOUSEHOLD, HOUSEHOLD_UNKNOWN) if households else None
-        shelf = len(SHELF_FACTS) + text + (HOUSEHOLD if households else 0)
+        shelf = len(SHELF_FEATURES) + text + (HOUSEHOLD if households else 0)
         self.history = HistoryEncoder(text)
-        self.option_facts, self.shelf_facts = Standardize(len(OPTION_FACTS)), Standardize(len(SHELF_FACTS))
-        self.quantity_facts = Standardize(len(QUANTITY_FACTS))
-        facts = len(OPTION_FACTS) + HistoryEncoder.OUTPUTS
-        self.linear = nn.Linear(facts, 1, bias=False)
-        self.curve = Curve(facts) if cold else None
-        self.shelf_linear = nn.Linear(len(SHELF_FACTS), 1, bias=False)
+        self.option_facts, self.shelf_facts = Standardize(len(OPTION_FEATURES)), Standardize(len(SHELF_FEATURES))
+        self.quantity_facts = Standardize(len(QUANTITY_FEATURES))
+        features = len(OPTION_FEATURES) + HistoryEncoder.OUTPUTS
+        self.linear = nn.Linear(features, 1, bias=False)
+        self.curve = Curve(features) if cold else None
+        self.shelf_linear = nn.Linear(len(SHELF_FEATURES), 1, bias=False)
         # What is alike for all options of a shelf is mapped once per shelf and added.
         self.trend, self.seen = trend, len(SEEN_LIVE) + (len(TREND_LIVE) if trend else 0)
-        self.first, self.first_shelf = nn.Linear(facts + self.seen + text, hidden), nn.Linear(shelf, hidden)
+        self.first, self.first_shelf = nn.Linear(features + self.seen + text, hidden), nn.Linear(shelf, hidden)
         self.deeper = nn.Linear(hidden, hidden)
         self.second, self.second_shelf = nn.Linear(hidden, hidden), nn.Linear(2 * hidden, hidden)
         self.third = nn.Linear(hidden, hidden)
@@ -166,7 +166,7 @@ class TasteHeads(nn.Module):
         usual = _PREFIX_START | (_TREND_START if trend else {})
         start = {n: inverse_softplus(v) if n in _POSITIVE else v for n, v in usual.items()}
         self.prefix_out = Outputs(hidden, start, _GAIN)
-        self.units_in = nn.Linear(hidden + len(QUANTITY_FACTS) + len(SHELF_FACTS), hidden)
+        self.units_in = nn.Linear(hidden + len(QUANTITY_FEATURES) + len(SHELF_FEATURES), hidden)
         self.units_out = nn.Linear(hidden, QUANTITIES)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.shelf_linear.weight)

@@ -1,4 +1,4 @@
-"""PromptData: choice occasions with what a prompt tells of them, from occasions or from a taste model's data."""
+"""PromptData: choice occasions with what a prompt states of them, from occasions or from a taste model's data."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PromptData:
 
 
 def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
-    """Return what a prompt tells of these occasions, in their order.
+    """Return what a prompt states of these occasions, in their order.
 
     Raises:
         InvalidInput: There are none.

@@ -31,7 +31,7 @@ REFERENCES = ("none", "base")
 
 
 @dataclass(frozen=True)
-class Answers:
+class LabelAnswers:
     """What the label rows of the vocabulary say about M occasions.
 
     Attributes:
@@ -135,7 +135,7 @@ class PromptedModel:
 
         return save_prompted(self, Path(directory))
 
-    def answers(self, questions: Sequence[Question], data: PromptData, units: str = NONE) -> Answers:
+    def answers(self, questions: Sequence[Question], data: PromptData, units: str = NONE) -> LabelAnswers:
         """Answer questions in one forward pass (two with a reference), without generating anything."""
         batch = pad([spell(question, data, self.speller, units) for question in questions])
         rows = np.concatenate([question.rows for question in questions])
@@ -149,7 +149,7 @@ class PromptedModel:
             [scores[:, :1] + torch.from_numpy(data.log_sampling[rows]).float()[:, None], scores[:, 1:]], 1
         )
         found = states[batch.unit[:, 0], batch.unit[:, 1]] @ self._rows(self.speller.labels.units).T
-        return Answers(scores, found.log_softmax(1), self._owners(batch, questions), torch.from_numpy(rows))
+        return LabelAnswers(scores, found.log_softmax(1), self._owners(batch, questions), torch.from_numpy(rows))
 
     @torch.no_grad()
     def predict(

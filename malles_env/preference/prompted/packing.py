@@ -54,7 +54,7 @@ class Speller:
 
 
 @dataclass
-class Row:
+class PackedRow:
     """One question spelled out.
 
     Attributes:
@@ -85,9 +85,9 @@ class Row:
         return start + len(ids)
 
 
-def spell(question: Question, data: PromptData, speller: Speller, units: str) -> Row:
+def spell(question: Question, data: PromptData, speller: Speller, units: str) -> PackedRow:
     """Return a question as tokens; `units` is NONE, CHOSEN or ALL."""
-    labels, row = speller.labels, Row()
+    labels, row = speller.labels, PackedRow()
     lines = question.lines(data)
     labels.check_shelf(len(lines))
     end = row.add(speller.start(shelf_header(data.markets[data.market[question.rows[0]]])), 0, 0, 0)
@@ -123,9 +123,9 @@ class PromptBatch:
     Attributes:
         ids: Token ids [N, T].
         positions: Position ids [N, T].
-        household: See `Row`; -1 in the padding [N, T].
-        leaf: See `Row` [N, T].
-        economic: See `Row` [N, T].
+        household: See `PackedRow`; -1 in the padding [N, T].
+        leaf: See `PackedRow` [N, T].
+        economic: See `PackedRow` [N, T].
         answer: Row and column of each answer boundary, households in order of the questions [M, 2].
         unit: Row and column of each units boundary [U, 2].
         unit_owner: Index of its answer and its line [U, 2].
@@ -141,7 +141,7 @@ class PromptBatch:
     unit_owner: torch.Tensor
 
 
-def pad(rows: Sequence[Row]) -> PromptBatch:
+def pad(rows: Sequence[PackedRow]) -> PromptBatch:
     """Return rows as one padded batch."""
     width = max(len(row.ids) for row in rows)
     columns = {
@@ -188,7 +188,7 @@ def seen_mask(batch: PromptBatch) -> torch.Tensor:
 def attention_bias(batch: PromptBatch, strength: float, dtype: torch.dtype) -> torch.Tensor:
     """Return the additive attention mask with the prior [N, 1, T, T].
 
-    ``bias[q, k] = strength * 1[k tells a price, discount or promotion]`` where q sees k, else -inf: before
+    ``bias[q, k] = strength * 1[k states a price, discount or promotion]`` where q sees k, else -inf: before
     normalisation, every weight on such a token is multiplied by exp(strength), in every head and layer.
 
     Args:

@@ -36,7 +36,7 @@ OUTSIDE = Piece(label=-2)
 
 
 @dataclass(frozen=True)
-class Line:
+class ShelfLine:
     """One product on the shelf.
 
     Attributes:
@@ -78,7 +78,7 @@ def shelf_header(market: str) -> str:
     return f"Shelf of {parts[-1]}{wider}:"
 
 
-def shelf_pieces(lines: tuple[Line, ...], gap: str) -> list[Piece]:
+def shelf_pieces(lines: tuple[ShelfLine, ...], gap: str) -> list[Piece]:
     """Return the labelled lines of the shelf, the outside option last."""
     pieces: list[Piece] = []
     for at, line in enumerate(lines):
@@ -88,7 +88,7 @@ def shelf_pieces(lines: tuple[Line, ...], gap: str) -> list[Piece]:
     return [*pieces, Piece("\n" + gap), OUTSIDE, Piece(": buy nothing")]
 
 
-def price_words(line: Line) -> list[str]:
+def price_words(line: ShelfLine) -> list[str]:
     """Return price, regular price, discount and promotion in words, what does not apply left out."""
     words = [f" {line.price:.2f}"]
     depth = 1 - line.price / line.regular_price
@@ -118,7 +118,7 @@ def unit_pieces(line: int, gap: str) -> list[Piece]:
     return [Piece(label=line), Piece("\nUnits:" + gap)]
 
 
-def sample_texts(market: str, lines: tuple[Line, ...], household: Household) -> list[str]:
+def sample_texts(market: str, lines: tuple[ShelfLine, ...], household: Household) -> list[str]:
     """Return texts with all words of a prompt, to learn a tokenizer from."""
     pieces = [*shelf_pieces(lines, ""), *household_pieces(household, ""), *unit_pieces(0, " ")]
     named = {-2: " " + OUTSIDE_LETTER, **{at: " " + letter for at, letter in enumerate(OPTION_LETTERS)}}

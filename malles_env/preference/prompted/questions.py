@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.preference.prompted.data import PromptData, prompt_data
-from malles_env.preference.prompted.prompt import Household, Line
+from malles_env.preference.prompted.prompt import Household, ShelfLine
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -41,11 +41,11 @@ class Question:
         """Return the same question with its lines listed in another order."""
         return Question(self.rows, self.places, order)
 
-    def lines(self, data: PromptData) -> tuple[Line, ...]:
+    def lines(self, data: PromptData) -> tuple[ShelfLine, ...]:
         """Return the lines in prompt order."""
         row, places = int(self.rows[0]), self.places[0][self.order]
         return tuple(
-            Line(
+            ShelfLine(
                 product=data.products[data.product[row, j]],
                 price=float(data.price[row, j]),
                 regular_price=float(data.regular_price[row, j]),

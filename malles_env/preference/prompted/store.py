@@ -108,7 +108,7 @@ def _config(model: PromptedModel, files: dict[str, str]) -> dict[str, Any]:
 
 
 def _verify(directory: Path, config: dict[str, Any]) -> None:
-    """Raise `CorruptFile` naming the first thing that is not what the configuration vouches for."""
+    """Raise `CorruptFile` naming the first thing that differs from what the configuration records."""
     for key in ("wording", "backbone", "adapted", "prior", "reference", "beta", "files", "weights_hash"):
         if key not in config:
             raise CorruptFile(f"{directory / CONFIG}: entry {key!r} is missing")

@@ -92,7 +92,7 @@ def load_backbone_of(name: str | Path) -> Backbone:
 
 
 def read_model_config(directory: Path) -> dict[str, Any]:
-    """Return the configuration of a saved model of any format, once every file is what it vouches for.
+    """Return the configuration of a saved model of any format, once every file has the SHA-256 it records.
 
     Raises:
         CorruptFile: A file is damaged; the message names it.
@@ -146,7 +146,7 @@ def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[s
 
 
 def _verify(directory: Path, config: dict[str, Any]) -> None:
-    """Raise `CorruptFile` naming the first file that is not what the configuration vouches for."""
+    """Raise `CorruptFile` naming the first file that differs from what the configuration records."""
     for key in ("format", "files", "backbone", "heads", "text_version"):
         if key not in config:
             raise CorruptFile(f"{directory / 'config.json'}: entry {key!r} is missing")

@@ -36,7 +36,7 @@ def locate(name: str | Path) -> Path:
 
 
 def recorded_hash(name: str | Path) -> str:
-    """Return the weights' hash that the model's files vouch for.
+    """Return the hash of the weights that the model's files record.
 
     Raises:
         MissingResource: There is no such model.

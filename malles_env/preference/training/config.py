@@ -1,4 +1,4 @@
-"""What a training run is told: the settings of its phases, and the job made of them."""
+"""The settings of a training run: the settings of its phases, and the job made of them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ WHOLE_EMBEDDED = AlignConfig(
 WHOLE_ADAPTER = replace(WHOLE_EMBEDDED, steps=80, chunk=96, learning_rate=5e-4, validate_every=20)
 """The same for a pre-trained backbone, whose adapter learns."""
 HEADS = AlignConfig(steps=5000, batch_size=512, head_learning_rate=3e-3, validate_every=500)
-"""Heads alone, on readings of the backbone at rest."""
+"""Heads alone, on readings of the frozen backbone."""
 CONTINUED = replace(HEADS, steps=1000, head_learning_rate=1e-3, validate_every=250)
 """Heads of a model trained before, once more."""
 COLD = replace(HEADS, steps=600, cold=1.0, weight_decay=3.0, validate_every=200)

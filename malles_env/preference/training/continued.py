@@ -53,7 +53,7 @@ def _without_share(key: str, value: torch.Tensor, heads: HeadSet) -> torch.Tenso
     if heads.get_submodule(".".join(key.split(".")[:3])).trend:  # type: ignore[union-attr]
         return value[_WITH_TREND] if ".prefix_out." in key else value
     if key.endswith(".first.weight"):
-        # The columns are facts, what is seen live, and text; the new layer's width tells where the live ones begin.
+        # The columns are facts, what is seen live, and text; the new layer's width shows where the live ones begin.
         member = heads.get_submodule(key.removesuffix(".first.weight"))
         text = member.sizes.text  # type: ignore[union-attr]
         start = value.shape[1] - text - len(_SEEN_BEFORE)  # type: ignore[operator]

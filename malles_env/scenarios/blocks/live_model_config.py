@@ -20,7 +20,7 @@ from malles_env.scenarios.blocks.entries import (
 )
 
 
-class AskedEntry(Entry):
+class LiveModelEntry(Entry):
     """Consumers for whom a language model answers live; which one.
 
     Attributes:
@@ -41,7 +41,9 @@ class AskedEntry(Entry):
 
     def __eq__(self, other: object) -> bool:
         """Compare what the entries say; who said it does not count."""
-        return type(self) is type(other) and isinstance(other, AskedEntry) and self.model_dump() == other.model_dump()
+        return (
+            type(self) is type(other) and isinstance(other, LiveModelEntry) and self.model_dump() == other.model_dump()
+        )
 
     def named_by_user(self, name: str) -> bool:
         """Return whether the user named a field in code or on the command line, instead of a file."""
@@ -57,7 +59,7 @@ class AskedEntry(Entry):
         return checked_url(value, "") if value else value
 
 
-class PromptedEntry(AskedEntry):
+class PromptedEntry(LiveModelEntry):
     """Consumers who are a language model, asked live; see `malles_env.consumers.prompted`.
 
     Attributes:
@@ -95,7 +97,7 @@ class PromptedEntry(AskedEntry):
     purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
 
 
-class DiscussionEntry(AskedEntry):
+class DiscussionEntry(LiveModelEntry):
     """Consumers whose role agents talk an offer over before they buy; see `malles_env.consumers.discussion`.
 
     Attributes:

@@ -12,14 +12,14 @@ from malles_env.scenarios.schema import Scenario
 
 
 def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = False) -> Consumers:
-    """Return consumers whose tastes the model named in `entry` reads off the scenario's segments.
+    """Return consumers whose tastes the model named in `entry` predicts from the scenario's segments.
 
     Args:
         scenario: The scenario; its segments carry purchase histories.
         entry: Its consumers.
         draws: Whether they carry draws of their tastes too.
     """
-    from malles_env.consumers.aligned import Asked, Level, aligned_consumers
+    from malles_env.consumers.aligned import Level, TasteQuestion, aligned_consumers
     from malles_env.preference import Persona, ProductText
 
     personas = [
@@ -30,8 +30,8 @@ def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = Fal
         ProductText(product.brand, product.private_label, product.size_value, product.size_unit)
         for product in scenario.products
     ]
-    catalog, felt = scenario.catalog(), scenario.first_mean_field()
-    asked = Asked(
+    catalog, perceived = scenario.catalog(), scenario.first_mean_field()
+    asked = TasteQuestion(
         personas=personas,
         products=products,
         bought=scenario.bought().astype(np.int64),
@@ -44,8 +44,8 @@ def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = Fal
         population=scenario.population(),
         regular_price=catalog.regular_price,
         prices=scenario.average_price(),
-        mean_field=felt,
-        centre=scenario.mean_field_settings().first_centre(felt),
+        mean_field=perceived,
+        centre=scenario.mean_field_settings().first_centre(perceived),
     )
     return aligned_consumers(asked, entry.model, level, forces=scenario.with_forces, draws=draws)
 

@@ -53,7 +53,7 @@ def discussion_consumers(
     )
 
 
-def entered_consumers(
+def discussion_from_entry(
     scenario: Scenario, entry: DiscussionEntry | None = None, model: LanguageModel | None = None
 ) -> DiscussionConsumers:
     """Return a scenario's consumers who talk as an entry of a scenario file says.

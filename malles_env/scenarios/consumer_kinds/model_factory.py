@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from malles_env.scenarios.blocks.live_model_config import AskedEntry, DiscussionEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
 
 if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
@@ -15,7 +15,7 @@ DISCUSSION_MEMORY = 1000
 """Megabytes in which a local model keeps what the roles of a discussion have read."""
 
 
-def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
+def asked_consumers(scenario: Scenario, entry: LiveModelEntry) -> Consumers:
     """Return consumers who ask the model that `entry` names, in the way it names.
 
     Raises:
@@ -24,15 +24,15 @@ def asked_consumers(scenario: Scenario, entry: AskedEntry) -> Consumers:
         LanguageModelError: The model failed while it was asked for a calibration.
     """
     if isinstance(entry, DiscussionEntry):
-        from malles_env.scenarios.consumer_kinds.discussion import entered_consumers
+        from malles_env.scenarios.consumer_kinds.discussion import discussion_from_entry
 
-        return entered_consumers(scenario, entry)
+        return discussion_from_entry(scenario, entry)
     from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers
 
     return prompted_consumers(scenario, entry if isinstance(entry, PromptedEntry) else None)
 
 
-def language_model(entry: AskedEntry) -> LanguageModel:
+def language_model(entry: LiveModelEntry) -> LanguageModel:
     """Return the model an entry names; its server gets the user's key only if the user named or lists it.
 
     Raises:

@@ -58,7 +58,7 @@ def prompted_consumers(
     from malles_env.consumers.prompted import fit_to_shares
 
     weights = scenario.population().weights
-    return consumers.calibrated(fit_to_shares(consumers, usual_offer(scenario), weights, target))
+    return consumers.calibrated(fit_to_shares(consumers, opening_offer(scenario), weights, target))
 
 
 def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:
@@ -74,17 +74,17 @@ def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:
     return Persona(words, segment.history_total, segment.weeks_seen or 0, bought if told else ())
 
 
-def usual_offer(scenario: Scenario) -> Offer:
+def opening_offer(scenario: Scenario) -> Offer:
     """Return the shelf at average prices, everything on it, as the first consumers of an episode see it (B = 1)."""
-    catalog, population, felt = scenario.catalog(), scenario.population(), scenario.first_mean_field()
+    catalog, population, perceived = scenario.catalog(), scenario.population(), scenario.first_mean_field()
     return Offer(
         scenario.average_price()[None],
         np.ones((1, catalog.num_products), dtype=bool),
         catalog.regular_price,
-        felt[None],
+        perceived[None],
         population.initial_loyalty[None],
         reference=np.log(catalog.regular_price)[None],
-        centre=scenario.mean_field_settings().first_centre(felt)[None],
+        centre=scenario.mean_field_settings().first_centre(perceived)[None],
     )
 
 

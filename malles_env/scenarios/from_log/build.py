@@ -171,7 +171,7 @@ def scenario_from(
 
     Raises:
         InvalidInput: A line without a brand where brands sell, fewer buyers than a segment needs, or a log in
-            which every visit buys, which tells no purchase rate.
+            which every visit buys, which shows no purchase rate.
     """
     # The Complete Journey names a maker for every line; one that is missing is a fault there.
     usual: Sellers | None = None if origin.names_products else "brands"
@@ -247,7 +247,7 @@ def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float
     if not rate < 1.0:
         raise invalid(
             f"market {statistics.market!r}: purchase_rate", rate,
-            "a number below 1, to be given (--purchase-rate): every visit of this log buys, so it tells none",
+            "a number below 1, to be given (--purchase-rate): every visit of this log buys, so it shows none",
         )  # fmt: skip
     return rate
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ground:
+class TwinDataset:
     """What all consumers of a back-test have in common: a market's log, its products and its households.
 
     Attributes:
@@ -142,7 +142,7 @@ def find_ground(
     tables: Tables | None = None,
     settings: BuildSettings | None = None,
     origin: Origin = COMPLETE_JOURNEY,
-) -> Ground:
+) -> TwinDataset:
     """Return a market's products and households; see `twin_market` for the arguments.
 
     Args:
@@ -168,10 +168,10 @@ def find_ground(
         scenario = _scenario(statistics, max_lines, origin)
     rows = matched_lines(scenario, statistics)
     lines = tuple(statistics.lines["product_id"].gather(rows).to_list())
-    return Ground(log, settings, scenario, lines, twin_shelves(log, name, lines, settings))
+    return TwinDataset(log, settings, scenario, lines, twin_shelves(log, name, lines, settings))
 
 
-def twin_tastes(ground: Ground, model: TasteModel) -> Tastes:
+def twin_tastes(ground: TwinDataset, model: TasteModel) -> Tastes:
     """Return the tastes that a model reads of every household."""
     import torch
 
@@ -181,7 +181,7 @@ def twin_tastes(ground: Ground, model: TasteModel) -> Tastes:
     return ground.shelves.tastes(model.read_shelves(data, readings))
 
 
-def cluster_tastes(ground: Ground, model: TasteModel) -> tuple[Tastes, Population]:
+def cluster_tastes(ground: TwinDataset, model: TasteModel) -> tuple[Tastes, Population]:
     """Return the tastes that a model reads of the scenario's segments, as they are, and these segments."""
     from malles_env.preference.data.text import Persona, ProductText
 

@@ -61,7 +61,7 @@ def description(sellers: int, products: int, origin: Origin = COMPLETE_JOURNEY) 
     """Return what the scenario is."""
     return (
         f"{sellers} sellers with {products} real products {origin.names} Consumers are segments of real "
-        "households; a language model reads their purchase histories and tells their tastes."
+        "households; a language model reads their purchase histories and predicts their tastes."
     )
 
 

@@ -13,7 +13,7 @@ from malles_agents.evaluation.comparison import algorithm_of, run_of
 from malles_agents.evaluation.evaluate import Played, play, summary
 from malles_agents.planning.search import search
 from malles_agents.registry import default_rivals, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.errors import invalid
 from malles_env.studio.logic.market import World
 
@@ -71,7 +71,9 @@ def compared(world: World, question: Question, watch: Callable[[str], object] = 
         options = {"consumers": world.consumers}
         rivals = default_rivals(world.scenario, question.agent, question.rivals, **options)
         best = search(world.scenario, question.agent, rivals, consumers=world.consumers)
-        found[BEST] = _played(world, question, best.seller(Seat.of(world.scenario, question.agent, **options)), options)
+        found[BEST] = _played(
+            world, question, best.seller(SellerView.of(world.scenario, question.agent, **options)), options
+        )
     return found
 
 

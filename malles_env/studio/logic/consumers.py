@@ -18,7 +18,7 @@ from malles_env.market.tastes import Tastes, tastes_of
 from malles_env.scenarios import Scenario
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.consumer_kinds.aligned import target_shares
-from malles_env.scenarios.consumer_kinds.prompted import usual_offer
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.scenarios.messages import explain
 from malles_env.studio.logic.market import World
 
@@ -68,7 +68,7 @@ def taste_rows(world: World) -> list[dict[str, Any]]:
 
 def liking_rows(world: World) -> list[dict[str, Any]]:
     """Return how likely each segment buys each product at average prices, everything on the shelf, percent."""
-    response = world.consumers.respond(usual_offer(world.scenario))
+    response = world.consumers.respond(opening_offer(world.scenario))
     names = world.product_titles()
     return [
         {"segment": segment.name, "product": names[j], "buys %": 100.0 * float(response.probability[0, s, j + 1])}
@@ -155,7 +155,7 @@ def reception(world: World, product: NewProduct) -> Reception:
     assert isinstance(known, AlignedEntry)
     read = tastes_of(scenario.build_consumers(world.model))
     assert read is not None
-    target, usual = target_shares(world.scenario, known), usual_offer(world.scenario)
+    target, usual = target_shares(world.scenario, known), opening_offer(world.scenario)
     old = _without_last(read)
     shift = np.zeros(old.num_products)
     if target is not None:  # reading one more product moves the others a little, so they are fitted anew
@@ -165,7 +165,7 @@ def reception(world: World, product: NewProduct) -> Reception:
         )
     bought = np.array([entry.reference_share or 0.0 for entry in world.scenario.products])
     level = float(np.average(shift, weights=bought))
-    after = respond(read.shifted(np.append(shift, level)), usual_offer(scenario)).probability[0]
+    after = respond(read.shifted(np.append(shift, level)), opening_offer(scenario)).probability[0]
     before = respond(old.shifted(shift), usual).probability[0]
     weights = world.scenario.population().weights
     lost = np.maximum(weights @ before - (weights @ after)[:-1], 0.0)

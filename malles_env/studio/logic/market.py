@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from malles_env.consumers.aligned import DRAW_MODELS
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import invalid
 from malles_env.market import Catalog, Consumers
 from malles_env.market.arrays import BoolArray, IntArray
@@ -36,9 +36,9 @@ class World:
         return self.scenario.catalog()
 
     @cached_property
-    def seats(self) -> Seats:
+    def seats(self) -> SlotLayout:
         """Which products each agent sells."""
-        return Seats(self.catalog)
+        return SlotLayout(self.catalog)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class World:
     @property
     def usual_shelf(self) -> BoolArray:
         """What every seller lists at first: its products of largest margin, shape ``(J,)``."""
-        return self.seats.usual[1]
+        return self.seats.default_offer[1]
 
     def products(self, agent: str) -> IntArray:
         """Return the products of an agent, shape ``(J_n,)``."""

@@ -11,7 +11,7 @@ import numpy as np
 from malles_agents.evaluation.evaluate import first_state
 from malles_agents.planning.search import Stationary, search
 from malles_agents.registry import Seller, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.envs.display.recording import Recording
 from malles_env.envs.single import PricingEnv
 from malles_env.errors import MallesError, invalid
@@ -103,7 +103,7 @@ class HandPlay:
         """Make the same move for some periods, at most to the end.
 
         Raises:
-            InvalidInput: A move that is not allowed; then nothing has happened.
+            InvalidInput: A move that is not allowed; the state is unchanged then.
             MallesError: The episode is over.
         """
         if not self.left:
@@ -238,10 +238,10 @@ class _Single:
     num_envs = 1
 
     def __init__(self, env: PricingEnv) -> None:
-        self.batch = env.batch
+        self.batch = env.core
 
 
 def constant_profits(world: World, agent: str, rivals: Mapping[str, str], seed: int, best: Stationary) -> list[float]:
     """Return what constant prices earn in each period of the same episode, money."""
-    seller = best.seller(Seat.of(world.scenario, agent, consumers=world.consumers))
+    seller = best.seller(SellerView.of(world.scenario, agent, consumers=world.consumers))
     return policy_profits(world, agent, rivals, seed, seller)

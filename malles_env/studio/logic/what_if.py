@@ -17,7 +17,7 @@ from malles_env.market.solvers.equilibrium import Equilibrium, nash
 from malles_env.market.solvers.game import Game
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario
-from malles_env.scenarios.consumer_kinds.prompted import usual_offer
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.studio.logic.market import World
 
 POINTS = 41
@@ -84,7 +84,7 @@ def _outcome(world: World, game: Game, found: Equilibrium) -> Outcome:
     units = game.population.size * game.demand(found.prices, shelf)[0]
     profit = game.product_profit(found.prices, shelf)[0]
     surplus = game.steady(found.prices, shelf).surplus[0] @ game.population.weights * game.population.size
-    tax = units @ (found.prices * (1.0 - catalog.kept) + catalog.unit_tax)
+    tax = units @ (found.prices * (1.0 - catalog.net_of_tax) + catalog.unit_tax)
     of = world.catalog.seller_of
     return Outcome(
         np.where(shelf, found.prices, np.nan),
@@ -181,7 +181,7 @@ def _tastes(world: World) -> Iterator[tuple[str, Tastes]]:
 
 def _over(scenario: Scenario, prices: FloatArray, product: int, grid: FloatArray) -> Offer:
     """Return one market per price of the grid."""
-    offer = usual_offer(scenario).take(np.zeros(len(grid), dtype=np.int64))
+    offer = opening_offer(scenario).take(np.zeros(len(grid), dtype=np.int64))
     money = np.tile(np.asarray(prices, dtype=np.float64), (len(grid), 1))
     money[:, product] = grid
     return replace(offer, prices=money)
@@ -195,5 +195,5 @@ def _sold(world: World, tastes: Tastes, offer: Offer, product: int) -> tuple[Flo
     taken = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:] * response.quantity)
     units = scenario.population_size * taken
     own = catalog.seller_of == catalog.seller_of[product]
-    margin = offer.prices * catalog.kept - catalog.unit_cost
+    margin = offer.prices * catalog.net_of_tax - catalog.unit_cost
     return units[:, product], np.asarray((units * margin)[:, own].sum(axis=1) - catalog.listing_fee[own].sum())

@@ -10,7 +10,7 @@ from malles_env.evaluation.baselines.fitting import minimize
 from malles_env.evaluation.baselines.table import AT, COLUMNS, Table, purchases, table, thinned
 from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.features import QUANTITY_FACTS
+from malles_env.preference.data.features import QUANTITY_FEATURES
 from malles_env.preference.persona_coefficients import TasteReading
 
 VISITS = 40_000
@@ -29,7 +29,7 @@ class LogitTwins:
     Attributes:
         option: One coefficient per entry of `COLUMNS`, 0 for what is left out.
         shelf: One per household fact and a constant, worth of buying anything at all.
-        units: One per entry of `QUANTITY_FACTS`, for discount depth and a constant.
+        units: One per entry of `QUANTITY_FEATURES`, for discount depth and a constant.
     """
 
     option: FloatArray
@@ -76,7 +76,7 @@ class LogitTwins:
             rho=everyone(worth["share deviation"]),
             lambda_=everyone(worth["last"]),
             kappa=rows.wide(np.clip(known @ self.units, -10.0, 3.0)),
-            delta=everyone(self.units[len(QUANTITY_FACTS)]),
+            delta=everyone(self.units[len(QUANTITY_FEATURES)]),
             display=everyone(worth["display"]),
             feature=everyone(worth["feature ad"]),
         )
@@ -122,5 +122,5 @@ def _fit_units(rows: Table, extra: np.ndarray) -> FloatArray:
         return value, features.T @ (rate - extra) / len(at) + 2 * RIDGE * weights
 
     found = minimize(loss, np.zeros(features.shape[1]))
-    found[len(QUANTITY_FACTS)] = max(found[len(QUANTITY_FACTS)], 0.0)
+    found[len(QUANTITY_FEATURES)] = max(found[len(QUANTITY_FEATURES)], 0.0)
     return found

@@ -131,9 +131,11 @@ def _offer(past: Panel, regular_price: FloatArray, population: Population) -> Of
     shares = past.purchases.sum(axis=0) / past.purchases.sum()
     prices, listed = _on_shelves(past.prices), np.repeat(past.listed, SHELVES, axis=0)
     loyalty = np.broadcast_to(population.initial_loyalty, (len(prices), *population.initial_loyalty.shape))
-    felt = np.tile(shares, (len(prices), 1))
+    perceived = np.tile(shares, (len(prices), 1))
     display, feature_ad = (flags.reshape(prices.shape) for flags in promoted(past))
-    return Offer(prices, listed, regular_price, felt, loyalty, display=display, feature_ad=feature_ad, centre=felt)
+    return Offer(
+        prices, listed, regular_price, perceived, loyalty, display=display, feature_ad=feature_ad, centre=perceived
+    )
 
 
 def _units_to(

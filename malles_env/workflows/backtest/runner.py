@@ -13,7 +13,13 @@ from malles_env.errors import invalid
 from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import ProductEntry
-from malles_env.scenarios.from_log.household_segments import Ground, cluster_tastes, find_ground, loaded, twin_tastes
+from malles_env.scenarios.from_log.household_segments import (
+    TwinDataset,
+    cluster_tastes,
+    find_ground,
+    loaded,
+    twin_tastes,
+)
 from malles_env.scenarios.from_log.panel import Panel, read_panel
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.workflows.backtest.playback import WINDOW, Forecast, level_to, naive, play, sampled
@@ -141,7 +147,7 @@ def backtest(
     return run(ground, panel, rows, settings, weights=taste_model.weights_hash)
 
 
-def panel_of(ground: Ground, occasions: Occasions) -> Panel:
+def panel_of(ground: TwinDataset, occasions: Occasions) -> Panel:
     """Return the real weeks of the ground's households."""
     catalog = ground.scenario.catalog()
     ids = ground.shelves.household_ids
@@ -150,7 +156,7 @@ def panel_of(ground: Ground, occasions: Occasions) -> Panel:
     )
 
 
-def logit_tastes(ground: Ground, occasions: Occasions, seed: int = 0) -> Tastes:
+def logit_tastes(ground: TwinDataset, occasions: Occasions, seed: int = 0) -> Tastes:
     """Return every household's tastes under a conditional logit fitted on the market's weeks up to the test."""
     from malles_env.preference.data.dataset import from_occasions
     from malles_env.workflows.backtest.logit_twins import LogitTwins
@@ -161,7 +167,7 @@ def logit_tastes(ground: Ground, occasions: Occasions, seed: int = 0) -> Tastes:
 
 
 def run(
-    ground: Ground,
+    ground: TwinDataset,
     panel: Panel,
     consumers: dict[str, Consumers],
     settings: BacktestSettings | None = None,

@@ -12,7 +12,7 @@ import torch
 from malles_agents.logged.distributions import CensoredNormal, Choices, Read, SquashedNormal
 from malles_agents.logged.stochastic import Sampled, as_stochastic, as_target
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env import vec_env
 from malles_env.errors import InvalidInput
 
@@ -83,7 +83,7 @@ def test_of_a_score_only_its_sign_counts_where_all_products_fit():
 
 @pytest.mark.parametrize("spec", ["random", "epsilon:0.3:nash", "nash"])
 def test_probabilities_of_all_discrete_actions_sum_to_one(spec):
-    seat = Seat.of("soft-drinks", "seller_0", action_mode="discrete", price_levels=3)
+    seat = SellerView.of("soft-drinks", "seller_0", action_mode="discrete", price_levels=3)
     seller = as_target(make_seller(spec, seat.scenario, seat.agent, action_mode="discrete", price_levels=3), seat, spec)
     every = np.array(list(product(*(range(int(size)) for size in seat.action_space.nvec))))
     own = every[(every[:, ~seller.read.columns] == 0).all(axis=1)]  # slots without a product are not read
@@ -94,7 +94,7 @@ def test_probabilities_of_all_discrete_actions_sum_to_one(spec):
 
 
 def test_random_prices_have_the_density_of_the_price_box():
-    seat = Seat.of("soft-drinks", "seller_0")
+    seat = SellerView.of("soft-drinks", "seller_0")
     seller = as_stochastic(make_seller("random", seat.scenario, seat.agent), seat, "random")
     found, _ = seller.distribution(np.repeat(start_of("soft-drinks", "continuous"), 50, axis=0))
     drawn = found.draw(np.random.default_rng(0))
@@ -117,7 +117,7 @@ def test_trained_policies_have_the_density_that_sb3_says(algorithm):
 
     env = vec_env("bertrand-duopoly", num_markets=2, learner="seller_0", seed=0)
     model = getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=0, device="cpu")
-    seen, seat = np.repeat(env.reset(), 20, axis=0), Seat.of("bertrand-duopoly", "seller_0")
+    seen, seat = np.repeat(env.reset(), 20, axis=0), SellerView.of("bertrand-duopoly", "seller_0")
     found, _ = Sampled(model, seat).distribution(seen)
     drawn = 0.3 * found.draw(np.random.default_rng(0))  # away from the bounds, where a clipped draw has a mass
     drawn[:, 1] = np.abs(drawn[:, 1])  # listed: else the price does not count
@@ -137,7 +137,7 @@ def test_a_recurrent_policy_remembers_from_period_to_period():
 
     env = vec_env("bertrand-duopoly", num_markets=3, learner="seller_0", seed=0)
     model = RecurrentPPO("MlpLstmPolicy", env, seed=0, device="cpu")
-    seller, seen = Sampled(model, Seat.of("bertrand-duopoly", "seller_0")), env.reset()
+    seller, seen = Sampled(model, SellerView.of("bertrand-duopoly", "seller_0")), env.reset()
     fresh, state, memory = np.ones(3, dtype=bool), None, None
     for _ in range(3):
         found, state = seller.distribution(seen, state, fresh)
@@ -162,13 +162,13 @@ def test_a_recurrent_policy_remembers_from_period_to_period():
     ],
 )
 def test_what_cannot_be_logged_is_refused(spec, mode, told):
-    seat = Seat.of("bertrand-duopoly", "seller_0", action_mode=mode)
+    seat = SellerView.of("bertrand-duopoly", "seller_0", action_mode=mode)
     with pytest.raises(InvalidInput, match=told):
         as_stochastic(make_seller(spec, seat.scenario, seat.agent, action_mode=mode), seat, spec)
 
 
 def test_a_seller_with_a_memory_is_no_base():
-    seat = Seat.of("bertrand-duopoly", "seller_0")
+    seat = SellerView.of("bertrand-duopoly", "seller_0")
     seller = make_seller("gaussian:0.2:grim", seat.scenario, seat.agent)
     with pytest.raises(InvalidInput, match="memory"):
         seller.predict(start_of("bertrand-duopoly", "continuous"))

@@ -12,7 +12,7 @@ from malles_agents.evaluation.draws import over_draws
 from malles_agents.planning.hidden_draws import SENSITIVITIES, ThompsonDraws, best_of_draws, draws_of
 from malles_agents.planning.search import EpisodeValue
 from malles_agents.registry import default_rivals, make_seller
-from malles_agents.seller_view import Seat, Seen
+from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.least_squares import IteratedLeastSquares
 from malles_agents.studies.tournament import Tournament, play_match
 from malles_env.cli import app
@@ -66,7 +66,7 @@ def test_robust_actions_are_best_in_what_they_are_for(played):
 
 def test_robust_prices_are_the_best_of_a_fine_grid(consumers):
     scenario = load_scenario(DUOPOLY)
-    seat = Seat.of(scenario, "seller_0", consumers=consumers)
+    seat = SellerView.of(scenario, "seller_0", consumers=consumers)
     table, grid = best_of_draws(seat), np.linspace(1.3, 1.9, 121)
     profit = []
     for tastes in consumers.draws:
@@ -84,7 +84,7 @@ def test_robust_prices_are_the_best_of_a_fine_grid(consumers):
 def test_possible_tastes_sell_the_same_at_regular_prices():
     """Where consumers carry no draws, price sensitivity is what is not known."""
     for name in (DUOPOLY, "soft-drinks"):
-        seat = Seat.of(name, "seller_0", consumers=settings_of(name)["consumers"])
+        seat = SellerView.of(name, "seller_0", consumers=settings_of(name)["consumers"])
         catalog, population = seat.catalog, seat.scenario.population()
         offer = Offer(
             catalog.regular_price[None],
@@ -98,7 +98,7 @@ def test_possible_tastes_sell_the_same_at_regular_prices():
         for other in found[1:]:
             np.testing.assert_allclose(other, found[0], rtol=1e-9)
     with pytest.raises(InvalidInput, match="consumers have no tastes"):
-        draws_of(Seat.of(DUOPOLY, "seller_0", consumers=Speechless()))
+        draws_of(SellerView.of(DUOPOLY, "seller_0", consumers=Speechless()))
 
 
 class Speechless:
@@ -124,7 +124,7 @@ def test_the_true_draw_predicts_sales_exactly_and_is_found(name, theta):
     scenario = load_scenario(name)
     factors = (0.7, 1.0, 1.4)
     draws = tuple(replace(tastes, beta=factor * tastes.beta) for factor in factors)
-    seller = ThompsonDraws(Seat.of(scenario, "seller_1", consumers=Drawn(tastes, draws)))
+    seller = ThompsonDraws(SellerView.of(scenario, "seller_1", consumers=Drawn(tastes, draws)))
     truth = LogitConsumers(draws[2])
     env = vec_env(scenario, num_markets=2, learner="seller_1", consumers=truth, demand="expected", max_cycles=9)
     env.seed(0)
@@ -132,10 +132,10 @@ def test_the_true_draw_predicts_sales_exactly_and_is_found(name, theta):
     start = np.ones(2, dtype=bool)
     for period in range(8):
         if period:
-            seen = seller.seat.read(observation)
+            seen = seller.view.read(observation)
             told = {key: value.copy() for key, value in state.items()}
             mean, _ = seller.expected(seen, told, np.arange(2), 2)
-            own = seller.seat.products
+            own = seller.view.products
             np.testing.assert_allclose(mean[seen.listed[:, own]], seen.sales[:, own][seen.listed[:, own]], rtol=2e-4)
         action, state = seller.predict(observation, state, start)
         observation, *_ = env.step(action)
@@ -144,7 +144,7 @@ def test_the_true_draw_predicts_sales_exactly_and_is_found(name, theta):
 
 
 def test_least_squares_finds_the_best_price_of_its_own_curve():
-    seat = Seat.of(DUOPOLY, "seller_0")
+    seat = SellerView.of(DUOPOLY, "seller_0")
     seller = IteratedLeastSquares(seat)
     memory, fresh = seller.start(1), np.ones(1, dtype=bool)
     nothing = np.full((1, 2), np.nan)

@@ -11,7 +11,7 @@ from malles_agents.planning.path_search import BestPaths, end_of, search_paths
 from malles_agents.planning.paths import Paths, PathValue
 from malles_agents.planning.search import EpisodeValue, Stationary, search
 from malles_agents.registry import default_rivals, make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.loader import parse_scenario
 
@@ -117,7 +117,7 @@ def test_the_calendar_is_found_that_a_shelf_or_a_slot_asks_for():
         """
     scenario = parse_scenario(text)
     value = PathValue(scenario, "seller_0", {})
-    seat = value.seat
+    seat = value.view
     start = Stationary("seller_0", seat.regular_price, np.array([False, True]), 0.0, 0, seat.product_ids)
     best = search_paths(value, start, restarts=1)
     assert best.free.listed[0].tolist() == [[True, False]] * 8  # the better product, every week
@@ -163,4 +163,4 @@ def test_rivals_that_answer_are_met_as_they_are():
     cheap = dear.priced(np.where(np.arange(6)[:, None] == 0, 1.45, dear.prices))
     profit = value(Paths.joined([dear, cheap]))
     assert profit[1, 1] != pytest.approx(profit[0, 1])  # what was asked in week 1 moves the rival in week 2
-    assert Seat.of(scenario, "seller_0").agent == value.seat.agent
+    assert SellerView.of(scenario, "seller_0").agent == value.view.agent

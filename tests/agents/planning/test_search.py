@@ -7,7 +7,7 @@ import pytest
 
 from malles_agents.planning.search import EpisodeValue, assortments, search
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_env.scenarios import load_scenario, parse_scenario
 from tests.agents.sellers.test_rules import SHOPFUL
 
@@ -42,13 +42,13 @@ def test_assortment_prices_and_seed():
     again = search(scenario, "seller_0", rivals, num_markets=64)
     np.testing.assert_allclose(again.prices, found.prices, rtol=1e-9)
     value = EpisodeValue(scenario, "seller_0", rivals, num_markets=16)
-    shelves = assortments(value.seat, np.random.default_rng(0))
+    shelves = assortments(value.view, np.random.default_rng(0))
     assert len(shelves) == 6
     assert (shelves.sum(axis=1) <= 2).all()
     same = np.tile(found.prices, (len(shelves), 1))
     assert value(np.zeros(6, dtype=int), same, shelves).max() <= found.value * (1 + 1e-9)
     moved = np.clip(
-        np.tile(found.prices, (6, 1)) * (1 + 0.02 * np.vstack([np.eye(3), -np.eye(3)])), 0, value.seat.price_high
+        np.tile(found.prices, (6, 1)) * (1 + 0.02 * np.vstack([np.eye(3), -np.eye(3)])), 0, value.view.price_high
     )
     assert value(np.zeros(6, dtype=int), moved, np.tile(found.listed, (6, 1))).max() <= found.value * (1 + 1e-6)
 
@@ -84,7 +84,7 @@ segments: [{{name: one, weight: 1.0}}]
 population_size: 100.0
 consumers: {{kind: logit, tastes: {{alpha: 0.0, beta: 2.0}}}}
 """
-    seat = Seat.of(parse_scenario(text), "seller_0")
+    seat = SellerView.of(parse_scenario(text), "seller_0")
     shelves = assortments(seat, np.random.default_rng(0))
     assert len(shelves) == 512
     assert (shelves.sum(axis=1) == 6).all()

@@ -7,13 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.best_response import BestResponse
 from malles_env.scenarios import parse_scenario
 from tests.agents.sellers.test_rules import SHOPFUL
 
 
-def observation(seat: Seat, rival_prices: np.ndarray, listed: bool = True) -> np.ndarray:
+def observation(seat: SellerView, rival_prices: np.ndarray, listed: bool = True) -> np.ndarray:
     """Return what the seat sees when every rival product was asked at each of `rival_prices` in turn."""
     prices = np.tile(seat.catalog.regular_price, (len(rival_prices), 1))
     shelf = np.zeros(prices.shape, dtype=bool)
@@ -21,14 +21,16 @@ def observation(seat: Seat, rival_prices: np.ndarray, listed: bool = True) -> np
         prices[:, j] = rival_prices
         shelf[:, j] = listed
     nothing = np.zeros_like(prices)
-    felt = np.tile(seat.scenario.first_mean_field(), (len(prices), 1))
+    perceived = np.tile(seat.scenario.first_mean_field(), (len(prices), 1))
     start = np.zeros(len(prices), dtype=np.int64)
-    return seat._layout.encode(prices, shelf, nothing, nothing, felt, felt, nothing, start, 52.0)[:, seat.index]
+    return seat._layout.encode(prices, shelf, nothing, nothing, perceived, perceived, nothing, start, 52.0)[
+        :, seat.index
+    ]
 
 
 @pytest.mark.parametrize(("rival", "best"), [(1.47292666, 1.47292666), (1.92498092, 1.6617)])
 def test_textbook_duopoly(rival, best):
-    seat = Seat.of("bertrand-duopoly", "seller_0")
+    seat = SellerView.of("bertrand-duopoly", "seller_0")
     prices, listed = BestResponse(seat, tolerance=1e-4).decide(observation(seat, np.array([rival])))
     assert listed.all()
     assert abs(prices[0, 0] - best) < 2e-3
@@ -38,14 +40,14 @@ def test_both_seats_answer_alike():
     """The market is symmetric, so seat and rival may change places."""
     answers = []
     for agent in ("seller_0", "seller_1"):
-        seat = Seat.of("bertrand-duopoly", agent)
+        seat = SellerView.of("bertrand-duopoly", agent)
         answers.append(BestResponse(seat).decide(observation(seat, np.linspace(1.3, 2.1, 5)))[0])
     np.testing.assert_allclose(answers[0], answers[1], atol=2e-3)
     assert (np.diff(answers[0][:, 0]) > 0).all(), "prices are strategic complements"
 
 
 def test_assortment_and_prices_match_brute_force():
-    seat = Seat.of(parse_scenario(SHOPFUL), "seller_0")
+    seat = SellerView.of(parse_scenario(SHOPFUL), "seller_0")
     prices, listed = BestResponse(seat).decide(observation(seat, np.array([1.7])))
     market = seat.scenario.market(1, "expected")
 
@@ -65,7 +67,7 @@ def test_assortment_and_prices_match_brute_force():
 
 
 def test_batches_and_memory_change_nothing():
-    seat = Seat.of("bertrand-duopoly", "seller_0")
+    seat = SellerView.of("bertrand-duopoly", "seller_0")
     seen = observation(seat, np.array([1.4, 1.8, 1.4]))
     seller = BestResponse(seat)
     first, _ = seller.predict(seen)
@@ -75,6 +77,6 @@ def test_batches_and_memory_change_nothing():
 
 
 def test_a_rival_that_lists_nothing_leaves_a_monopoly():
-    seat = Seat.of("bertrand-duopoly", "seller_0")
+    seat = SellerView.of("bertrand-duopoly", "seller_0")
     prices, _ = BestResponse(seat, tolerance=1e-4).decide(observation(seat, np.array([1.5]), listed=False))
     assert abs(prices[0, 0] - 1.801985) < 2e-3

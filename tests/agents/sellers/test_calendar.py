@@ -17,7 +17,7 @@ import malles_env
 from malles_agents.evaluation.evaluate import play
 from malles_agents.planning.search import EpisodeValue
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.calendar import CalendarSeller
 from malles_env.cli import app
 from malles_env.data.sources.complete_journey import complete_journey_folder
@@ -91,7 +91,7 @@ def test_a_fixed_offset_starts_every_episode_alike():
 
 
 def test_the_shelf_holds_what_fits_of_what_was_really_there():
-    seat = Seat.of(MARKET, "seller_3", consumers=options()["consumers"])
+    seat = SellerView.of(MARKET, "seller_3", consumers=options()["consumers"])
     calendar = find_calendar(seat.scenario)
     gone = calendar.listed.copy()
     best = seat.products[int(seat.past_share.argmax())]
@@ -108,11 +108,11 @@ def test_deals_are_displayed_where_promotion_is_sold():
     block = {"display_fee": 2.0, "feature_fee": 1.0, "slots": {plain.sellers[0].name: {"display": 1, "feature": 1}}}
     sold = Scenario.model_validate(plain.model_dump() | {"promotions": block})
     calendar, consumers = find_calendar(sold), options()["consumers"]
-    seat = Seat.of(sold, "seller_0", consumers=consumers)
+    seat = SellerView.of(sold, "seller_0", consumers=consumers)
     given = replace(calendar, deal=calendar.deal.copy())
     given.deal[0, seat.products] = True
     given.deal[1, seat.products] = False
-    seller, plainly = CalendarSeller(seat, given, offset=0), Seat.of(plain, "seller_0", consumers=consumers)
+    seller, plainly = CalendarSeller(seat, given, offset=0), SellerView.of(plain, "seller_0", consumers=consumers)
     assert seller.promoted is not None
     shown, deals = seller.promoted[0], seller.listed & given.deal[:, seat.products]
     np.testing.assert_array_equal(shown.sum(axis=1), np.minimum(deals.sum(axis=1), 1))

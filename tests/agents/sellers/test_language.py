@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from malles_agents.evaluation.evaluate import play
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.language import LONG_RUN, SELL_MORE, LanguageSeller
 from malles_env import parallel_env
 from malles_env.cli import app
@@ -43,7 +43,7 @@ def said(price, shelf=("P1",), note="keep"):
 
 
 def seller(answer, **settings):
-    return LanguageSeller(Seat.of("bertrand-duopoly", "seller_0"), Scripted(answer), **settings)
+    return LanguageSeller(SellerView.of("bertrand-duopoly", "seller_0"), Scripted(answer), **settings)
 
 
 def test_it_plays_what_the_model_says_and_remembers():
@@ -67,7 +67,7 @@ def test_a_product_may_stay_off_the_shelf():
 
 
 def test_a_short_shelf_bounds_the_answer():
-    seat = Seat.of("ice-cream", "seller_1")
+    seat = SellerView.of("ice-cream", "seller_1")
     one = LanguageSeller(seat, Scripted(lambda prompt: json.dumps({"prices": prices, "shelf": shelf})))
     prices, shelf = {"P2": 300, "P3": 310}, ["P3"]
     assert one.schema()["properties"]["shelf"]["maxItems"] == seat.capacity == 1
@@ -85,16 +85,16 @@ def test_a_short_shelf_bounds_the_answer():
 def test_prices_alone_may_be_asked():
     one = seller(lambda prompt: '{"prices":{"P1":170}}', listings=False)
     assert one.schema()["required"] == ["prices"]
-    action, _ = one.predict(one.seat.observation_space.sample() * 0)
-    np.testing.assert_array_equal(action, one.seat.encode(np.array([1.7]), np.array([True])))
+    action, _ = one.predict(one.view.observation_space.sample() * 0)
+    np.testing.assert_array_equal(action, one.view.encode(np.array([1.7]), np.array([True])))
     assert "shelf" not in one.model.prompts[0].system
 
 
 def test_a_batch_is_asked_market_by_market():
     one = seller(lambda prompt: said(170), prefix=SELL_MORE)
-    space = one.seat.observation_space
+    space = one.view.observation_space
     actions, memory = one.predict(np.stack([space.sample() * 0] * 3))
-    assert actions.shape == (3, *one.seat.action_space.shape) and len(memory["note"]) == 3
+    assert actions.shape == (3, *one.view.action_space.shape) and len(memory["note"]) == 3
     assert one.model.prompts[0].system.startswith(SELL_MORE) and len(one.model.prompts) == 3
 
 
@@ -107,15 +107,15 @@ def test_a_batch_is_asked_market_by_market():
 def test_what_is_no_answer_is_an_error_and_no_action(answer):
     one = seller(lambda prompt: answer)
     with pytest.raises(LanguageModelError, match=r"scripted: .*asked 3 times"):
-        one.predict(one.seat.observation_space.sample() * 0)
+        one.predict(one.view.observation_space.sample() * 0)
     assert one.retries == 2
 
 
 def test_a_bad_answer_is_asked_for_again_and_counted():
     answers = iter([said(170), "oh", said(190)])
     one = seller(lambda prompt: next(answers))
-    actions, _ = one.predict(np.stack([one.seat.observation_space.sample() * 0] * 2))
-    encode = one.seat.encode(np.array([[1.7], [1.9]]), np.ones((2, 1), dtype=bool))
+    actions, _ = one.predict(np.stack([one.view.observation_space.sample() * 0] * 2))
+    encode = one.view.encode(np.array([[1.7], [1.9]]), np.ones((2, 1), dtype=bool))
     np.testing.assert_array_equal(actions, encode)
     first, again = one.model.sampled
     assert one.retries == 1 and again.seed != first.seed and again.temperature > first.temperature == 0.0
@@ -124,7 +124,7 @@ def test_a_bad_answer_is_asked_for_again_and_counted():
 def test_an_episode_goes_on_where_the_model_failed():
     broken = [False]
     one = seller(lambda prompt: "oh" if broken[0] else said(170), attempts=1)
-    observation = one.seat.observation_space.sample() * 0
+    observation = one.view.observation_space.sample() * 0
     _, memory = one.predict(observation)
     broken[0] = True
     kept = {name: rows.copy() for name, rows in memory.items()}
@@ -137,11 +137,11 @@ def test_an_episode_goes_on_where_the_model_failed():
 
 
 def test_a_real_model_answers_within_the_bounds():
-    one = LanguageSeller(Seat.of("ice-cream", "seller_1"), tiny.local(), temperature=1.0, note=20)
+    one = LanguageSeller(SellerView.of("ice-cream", "seller_1"), tiny.local(), temperature=1.0, note=20)
     found = play("ice-cream", one, "seller_1", episodes=2, max_cycles=2)
-    own = found.prices[:, one.seat.products]
-    assert np.all((own >= one.seat.price_low) & (own <= one.seat.price_high)) and one.retries == 0
-    assert np.all(found.listed[:, one.seat.products].sum(axis=1) <= 1)
+    own = found.prices[:, one.view.products]
+    assert np.all((own >= one.view.price_low) & (own <= one.view.price_high)) and one.retries == 0
+    assert np.all(found.listed[:, one.view.products].sum(axis=1) <= 1)
 
 
 def test_language_models_enter_by_name(tmp_path):
@@ -179,8 +179,8 @@ def test_a_served_model_keeps_to_the_bounds():
         found = play("ice-cream", one, "seller_1", episodes=2, max_cycles=2)
     finally:
         server.kill()
-    own = found.prices[:, one.seat.products]
-    assert np.all((own >= one.seat.price_low) & (own <= one.seat.price_high))
+    own = found.prices[:, one.view.products]
+    assert np.all((own >= one.view.price_low) & (own <= one.view.price_high))
     assert one.retries == one.model.usage.failures == 0 < one.model.usage.requests
 
 

@@ -10,7 +10,7 @@ import pytest
 from malles_agents.evaluation.evaluate import play
 from malles_agents.planning.search import search
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.remembering import own_profit
 from malles_agents.studies.tournament import Tournament, run_tournament
 from malles_env import vec_env
@@ -112,7 +112,7 @@ def test_own_profit_is_that_of_the_ledger(corner: Scenario) -> None:
     for block in ("promotions", "replenishment", ""):
         scenario = corner if not block else corner.model_copy(update={block: None})
         scenario = scenario.with_policy(unit_tax=0.2, sales_tax=0.1)
-        seat = Seat.of(scenario, "seller_0")
+        seat = SellerView.of(scenario, "seller_0")
         env = vec_env(scenario, num_markets=5, learner="seller_0", info="step")
         env.seed(0)
         env.reset()
@@ -129,7 +129,7 @@ def test_own_profit_is_that_of_the_ledger(corner: Scenario) -> None:
 def test_a_search_finds_prices_that_pay(corner: Scenario) -> None:
     best = search(corner, "seller_0", finalists=2, max_cycles=10)
     plain = make_seller("discount:0.3", corner, "seller_0")
-    found = play(corner, best.seller(Seat.of(corner, "seller_0")), episodes=4, max_cycles=10)
+    found = play(corner, best.seller(SellerView.of(corner, "seller_0")), episodes=4, max_cycles=10)
     assert found.profit.mean() > play(corner, plain, episodes=4, max_cycles=10).profit.mean()
 
 

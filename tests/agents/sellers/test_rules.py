@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from malles_agents.registry import make_seller, seller_names
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import RandomSeller, StationarySeller, best_sellers, cost_plus, discount, fixed_price
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput, MissingResource
 from malles_env.scenarios import parse_scenario
 
@@ -35,19 +35,19 @@ def scenario():
 
 @pytest.fixture
 def seat(scenario):
-    return Seat.of(scenario, "seller_0")
+    return SellerView.of(scenario, "seller_0")
 
 
-def asked(seat: Seat, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def asked(seat: SellerView, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the seat's prices and listings after the env has decoded the action."""
-    actions = Actions(Seats(seat.catalog), seat.action_mode)
+    actions = Actions(SlotLayout(seat.catalog), seat.action_mode)
     rows = actions.blank(len(np.atleast_2d(action)))
     actions.put(rows, seat.index, np.atleast_2d(action))
     prices, listed = actions.decode(rows)
     return prices[:, seat.products], listed[:, seat.products]
 
 
-def blank(seat: Seat, batch: int | None = None) -> np.ndarray:
+def blank(seat: SellerView, batch: int | None = None) -> np.ndarray:
     size = seat.observation_space.shape
     return np.zeros(size if batch is None else (batch, *size), dtype=np.float32)
 
@@ -97,7 +97,7 @@ def test_random_seller_fills_the_shelf_within_bounds_and_repeats_by_seed(seat):
 
 
 def test_discrete_mode_lands_on_the_grid(scenario):
-    seat = Seat.of(scenario, "seller_0", action_mode="discrete")
+    seat = SellerView.of(scenario, "seller_0", action_mode="discrete")
     action, _ = fixed_price(seat).predict(blank(seat))
     assert seat.action_space.contains(action)
     prices, listed = asked(seat, action)

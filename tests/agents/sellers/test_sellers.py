@@ -5,7 +5,7 @@ import pytest
 
 from malles_agents.evaluation.evaluate import play
 from malles_agents.registry import make_seller
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.assortment_bandit import optimistic
 from malles_agents.sellers.remembering import own_profit
 from malles_env import vec_env
@@ -90,7 +90,7 @@ def test_a_tax_reaches_oracles_and_learners():
     after = make_seller("nash", taxed, consumers=consumers).prices
     exact = closed_form.nash([2.0, 2.0], [1.2, 1.2], [0, 1], 0.25).prices[0]
     np.testing.assert_allclose([before[0], after[0]], [NASH, exact], atol=1e-5)
-    seat = Seat.of(taxed, "seller_0", consumers=consumers)
+    seat = SellerView.of(taxed, "seller_0", consumers=consumers)
     rivals = {"seller_1": make_seller("cost-plus", taxed, "seller_1", consumers=consumers)}
     env = vec_env(taxed, num_markets=2, learner="seller_0", rivals=rivals, consumers=consumers, max_cycles=5)
     env.seed(0)
@@ -159,7 +159,7 @@ def test_every_kind_plays_in_batches_alone_and_repeats_by_seed(kind):
     runs = [prices_of(kind, "cost-plus", 12, "bertrand-duopoly") for _ in range(2)]
     np.testing.assert_array_equal(runs[0], runs[1])
     seller = make_seller(kind, "bertrand-duopoly")
-    one, _ = seller.predict(np.zeros(Seat.of("bertrand-duopoly", "seller_0").observation_space.shape, np.float32))
+    one, _ = seller.predict(np.zeros(SellerView.of("bertrand-duopoly", "seller_0").observation_space.shape, np.float32))
     assert one.shape == (2,)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from malles_agents.planning.exact_stock import StockProblem, forgetful
 from malles_agents.planning.hidden_draws import DrawValues, best_of_draws, robust_action, with_draws
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.studies.calendar_shape import alike, calendar_shape, line_shape
 from malles_agents.studies.dynamic import DynamicStudy, crossing, real_shape, run_dynamic_study
 from malles_agents.studies.dynamic_parts import comparing, plan_part
@@ -99,7 +99,7 @@ def test_only_a_stock_without_other_memory_is_solved_by_induction():
 
 def test_the_robust_action_can_be_found_for_some_of_the_draws():
     scenario = load_scenario(DUOPOLY)
-    seat = Seat.of(scenario, "seller_0")
+    seat = SellerView.of(scenario, "seller_0")
     drawn = with_draws(seat)
     assert len(drawn.draws) == 5
     assert with_draws(replace(seat, given=drawn)) is drawn

@@ -102,7 +102,7 @@ def test_recurrent_ppo_learns_the_textbook_best_response(tmp_path):
 
 def test_a_policy_trained_on_several_periods_is_judged_on_as_many(tmp_path):
     done = train(quick(steps=208, history=3, settings=SMALL), tmp_path / "run")
-    one = make_seller("fixed", "bertrand-duopoly").seat.observation_space.shape[0]
+    one = make_seller("fixed", "bertrand-duopoly").view.observation_space.shape[0]
     assert done.model.observation_space.shape[0] > one
     question = ["evaluate", "bertrand-duopoly", "--sellers", "cost-plus,ucb", "--episodes", "2"]
     shown = CliRunner().invoke(app, [*question, "--policy", str(done.policy)])

@@ -16,7 +16,7 @@ from malles_env.consumers.discussion import DiscussionConsumers, read_transcript
 from malles_env.consumers.distil.asking import identity_of
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
-from malles_env.scenarios.consumer_kinds.discussion import discussion_consumers, entered_consumers, with_discussion
+from malles_env.scenarios.consumer_kinds.discussion import discussion_consumers, discussion_from_entry, with_discussion
 from malles_env.scenarios.consumer_kinds.prompted import with_prompted
 from tests.consumers.discussion.models import first_offer, saved, short_cast, tiny
 
@@ -96,11 +96,11 @@ def test_a_server_is_named_by_its_address(small) -> None:
     from malles_env.consumers.language import CachedModel, ServedModel
 
     served = with_discussion(small, model="talker", server="http://127.0.0.1:9/v1")
-    consumers = entered_consumers(served)
+    consumers = discussion_from_entry(served)
     assert isinstance(consumers.model, CachedModel) and isinstance(consumers.model.model, ServedModel)
     assert consumers.cast.name == "wholesale" and consumers.sheets[0].sections, "cast and sheets of the scenario's name"
     plain = with_discussion(served, cache=False, rounds=None)
-    assert plain.consumers.model == "talker" and isinstance(entered_consumers(plain).model, ServedModel)
+    assert plain.consumers.model == "talker" and isinstance(discussion_from_entry(plain).model, ServedModel)
     assert served.with_model("other").consumers.model == "other"
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from malles_env.consumers.prompted import Asked, Calibration, Visits, fit_choices, fit_pooled, scores
+from malles_env.consumers.prompted import Calibration, VisitAnswers, Visits, fit_choices, fit_pooled, scores
 from malles_env.consumers.prompted.calibration import UNITS, softmax
 from malles_env.consumers.prompted.scores import log_probability
 from malles_env.errors import InvalidInput
 
 
-def made(truth: Calibration, count: int, seed: int = 0, *, offset: float = 0.0, homes: int = 0) -> Asked:
+def made(truth: Calibration, count: int, seed: int = 0, *, offset: float = 0.0, homes: int = 0) -> VisitAnswers:
     """Answers to random shelves, and choices and units that the truth draws from them."""
     rng = np.random.default_rng(seed)
     segments, products = len(truth.outside), len(truth.shift)
@@ -25,7 +25,7 @@ def made(truth: Calibration, count: int, seed: int = 0, *, offset: float = 0.0, 
     log_units = np.log(softmax(rng.normal(0, 1, (count, 9))))
     quantity = 1 + (truth.units(log_units).cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
     log_units[chosen == 0] = np.nan
-    return Asked(
+    return VisitAnswers(
         Visits(
             prices=np.ones((count, products)),
             available=np.ones((count, products), dtype=bool),
@@ -42,7 +42,7 @@ def made(truth: Calibration, count: int, seed: int = 0, *, offset: float = 0.0, 
     )
 
 
-def nats(asked: Asked, fitted: Calibration) -> float:
+def nats(asked: VisitAnswers, fitted: Calibration) -> float:
     return float(-log_probability(asked, fitted)[np.arange(len(asked.visits)), asked.visits.chosen].mean())
 
 
@@ -95,12 +95,12 @@ def test_better_is_never_made_worse() -> None:
     truth = Calibration.of(1, 3)
     asked = made(truth, 1000)
     worst = asked.log_choice[:, 1:].argmin(axis=1) + 1
-    against = Asked(
+    against = VisitAnswers(
         Visits(**{**vars(asked.visits), "chosen": worst}), asked.log_choice, np.full_like(asked.log_units, np.nan)
     )
     found = fit_pooled(against, 1, shifts=(False,), folds=2).personas
     assert 0 < 1 / found.temperature[0] <= 0.011
-    probability = found.choice(asked.log_choice, asked.visits.segment, asked.visits.felt)[:, 1:]
+    probability = found.choice(asked.log_choice, asked.visits.segment, asked.visits.perceived)[:, 1:]
     assert (np.argsort(probability, axis=1) == np.argsort(asked.log_choice[:, 1:], axis=1)).all()
 
 
@@ -115,7 +115,7 @@ def test_scores_are_paired_and_cluster_households() -> None:
     assert true.values["hit"].mean == pytest.approx(raw.values["hit"].mean), "one temperature keeps the order"
     assert true.gains["nats"].se < true.values["nats"].se
     twice = Visits(**{name: np.concatenate([part, part]) for name, part in vars(asked.visits).items()})
-    doubled = Asked(twice, np.vstack([asked.log_choice] * 2), np.vstack([asked.log_units] * 2))
+    doubled = VisitAnswers(twice, np.vstack([asked.log_choice] * 2), np.vstack([asked.log_units] * 2))
     again = scores({"raw": doubled}, {"raw": Calibration.of(2, 3)}, "raw")["raw"].values["nats"]
     assert (again.mean, again.se) == pytest.approx((raw.values["nats"].mean, raw.values["nats"].se))
     assert UNITS[0] == 1 and "units_error" in true.values

@@ -145,11 +145,11 @@ def test_one_channel_of_the_mean_field_at_a_time() -> None:
     with pytest.raises(InvalidInput, match=r"calibration.rho.*one channel at a time"):
         consumers().calibrated(rho)
     asked = offer(1)
-    felt = consumers(Formula(by_price()), mean_field="numbers")
-    plain, pulled = felt.respond(asked).probability, felt.calibrated(rho).respond(asked).probability
+    perceived = consumers(Formula(by_price()), mean_field="numbers")
+    plain, pulled = perceived.respond(asked).probability, perceived.calibrated(rho).respond(asked).probability
     odds = np.log(pulled[..., 1:] / pulled[..., :1]) - np.log(plain[..., 1:] / plain[..., :1])
     np.testing.assert_allclose(odds[0, 0], 1.5 * (asked.mean_field[0] - 0.25), atol=1e-9)
-    text = next(iter(felt.questions(asked).asked[0][1].prompts)).shared
+    text = next(iter(perceived.questions(asked).asked[0][1].prompts)).shared
     told = next(iter(consumers().questions(asked).asked[0][1].prompts)).shared
     assert "recent purchases" not in text and told.count("recent purchases") == 4
 

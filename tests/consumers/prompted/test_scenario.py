@@ -10,7 +10,7 @@ import pytest
 from malles_env import load_scenario, parallel_env
 from malles_env.errors import InvalidInput, LanguageModelError
 from malles_env.scenarios import Scenario, parse_scenario, save_scenario
-from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers, usual_offer, with_prompted
+from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
 from tests.consumers.prompted.models import Wrapped, tiny_model
 
 
@@ -79,12 +79,12 @@ def test_a_scenario_file_names_the_model(scenario, tmp_path) -> None:
     env = parallel_env(again, max_cycles=2)
     env.reset(seed=0)
     rewards = env.step({agent: env.action_space(agent).sample() * 0 + 0.2 for agent in env.agents})[1]
-    direct = again.build_consumers().respond(usual_offer(again))
-    other = prompted_consumers(again, model=model).respond(usual_offer(again))
+    direct = again.build_consumers().respond(opening_offer(again))
+    other = prompted_consumers(again, model=model).respond(opening_offer(again))
     np.testing.assert_allclose(direct.probability, other.probability, atol=1e-5)
     assert all(np.isfinite(reward) for reward in rewards.values())
     known = again.build_consumers()
-    known.respond(usual_offer(again))
+    known.respond(opening_offer(again))
     assert known.model.usage.requests == 0 < known.model.usage.cached, "answers are kept on disk"
 
 
@@ -104,7 +104,7 @@ def test_calibration_gives_the_observed_shares(scenario) -> None:
     fitted = with_prompted(scenario, orders=1, quantity="one", calibrate="shares", purchase_rate=0.12)
     consumers = prompted_consumers(fitted, model=tiny_model())
     weights = fitted.population().weights
-    shares = weights @ consumers.respond(usual_offer(fitted)).probability[0]
+    shares = weights @ consumers.respond(opening_offer(fitted)).probability[0]
     told = np.array([product.reference_share for product in fitted.products])
     np.testing.assert_allclose(shares, [0.88, *(0.12 * told / told.sum())], atol=1e-8)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Product
 from tests.envs.bundled import ACTION_MODES, CROOKED, random_action, scenario_of
@@ -17,7 +17,7 @@ BIG = 0  # owns products 0, 2, 3 and may list 2 of them
 
 
 def crooked(mode: Any, levels: int = 5) -> Actions:
-    return Actions(Seats(scenario_of(CROOKED).catalog()), mode, levels)
+    return Actions(SlotLayout(scenario_of(CROOKED).catalog()), mode, levels)
 
 
 def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def test_money_mode_takes_prices_as_they_are() -> None:
 
 def test_money_mode_takes_bounds_rounded_to_float32() -> None:
     catalog = Catalog((Product("p", "s", 0.1, 1.0, price_low=0.9, price_high=1.1),))
-    actions = Actions(Seats(catalog), "dict")
+    actions = Actions(SlotLayout(catalog), "dict")
     price = np.array([1.1], np.float32)
     assert float(price[0]) > 1.1
     prices, _ = decode(actions, seller_0={"price": price, "listed": [1]})

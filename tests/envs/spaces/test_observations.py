@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from malles_env.envs.spaces.observations import Layout
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from tests.envs.bundled import ALONE, CROOKED, NAMES, make, sampled, scenario_of
 
 
@@ -24,7 +24,7 @@ def played(name: str, monitoring: Any = "prices", periods: int = 3) -> tuple[Any
 @pytest.mark.parametrize("name", NAMES)
 def test_reading_gives_back_what_happened(name: str, monitoring: str) -> None:
     env, observations = played(name, monitoring)
-    outcome, layout = env.outcome, env.arena.layout
+    outcome, layout = env.outcome, env.market_batch.layout
     for seat, agent in enumerate(env.possible_agents):
         seen = layout.read(observations[agent], seat)
         own = env.catalog.seller_of == seat
@@ -45,23 +45,23 @@ def test_reading_gives_back_what_happened(name: str, monitoring: str) -> None:
 def test_reading_a_batch_is_reading_its_rows() -> None:
     env, observations = played(CROOKED)
     rows = np.stack([observations["seller_1"], observations["seller_1"] * 0.5])
-    batch = env.arena.layout.read(rows, 1)
+    batch = env.market_batch.layout.read(rows, 1)
     for i, row in enumerate(rows):
-        for name, value in env.arena.layout.read(row, 1).items():
+        for name, value in env.market_batch.layout.read(row, 1).items():
             np.testing.assert_array_equal(batch[name][i], value)
 
 
 def test_own_slots_come_first_and_rivals_in_a_circle() -> None:
-    layout = Layout(Seats(scenario_of(CROOKED).catalog()), 300.0)
+    layout = Layout(SlotLayout(scenario_of(CROOKED).catalog()), 300.0)
     assert [block.name for block in layout.blocks] == [
         "own_price", "own_listed", "own_cost", "own_stock", "own_sales", "rivals_price", "rivals_listed",
         "mean_field", "time", "seat",
     ]  # fmt: skip
     assert [block.size for block in layout.blocks] == [3, 3, 3, 3, 3, 6, 6, 9, 1, 3]
-    felt = layout.where[:, layout["mean_field"]]
-    np.testing.assert_array_equal(felt[0], [0, 2, 3, 1, -1, -1, 4, -1, -1])
-    np.testing.assert_array_equal(felt[1], [1, -1, -1, 4, -1, -1, 0, 2, 3])
-    np.testing.assert_array_equal(felt[2], [4, -1, -1, 0, 2, 3, 1, -1, -1])
+    perceived = layout.where[:, layout["mean_field"]]
+    np.testing.assert_array_equal(perceived[0], [0, 2, 3, 1, -1, -1, 4, -1, -1])
+    np.testing.assert_array_equal(perceived[1], [1, -1, -1, 4, -1, -1, 0, 2, 3])
+    np.testing.assert_array_equal(perceived[2], [4, -1, -1, 0, 2, 3, 1, -1, -1])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +70,7 @@ def test_all_seats_share_one_space_and_start_from_something(name: str) -> None:
     observations, _ = env.reset(seed=0)
     assert len({str(env.observation_space(agent)) for agent in env.agents}) == 1
     assert len({str(env.action_space(agent)) for agent in env.agents}) == 1
-    blocks = {agent: env.arena.layout.split(row) for agent, row in observations.items()}
+    blocks = {agent: env.market_batch.layout.split(row) for agent, row in observations.items()}
     for n, agent in enumerate(env.agents):
         assert blocks[agent]["own_sales"].sum() == 0
         assert blocks[agent]["own_listed"].sum() == env.catalog.shelf[n]
@@ -78,7 +78,7 @@ def test_all_seats_share_one_space_and_start_from_something(name: str) -> None:
 
 
 def test_a_seller_alone_sees_no_rivals() -> None:
-    layout = Layout(Seats(scenario_of(ALONE).catalog()), 300.0, "full")
+    layout = Layout(SlotLayout(scenario_of(ALONE).catalog()), 300.0, "full")
     assert not any(block.name.startswith("rivals") for block in layout.blocks)
 
 
@@ -87,7 +87,7 @@ def test_dict_blocks_are_slices_of_the_flat_observation() -> None:
     first, second = flat.reset(seed=2)[0], blocks.reset(seed=2)[0]
     for actions in sampled(flat, 8, 6):
         for agent in flat.possible_agents:
-            assert list(second[agent]) == [block.name for block in flat.arena.layout.blocks]
+            assert list(second[agent]) == [block.name for block in flat.market_batch.layout.blocks]
             np.testing.assert_array_equal(first[agent], np.concatenate(list(second[agent].values())))
         first, second = flat.step(actions)[0], blocks.step(actions)[0]
 
@@ -103,4 +103,4 @@ def test_stock_runs_out_in_the_eyes_of_its_owner() -> None:
         observations, *_ = env.step(low)
     stock = env.market.state.stock[0]
     assert stock[1] == 0.0
-    assert env.arena.layout.split(observations["seller_1"])["own_stock"][0] == 0.0
+    assert env.market_batch.layout.split(observations["seller_1"])["own_stock"][0] == 0.0

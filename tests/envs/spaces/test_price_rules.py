@@ -12,7 +12,7 @@ import pytest
 
 import malles_env
 from malles_env.envs.spaces.price_rules import RuledPrices
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, PriceRules, Product
 from malles_env.scenarios import Scenario, load_scenario
@@ -27,13 +27,13 @@ def moved(rules: PriceRules, asked: Any, last: Any = 2.0, products: tuple[Produc
     prices = np.array(asked, dtype=np.float64).reshape(-1, 1)
     before = np.broadcast_to(np.array(last, dtype=np.float64).reshape(-1, 1), prices.shape).copy()
     catalog = Catalog(products, price_rules=rules)
-    RuledPrices(Seats(catalog), rules).apply(prices, np.ones(prices.shape, dtype=bool), before)
+    RuledPrices(SlotLayout(catalog), rules).apply(prices, np.ones(prices.shape, dtype=bool), before)
     return prices[:, 0]
 
 
 def counted(rules: PriceRules, asked: Any, last: float = 2.0) -> np.ndarray:
     prices = np.array(asked, dtype=np.float64).reshape(-1, 1)
-    ruled = RuledPrices(Seats(Catalog(ONE, price_rules=rules)), rules)
+    ruled = RuledPrices(SlotLayout(Catalog(ONE, price_rules=rules)), rules)
     books = ruled.apply(prices, np.ones(prices.shape, dtype=bool), np.full(prices.shape, last))
     np.testing.assert_array_equal(prices[:, 0], asked)
     assert all(key.startswith("cost_") for key in ruled.keys)
@@ -64,7 +64,7 @@ def test_a_price_leaves_the_least_margin() -> None:
     np.testing.assert_allclose(moved(PriceRules(margin=0.6), [1.0, 1.59, 1.7]), [1.6, 1.6, 1.7])
     taxed = Catalog(ONE, sales_tax=0.25, price_rules=PriceRules(margin=0.6))
     prices = np.array([[1.0]])
-    RuledPrices(Seats(taxed), taxed.price_rules).apply(prices, np.ones((1, 1), dtype=bool), prices.copy())
+    RuledPrices(SlotLayout(taxed), taxed.price_rules).apply(prices, np.ones((1, 1), dtype=bool), prices.copy())
     assert prices[0, 0] == pytest.approx(2.0)
 
 
@@ -130,7 +130,7 @@ def test_infos_say_what_was_moved_and_what_the_rest_costs(mode: str) -> None:
     env, plain = make(RULED, action_mode=mode, demand="expected"), make(CROOKED, action_mode=mode)
     env.reset(seed=1)
     plain.reset(seed=1)
-    last, total, paid = env.arena.seats.usual[0], 0.0, 0.0
+    last, total, paid = env.market_batch.seats.default_offer[0], 0.0, 0.0
     for joint in sampled(env, 4, 6):
         _, _, _, _, infos = env.step(joint)
         plain.step(joint)
@@ -150,7 +150,7 @@ def test_infos_say_what_was_moved_and_what_the_rest_costs(mode: str) -> None:
             assert info["cost_margin"] == pytest.approx(short[own].sum(), abs=1e-9)
             total, paid = total + info["moved_prices"], paid + info["cost_margin"]
         last = np.where(listed, out.prices[0], last)
-        np.testing.assert_array_equal(env.arena._asked[0], last)
+        np.testing.assert_array_equal(env.market_batch._asked[0], last)
     assert total > 5
     assert paid > 0
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import malles_env
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import cost_plus
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
 from malles_env.market import Catalog, Product, Promotions
 from malles_env.scenarios import Scenario, load_scenario
@@ -24,7 +24,7 @@ BIG = [0, 2, 3]  # products of seller_0, which may list 2, display 1 and adverti
 
 
 def actions_of(mode: Any, name: str = PROMOTED) -> Actions:
-    return Actions(Seats(scenario_of(name).catalog()), mode, 5)
+    return Actions(SlotLayout(scenario_of(name).catalog()), mode, 5)
 
 
 def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, ...]:
@@ -50,9 +50,11 @@ def test_spaces_grow_only_where_a_scenario_has_promotions() -> None:
     assert set(money.space("seller_1")) == {"price", "listed", "feature"}  # it has no slot for a display
     assert set(money.space("seller_2")) == {"price", "listed"}
     plain, with_flags = make(CROOKED), make(PROMOTED)
-    more = [block.name for block in with_flags.arena.layout.blocks if block not in plain.arena.layout.blocks]
+    more = [
+        block.name for block in with_flags.market_batch.layout.blocks if block not in plain.market_batch.layout.blocks
+    ]
     assert {"own_display", "own_feature", "rivals_display", "rivals_feature"} <= set(more)
-    assert not any("display" in block.name for block in plain.arena.layout.blocks)
+    assert not any("display" in block.name for block in plain.market_batch.layout.blocks)
     assert with_flags.state_space.shape[0] == plain.state_space.shape[0] + 2 * 5
 
 
@@ -174,12 +176,12 @@ def test_promotion_sells_more_of_the_promoted() -> None:
 def test_sellers_see_what_was_promoted(monitoring: Any) -> None:
     env = make(PROMOTED, monitoring=monitoring)
     first, _ = env.reset(seed=2)
-    assert not env.arena.layout.split(first["seller_0"])["own_feature"].any()
+    assert not env.market_batch.layout.split(first["seller_0"])["own_feature"].any()
     for joint in sampled(env, 6, 5):
         observations, *_ = env.step(joint)
         out = env.outcome
         for n, agent in enumerate(env.possible_agents):
-            seen = env.arena.layout.read(observations[agent], n)
+            seen = env.market_batch.layout.read(observations[agent], n)
             public = np.ones(5, dtype=bool) if monitoring != "own" else env.catalog.seller_of == n
             np.testing.assert_array_equal(seen["display"], out.promoted[0, 0] & public)
             np.testing.assert_array_equal(seen["feature"], out.promoted[1, 0] & public)
@@ -193,7 +195,7 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any) -> Non
     batch = malles_env.vec_env(scenario_of(PROMOTED), num_markets=1, info="step", **settings)
     many = malles_env.vec_env(scenario_of(PROMOTED), num_markets=3, info="step", **settings)
     *_, (_, _, rows) = alike(env, batch, many)
-    assert not env.arena.layout.split(rows)["own_display"].any()  # the next episode has begun
+    assert not env.market_batch.layout.split(rows)["own_display"].any()  # the next episode has begun
 
 
 @pytest.mark.parametrize("action_mode", ACTION_MODES)
@@ -229,7 +231,7 @@ def test_before_its_entry_a_seller_pays_nothing() -> None:
     for fees in (0.0, 3.0):
         observations, _, _, _, infos = env.step(joint)
         assert [info["fees"] for info in infos.values()] == [0.0, fees]
-        assert env.arena.layout.split(observations["seller_1"])["own_display"][0] == (fees > 0)
+        assert env.market_batch.layout.split(observations["seller_1"])["own_display"][0] == (fees > 0)
 
 
 def test_the_market_refuses_more_than_the_slots() -> None:
@@ -242,10 +244,10 @@ def test_the_market_refuses_more_than_the_slots() -> None:
 
 def test_sellers_that_follow_rules_promote_nothing() -> None:
     scenario = soft_drinks(display_fee=1000.0)
-    seat = Seat.of(scenario, "seller_1")
+    seat = SellerView.of(scenario, "seller_1")
     env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(seat)})
     env.reset()
-    seat_0 = Seat.of(scenario, "seller_0")
+    seat_0 = SellerView.of(scenario, "seller_0")
     row = seat_0.encode(seat_0.regular_price, seat_0.regular_price > 0)
     assert row.shape == seat_0.action_space.shape
     env.step(np.stack([row, row]))

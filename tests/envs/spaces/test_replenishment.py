@@ -13,7 +13,7 @@ import pytest
 import malles_env
 from malles_env.envs.market_batch import MONEY_KEYS, STOCK_KEYS
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
 from malles_env.market import Product, Replenishment, Supply
 from tests.envs.bundled import (
@@ -34,7 +34,7 @@ BIG = [0, 2, 3]  # products of seller_0; their largest orders are 60, 33 and 7, 
 
 
 def actions_of(mode: Any, name: str = STOCKED, levels: int = 5) -> Actions:
-    return Actions(Seats(scenario_of(name).catalog()), mode, levels)
+    return Actions(SlotLayout(scenario_of(name).catalog()), mode, levels)
 
 
 def ordered(actions: Actions, **by_agent: Any) -> np.ndarray:
@@ -55,10 +55,14 @@ def test_spaces_grow_only_where_products_are_ordered() -> None:
     assert order.low.tolist() == [0, 0, 0]
     assert order.high.tolist() == [60, 33, 7]
     plain, stocked = make(PROMOTED), make(STOCKED)
-    more = [b.name for b in stocked.arena.layout.blocks if b.name not in {b.name for b in plain.arena.layout.blocks}]
+    more = [
+        b.name
+        for b in stocked.market_batch.layout.blocks
+        if b.name not in {b.name for b in plain.market_batch.layout.blocks}
+    ]
     assert more == ["own_ordered", "own_on_order_1", "own_on_order_2"]
-    assert not any("order" in block.name for block in plain.arena.layout.blocks)
-    full = make(STOCKED, monitoring="full").arena.layout
+    assert not any("order" in block.name for block in plain.market_batch.layout.blocks)
+    full = make(STOCKED, monitoring="full").market_batch.layout
     assert {"rivals_ordered", "rivals_on_order_2", "rivals_stock"} <= {block.name for block in full.blocks}
     assert stocked.state_space.shape[0] == plain.state_space.shape[0] + 3 * 5
 
@@ -71,7 +75,7 @@ def test_continuous_orders_run_from_none_to_the_largest_in_whole_units() -> None
     some = replace(
         scenario_of(STOCKED), replenishment=Replenishment(scenario_of(STOCKED).replenishment.supplies, False)
     )
-    split = Actions(Seats(some.catalog()), "continuous")
+    split = Actions(SlotLayout(some.catalog()), "continuous")
     action[12:] = 0.0
     np.testing.assert_array_equal(ordered(split, seller_0=action)[BIG], [30.0, 16.5, 3.5])
 
@@ -154,10 +158,10 @@ def test_stock_and_money_add_up_over_an_episode(mode: str) -> None:
     pipeline, capped, lost = np.zeros((2, 5)), 0.0, 0.0
     costs = {name: np.array([getattr(s, name) for s in supplies]) for name in ("fixed_cost", "holding_cost", "salvage")}
     for period, joint in enumerate(sampled(env, 6, 12)):
-        rows = env.arena.actions.blank(1)
+        rows = env.market_batch.actions.blank(1)
         for n, agent in enumerate(env.possible_agents):
-            env.arena.actions.put(rows, n, joint[agent])
-        asked = env.arena.actions.ordered(rows)[0]
+            env.market_batch.actions.put(rows, n, joint[agent])
+        asked = env.market_batch.actions.ordered(rows)[0]
         placed = dynamics(env, asked, stock, pipeline)
         _, rewards, _, truncated, infos = env.step(joint)
         out = env.outcome
@@ -197,15 +201,15 @@ def test_stock_and_money_add_up_over_an_episode(mode: str) -> None:
 def test_sellers_see_stock_and_what_is_on_its_way(monitoring: Any) -> None:
     env = make(STOCKED, monitoring=monitoring, max_cycles=9)
     first, _ = env.reset(seed=2)
-    storage = env.arena.layout.scales[1]
-    seen = env.arena.layout.read(first["seller_0"], 0)
+    storage = env.market_batch.layout.scales[1]
+    seen = env.market_batch.layout.read(first["seller_0"], 0)
     np.testing.assert_allclose(seen["stock"][BIG], [40, 10, 60], rtol=1e-6)
     for joint in sampled(env, 6, 8):
         observations, *_ = env.step(joint)
         state, out = env.market.state, env.outcome
         for n, agent in enumerate(env.possible_agents):
             assert env.observation_space(agent).contains(observations[agent])
-            seen = env.arena.layout.read(observations[agent], n)
+            seen = env.market_batch.layout.read(observations[agent], n)
             told = np.ones(5, dtype=bool) if monitoring == "full" else env.catalog.seller_of == n
             np.testing.assert_allclose(seen["stock"], np.where(told, state.stock[0], np.nan), rtol=1e-5, atol=1e-4)
             np.testing.assert_allclose(seen["ordered"], np.where(told, out.ordered[0], np.nan), rtol=1e-5, atol=1e-4)
@@ -214,7 +218,9 @@ def test_sellers_see_stock_and_what_is_on_its_way(monitoring: Any) -> None:
             )
         whole = env.state()
         assert env.state_space.contains(whole)
-        shown = np.concatenate([out.ordered[0] / env.arena.layout.scales[3], (state.pipeline[0] / storage).ravel()])
+        shown = np.concatenate(
+            [out.ordered[0] / env.market_batch.layout.scales[3], (state.pipeline[0] / storage).ravel()]
+        )
         np.testing.assert_allclose(whole[-16:-1], shown, rtol=1e-6)
     assert state.pipeline.any()
 
@@ -233,7 +239,7 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any) -> Non
         rows = seen
         _, _, _, ends = sums.step(np.stack(list(joint.values())))
         total = {key: value + infos["seller_0"][key] for key, value in total.items()}
-    stock = env.arena.layout.split(rows)["own_stock"]  # the next episode has begun
+    stock = env.market_batch.layout.split(rows)["own_stock"]  # the next episode has begun
     np.testing.assert_allclose(stock[0], [40 / 120, 10 / 80, 1.0], rtol=1e-6)
     total["share"], total["stock"] = total["share"] / 9, total["stock"] / 9
     assert {key: ends[0][key] for key in total} == pytest.approx(total)
@@ -285,18 +291,18 @@ def test_pickling_in_the_middle_and_seeds(action_mode: Any) -> None:
 
 
 def test_some_markets_start_anew_while_others_go_on() -> None:
-    arena = malles_env.vec_env(scenario_of(STOCKED), num_markets=3, max_cycles=9).batch.arena
-    arena.reset(1)
+    market_batch = malles_env.vec_env(scenario_of(STOCKED), num_markets=3, max_cycles=9).batch.market_batch
+    market_batch.reset(1)
     rng = np.random.default_rng(0)
     for _ in range(4):
-        arena.step(rng.uniform(-1, 1, (3, 3, 15)))
-    before = arena.market.state.copy()
-    arena.reset(markets=np.array([False, True, False]))
-    state, first = arena.market.state, scenario_of(STOCKED).replenishment.of("initial")
+        market_batch.step(rng.uniform(-1, 1, (3, 3, 15)))
+    before = market_batch.market.state.copy()
+    market_batch.reset(markets=np.array([False, True, False]))
+    state, first = market_batch.market.state, scenario_of(STOCKED).replenishment.of("initial")
     np.testing.assert_array_equal(state.stock, [before.stock[0], first, before.stock[2]])
     np.testing.assert_array_equal(state.pipeline, [before.pipeline[0], np.zeros((2, 5)), before.pipeline[2]])
     assert before.pipeline.any()
-    seen = arena.layout.read(arena.observe(9)[:, 0], 0)
+    seen = market_batch.layout.read(market_batch.observe(9)[:, 0], 0)
     assert not seen["ordered"][1, BIG].any()
     assert seen["ordered"][0, BIG].any()
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import malles_env
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import cost_plus
 from malles_env.envs.spaces.actions import Actions
-from malles_env.envs.spaces.slot_layout import Seats
+from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
 from malles_env.market import PriceRules, Tier, Tiers
 from malles_env.scenarios import Scenario, load_scenario
@@ -33,7 +33,7 @@ def small(name: str = PLAIN, **changes: Any) -> Any:
 
 
 def actions_of(mode: Any, scenario: Any = None) -> Actions:
-    return Actions(Seats((scenario or small()).catalog()), mode, 5)
+    return Actions(SlotLayout((scenario or small()).catalog()), mode, 5)
 
 
 def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +60,11 @@ def test_spaces_grow_only_where_a_scenario_has_tiers() -> None:
     assert money.space("seller_1")["tier"].shape == (1,)
     assert set(money.space("seller_2")) == {"price", "listed"}
     plain, with_tiers = (malles_env.parallel_env(s) for s in (scenario_of(CROOKED), small()))
-    more = [b.name for b in with_tiers.arena.layout.blocks if b.name not in {a.name for a in plain.arena.layout.blocks}]
+    more = [
+        b.name
+        for b in with_tiers.market_batch.layout.blocks
+        if b.name not in {a.name for a in plain.market_batch.layout.blocks}
+    ]
     assert more == ["own_tier", "rivals_tier"]
     assert with_tiers.state_space.shape[0] == plain.state_space.shape[0] + 5
 
@@ -86,7 +90,7 @@ def test_no_tier_price_is_below_the_lowest_price_or_the_least_margin() -> None:
     ruled = small(price_rules=PriceRules(margin=1.0))
     env = malles_env.parallel_env(ruled, demand="expected")
     env.reset(seed=0)
-    low = [env.catalog.price_low[env.arena.seats.products(n)] for n in range(3)]
+    low = [env.catalog.price_low[env.market_batch.seats.products(n)] for n in range(3)]
     joint = {agent: env.encode_action(agent, low[n], True) for n, agent in enumerate(env.agents)}
     joint["seller_0"] = env.encode_action("seller_0", [1.5, 4.0, 5.0], True, tier=[0.4, 0, 0.25])
     env.step(joint)
@@ -158,20 +162,20 @@ def test_money_adds_up_and_infos_say_what_tiers_sold(demand: str) -> None:
             assert info["units"] >= info["tier_units"] and rewards[agent] == info["profit"] / 50.0
             sold += info["tier_units"]
     assert sold > 20
-    assert not any("tier" in key for key in make(CROOKED).arena.info_keys)
+    assert not any("tier" in key for key in make(CROOKED).market_batch.info_keys)
 
 
 @pytest.mark.parametrize("monitoring", ["prices", "own", "full"])
 def test_sellers_see_the_discounts_of_the_last_period(monitoring: Any) -> None:
     env = malles_env.parallel_env(small(), monitoring=monitoring)
     first, _ = env.reset(seed=2)
-    assert not env.arena.layout.split(first["seller_0"])["own_tier"].any()
+    assert not env.market_batch.layout.split(first["seller_0"])["own_tier"].any()
     for joint in sampled(env, 6, 5):
         observations, *_ = env.step(joint)
         out = env.outcome
         depth = np.where(out.listed, 1.0 - out.tier_prices / out.prices, 0.0)[0]
         for n, agent in enumerate(env.possible_agents):
-            seen = env.arena.layout.read(observations[agent], n)["tier"]
+            seen = env.market_batch.layout.read(observations[agent], n)["tier"]
             hidden = (env.catalog.seller_of != n) & (monitoring == "own")
             np.testing.assert_allclose(seen[~hidden], depth[~hidden], atol=1e-6)
             assert np.isnan(seen[hidden]).all()
@@ -186,7 +190,7 @@ def test_one_market_equals_the_parallel_env_bit_for_bit(action_mode: Any, name: 
     env = malles_env.parallel_env(scenario, **settings)
     batch, many = (malles_env.vec_env(scenario, num_markets=m, info="step", **settings) for m in (1, 3))
     *_, (_, _, rows) = alike(env, batch, many)
-    assert not env.arena.layout.split(rows)["own_tier"].any()  # the next episode has begun
+    assert not env.market_batch.layout.split(rows)["own_tier"].any()  # the next episode has begun
 
 
 @pytest.mark.parametrize("action_mode", ACTION_MODES)
@@ -224,10 +228,10 @@ def test_masks_close_what_cannot_be_discounted() -> None:
 
 def test_sellers_that_follow_rules_post_no_discount() -> None:
     scenario = wholesale(threshold=6, most=0.25)
-    seat = Seat.of(scenario, "seller_1")
+    seat = SellerView.of(scenario, "seller_1")
     env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(seat)})
     env.reset()
-    seat_0 = Seat.of(scenario, "seller_0")
+    seat_0 = SellerView.of(scenario, "seller_0")
     row = seat_0.encode(seat_0.regular_price, seat_0.regular_price > 0)
     assert row.shape == seat_0.action_space.shape
     env.step(np.stack([row, row]))
@@ -293,6 +297,6 @@ def test_merged_sellers_keep_the_tiers_of_their_products() -> None:
     merged = wholesale(products={"daxline_adhesive": {"threshold": 5, "most": 0.2}}).with_policy(
         mergers=[["aldermoor", "daxline"]]
     )
-    seats = Seats(merged.catalog())
+    seats = SlotLayout(merged.catalog())
     assert Tiers(merged.catalog().tiers.by_product) == merged.catalog().tiers
     assert [len(seats.tier_slots(n)) for n in range(seats.count)] == [1, 0, 0]

@@ -66,8 +66,8 @@ def test_upward_sloping_demand_fails_the_law_of_demand_alone():
     assert report.failed == ("law of demand",)
     offer, product = random_states(subject, STATES, np.random.default_rng([SETTINGS.seed, 1]))
     own = offer.prices[:, 1:2] * np.array(PRICE_STEPS) / REGULAR[1]
-    felt = np.where(own > 1.0, own**-0.1, own)  # its utility falls in this, for both segments
-    rises = (np.diff(felt, axis=1) < 0)[product == 1]
+    perceived = np.where(own > 1.0, own**-0.1, own)  # its utility falls in this, for both segments
+    rises = (np.diff(perceived, axis=1) < 0)[product == 1]
     found = report.finding("law of demand")
     assert found.details["broken"] == 2 * rises.sum() > 0
     assert found.value == pytest.approx(2 * rises.sum() / (STATES * 2 * (len(PRICE_STEPS) - 1)))

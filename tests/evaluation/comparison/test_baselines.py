@@ -29,7 +29,7 @@ from malles_env.evaluation.comparison.store import kept_row, load_row, row_path,
 from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.metrics import fidelity, paired
 from malles_env.preference.data.dataset import TasteData, from_occasions
-from malles_env.preference.data.features import LIVE_FACTS, OPTION_FACTS
+from malles_env.preference.data.features import LIVE_FEATURES, OPTION_FEATURES
 from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.model import TasteModel
 from malles_env.preference.store.card import put_scores
@@ -61,7 +61,7 @@ def test_the_table_is_the_padded_facts_without_the_padding() -> None:
     """Scores go out to padded shelves and the chosen rows are those of the chosen options."""
     data = _with_padding(taste_data().take(np.arange(200)))
     rows = table(data)
-    assert rows.options.shape == (data.mask.sum(), len(OPTION_FACTS) + len(LIVE_FACTS))
+    assert rows.options.shape == (data.mask.sum(), len(OPTION_FEATURES) + len(LIVE_FEATURES))
     np.testing.assert_array_equal(np.isfinite(rows.wide(rows.options[:, 0])), data.mask)
     last = rows.options[rows.picked[rows.picked >= 0], AT["last"]]
     bought = np.flatnonzero(data.chosen > 0)

@@ -28,7 +28,7 @@ from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.packing import Request, pack
 from malles_env.preference.data.renamed import renamed
-from malles_env.preference.data.shelves import Goods, product_words
+from malles_env.preference.data.shelves import ProductTable, product_words
 from malles_env.preference.data.text import ProductText, product_text
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.encoder.embedding_bank import BankReader
@@ -61,11 +61,11 @@ def judged() -> TasteData:
     return study().study.judging("unseen_cold").data
 
 
-def goods() -> Goods:
+def goods() -> ProductTable:
     return judged().goods
 
 
-def theme_readings(of: Goods) -> torch.Tensor:
+def theme_readings(of: ProductTable) -> torch.Tensor:
     """Return readings that tell the theme a name begins with."""
     themes = [THEMES.index(text.split()[0].upper()) for text in of.texts]
     return torch.eye(len(THEMES))[themes]

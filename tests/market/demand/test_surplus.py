@@ -27,14 +27,14 @@ def known(name: str) -> tuple[Scenario, Tastes]:
 def answers(name: str, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return surplus ``(B,)`` and units ``(B, J)`` per consumer with the first mean field and loyalty."""
     scenario, tastes = known(name)
-    population, felt = scenario.population(), scenario.first_mean_field()
+    population, perceived = scenario.population(), scenario.first_mean_field()
     offer = Offer(
         prices,
         np.ones(prices.shape, bool),
         scenario.catalog().regular_price,
-        np.tile(felt, (len(prices), 1)),
+        np.tile(perceived, (len(prices), 1)),
         np.tile(population.initial_loyalty, (len(prices), 1, 1)),
-        centre=np.tile(scenario.mean_field_settings().first_centre(felt), (len(prices), 1)),
+        centre=np.tile(scenario.mean_field_settings().first_centre(perceived), (len(prices), 1)),
     )
     found = respond(tastes, offer)
     units = np.einsum("s,bsj->bj", population.weights, found.probability[:, :, 1:] * found.quantity)
@@ -102,15 +102,15 @@ def test_with_one_linear_beta_and_one_unit_it_is_the_log_sum():
     rng = np.random.default_rng(0)
     alpha, lambda_ = rng.normal(0, 2, (3, 4)), rng.uniform(-1, 2, 3)
     tastes = Tastes(alpha, beta=[2.0, 3.0, 4.0], rho=0.5, lambda_=lambda_, price_transform="linear")
-    prices, felt = rng.uniform(0.5, 4, (5, 4)), rng.dirichlet(np.ones(4), 5)
+    prices, perceived = rng.uniform(0.5, 4, (5, 4)), rng.dirichlet(np.ones(4), 5)
     loyalty = rng.dirichlet(np.ones(5), (5, 3))
     listed = rng.random((5, 4)) < 0.7
-    utility = alpha - np.array([2.0, 3.0, 4.0])[:, None] * prices[:, None] + 0.5 * (felt[:, None] - 0.25)
+    utility = alpha - np.array([2.0, 3.0, 4.0])[:, None] * prices[:, None] + 0.5 * (perceived[:, None] - 0.25)
     utility = np.where(listed[:, None], utility, -np.inf)
     by_last = [np.log1p(np.exp(utility).sum(axis=2))]
     by_last += [np.log1p(np.exp(utility + lambda_[:, None] * np.eye(4)[k]).sum(axis=2)) for k in range(4)]
     expected = (loyalty * np.stack(by_last, axis=2)).sum(axis=2) / np.array([2.0, 3.0, 4.0])
-    found = respond(tastes, Offer(prices, listed, np.full(4, 2.0), felt, loyalty)).surplus
+    found = respond(tastes, Offer(prices, listed, np.full(4, 2.0), perceived, loyalty)).surplus
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
 
 

@@ -12,7 +12,7 @@ from malles_env.errors import InvalidInput
 from malles_env.preference.prompted.labels import OPTION_LETTERS, Labels
 from malles_env.preference.prompted.model import PromptedModel, mean_units
 from malles_env.preference.prompted.packing import ALL, CHOSEN, NONE, attention_bias, pad, seen_mask, spell
-from malles_env.preference.prompted.prompt import Household, Line, household_pieces, price_words, shelf_pieces
+from malles_env.preference.prompted.prompt import Household, ShelfLine, household_pieces, price_words, shelf_pieces
 from malles_env.preference.prompted.questions import ask, cyclic, epoch_of
 from tests.preference.prompted.prompted_cases import shelves, tiny
 
@@ -28,7 +28,7 @@ def model() -> PromptedModel:
 
 def test_words_of_a_prompt() -> None:
     """A shelf and a household, word for word; only economic words are marked."""
-    lines = (Line("maker 1, 10 oz", 1.5, 2.0, True, 0.354), Line("maker 2, 12 oz", 3.0, 3.0, False, 0.1))
+    lines = (ShelfLine("maker 1, 10 oz", 1.5, 2.0, True, 0.354), ShelfLine("maker 2, 12 oz", 3.0, 3.0, False, 0.1))
     household = Household(5, 20, (3, 2), 1)
     pieces = [*shelf_pieces(lines, " "), *household_pieces(household, " ")]
     named = {-2: "N", 0: "A", 1: "B"}

@@ -141,9 +141,11 @@ def test_other_lines_join_the_outside_option(tables: Tables) -> None:
         count, order = shelves.num_products, [lines.index(shelves.data.goods.names[j]) for j in shelves.data.product[0]]
         moved = replace(reading, alpha=reading.alpha[:, order])
         regular = shelves.data.regular_price[0, :count].astype(np.float64)
-        felt = share[:count] / share[:count].sum()
+        perceived = share[:count] / share[:count].sum()
         nobody = np.tile(np.eye(count + 1)[0], (1, size, 1))
-        offer = Offer(regular[None], np.ones((1, count), bool), regular, felt[None], nobody, centre=felt[None])
+        offer = Offer(
+            regular[None], np.ones((1, count), bool), regular, perceived[None], nobody, centre=perceived[None]
+        )
         answers.append(respond(shelves.tastes(moved), offer).probability[0, :, 1:5])
     assert np.abs(answers[0] - answers[1]).max() < 1e-6
 

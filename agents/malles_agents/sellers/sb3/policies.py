@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malles_agents.checkpoints import check_zip
-from malles_agents.seller_view import Seat
+from malles_agents.seller_view import SellerView
 from malles_agents.sellers.sb3.stored import (
     StoredSpace,
     read_data,
@@ -81,13 +81,13 @@ def load_model(algorithm: str, path: Path, env: Any, arguments: Mapping[str, Any
     return model
 
 
-def load_policy(algorithm: str, path: Path, seat: Seat, *, trust: bool = False) -> Any:
-    """Load a trained policy to play in `seat`, without running code that the file may hold.
+def load_policy(algorithm: str, path: Path, view: SellerView, *, trust: bool = False) -> Any:
+    """Load a trained policy to play in `view`, without running code that the file may hold.
 
     Args:
         algorithm: Which class wrote it.
         path: The zip file.
-        seat: Where it plays; gives the spaces.
+        view: Where it plays; gives the spaces.
         trust: Let SB3 unpickle the whole file, which runs code stored in it: only for files you made. Needed for
             networks that the plain fields of the file do not describe.
 
@@ -100,17 +100,17 @@ def load_policy(algorithm: str, path: Path, seat: Seat, *, trust: bool = False) 
     with _readable(algorithm, path):
         stored = read_data(path)
         observation, action = stored_space(stored, "observation_space"), stored_space(stored, "action_space")
-    wanted = seat.action_space
+    wanted = view.action_space
     single = action.kind == "Discrete" and wanted.shape == (1,)
     if single:
         action = StoredSpace("MultiDiscrete", (1,))
-    _must_match("observation space", path, observation, seat.observation_space, seat)
-    _must_match("action space", path, action, wanted, seat)
+    _must_match("observation space", path, observation, view.observation_space, view)
+    _must_match("action space", path, action, wanted, view)
     if trust:
         with _readable(algorithm, path):
             model = algorithm_class(algorithm).load(path, device="cpu", custom_objects=_NO_SCHEDULES)
     else:
-        model = _rebuilt(algorithm, path, stored, seat, single)
+        model = _rebuilt(algorithm, path, stored, view, single)
     if not single:
         return model
     from malles_agents.sellers.sb3.single_choice import OneChoice
@@ -118,18 +118,18 @@ def load_policy(algorithm: str, path: Path, seat: Seat, *, trust: bool = False) 
     return OneChoice(model)
 
 
-def _rebuilt(algorithm: str, path: Path, stored: dict[str, Any], seat: Seat, single: bool) -> Any:
+def _rebuilt(algorithm: str, path: Path, stored: dict[str, Any], view: SellerView, single: bool) -> Any:
     """Return SB3's policy, its network built from plain fields and the seat's spaces, with the file's weights."""
     from gymnasium import spaces
 
-    network, action = stored_network(stored, path), seat.action_space
+    network, action = stored_network(stored, path), view.action_space
     if single:
         assert isinstance(action, spaces.MultiDiscrete)
         action = spaces.Discrete(int(action.nvec[0]))
     with _readable(algorithm, path):
         aliases: dict[str, Any] = algorithm_class(algorithm).policy_aliases
         made = aliases.get("MlpPolicy") or aliases["MlpLstmPolicy"]
-        policy = made(seat.observation_space, action, _no_rate, **network)
+        policy = made(view.observation_space, action, _no_rate, **network)
         policy.load_state_dict(read_tensors(path, "policy.pth"))
     policy.set_training_mode(False)
     return policy
@@ -147,9 +147,9 @@ def _readable(algorithm: str, path: Path) -> Iterator[None]:
         raise CorruptFile(f"{path}: cannot be read as a {algorithm} policy ({reason[:160]})") from None
 
 
-def _must_match(name: str, path: Path, found: StoredSpace, wanted: Any, seat: Seat) -> None:
+def _must_match(name: str, path: Path, found: StoredSpace, wanted: Any, view: SellerView) -> None:
     if (found.kind, found.shape) != (type(wanted).__name__, wanted.shape):
-        raise invalid(f"{name} of {path}", str(found), f"{wanted}, that of {seat.agent} in {seat.scenario.name}")
+        raise invalid(f"{name} of {path}", str(found), f"{wanted}, that of {view.agent} in {view.scenario.name}")
 
 
 def _no_rate(progress: float) -> float:

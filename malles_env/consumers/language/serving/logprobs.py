@@ -19,7 +19,7 @@ LACKS_LOGPROBS = (
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels that a first token cannot tell apart."""
+    """Refuse labels that a first token cannot distinguish."""
     for label in labels:
         if not label.strip() or any(other != label and other.startswith(label) for other in labels):
             raise invalid("labels", list(labels), "labels none of which begins another")

@@ -1,4 +1,4 @@
-"""The line to a server of the OpenAI protocol: bounded concurrency, retries with backoff, timeouts, counts."""
+"""The async client of a server of the OpenAI protocol: bounded concurrency, retries with backoff, timeouts, counts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Patience:
             return min(self.first_wait * 2**attempt, self.longest_wait) * random.uniform(0.5, 1.5)
 
 
-class Line:
+class ServerClient:
     """Sends requests through the `openai` client. Redirects are not followed, so a key stays with its server.
 
     Args:
@@ -147,9 +147,9 @@ class Line:
 
 
 class Talk:
-    """Requests of one call to `Line.ask`."""
+    """Requests of one call to `ServerClient.ask`."""
 
-    def __init__(self, client: Any, line: Line) -> None:
+    def __init__(self, client: Any, line: ServerClient) -> None:
         self.client, self.line = client, line
 
     async def get(self, path: str) -> Any:
@@ -161,7 +161,7 @@ class Talk:
 
         Raises:
             Unsupported: The server refuses the request for good.
-            LanguageModelError: No usable answer after all attempts; the message tells the last fault.
+            LanguageModelError: No usable answer after all attempts; the message names the last fault.
         """
         return await self._try(lambda: self.client.post(path, cast_to=object, body=body), read)
 

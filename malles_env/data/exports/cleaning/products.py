@@ -87,7 +87,7 @@ def _with_markets(
         products = products.with_columns(pl.col(name).fill_null(OTHER).alias("market"))
         how = f"by the column of {name}"
     else:
-        products, how = products.with_columns(market=pl.lit(ALL)), "one for all (no column tells markets)"
+        products, how = products.with_columns(market=pl.lit(ALL)), "one for all (no column gives markets)"
     given = pl.col("category") if "category" in products.columns else pl.lit(None, pl.String)
     return products.with_columns(given.fill_null(pl.col("market")).alias("category")), how, findings
 

@@ -1,4 +1,4 @@
-"""Every row gets a store, a trip and a household; receipt numbers that were given to several are told apart."""
+"""Every row gets a store, a trip and a household; receipt numbers that were given to several are distinguished."""
 
 from __future__ import annotations
 
