@@ -48,7 +48,8 @@ from malles_env.data.checks import check_log
 from malles_env.data.log.readers import read_tables, write_tables
 from malles_env.errors import MissingResource
 from malles_env.scenarios import save_scenario
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.provenance import Origin
 
 NEVER_SAMPLED = -30.0

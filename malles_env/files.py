@@ -1,8 +1,9 @@
-"""Where the user's cache is, and files and folders that are written whole or not at all."""
+"""The user's cache, files and folders written whole or not at all, and hashes."""
 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import logging
 import os
@@ -137,6 +138,58 @@ def read_json(path: Path) -> Any:
         raise MissingResource(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        MissingResource: There is no such file.
+        CorruptFile: The file is not a JSON object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise CorruptFile(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex.
+
+    Raises:
+        MissingResource: There is no such file.
+    """
+    if not path.is_file():
+        raise MissingResource(f"{path}: no such file")
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def text_hash(*parts: str) -> str:
+    """Return the SHA-256 of some texts, in hex; the boundaries between them count."""
+    return json_hash(parts)
+
+
+def json_hash(content: Any, *, sort_keys: bool = False, default: Callable[[Any], Any] | None = None) -> str:
+    """Return the SHA-256 of what JSON can hold, in hex.
+
+    Args:
+        content: Plain values.
+        sort_keys: Whether the order of the keys of objects does not matter.
+        default: What stands for values that JSON cannot hold.
+
+    Raises:
+        TypeError: `content` holds what JSON cannot, and there is no `default`.
+    """
+    return sha256(json.dumps(content, sort_keys=sort_keys, default=default))
+
+
+def sha256(content: str | bytes) -> str:
+    """Return the SHA-256 of a text (in UTF-8) or of bytes, in hex."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def slug(text: str) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import invalid
+from malles_env.files import read_json_object, write_json
 from malles_env.preference.prompted.trainer import PromptConfig
-from malles_env.preference.storage import read_json, write_json
 from malles_env.workflows.align_prompted import PromptJob, Splits, draw_splits, judge_prompted, run_prompted
 
 if TYPE_CHECKING:
@@ -137,8 +137,10 @@ def _row(job: PromptJob, splits: Splits, show: bool) -> StudyRow:
         model, progress = run_prompted(job, splits, show=show)
         scores = judge_prompted(model, splits.test)
         plain = {name: [value.mean, value.se] for name, value in scores.items()}
-        write_json(kept, {"validation": progress.best, "scores": plain, "settings": job.config.shaping()})
-    found = read_json(kept)
+        write_json(
+            kept, {"validation": progress.best, "scores": plain, "settings": job.config.shaping()}, sort_keys=True
+        )
+    found = read_json_object(kept)
     if found["settings"] != job.config.shaping():
         raise invalid("out", str(job.out), "a folder whose runs had the same settings")
     return StudyRow(

@@ -8,9 +8,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-from malles_env import files
 from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import replacing
 
@@ -34,11 +32,6 @@ def write_whole(path: Path, write: Callable[[BytesIO], object]) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     return path
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Write `value` as strict JSON (no NaN), whole or not at all."""
-    return files.write_json(path, value, allow_nan=False)
 
 
 def check_zip(path: Path) -> None:

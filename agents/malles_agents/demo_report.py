@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_agents import plots
-from malles_agents.checkpoints import write_json
 from malles_agents.evaluation.report import draws_table, results_table, title_of
+from malles_env.files import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,9 +114,11 @@ class Report:
             "consumers": describe_consumers(world.market, world.consumers, world.model),
             "wall_seconds": round(time.monotonic() - began, 1),
         }
-        write_json(out / "results.json", results)
+        write_json(out / "results.json", results, allow_nan=False)
         ratios = [value / results["best_stationary"] for value in self._by_seed()]
-        write_json(out / "details.json", {"ratios": ratios, "measures": measures, "draws": len(world.draws)})
+        write_json(
+            out / "details.json", {"ratios": ratios, "measures": measures, "draws": len(world.draws)}, allow_nan=False
+        )
         console.print(self._table(measures))
         for line in self._conclusions(results):
             console.print(line)

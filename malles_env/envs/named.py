@@ -14,7 +14,7 @@ from malles_env.errors import MissingResource, invalid
 
 if TYPE_CHECKING:
     from malles_env.envs.market_batch import MarketBatch
-    from malles_env.envs.rivals import Policy
+    from malles_env.envs.policies import Policy
 
 MAKER = "malles_agents.registry:make_seller"
 """``module:function`` called with a name, the scenario, the agent and the seat's options; returns a seller."""

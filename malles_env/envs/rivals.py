@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -12,38 +12,9 @@ from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.hooks import as_policy
 from malles_env.envs.market_batch import MarketBatch
 from malles_env.envs.named import named_seller
+from malles_env.envs.policies import Beginner, Policy
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
-
-
-@runtime_checkable
-class Policy(Protocol):
-    """Whatever answers observations with actions, as Stable-Baselines3 models do."""
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """Answer a batch of observations ``(B, D)`` (or a dict of such) with B actions and a new state."""
-        ...
-
-
-@runtime_checkable
-class Beginner(Protocol):
-    """A policy that is notified when episodes begin and their numbers, so that a market's seed decides how it starts."""
-
-    def begin(self, state: Any, episodes: np.ndarray, fresh: BoolArray) -> Any:
-        """Return the state for `predict`.
-
-        Args:
-            state: What `predict` returned last, or None.
-            episodes: Numbers of the episodes under way, drawn from the markets' seeds, unsigned, ``(B,)``.
-            fresh: Which markets have just begun theirs, ``(B,)``.
-        """
-        ...
 
 
 class RegularPrice:

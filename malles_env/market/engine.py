@@ -274,7 +274,7 @@ class Market:
         money, shelf = checked_actions(self.catalog, prices, listed, self.num_markets)
         flags = checked_promotion(self.catalog, display, feature_ad, shelf)
         units = checked_orders(self.catalog, orders, self.state)
-        tier = checked_tiers(self.catalog, tier_prices, money, shelf)
+        tier = checked_tiers(self.catalog.tiers, self.catalog.product_ids, tier_prices, money, shelf)
         return self.advance(money, shelf, flags, units, cycles, tier)
 
     def advance(

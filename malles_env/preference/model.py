@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +25,11 @@ from malles_env.preference.heads.objective import Scored, score
 from malles_env.preference.heads.taste_heads import Sizes
 from malles_env.preference.persona_coefficients import TasteReading
 from malles_env.preference.promotion_worth import promotion_worth
+from malles_env.preference.store.checkpoint import Stored, load_model, save_model
 
 
 @dataclass
-class TasteModel:
+class TasteModel(Stored):
     """A post-trained consumer: texts and purchases in, coefficients of the market's utility out.
 
     Attributes:
@@ -38,11 +38,6 @@ class TasteModel:
         card: How it was made and what it scores; kept beside the weights.
         weights_hash: Identifies weights and wording; empty for a model that was never saved.
     """
-
-    backbone: Backbone
-    heads: HeadSet
-    card: dict[str, Any] = field(default_factory=dict)
-    weights_hash: str = ""
 
     @classmethod
     def untrained(
@@ -59,14 +54,10 @@ class TasteModel:
             MissingResource: No such model, or its backbone is not installed.
             CorruptFile: A file of it is damaged; the message names the file.
         """
-        from malles_env.preference.store.checkpoint import load_model
-
-        return load_model(name)
+        return load_model(cls, name)
 
     def save(self, directory: str | Path) -> str:
         """Write weights, tokenizer, configuration and card into `directory`; return the weights' hash."""
-        from malles_env.preference.store.checkpoint import save_model
-
         return save_model(self, Path(directory))
 
     @property

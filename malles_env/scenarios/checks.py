@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +11,10 @@ from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry, SegmentEntry
 from malles_env.scenarios.blocks.forces import InertiaEntry
 from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
-
-if TYPE_CHECKING:
-    from malles_env.scenarios.schema import Scenario
+from malles_env.scenarios.fields import ScenarioFields
 
 
-def problems(scenario: Scenario) -> Iterator[InvalidInput]:
+def problems(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     """Yield one error per thing in `scenario` that does not fit the rest of it."""
     yield from _unique("sellers", "name", [seller.name for seller in scenario.sellers])
     yield from _unique("products", "product_id", [product.product_id for product in scenario.products])
@@ -48,7 +45,7 @@ def _unique(list_name: str, field: str, names: Sequence[str]) -> Iterator[Invali
             yield invalid(f"{list_name}[{i}].{field}", name, "a name used once")
 
 
-def _sellers(scenario: Scenario) -> Iterator[InvalidInput]:
+def _sellers(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     names = [seller.name for seller in scenario.sellers]
     owners = [product.seller for product in scenario.products]
     for j, owner in enumerate(owners):
@@ -62,7 +59,7 @@ def _sellers(scenario: Scenario) -> Iterator[InvalidInput]:
         yield invalid("sellers", names, f"the order in which their products come: {', '.join(order)}")
 
 
-def _forces(scenario: Scenario) -> Iterator[InvalidInput]:
+def _forces(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     forces = scenario.forces
     if forces is None:
         return
@@ -86,7 +83,7 @@ def _loyal(consumers: LogitEntry, inertia: InertiaEntry) -> bool:
     return bool(np.any(np.asarray(worth)))
 
 
-def _policy(scenario: Scenario) -> Iterator[InvalidInput]:
+def _policy(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     policy, names = scenario.policy, [seller.name for seller in scenario.sellers]
     known = f"the sellers {', '.join(names)}"
     for name in policy.entry:
@@ -106,14 +103,14 @@ def _policy(scenario: Scenario) -> Iterator[InvalidInput]:
                 yield invalid("policy.price_cap", policy.price_cap, allowed)
 
 
-def _promotions(scenario: Scenario) -> Iterator[InvalidInput]:
+def _promotions(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     names = [seller.name for seller in scenario.sellers]
     for name in () if scenario.promotions is None else scenario.promotions.slots:
         if name not in names:
             yield invalid("promotions.slots", name, f"one of the sellers {', '.join(names)}")
 
 
-def _price_rules(scenario: Scenario) -> Iterator[InvalidInput]:
+def _price_rules(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     entry, policy = scenario.price_rules, scenario.policy
     if entry is None:
         return
@@ -133,7 +130,7 @@ def _price_rules(scenario: Scenario) -> Iterator[InvalidInput]:
             yield from rules.problems(j, product.price_low, high, cost, kept)
 
 
-def _replenishment(scenario: Scenario) -> Iterator[InvalidInput]:
+def _replenishment(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     if scenario.replenishment is None:
         return
     yield from scenario.replenishment.problems(scenario.product_ids)
@@ -142,7 +139,7 @@ def _replenishment(scenario: Scenario) -> Iterator[InvalidInput]:
             yield invalid(f"products[{j}].stock", product.stock, "nothing beside replenishment, whose initial says it")
 
 
-def _tiers(scenario: Scenario) -> Iterator[InvalidInput]:
+def _tiers(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     consumers = scenario.consumers
     if scenario.tiers is None:
         return
@@ -153,14 +150,14 @@ def _tiers(scenario: Scenario) -> Iterator[InvalidInput]:
         yield invalid("tiers", "set", "nothing where every buyer takes one unit (consumers.tastes.kappa is not given)")
 
 
-def _prices(scenario: Scenario) -> Iterator[InvalidInput]:
+def _prices(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     for j, product in enumerate(scenario.products):
         if product.price_high <= product.price_low:
             allowed = f"more than price_low = {product.price_low:g}"
             yield invalid(f"products[{j}].price_high", product.price_high, allowed)
 
 
-def _product_keys(scenario: Scenario) -> Iterator[InvalidInput]:
+def _product_keys(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     tables: dict[str, Mapping[str, float]] = {"initial_mean_field": scenario.initial_mean_field or {}}
     for s, segment in enumerate(scenario.segments):
         tables[f"segments[{s}].loyalty"] = segment.loyalty
@@ -175,7 +172,7 @@ def _product_keys(scenario: Scenario) -> Iterator[InvalidInput]:
             yield invalid(place, round(total, 6), "shares that add up to at most 1")
 
 
-def _personas(scenario: Scenario) -> Iterator[InvalidInput]:
+def _personas(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     for s, segment in enumerate(scenario.segments):
         for field in ("history_total", "weeks_seen"):
             if getattr(segment, field) is None:
@@ -189,7 +186,7 @@ def _purchases(s: int, segment: SegmentEntry) -> Iterator[InvalidInput]:
         yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
 
 
-def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidInput]:
+def _prompted(scenario: ScenarioFields, consumers: PromptedEntry) -> Iterator[InvalidInput]:
     """Yield what does not fit when a language model is asked live; the mean field has one channel at a time."""
     if np.any(np.asarray(consumers.rho) != 0.0) and consumers.mean_field != "numbers":
         allowed = f"0, as consumers.mean_field is {consumers.mean_field}: one channel at a time, or it counts twice"
@@ -202,7 +199,7 @@ def _prompted(scenario: Scenario, consumers: PromptedEntry) -> Iterator[InvalidI
         yield from _purchases(s, segment)
 
 
-def _asked(scenario: Scenario, consumers: LiveModelEntry) -> Iterator[InvalidInput]:
+def _asked(scenario: ScenarioFields, consumers: LiveModelEntry) -> Iterator[InvalidInput]:
     """Yield what does not fit when the mean field is stated in the prompt, or when roles talk."""
     talked = isinstance(consumers, DiscussionEntry)
     in_words = talked or (isinstance(consumers, PromptedEntry) and consumers.mean_field == "words")
@@ -221,7 +218,7 @@ def _asked(scenario: Scenario, consumers: LiveModelEntry) -> Iterator[InvalidInp
         yield invalid("consumers.sheets", consumers.sheets, "the path of a .yaml file")
 
 
-def _calibration(scenario: Scenario, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:
+def _calibration(scenario: ScenarioFields, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:
     shares = [product.reference_share for product in scenario.products]
     for j, share in enumerate(shares):
         if share is None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from malles_env.errors import InvalidInput, invalid
+from malles_env.files import json_hash
 from malles_env.market import (
     Catalog,
     Consumers,
@@ -25,95 +24,31 @@ from malles_env.market import (
     Tastes,
     TastesMode,
 )
-from malles_env.market.arrays import MOST, FloatArray
+from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
-    Entry,
     LogitEntry,
-    MeanFieldEntry,
-    Name,
     PolicyEntry,
-    Positive,
     ProductEntry,
-    ReferencePriceEntry,
     SegmentEntry,
     SellerEntry,
-    Share,
+    TastesEntry,
 )
 from malles_env.scenarios.blocks.forces import ForcesEntry
-from malles_env.scenarios.blocks.live_model_config import ConsumersEntry, LiveModelEntry
-from malles_env.scenarios.blocks.seller_rules import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
-from malles_env.scenarios.blocks.tiers import TiersEntry
 from malles_env.scenarios.checks import problems
 from malles_env.scenarios.messages import explain
+from malles_env.scenarios.fields import ScenarioFields
+from malles_env.scenarios.kinds import consumers_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Scenario(Entry):
+class Scenario(ScenarioFields):
     """A market to play in: sellers, products, population, consumers and settings. Frozen.
 
-    Attributes:
-        format: 2 since the mean field of tastes read by a model is centred at long-run shares and a discount brings no
-            display of its own; a file of format 1 is read with these meanings, and the loader says so.
-        name: Short name, used in file names and records.
-        title, description: What it is, in words.
-        sources: Where its numbers come from.
-        licence: Terms of those sources.
-        made_by: Command that wrote the file, if one did.
-        currency: Of all money in the file.
-        period: What one step of the market is.
-        sellers: In the order in which their products come.
-        products: Their order is the product axis J of every array.
-        segments: Their order is the segment axis S.
-        population_size: Consumers who visit the market in a period.
-        consumers: Who buys: ``logit`` (tastes in the file), ``aligned`` (tastes read by a language model),
-            ``prompted`` (a language model asked live) or ``discussion`` (its roles talk before they buy).
-        mean_field: How consumers feel each other.
-        policy: Taxes, price cap, entry and mergers.
-        promotions: Display and advertising as actions of sellers, with fees and slots; None: sellers cannot promote.
-        price_rules: What prices have to obey beside their bounds: endings, steps, changes, margins; None: nothing.
-        replenishment: Stock that sellers order, with lead times, costs and storage; None: products never run out, or
-            have the `stock` they begin with.
-        tiers: Quantity discounts that sellers may post, by a threshold and a tier price; None: sellers cannot.
-        reference_price: How remembered prices matter to consumers with linear prices; with log prices strength s
-            stands for a gain and a loss of s times beta. None: not at all.
-        forces: Promotion, reference prices in logs, fading inertia, seasons and pantries, as far as the data show them;
-            None: the tastes as they are.
-        initial_mean_field: Purchase shares by product that consumers see in the first period; default the
-            reference shares, or equal shares where there are none.
-        max_cycles: Periods of an episode.
-        reward_scale: Money of profit per unit of reward.
-        notes: Assumptions and caveats, in words.
+    Its attributes are those of `malles_env.scenarios.fields.ScenarioFields`.
     """
-
-    format: Literal[1, 2] = 1
-    name: Name
-    title: str = ""
-    description: str = ""
-    sources: tuple[str, ...] = ()
-    licence: str = ""
-    made_by: str = ""
-    currency: str = "money"
-    period: str = "week"
-    sellers: Annotated[tuple[SellerEntry, ...], Field(min_length=1, max_length=200)]
-    products: Annotated[tuple[ProductEntry, ...], Field(min_length=1, max_length=2000)]
-    segments: Annotated[tuple[SegmentEntry, ...], Field(min_length=1, max_length=100_000)]
-    population_size: Annotated[float, Field(strict=True, ge=1.0, le=MOST)]
-    consumers: ConsumersEntry
-    mean_field: MeanFieldEntry = MeanFieldEntry()
-    policy: PolicyEntry = PolicyEntry()
-    promotions: PromotionsEntry | None = None
-    price_rules: PriceRulesEntry | None = None
-    replenishment: ReplenishmentEntry | None = None
-    tiers: TiersEntry | None = None
-    reference_price: ReferencePriceEntry | None = None
-    forces: ForcesEntry | None = None
-    initial_mean_field: dict[str, Share] | None = None
-    max_cycles: Positive = 52
-    reward_scale: Annotated[float, Field(strict=True, ge=1e-9, le=1e15)] = 1.0
-    notes: tuple[str, ...] = ()
 
     if not TYPE_CHECKING:  # type checkers read the fields
 
@@ -149,13 +84,8 @@ class Scenario(Entry):
         if found:
             raise InvalidInput("\n".join(str(problem) for problem in found))
         if isinstance(self.consumers, LogitEntry):
-            self.with_forces(self.tastes_in(self.consumers))
+            self.with_forces(self.tastes_of(self.consumers.tastes))
         return self
-
-    @property
-    def product_ids(self) -> tuple[str, ...]:
-        """The J product names."""
-        return tuple(product.product_id for product in self.products)
 
     @property
     def seller_names(self) -> tuple[str, ...]:
@@ -184,11 +114,6 @@ class Scenario(Entry):
         tiers = None if self.tiers is None else self.tiers.settings(self.product_ids)
         policy = self.policy
         return Catalog(products, dict(shelf), policy.sales_tax, policy.unit_tax, promotions, rules, supply, tiers)
-
-    def unit_cost(self, product: ProductEntry) -> float:
-        """Return what one more unit of a product costs before taxes, money; where it is ordered, to order it."""
-        given = self.replenishment
-        return product.unit_cost if given is None else given.cost_of(product.product_id, product.unit_cost)
 
     def without_replenishment(self) -> Scenario:
         """Return a copy whose products never run out and are paid for, at the same cost, when they are sold."""
@@ -238,17 +163,7 @@ class Scenario(Entry):
             MissingResource, LanguageModelError: The model is not there, or failed.
         """
         chosen = self if model is None else self.with_model(model)
-        if isinstance(chosen.consumers, LiveModelEntry):
-            from malles_env.scenarios.consumer_kinds.model_factory import asked_consumers
-
-            return asked_consumers(chosen, chosen.consumers)
-        if isinstance(chosen.consumers, AlignedEntry):
-            from malles_env.scenarios.consumer_kinds.aligned import read_consumers
-
-            return read_consumers(chosen, chosen.consumers, draws=draws)
-        from malles_env.consumers.logit import LogitConsumers
-
-        return LogitConsumers(self.with_forces(self.tastes_in(chosen.consumers)))
+        return consumers_of(chosen, draws=draws)
 
     def with_forces(self, tastes: Tastes) -> Tastes:
         """Return `tastes` with the forces of this scenario and no others; without the block they stay.
@@ -337,8 +252,7 @@ class Scenario(Entry):
             without["forces"] = {"pantry"}
         if isinstance(self.consumers, LogitEntry) and not np.any(np.asarray(self.consumers.tastes.pantry)):
             without["consumers"] = {"tastes": {"pantry"}}
-        told = json.dumps(self.model_dump(mode="json", exclude=without), sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        return json_hash(self.model_dump(mode="json", exclude=without), sort_keys=True)[:16]
 
     def without_tastes(self) -> dict[str, Any]:
         """Return the fields of a copy whose consumers are asked, without forces that are coefficients of tastes."""
@@ -465,13 +379,12 @@ class Scenario(Entry):
     def _by_product(self, table: dict[str, float] | dict[str, int]) -> FloatArray:
         return np.array([float(table.get(name, 0.0)) for name in self.product_ids])
 
-    def tastes_in(self, consumers: LogitEntry) -> Tastes:
-        """Return the tastes that stand in a block of consumers, without the scenario's forces.
+    def tastes_of(self, entry: TastesEntry) -> Tastes:
+        """Return tastes that stand in a file as arrays, without the forces of this scenario.
 
         Raises:
-            InvalidInput: Shapes that do not fit, or a coefficient out of range.
+            InvalidInput: Numbers that do not fit the segments and products, or are not allowed.
         """
-        entry = consumers.tastes
         values = entry.model_dump()
         shape = (len(self.segments), len(self.products))
         try:

@@ -153,7 +153,7 @@ def _entry(tastes: Tastes) -> dict[str, Any]:
 
 def _columns(scenario: Scenario, entry: LogitEntry) -> dict[str, Any]:
     """Return the coefficients that have one number per product, shape ``(S, J)`` each."""
-    found, tastes = {}, scenario.tastes_in(entry)
+    found, tastes = {}, scenario.tastes_of(entry.tastes)
     for name in BY_PRODUCT:
         value, segments = getattr(entry.tastes, name), len(scenario.segments)
         # one number per segment says all of a new product too

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from malles_env.errors import invalid
-from malles_env.preference.storage import read_json, write_text
+from malles_env.files import read_json_object, write_text
 from research.paper import CLAIMS
 
 INTRODUCTION = """# The paper's claims
@@ -72,7 +72,7 @@ def main(folder: Path, target: Path) -> Path:
     names = [f"paper-{claim}" for claim in CLAIMS if (folder / f"paper-{claim}.json").is_file()]
     if not names:
         raise invalid("folder", str(folder), "a folder with figures such as paper-window.json")
-    found = [read_json(folder / f"{name}.json") for name in names]
+    found = [read_json_object(folder / f"{name}.json") for name in names]
     write_text(target, page(found, target.parent.parent / "images"))
     return target
 

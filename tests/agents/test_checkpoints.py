@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from malles_agents.checkpoints import (
-    check_zip,
-    found_checkpoints,
-    newest_good,
-    prune,
-    write_json,
-    write_whole,
-)
+from malles_agents.checkpoints import check_zip, found_checkpoints, newest_good, prune, write_whole
 from malles_env.errors import CorruptFile, MissingResource
-from malles_env.files import read_json
+from malles_env.files import read_json, write_json
 
 
 def policy_file(path: Path) -> Path:
@@ -29,7 +22,7 @@ def policy_file(path: Path) -> Path:
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = write_json(tmp_path / "a.json", {"old": 1})
+    path = write_json(tmp_path / "a.json", {"old": 1}, allow_nan=False)
 
     def fail(buffer: BytesIO) -> None:
         buffer.write(b"half")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from malles_env.cli.scenario import _CHOICES, _command, build_command, scenario_app
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import list_scenarios, load_scenario, save_scenario
-from malles_env.scenarios.from_log.build import BuildChoices
+from malles_env.scenarios.from_log.choices import BuildChoices
 from tests.scenarios.texts import ALIGNED
 
 MARKET = "ICE CREAM/MILK/SHERBTS | PREMIUM"

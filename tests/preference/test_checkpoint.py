@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import file_hash, read_json_object, write_json
 from malles_env.preference.encoder import backbones
 from malles_env.preference.encoder.adapters import with_adapter
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.model import TasteModel
-from malles_env.preference.storage import file_hash, read_json, read_tensors, write_json, write_tensors
+from malles_env.preference.storage import read_tensors, write_tensors
 from malles_env.preference.store.checkpoint import load_backbone_of
 from malles_env.preference.store.locate import recorded_hash, shipped_models
 from malles_env.preference.training.continued import heads_to_continue
@@ -67,7 +68,9 @@ def test_a_lost_file_is_named(model: TasteModel, tmp_path: Path) -> None:
 def test_another_wording_is_refused(model: TasteModel, tmp_path: Path) -> None:
     """Weights of another TEXT_VERSION never saw today's words."""
     model.save(tmp_path)
-    write_json(tmp_path / "config.json", {**read_json(tmp_path / "config.json"), "text_version": 0})
+    write_json(
+        tmp_path / "config.json", {**read_json_object(tmp_path / "config.json"), "text_version": 0}, sort_keys=True
+    )
     with pytest.raises(CorruptFile, match="wording"):
         TasteModel.load(tmp_path)
 
@@ -91,10 +94,10 @@ def in_format_1(model: TasteModel, folder: Path) -> None:
             tensors[name.replace(".linear.weight", ".support")] = torch.zeros(2)
     tensors["market_price"] = torch.full((len(model.heads.market_terms), 2), 0.5)
     write_tensors(folder / "heads.safetensors", tensors)
-    config = read_json(folder / "config.json")
+    config = read_json_object(folder / "config.json")
     config["files"]["heads.safetensors"] = file_hash(folder / "heads.safetensors")
     config["heads"].pop("draws")
-    write_json(folder / "config.json", {**config, "format": 1})
+    write_json(folder / "config.json", {**config, "format": 1}, sort_keys=True)
 
 
 def test_a_model_of_the_format_before_says_how_to_convert_it(model: TasteModel, tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_read_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1, 2")
     (tmp_path / "b.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CorruptFile, match=r"a\.json"):
-        read_json(tmp_path / "a.json")
+        read_json_object(tmp_path / "a.json")
     with pytest.raises(CorruptFile, match=r"b\.safetensors"):
         read_tensors(tmp_path / "b.safetensors")
 

@@ -25,7 +25,8 @@ from malles_env.errors import InvalidInput, LanguageModelError
 from malles_env.market import Offer
 from malles_env.scenarios import Scenario, load_scenario, save_scenario
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.segments import Buyers
 from malles_env.workflows.calibration import KNOWN, as_json, calibrate, entered
 from malles_env.workflows.calibration_visits import find_visits, nearest_segment, product_lines

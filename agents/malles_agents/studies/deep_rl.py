@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, trim_mean
 
-from malles_agents.checkpoints import write_json
 from malles_agents.parallel_jobs import spread
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import invalid
-from malles_env.files import read_json
+from malles_env.files import read_json, write_json
 from malles_env.scenarios import list_scenarios, load_scenario
 
 EPISODES = 64
@@ -140,7 +139,7 @@ def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
     seller = best.seller(SellerView.of(market, "seller_0", consumers=consumers))
     played = play(market, seller, rivals=others, episodes=EPISODES, consumers=consumers)
     found = Yardstick(float(played.profit.mean()), dynamic_optimum(scenario))
-    write_json(path, asdict(found))
+    write_json(path, asdict(found), allow_nan=False)
     return found
 
 
@@ -167,7 +166,7 @@ def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> 
     trained = train(run, folder, resume=(folder / "checkpoints").exists(), consumers=consumers, say=_quiet)
     profit = _held_out_profit(run, trained.model, consumers)
     score = Score(scenario, algo, seed, learner, profit, trained.curve, model_of(market))
-    write_json(path, asdict(score))
+    write_json(path, asdict(score), allow_nan=False)
     return score
 
 

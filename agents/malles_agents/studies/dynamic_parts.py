@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from malles_agents.checkpoints import file_name, write_json
+from malles_agents.checkpoints import file_name
 from malles_agents.planning.exact_stock import StockProblem, forgetful
 from malles_agents.planning.hidden_draws import DrawValues, best_of_draws, robust_action, with_draws
 from malles_agents.planning.path_search import end_of, search_constant, search_paths
@@ -21,13 +21,10 @@ from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.calendar_shape import calendar_shape
 from malles_agents.studies.learned_share import learn_and_score
 from malles_env import __version__
-from malles_env.files import read_json
+from malles_env.files import read_json, write_json
 from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.blocks.forces import ForcesEntry, PriceMemoryEntry
-
-if TYPE_CHECKING:
-    from malles_agents.studies.dynamic import DynamicStudy
 
 SEAT = "seller_0"
 ADAPTIVE = ("iterated-least-squares", "thompson-draws")
@@ -38,6 +35,20 @@ LOSS, MEMORY = 0.5, 0.8
 Block = dict[str, Any]
 World = tuple[str, str | None, str]
 """Scenario, taste model (None where tastes stand in the file), kind of rivals."""
+
+
+class Learning(Protocol):
+    """How long learners train, and what they see."""
+
+    @property
+    def steps(self) -> int:
+        """Env steps of each training run."""
+        ...
+
+    @property
+    def history(self) -> int:
+        """Periods that trained policies see."""
+        ...
 
 
 def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work: Callable[[], Block]) -> Block:
@@ -53,14 +64,14 @@ def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work:
             return dict(old["answer"])
     answer = work()
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"question": asked, "answer": answer})
+    write_json(path, {"question": asked, "answer": answer}, allow_nan=False)
     return answer
 
 
 # -- plans over weeks -----------------------------------------------------------------------------------------------
 
 
-def plan_part(study: DynamicStudy, world: World, gain: float | None, out: Path) -> Block:
+def plan_part(study: Learning, world: World, gain: float | None, out: Path) -> Block:
     """Return the best constant action and the best plan with an assumed gain of reference prices where one is given."""
     name = "plans" if gain is None else f"plans-gain-{gain:g}"
     question = {"gain": gain, "loss": LOSS, "memory": MEMORY} if gain is not None else {}
@@ -144,7 +155,7 @@ def _exact_plans(market: Scenario, consumers: Consumers) -> Block:
 # -- hidden draws of the tastes -------------------------------------------------------------------------------------
 
 
-def draws_part(study: DynamicStudy, world: World, _: None, out: Path) -> Block:
+def draws_part(study: Learning, world: World, _: None, out: Path) -> Block:
     """Return the robust constant action and what each draw allows."""
     return _kept(out, world, "draws", {}, lambda: _draws(world))
 
@@ -179,7 +190,7 @@ def drawn_seat(world: World) -> SellerView:
     return replace(view, given=with_draws(view))
 
 
-def learned_part(study: DynamicStudy, world: World, job: tuple[str, int], out: Path) -> Block:
+def learned_part(study: Learning, world: World, job: tuple[str, int], out: Path) -> Block:
     """Return what one replicate of one learner earns under every draw, and constant actions on the same seeds."""
     algo, seed = job
     trained = {} if algo in ADAPTIVE else {"steps": study.steps, "history": study.history}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.checkpoints import file_name, write_json
+from malles_agents.checkpoints import file_name
 from malles_agents.evaluation.evaluate import first_state
 from malles_agents.parallel_jobs import spread
 from malles_agents.registry import Seller, make_seller
@@ -22,7 +21,7 @@ from malles_agents.studies.deep_rl import dynamic_optimum
 from malles_agents.training.train import HELD_OUT, model_of
 from malles_env.envs import vec_env
 from malles_env.errors import InvalidInput, MissingResource, invalid
-from malles_env.files import read_json
+from malles_env.files import file_hash, read_json, write_json
 from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
@@ -213,7 +212,7 @@ def run_tournament(
         watch(done, len(wanted))
     with spread(play_match, [(tournament, *match) for match in todo], workers) as played:
         for (_, *match), result in played:
-            write_json(_file(out, *match), asdict(result))
+            write_json(_file(out, *match), asdict(result), allow_nan=False)
             done += 1
             if watch is not None:
                 watch(done, len(wanted))
@@ -231,7 +230,7 @@ def _label(spec: str) -> str:
     """Return a seller's name for file names; an entry or policy file adds a hash, so that a changed one plays anew."""
     name = file_name(seller_name(spec))
     file = Path(spec if spec.endswith(".py") else spec.partition(":")[2])
-    return f"{name}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}" if os.path.isfile(file) else name
+    return f"{name}-{file_hash(file)[:8]}" if os.path.isfile(file) else name
 
 
 def _check_folder(tournament: Tournament, out: Path) -> None:
@@ -243,7 +242,7 @@ def _check_folder(tournament: Tournament, out: Path) -> None:
         for name, value in settings.items():
             if old.get(name) != value:
                 raise invalid(name, value, f"{old.get(name)}, as in {path}; or another --out")
-    write_json(path, settings)
+    write_json(path, settings, allow_nan=False)
 
 
 def names(matches: Sequence[Match]) -> list[str]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from malles_agents.checkpoints import prune, write_json, write_whole
+from malles_agents.checkpoints import prune, write_whole
 from malles_agents.training.interruption import Request
 from malles_agents.training.run_state import add_state
+from malles_env.files import write_json
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -88,7 +89,7 @@ class Keeper(BaseCallback):
     def keep(self, model: BaseAlgorithm) -> None:
         """Write a checkpoint and the curve so far, each whole or not at all."""
         folder = self.out / "checkpoints"
-        write_json(self.out / "curve.json", self.curve)
+        write_json(self.out / "curve.json", self.curve, allow_nan=False)
 
         def write(buffer: BytesIO) -> None:
             model.save(buffer)

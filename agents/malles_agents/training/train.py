@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from malles_agents.checkpoints import newest_good, write_json, write_whole
+from malles_agents.checkpoints import newest_good, write_whole
 from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_agents.sellers.sb3.policies import algorithm_class, load_model
 from malles_agents.training.interruption import stop_requests
@@ -17,7 +17,7 @@ from malles_agents.training.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import CorruptFile, InvalidInput, MallesError, invalid
-from malles_env.files import read_json
+from malles_env.files import read_json, write_json
 from malles_env.market import TastesMode
 from malles_env.scenarios import Scenario, load_scenario
 
@@ -143,7 +143,7 @@ def train(
     env, arguments = _prepare(run, scenario, built, trust)
     changed = _changes(run, out) if resume else []
     told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
-    write_json(out / "config.json", told)
+    write_json(out / "config.json", told, allow_nan=False)
     start = newest_good(out / "checkpoints", say) if resume else None
     if resume and start is None:
         say(f"{out}: there is no checkpoint to go on from; the run begins anew")

@@ -39,7 +39,7 @@ def audit_command(
     wordings: Annotated[int, typer.Option(min=1, help="Other wordings of the products.")] = 3,
 ) -> None:
     """Test consumers against economics: law of demand, substitution, elasticities, transitivity, order, budget."""
-    from malles_env.evaluation.audit.report import write_json, write_report
+    from malles_env.evaluation.audit.report import write_numbers, write_report
     from malles_env.evaluation.audit.runner import AuditSettings, audit
     from malles_env.scenarios import load_scenario
     from malles_env.workflows.audit import audit_subject, rereadable
@@ -58,7 +58,7 @@ def audit_command(
         console.print(f"report: {write_report(report, out, title, command)}", markup=False)
     if json_file is not None:
         about = {"scenario": loaded.name, "consumers": who, "command": command}
-        console.print(f"written: {write_json(report, json_file, about)}", markup=False)
+        console.print(f"written: {write_numbers(report, json_file, about)}", markup=False)
 
 
 def show(console: Console, report: AuditReport, title: str) -> None:

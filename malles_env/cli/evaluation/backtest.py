@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from malles_env.cli.places import file_option, folder_option
-from malles_env.cli.progress import plain_console
+from malles_env.cli.progress import plain_console, progress_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +43,7 @@ def backtest_command(
     torch.set_num_threads(threads)
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
-    with telling(console) as told:
+    with progress_words(console) as told:
         found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told, **own_log(log, build))
     show(console, found)
     _write(console, found, model, out, json_file)
@@ -85,7 +83,7 @@ def show(console: Console, found: Backtest) -> None:
 
 
 def _write(console: Console, found: Backtest, model: str, out: Path | None, json_file: Path | None) -> None:
-    from malles_env.preference.storage import write_json, write_text
+    from malles_env.files import write_json, write_text
     from malles_env.workflows.backtest.report import as_json, draw, markdown
 
     command = " ".join(["malles", *sys.argv[1:]])
@@ -94,16 +92,5 @@ def _write(console: Console, found: Backtest, model: str, out: Path | None, json
         console.print(f"report: {out / 'backtest.md'}", markup=False)
         console.print(f"plot: {draw(found, out / 'backtest.png')}", markup=False)
     if json_file is not None:
-        write_json(json_file, as_json(found) | {"command": command, "model": model})
+        write_json(json_file, as_json(found) | {"command": command, "model": model}, sort_keys=True)
         console.print(f"written: {json_file}", markup=False)
-
-
-@contextmanager
-def telling(console: Console) -> Iterator[Callable[[str], None]]:
-    """Show what is being done and for how long; nothing outside a terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda words: bar.reset(task, description=words, total=None)

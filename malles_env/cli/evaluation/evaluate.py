@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malles_env.cli.fitting.align import load_occasions
+from malles_env.cli.fitting.occasions import load_occasions
+from malles_env.cli.progress import progress_words
+from malles_env.cli.tables import cell_table, fitting
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -75,7 +76,7 @@ def evaluate_command(
     from malles_env.evaluation.comparison.runner import compare
     from malles_env.evaluation.comparison.study import Study
     from malles_env.evaluation.protocol import protocol as known_protocol
-    from malles_env.preference.storage import write_json, write_text
+    from malles_env.files import write_json, write_text
     from malles_env.preference.store.card import put_scores
 
     torch.set_num_threads(threads)
@@ -100,7 +101,7 @@ def evaluate_command(
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
     parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
-    with telling() as told:
+    with progress_words() as told:
         found = compare(
             study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told,
             weights=lambda row, split: weights_of(row, split, pairs, language),
@@ -110,7 +111,7 @@ def evaluate_command(
     facts = {"model": model or "shipped", "occasions": str(occasions or "The Complete Journey")}
     command = " ".join(["malles", *sys.argv[1:]])
     if json_file is not None:
-        write_json(json_file, content | {"command": command, "facts": facts})
+        write_json(json_file, content | {"command": command, "facts": facts}, sort_keys=True)
     if docs_file is not None:
         write_text(docs_file, markdown(found, study.rules, command, facts))
     for folder in card or ():
@@ -210,8 +211,8 @@ def weights_of(row: str, split: str, pairs: dict[str, tuple[str, str | None]], l
         language: All rows of language models.
     """
     from malles_env.evaluation.comparison.registry import PromptedRow
+    from malles_env.files import text_hash
     from malles_env.preference.prompted.prompt import WORDING
-    from malles_env.preference.storage import text_hash
     from malles_env.preference.store.locate import recorded_hash
 
     if row in pairs:
@@ -267,25 +268,6 @@ def _possible(
     return kept
 
 
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Show what is being done, with the time it takes: in a terminal as it passes, elsewhere a plain line for each."""
-    import time
-
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        begun = time.perf_counter()
-        yield lambda words: typer.echo(f"{time.perf_counter() - begun:6.0f} s  {words}", err=True)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("loading", total=None)
-        yield lambda words: bar.reset(task, description=words, total=None)
-
-
 def _show(found: Comparison) -> None:
     from rich.console import Console
 
@@ -301,28 +283,3 @@ def _show(found: Comparison) -> None:
                 title = ""
         for name, why in found.left_out.get(split, {}).items():
             console.print(f"left out: {name} ({why})", highlight=False, soft_wrap=True)
-
-
-def fitting(cells: list[list[str]], width: int) -> Iterator[list[list[str]]]:
-    """Yield a table, header first, in parts no wider than a terminal; each begins with the first column."""
-    sizes = [max(map(len, column)) + 3 for column in zip(*cells, strict=True)]
-    taken = [0]
-    for at in range(1, len(sizes)):
-        if len(taken) > 1 and sum(sizes[n] for n in [*taken, at]) > width:
-            yield [[row[n] for n in taken] for row in cells]
-            taken = [0]
-        taken.append(at)
-    yield [[row[n] for n in taken] for row in cells]
-
-
-def cell_table(cells: list[list[str]], title: str) -> Any:
-    """Return cells, header first, as a table to print."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(cells[0]):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
-    for row in cells[1:]:
-        table.add_row(*row)
-    return table

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malles_env.cli.evaluation.backtest import telling
-from malles_env.cli.evaluation.evaluate import cell_table, fitting
 from malles_env.cli.places import file_option
-from malles_env.cli.progress import plain_console
+from malles_env.cli.progress import plain_console, progress_words
+from malles_env.cli.tables import cell_table, fitting
 from malles_env.errors import InvalidInput, invalid
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def experiment_command(
     if plot is not None and plot.suffix != ".png":
         raise invalid("plot", str(plot), "a path that ends in .png")
     console = plain_console()
-    with telling(console) as told:
+    with progress_words(console) as told:
         report = run_experiment(
             scenario, designs, change=relative, seller=seller, products=product or [], level=prices,  # type: ignore[arg-type]
             prices=others, settings=settings, model=model, told=told,

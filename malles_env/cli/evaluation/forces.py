@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malles_env.cli.fitting.align import OccasionsOption, load_occasions
+from malles_env.cli.fitting.occasions import OccasionsOption, load_occasions
 from malles_env.cli.places import file_option
 from malles_env.cli.progress import plain_console
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from malles_env.cli.places import file_option
+from malles_env.cli.progress import progress_words
 
 if TYPE_CHECKING:
     from malles_env.consumers.injection import Uplift
@@ -47,7 +47,7 @@ def injection_command(
 
     wanted = [] if attacks.strip() == "all" else _names(attacks)
     cases = Cases(states, products, segments, orders, seed)
-    with _telling() as told:
+    with progress_words() as told:
         found = injection_audit(
             load_scenario(scenario), _names(kinds), chosen_attacks(wanted), cases, model=model, told=told
         )
@@ -112,16 +112,3 @@ def _cell(part: Uplift) -> str:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-@contextmanager
-def _telling() -> Iterator[Callable[[str], None]]:
-    """Show which attack is being made, with the time it takes; nothing where nobody looks."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading", total=None)
-        yield lambda words: bar.update(task, description=words)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malles_env.cli.evaluation.backtest import telling
-from malles_env.cli.evaluation.evaluate import cell_table, fitting
-from malles_env.cli.fitting.align import OccasionsOption, load_occasions
+from malles_env.cli.fitting.occasions import OccasionsOption, load_occasions
 from malles_env.cli.places import file_option, picture_option
-from malles_env.cli.progress import plain_console
+from malles_env.cli.progress import plain_console, progress_words
+from malles_env.cli.tables import cell_table, fitting
 from malles_env.errors import InvalidInput, invalid
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def validate_command(
     settings = ValidateSettings(wanted, limit, seed, min_purchases)
     models = _models(["embedded"] if model is None else model)
     console = plain_console()
-    with telling(console) as told:
+    with progress_words(console) as told:
         report = validate(load_occasions(occasions), None if everything else markets, models, settings, told)
     show(console, report)
     _write(console, report, json_file, plot, docs_file)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from malles_env.cli.fitting.occasions import OccasionsOption, data_licence, load_occasions, reading_progress
 from malles_env.cli.places import folder_option
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings", bound=Any)
 consumers_app = typer.Typer(help="Consumers: how well they stand in for households.", no_args_is_help=True)
 
-OccasionsOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of choice occasions; by default the Complete Journey, built once into the cache."),
-]
 Training = Literal["all", "seen"]
 
 
@@ -129,40 +125,6 @@ def _parts(occasions: Occasions, train_on: Training) -> tuple[Occasions, Occasio
     # Who never bought in a market before has no no-purchase visits there: their incidence would be biased.
     known = occasions.occasions["buyer"].to_numpy()
     return occasions.rows(np.flatnonzero(rows.train)), occasions.rows(np.flatnonzero(rows.validation & known))
-
-
-def load_occasions(folder: Path | None) -> Occasions:
-    """Return occasions from a folder, or the Complete Journey's."""
-    if folder is not None:
-        from malles_env.data.occasions import Occasions
-
-        return Occasions.load(folder)
-    from malles_env.data.sources.prepare import prepare_complete_journey
-
-    return prepare_complete_journey()
-
-
-def data_licence(folder: Path | None) -> str:
-    """Return what a card says of the data behind a model."""
-    from malles_env.preference.store.card import COMPLETE_JOURNEY
-
-    return COMPLETE_JOURNEY if folder is None else f"that of its owner; trained on {folder}"
-
-
-def reading_progress() -> Callable[[int, int], None]:
-    """Return a callback that shows how far a backbone's readings are."""
-    from rich.progress import Progress
-
-    bar = Progress()
-    task = bar.add_task("reading texts with the backbone", total=None)
-
-    def told(done: int, whole: int) -> None:
-        bar.start()
-        bar.update(task, completed=done, total=whole)
-        if done >= whole:
-            bar.stop()
-
-    return told
 
 
 def _changed(settings: Settings, **given: float | str | None) -> Settings:

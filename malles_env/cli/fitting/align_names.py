@@ -45,7 +45,7 @@ def align_words(
         InvalidInput: Other names, or an option that means nothing here.
         MissingResource: The log or the encoder is not there.
     """
-    from malles_env.cli.fitting.align import reading_progress
+    from malles_env.cli.fitting.occasions import reading_progress
     from malles_env.evaluation.transfer.study import WordStudy
     from malles_env.workflows.align_names import WordsJob, run_words_job
 
@@ -95,7 +95,7 @@ def evaluate_words(
     Raises:
         InvalidInput: An unknown row or split, or an option that means nothing here.
     """
-    from malles_env.cli.evaluation.evaluate import telling
+    from malles_env.cli.progress import progress_words
     from malles_env.evaluation.comparison.registry import rows_among
     from malles_env.evaluation.protocol import protocol
     from malles_env.evaluation.transfer.comparison import LAUNCHES, Comparison, compare_words
@@ -116,7 +116,7 @@ def evaluate_words(
         if json_file is not None:
             write_json(json_file, found.as_json() | {"command": command})
 
-    with telling() as told:
+    with progress_words() as told:
         found = compare_words(WordStudy.online_retail(), names, parts, model=model, limit=limit, told=told, done=keep)
     _show(found)
     if json_file is not None:
@@ -132,7 +132,7 @@ def _refuse(options: Mapping[str, Any]) -> None:
 def _show(found: Any) -> None:
     from rich.console import Console
 
-    from malles_env.cli.evaluation.evaluate import cell_table, fitting
+    from malles_env.cli.tables import cell_table, fitting
 
     console = Console()
 

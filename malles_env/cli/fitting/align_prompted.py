@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from malles_env.cli.fitting.align import data_licence, load_occasions
+from malles_env.cli.fitting.occasions import data_licence, load_occasions
 from malles_env.cli.places import folder_option
 
 if TYPE_CHECKING:

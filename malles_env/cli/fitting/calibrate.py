@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from malles_env.cli.fitting.align import OccasionsOption, load_occasions
+from malles_env.cli.fitting.occasions import OccasionsOption, load_occasions
 from malles_env.cli.places import file_option
 from malles_env.cli.progress import asking_bar, check_scenario_out, plain_console
 

@@ -134,11 +134,10 @@ def _dynamic(
 ) -> None:
     from rich.progress import Progress
 
-    from malles_agents.checkpoints import write_json
     from malles_agents.console import make_console
     from malles_agents.studies.dynamic import DynamicStudy, run_dynamic_study
     from malles_agents.studies.dynamic_report import as_markdown, draw
-    from malles_env.files import write_text
+    from malles_env.files import write_json, write_text
 
     what = DynamicStudy(names, **asked)
     console = make_console()
@@ -154,4 +153,4 @@ def _dynamic(
     if picture is not None:
         typer.echo(f"picture: {picture}")
     if json_file is not None:
-        typer.echo(f"written: {write_json(json_file, found)}")
+        typer.echo(f"written: {write_json(json_file, found, allow_nan=False)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -20,6 +18,7 @@ from malles_env.consumers.discussion.talk import Talk, Watcher, _unwatched
 from malles_env.consumers.discussion.transcript import Discussion, TranscriptFile, Verdict
 from malles_env.consumers.language.base import LanguageModel, forget
 from malles_env.errors import invalid
+from malles_env.files import json_hash
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
 
@@ -166,8 +165,8 @@ class DiscussionConsumers:
         """Tells these consumers from others that would answer differently: model, cast, sheets, buyers, numbers."""
         told = [asdict(sheet) for sheet in self._cleaned], list(self.personas), self.cast.model_dump(mode="json")
         numbers = [self.rounds, self.orders, self.temperature, self.seed]
-        text = json.dumps([self.model.identity, *told, numbers], sort_keys=True)
-        return f"discussion {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        digest = json_hash([self.model.identity, *told, numbers], sort_keys=True)
+        return f"discussion {digest[:16]}"
 
     def with_rounds(self, rounds: int) -> DiscussionConsumers:
         """Return the same consumers who talk for another number of rounds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, InvalidInput
+from malles_env.files import sha256
 from malles_env.market import Offer
 from malles_env.market.arrays import FloatArray
 
@@ -162,7 +162,7 @@ def arrays(entry: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
 
 def _line(entry: dict[str, Any]) -> bytes:
     text = json.dumps(entry, allow_nan=False)
-    return f'{{"check": "{_sum(text)}", "entry": {text}}}\n'.encode()
+    return f'{{"check": "{sha256(text)[:16]}", "entry": {text}}}\n'.encode()
 
 
 def _checked(line: bytes) -> dict[str, Any] | None:
@@ -172,11 +172,7 @@ def _checked(line: bytes) -> dict[str, Any] | None:
         entry, check = found["entry"], found["check"]
     except (ValueError, KeyError, TypeError):
         return None
-    return entry if isinstance(entry, dict) and check == _sum(json.dumps(entry, allow_nan=False)) else None
-
-
-def _sum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return entry if isinstance(entry, dict) and check == sha256(json.dumps(entry, allow_nan=False))[:16] else None
 
 
 def _opened(path: Path) -> int:

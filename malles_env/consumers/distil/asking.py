@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from malles_env.consumers.distil.answers import AnswerLog, arrays
 from malles_env.consumers.language.base import Usage
 from malles_env.errors import invalid
 from malles_env.evaluation.audit.subject import Answers, Asker, Subject, Watch, take
+from malles_env.files import json_hash
 from malles_env.market import Consumers, Offer
 
 
@@ -103,15 +102,15 @@ def identity_of(consumers: Consumers) -> str:
     found = getattr(consumers, "identity", None)
     if isinstance(found, str) and found:
         return found
-    told = json.dumps(_told(consumers), sort_keys=True)
-    return f"{type(consumers).__qualname__} {hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    digest = json_hash(_told(consumers), sort_keys=True)
+    return f"{type(consumers).__qualname__} {digest[:16]}"
 
 
 def market_of(subject: Subject) -> str:
     """Return a hash of all that questions depend on: prices, bounds, shares, loyalty, names."""
     names = ("weights", "regular_price", "price_low", "price_high", "prices", "mean_field", "loyalty")
     told = [getattr(subject, name).tolist() for name in names]
-    return hashlib.sha256(json.dumps([told, subject.products, subject.segments]).encode()).hexdigest()[:16]
+    return json_hash([told, subject.products, subject.segments])[:16]
 
 
 def _one(offer: Offer, number: int) -> Offer:

@@ -7,7 +7,6 @@ checksum: a damaged answer is noticed, thrown away and asked again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -22,7 +21,7 @@ import numpy as np
 from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling, Usage, forget
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.errors import LanguageModelError, invalid
-from malles_env.files import cache_dir
+from malles_env.files import cache_dir, json_hash, sha256
 from malles_env.market.arrays import FloatArray
 
 DEFAULT_LIMIT = 1 << 30
@@ -157,12 +156,12 @@ class AnswerCache:
 
 def _sealed(answer: Any) -> bytes:
     body = json.dumps(answer, ensure_ascii=False).encode()
-    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    return sha256(body).encode() + b"\n" + body
 
 
 def _opened(content: bytes) -> Any:
     checksum, _, body = content.partition(b"\n")
-    whole = hashlib.sha256(body).hexdigest().encode() == checksum
+    whole = sha256(body).encode() == checksum
     return json.loads(body) if whole else None
 
 
@@ -175,7 +174,7 @@ def answer_key(identity: str, prompt: Prompt, asked: object) -> str:
         asked: Labels or sampling, as JSON has them.
     """
     told = [FORMAT, identity, prompt.system, prompt.shared + prompt.own, prompt.lead, asked]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return json_hash(told, sort_keys=True)
 
 
 class CachedModel:

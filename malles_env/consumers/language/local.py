@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from malles_env.consumers.language.inference.loading import load_causal, weights
 from malles_env.consumers.language.inference.prefix_sharing import Family, PrefixReader, families
 from malles_env.consumers.language.wording import Wording
 from malles_env.errors import invalid
+from malles_env.files import sha256
 from malles_env.market.arrays import FloatArray
 
 TOLERANCE = 1e-3
@@ -64,7 +64,7 @@ class LocalModel:
         self.model, self.name = model.eval(), name
         self.wording = Wording(tokenizer)
         digest = weights if weights is not None else weights_digest(model)
-        self.identity = hashlib.sha256(f"{digest}|{self.wording.digest}".encode()).hexdigest()
+        self.identity = sha256(f"{digest}|{self.wording.digest}")
         self.usage = Usage()
         self._reader = PrefixReader(model, KeptReadings(reading_memory * 1_000_000), token_budget)
         self._writer = Writer(self._reader, tokenizer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from malles_env.consumers.language.serving.replies import read_reply
 from malles_env.consumers.language.serving.server_client import Patience, ServerClient, Talk, Unsupported, Unusable
 from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
 from malles_env.errors import LanguageModelError, invalid
+from malles_env.files import json_hash
 from malles_env.market.arrays import FloatArray
 
 Api = Literal["auto", "chat", "completions", "systemone", "decisions"]
@@ -95,8 +95,7 @@ class ServedModel:
         """
         if not self._identity:
             self._seen = self._look()
-            told = json.dumps([WORDING, self.name, self._seen, self.api, self._top])
-            self._identity = hashlib.sha256(told.encode()).hexdigest()
+            self._identity = json_hash([WORDING, self.name, self._seen, self.api, self._top])
         return self._identity
 
     @property

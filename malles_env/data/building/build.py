@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from malles_env.data import hashing
 from malles_env.data.building.assemble import Part, assemble
 from malles_env.data.building.dropped import count_purchases, with_shelves
 from malles_env.data.building.elsewhere import Elsewhere, with_elsewhere
@@ -20,6 +19,7 @@ from malles_env.data.building.history import Histories, with_histories
 from malles_env.data.building.shelf import Shelves
 from malles_env.data.building.visits import buyers, idle_visits, purchase_visits, sample_idle, shopping_weeks
 from malles_env.data.coding import Coded, code_tables
+from malles_env.data.hashing import Keys, mix, text_keys
 from malles_env.data.log.tables import Tables
 from malles_env.data.lookup import Ints
 from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS
@@ -156,14 +156,14 @@ def _shuffle(
     visits: pl.DataFrame, shelf: pl.DataFrame, coded: Coded, settings: BuildSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Number the alternatives of each visit 1..J in a random order and note which was chosen (0 = none)."""
-    household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
-    market = hashing.text_keys(coded.markets)[visits["market"].to_numpy()]
-    own = hashing.mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
+    household = text_keys(coded.households)[visits["household"].to_numpy()]
+    market = text_keys(coded.markets)[visits["market"].to_numpy()]
+    own = mix(settings.seed + 1, household, market, visits["period"].to_numpy(), visits["time"].to_numpy())
     names = np.zeros(int(coded.lines["line"].to_numpy().max()) + 1, dtype=np.uint64)
-    names[coded.lines["line"].to_numpy()] = hashing.text_keys(coded.lines["name"])
+    names[coded.lines["line"].to_numpy()] = text_keys(coded.lines["name"])
     row, line = shelf["visit"].to_numpy(), shelf["line"].to_numpy()
     # The same numbers as mix(seed, own, names), with the first step once per visit.
-    keys = hashing.mix(0, hashing.mix(settings.seed, own)[row] ^ names[line])
+    keys = mix(0, mix(settings.seed, own)[row] ^ names[line])
     position = _ranks(keys, np.bincount(row, minlength=len(visits)))
     chosen = np.zeros(len(visits), dtype=np.int16)
     taken = line == visits["line"].to_numpy()[row]
@@ -173,7 +173,7 @@ def _shuffle(
     return visits.with_columns(chosen=chosen), shelf.with_columns(position=position)
 
 
-def _ranks(keys: hashing.Keys, size: Ints) -> npt.NDArray[np.int16]:
+def _ranks(keys: Keys, size: Ints) -> npt.NDArray[np.int16]:
     """Return the place 1..J of each key [n] within its group; groups of `size` [g] follow one another."""
     first, ranks = np.cumsum(size) - size, np.zeros(len(keys), dtype=np.int16)
     for number in np.unique(size):

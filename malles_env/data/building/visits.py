@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from malles_env.data import hashing
 from malles_env.data.coding import Coded
+from malles_env.data.hashing import mix, text_keys, uniform
 from malles_env.data.settings import BuildSettings
 
 COLUMNS = ("household", "store", "period", "time", "market", "line", "quantity")
@@ -95,8 +95,8 @@ def sample_idle(idle: pl.DataFrame, purchases: pl.DataFrame, coded: Coded, setti
     rates = count.join(bought, on="market", how="left").select(
         "market", rate=(settings.outside_ratio * pl.col("bought").fill_null(0) / pl.col("idle")).clip(0, 1)
     )
-    household = hashing.text_keys(coded.households)[idle["household"].to_numpy()]
-    market = hashing.text_keys(coded.markets)[idle["market"].to_numpy()]
-    draws = hashing.uniform(hashing.mix(settings.seed, household, market, idle["period"].to_numpy()))
+    household = text_keys(coded.households)[idle["household"].to_numpy()]
+    market = text_keys(coded.markets)[idle["market"].to_numpy()]
+    draws = uniform(mix(settings.seed, household, market, idle["period"].to_numpy()))
     rated = idle.join(rates, on="market", how="left", maintain_order="left")
     return idle.filter(pl.Series(draws) < rated["rate"].fill_null(0.0))

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from malles_env.data import hashing
 from malles_env.data.building.shelf import Shelves
 from malles_env.data.building.visits import purchase_visits
 from malles_env.data.checks.agreement import FEW, TOLERANCE
 from malles_env.data.checks.report import Check, graded, skipped, worse
 from malles_env.data.coding import Coded, code_tables
+from malles_env.data.hashing import mix, text_keys, uniform
 from malles_env.data.log.tables import Tables
 from malles_env.data.lookup import Floats
 from malles_env.data.settings import BuildSettings
@@ -51,9 +51,9 @@ def check_shelves(tables: Tables, settings: BuildSettings) -> tuple[Check, Check
 
 
 def _sample(visits: pl.DataFrame, coded: Coded, settings: BuildSettings) -> pl.DataFrame:
-    household = hashing.text_keys(coded.households)[visits["household"].to_numpy()]
-    keys = hashing.mix(settings.seed, household, visits["market"].to_numpy(), visits["time"].to_numpy())
-    return visits.filter(pl.Series(hashing.uniform(keys) < LIMIT / max(len(visits), 1)))
+    household = text_keys(coded.households)[visits["household"].to_numpy()]
+    keys = mix(settings.seed, household, visits["market"].to_numpy(), visits["time"].to_numpy())
+    return visits.filter(pl.Series(uniform(keys) < LIMIT / max(len(visits), 1)))
 
 
 def _batches(coded: Coded, settings: BuildSettings) -> Iterator[Coded]:

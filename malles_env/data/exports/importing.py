@@ -1,4 +1,4 @@
-"""The import itself: files are read, columns mapped, rows kept or dropped by rules, tables checked and written."""
+"""The import itself: files are read, columns mapped, rows kept or dropped by rules, tables checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 
-from malles_env import files
 from malles_env.data.checks import ImportReport, check_log
 from malles_env.data.exports.choices import ImportChoices
 from malles_env.data.exports.cleaning.products import OTHER, product_table
@@ -19,19 +18,15 @@ from malles_env.data.exports.cleaning.trips import with_trips
 from malles_env.data.exports.cleaning.typed import Typed, refuse_unreadable, typed_rows
 from malles_env.data.exports.cleaning.whole import whole_findings
 from malles_env.data.exports.findings import Finding, check_balance
-from malles_env.data.exports.fit import fitted_settings, settings_text
+from malles_env.data.exports.fit import fitted_settings
 from malles_env.data.exports.reading.columns import Mapped, map_columns
 from malles_env.data.exports.reading.files import Export, read_export
 from malles_env.data.exports.reading.joins import FILE, ROW, combined
 from malles_env.data.exports.reading.names import known_columns
-from malles_env.data.log.readers import write_tables
 from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import InvalidInput
 
-MARK = "import.json"
-"""File by which a folder is known as an imported log."""
-SETTINGS, DROPPED, PAGE = "settings.yaml", "dropped.parquet", "report.html"
 _TRANSACTIONS = ("household_id", "basket_id", "timestamp", "store_id", "product_id", "quantity", "unit_price",
                  "regular_price", "coupon_value")  # fmt: skip
 
@@ -110,44 +105,6 @@ class Imported:
             "origin": self.origin,
             **self.report.as_json(),
         }
-
-    def write(self, out: Path, *, overwrite: bool = False, files_read: Sequence[Path] = ()) -> Path:
-        """Write tables, settings, the rows left out, and the report as JSON and as a page; all of it or nothing.
-
-        Args:
-            out: Folder; new, empty, or an imported log that `overwrite` allows to replace.
-            overwrite: Whether an imported log in `out` is replaced.
-            files_read: Files that must not lie in `out`.
-
-        Raises:
-            InvalidInput: Something else stands there.
-        """
-        from malles_env.data.exports.page import html_page
-
-        check_target(out, overwrite=overwrite, files_read=files_read)
-        periods = int(self.report.facts["periods"])
-        with files.new_directory(out, MARK) as folder:
-            write_tables(self.tables, folder)
-            self.dropped.write_parquet(folder / DROPPED)
-            files.write_text(folder / SETTINGS, settings_text(self.settings, periods))
-            files.write_text(folder / PAGE, html_page(self, out))
-            files.write_json(folder / MARK, self.as_json(), allow_nan=False)
-        return out
-
-
-def check_target(out: Path, *, overwrite: bool, files_read: Sequence[Path]) -> None:
-    """Refuse a folder that cannot be written or replaced.
-
-    Raises:
-        InvalidInput: Something else stands there, or a file that is read.
-    """
-    files.check_replaceable(out, MARK)
-    if (out / MARK).is_file():
-        if not overwrite:
-            raise InvalidInput(f"{out}: holds an imported log already; give --overwrite to replace it")
-        for path in files_read:
-            if path.resolve().is_relative_to(out.resolve()):
-                raise invalid("--out", str(out), f"a folder without {path.name}, which is read")
 
 
 def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:

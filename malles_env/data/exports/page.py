@@ -7,16 +7,14 @@ import html
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from malles_env.data.coding import number_periods
+from malles_env.data.exports.importing import Imported
 from malles_env.data.exports.report import next_commands
-
-if TYPE_CHECKING:
-    from malles_env.data.exports.importing import Imported
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from malles_env.data.exports.importing import Imported
 from malles_env.files import slug
-
-if TYPE_CHECKING:
-    from malles_env.data.exports.importing import Imported
 
 
 def text_report(found: Imported, out: Path) -> str:

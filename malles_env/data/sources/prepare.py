@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from malles_env import files
 from malles_env.data.building.build import build_occasions
 from malles_env.data.occasion_files import FORMAT
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.sources.complete_journey import complete_journey_folder, load_complete_journey
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import cache_dir as user_cache
+from malles_env.files import json_hash, keeping
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     Returns:
         ``<root>/occasions``; it need not exist.
     """
-    return (files.cache_dir() if cache_dir is None else Path(cache_dir).expanduser()) / "occasions"
+    return (user_cache() if cache_dir is None else Path(cache_dir).expanduser()) / "occasions"
 
 
 def prepare_complete_journey(
@@ -71,7 +70,7 @@ def prepare_complete_journey(
         _LOG.warning("building choice occasions again: %s", error)
     # Held by nobody here, the raw tables make room while the build goes on.
     occasions = build_occasions(load_complete_journey(wanted, folder=source, splits=settings.splits), settings, wanted)
-    with files.keeping(folder):
+    with keeping(folder):
         occasions.save(folder)
     return occasions
 
@@ -84,7 +83,7 @@ def _key(source: Path, markets: list[str] | None, settings: BuildSettings) -> st
     del plain["markets_per_batch"]
     sizes = {path.name: path.stat().st_size for path in sorted(source.glob("*.parquet"))}
     parts = [FORMAT, BUILD, _version(), sizes, markets, plain]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    digest = json_hash(parts, sort_keys=True)[:16]
     return f"complete-journey-{digest}"
 
 

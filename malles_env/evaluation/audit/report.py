@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from malles_env import files
 from malles_env.evaluation.audit.finding import plain
 from malles_env.evaluation.audit.plots import draw_findings, file_name
 from malles_env.evaluation.audit.runner import AuditReport
-from malles_env.files import replacing
+from malles_env.files import write_json, write_text
 
 COLUMNS = ("test", "measured", "value", "bound", "verdict", "offers asked")
 
@@ -86,11 +85,9 @@ def write_report(report: AuditReport, folder: Path, title: str, command: str = "
     """Write ``report.md`` and a picture per test into `folder`, beside what is there; return the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     draw_findings(report.findings, folder)
-    with replacing(folder / "report.md") as temporary:
-        temporary.write_text(as_markdown(report, title, command), encoding="utf-8")
-    return folder / "report.md"
+    return write_text(folder / "report.md", as_markdown(report, title, command))
 
 
-def write_json(report: AuditReport, path: Path, about: Mapping[str, Any]) -> Path:
+def write_numbers(report: AuditReport, path: Path, about: Mapping[str, Any]) -> Path:
     """Write `as_json` to a file, whole or not at all, and return its path."""
-    return files.write_json(path, as_json(report, about), allow_nan=False)
+    return write_json(path, as_json(report, about), allow_nan=False)

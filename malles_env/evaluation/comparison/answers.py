@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.evaluation.metrics import Elasticity, Estimate, Values
-from malles_env.files import cache_dir, keeping, replacing
+from malles_env.files import cache_dir, json_hash, keeping, replacing
 from malles_env.preference.data.dataset import TasteData
 
 _LOG = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ def answers_path(name: str, split: str, key: Mapping[str, Any], data: TasteData)
     asked = hashlib.sha256()
     for part in (data.product, data.chosen, data.household, data.quantity, data.price, data.mask):
         asked.update(np.ascontiguousarray(part).tobytes())
-    text = json.dumps([CODE, name, split, key, asked.hexdigest()], sort_keys=True, default=str)
-    return cache_dir() / "answers" / f"{split}-{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+    digest = json_hash([CODE, name, split, key, asked.hexdigest()], sort_keys=True, default=str)
+    return cache_dir() / "answers" / f"{split}-{name}-{digest[:20]}.npz"
 
 
 def save_answers(asked: KeptAnswers, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import pickle
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from malles_env.errors import CorruptFile
 from malles_env.evaluation.baselines.base import Row
-from malles_env.files import cache_dir, keeping, replacing
+from malles_env.files import cache_dir, json_hash, keeping, replacing
 
 _LOG = logging.getLogger(__name__)
 CODE = 1
@@ -26,8 +25,8 @@ def row_path(name: str, key: dict[str, Any]) -> Path:
         name: The row's name.
         key: What its numbers depend on, JSON values only.
     """
-    text = json.dumps([CODE, name, key], sort_keys=True, default=str)
-    return cache_dir() / "rows" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.row"
+    digest = json_hash([CODE, name, key], sort_keys=True, default=str)
+    return cache_dir() / "rows" / f"{name}-{digest[:20]}.row"
 
 
 def save_row(row: Row, path: Path) -> None:

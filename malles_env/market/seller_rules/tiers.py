@@ -16,7 +16,6 @@ from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
 
 if TYPE_CHECKING:
-    from malles_env.market.catalog import Catalog
     from malles_env.market.offer import Offer
     from malles_env.market.tastes import Tastes
 
@@ -91,12 +90,17 @@ class Tiers:
 
 
 def checked_tiers(
-    catalog: Catalog, tier_prices: ArrayLike | None, prices: FloatArray, listed: BoolArray
+    tiers: Tiers | None,
+    product_ids: Sequence[str],
+    tier_prices: ArrayLike | None,
+    prices: FloatArray,
+    listed: BoolArray,
 ) -> FloatArray | None:
     """Return tier prices as a fresh array of shape ``(B, J)``, or None where there are none.
 
     Args:
-        catalog: Gives the tiers.
+        tiers: Which products may carry one; None: none may.
+        product_ids: The J products.
         tier_prices: Money, broadcastable to ``(B, J)``; None: no discounts.
         prices: List prices, money, shape ``(B, J)``.
         listed: What is on the shelf; tier prices of what is not are ignored.
@@ -108,16 +112,14 @@ def checked_tiers(
     if tier_prices is None:
         return None
     tier = as_floats("tier_prices", tier_prices, prices.shape, low=1e-12).copy()
-    deepest = np.zeros(len(catalog.product_ids))
-    if catalog.tiers is not None:
-        deepest = catalog.tiers.deepest(catalog.product_ids)
+    deepest = np.zeros(len(product_ids)) if tiers is None else tiers.deepest(product_ids)
     lowest = prices * (1.0 - deepest)
     bad = listed & ((tier > prices) | (tier < lowest * (1.0 - CLOSE)))
     for b, j in np.argwhere(bad)[:1]:
         allowed = f"at least {lowest[b, j]:g} and at most the list price {prices[b, j]:g}"
         if deepest[j] == 0.0:
             allowed = f"the list price {prices[b, j]:g}, as the product carries no tier"
-        raise invalid(f"tier price of {catalog.product_ids[j]}", float(tier[b, j]), allowed)
+        raise invalid(f"tier price of {product_ids[j]}", float(tier[b, j]), allowed)
     return tier
 
 

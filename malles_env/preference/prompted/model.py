@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from malles_env.preference.prompted.losses import reference_scores
 from malles_env.preference.prompted.packing import ALL, NONE, PromptBatch, Speller, attention_bias, pad, spell
 from malles_env.preference.prompted.questions import HOUSEHOLDS, Question, ask, cyclic, passes
 from malles_env.preference.prompted.reference import frozen_copy, reference_body
+from malles_env.preference.prompted.store import StoredPrompted, load_prompted, save_prompted
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -48,7 +49,7 @@ class LabelAnswers:
 
 
 @dataclass
-class PromptedModel:
+class PromptedModel(StoredPrompted):
     """A consumer that reads shelf and household in words and answers with a distribution over labels.
 
     Attributes:
@@ -59,13 +60,6 @@ class PromptedModel:
         card: How it was made and what it scores.
         weights_hash: Identifies weights and wording; empty for a model that was never saved.
     """
-
-    backbone: Backbone
-    prior: float = 0.0
-    reference: str = "none"
-    beta: float = 1.0
-    card: dict[str, Any] = field(default_factory=dict)
-    weights_hash: str = ""
 
     def __post_init__(self) -> None:
         """Find the labels; keep the reference."""
@@ -125,14 +119,10 @@ class PromptedModel:
             MissingResource: No such model, or its backbone is not installed.
             CorruptFile: A file of it is damaged; the message names the file.
         """
-        from malles_env.preference.prompted.store import load_prompted
-
-        return load_prompted(directory)
+        return load_prompted(cls, directory)
 
     def save(self, directory: str | Path) -> str:
         """Write weights, configuration and card into `directory`; return the weights' hash."""
-        from malles_env.preference.prompted.store import save_prompted
-
         return save_prompted(self, Path(directory))
 
     def answers(self, questions: Sequence[Question], data: PromptData, units: str = NONE) -> LabelAnswers:

@@ -1,55 +1,74 @@
-"""Save and load prompted consumers: safetensors and JSON that vouch for one another; adapters in peft's layout."""
+"""Save and load prompted consumers: safetensors and JSON, verified by SHA-256; adapters in peft's layout."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from malles_env.errors import CorruptFile, MissingResource
-from malles_env.files import new_directory
+from malles_env.files import file_hash, new_directory, read_json_object, text_hash, write_json, write_text
 from malles_env.preference.data.packing import TextEncoder
 from malles_env.preference.encoder.adapters import is_adapted, load_adapter, save_adapter
 from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
-from malles_env.preference.prompted.model import PromptedModel
 from malles_env.preference.prompted.prompt import WORDING
-from malles_env.preference.storage import (
-    file_hash,
-    load_into,
-    read_json,
-    text_hash,
-    write_json,
-    write_tensors,
-    write_text,
-)
+from malles_env.preference.storage import load_into, write_tensors
 from malles_env.preference.store.checkpoint import LLAMA_KEYS
 from malles_env.preference.store.locate import WEIGHTS
 
 CONFIG = "prompted.json"
 
 
-def save_prompted(model: PromptedModel, directory: Path) -> str:
+@dataclass
+class StoredPrompted:
+    """What a folder holds of a prompted model: base of `PromptedModel`, which loads and saves itself by it.
+
+    Attributes:
+        backbone: Language model body and tokenizer; the tied input embeddings of the labels are the output rows.
+        prior: Strength of the attention prior on price, discount and promotion tokens, in nats; 0 is off.
+        reference: ``"none"``, or ``"base"`` for scores relative to the model before training.
+        beta: Scale of reference-adjusted scores.
+        card: How it was made and what it scores.
+        weights_hash: Identifies weights and wording; empty for a model that was never saved.
+        base: The body before training, where scores are relative to it.
+    """
+
+    backbone: Backbone
+    prior: float = 0.0
+    reference: str = "none"
+    beta: float = 1.0
+    card: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
+    base: nn.Module | None = field(default=None, init=False, repr=False, compare=False)
+
+
+Model = TypeVar("Model", bound=StoredPrompted)
+
+
+def save_prompted(model: StoredPrompted, directory: Path) -> str:
     """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
     with new_directory(directory, "card.json") as target:
         _write_weights(model, target)
         files = {path.name: file_hash(path) for path in sorted(target.iterdir())}
         config = _config(model, files)
-        write_json(target / CONFIG, config)
-        write_json(target / "card.json", model.card)
+        write_json(target / CONFIG, config, sort_keys=True)
+        write_json(target / "card.json", model.card, sort_keys=True)
         write_text(target / "README.md", render(model.card, config))
     model.weights_hash = str(config["weights_hash"])
     return model.weights_hash
 
 
-def load_prompted(name: str | Path) -> PromptedModel:
-    """Load a model by shipped name or folder; see `PromptedModel.load`."""
+def load_prompted(kind: type[Model], name: str | Path) -> Model:
+    """Load a model by shipped name or folder as an object of class `kind`; see `PromptedModel.load`."""
     directory = locate_prompted(name)
-    config = read_json(directory / CONFIG)
+    config = read_json_object(directory / CONFIG)
     _verify(directory, config)
     settings = {key: config[key] for key in ("prior", "reference", "beta")}
-    card = read_json(directory / "card.json")
-    model = PromptedModel(_backbone(directory, config), card=card, **settings)
+    card = read_json_object(directory / "card.json")
+    model = kind(_backbone(directory, config), card=card, **settings)
     if model.base is not None:
         load_into(model.base, directory / "reference.safetensors")
     model.backbone.model.eval()
@@ -73,7 +92,7 @@ def locate_prompted(name: str | Path) -> Path:
     )
 
 
-def _write_weights(model: PromptedModel, target: Path) -> None:
+def _write_weights(model: StoredPrompted, target: Path) -> None:
     if is_adapted(model.backbone):
         save_adapter(model.backbone, target)
     elif model.backbone.owned:
@@ -83,7 +102,7 @@ def _write_weights(model: PromptedModel, target: Path) -> None:
             write_tensors(target / "reference.safetensors", model.base.state_dict())
 
 
-def _config(model: PromptedModel, files: dict[str, str]) -> dict[str, Any]:
+def _config(model: StoredPrompted, files: dict[str, str]) -> dict[str, Any]:
     backbone = model.backbone
     described: dict[str, Any] = {
         "name": backbone.name,

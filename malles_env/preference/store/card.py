@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from malles_env.preference.storage import read_json, write_json, write_text
+from malles_env.files import read_json_object, write_json, write_text
 
 SCORED = ("hit", "top3", "nll", "nll_all", "ece", "quantity_nll", "quantity_error", "quantity_bias")
 """Columns of the card's table of scores."""
@@ -56,7 +56,7 @@ def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
         content: The comparison as `malles_env.evaluation.comparison.results_json.as_json` gives it.
         row: The row's name.
     """
-    card, config = read_json(directory / "card.json"), read_json(directory / "config.json")
+    card, config = read_json_object(directory / "card.json"), read_json_object(directory / "config.json")
     splits = [name for name in content["counts"] if row in content[name]]
     card["tables"] = {
         "Scores on test purchases (± one standard error, clustered by household)": [
@@ -70,7 +70,7 @@ def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
             for name in splits
         ],
     }
-    write_json(directory / "card.json", card)
+    write_json(directory / "card.json", card, sort_keys=True)
     write_text(directory / "README.md", render_card(card, config))
 
 

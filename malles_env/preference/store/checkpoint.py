@@ -1,32 +1,24 @@
-"""Save and load taste models: a folder of safetensors and JSON whose files vouch for one another."""
+"""Save and load taste models: a folder of safetensors and JSON whose files are verified by SHA-256."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from malles_env.errors import CorruptFile
-from malles_env.files import new_directory
+from malles_env.files import file_hash, new_directory, read_json_object, text_hash, write_json, write_text
 from malles_env.preference.data.packing import TextEncoder
 from malles_env.preference.data.text import TEXT_VERSION
 from malles_env.preference.encoder.adapters import adapted_digest, is_adapted, load_adapter, save_adapter
 from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
 from malles_env.preference.heads.ensemble import HeadSet
 from malles_env.preference.heads.taste_heads import Sizes
-from malles_env.preference.model import TasteModel
-from malles_env.preference.storage import (
-    file_hash,
-    load_into,
-    read_json,
-    text_hash,
-    write_json,
-    write_text,
-)
+from malles_env.preference.storage import load_into
 from malles_env.preference.store.card import render_card
 from malles_env.preference.store.locate import locate
 
@@ -44,7 +36,27 @@ LLAMA_KEYS = (
 )
 
 
-def save_model(model: TasteModel, directory: Path) -> str:
+@dataclass
+class Stored:
+    """What a folder holds of a taste model: base of `TasteModel`, which loads and saves itself by it.
+
+    Attributes:
+        backbone: Language model body and tokenizer.
+        heads: The taste heads.
+        card: How it was made and what it scores; kept beside the weights.
+        weights_hash: Identifies weights and wording; empty for a model that was never saved.
+    """
+
+    backbone: Backbone
+    heads: HeadSet
+    card: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
+
+
+Model = TypeVar("Model", bound=Stored)
+
+
+def save_model(model: Stored, directory: Path) -> str:
     """Write `model` into `directory`, replacing a model there in one step; return the weights' hash."""
     with new_directory(directory, "card.json") as target:
         files = {"heads.safetensors": _save_module(model.heads, target / "heads.safetensors")}
@@ -55,15 +67,15 @@ def save_model(model: TasteModel, directory: Path) -> str:
         elif is_adapted(model.backbone):
             files.update(save_adapter(model.backbone, target))
         config = _config(model, files, target)
-        write_json(target / "config.json", config)
-        write_json(target / "card.json", model.card)
+        write_json(target / "config.json", config, sort_keys=True)
+        write_json(target / "card.json", model.card, sort_keys=True)
         write_text(target / "README.md", render_card(model.card, config))
     model.weights_hash = str(config["weights_hash"])
     return model.weights_hash
 
 
-def load_model(name: str | Path) -> TasteModel:
-    """Load a model by shipped name or directory; see `TasteModel.load`."""
+def load_model(kind: type[Model], name: str | Path) -> Model:
+    """Load a model by shipped name or directory as an object of class `kind`; see `TasteModel.load`."""
     directory = locate(name)
     config = read_model_config(directory)
     if config["format"] != FORMAT:
@@ -76,8 +88,8 @@ def load_model(name: str | Path) -> TasteModel:
     heads = untrained_heads(backbone, config["heads"])
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
-    card = read_json(directory / "card.json")
-    return TasteModel(backbone, heads, card, _weights_hash(config["files"], backbone.digest))
+    card = read_json_object(directory / "card.json")
+    return kind(backbone, heads, card, _weights_hash(config["files"], backbone.digest))
 
 
 def load_backbone_of(name: str | Path) -> Backbone:
@@ -97,7 +109,7 @@ def read_model_config(directory: Path) -> dict[str, Any]:
     Raises:
         CorruptFile: A file is damaged; the message names it.
     """
-    config = read_json(directory / "config.json")
+    config = read_json_object(directory / "config.json")
     _verify(directory, config)
     return config
 
@@ -119,7 +131,7 @@ def _save_module(module: nn.Module, path: Path) -> str:
     return file_hash(path)
 
 
-def _config(model: TasteModel, files: dict[str, str], directory: Path) -> dict[str, Any]:
+def _config(model: Stored, files: dict[str, str], directory: Path) -> dict[str, Any]:
     backbone = model.backbone
     digest = adapted_digest(backbone.base, directory) if is_adapted(backbone) else backbone.digest
     described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}

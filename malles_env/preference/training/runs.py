@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from malles_env.errors import CorruptFile, InvalidInput
-from malles_env.files import new_directory
-from malles_env.preference.storage import read_json, read_tensors, write_json, write_tensors
+from malles_env.files import new_directory, read_json_object, write_json
+from malles_env.preference.storage import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -63,7 +63,7 @@ class RunStore:
         with new_directory(self.directory / f"step-{progress.step:07d}") as target:
             write_tensors(target / "weights.safetensors", modules.state_dict())
             write_tensors(target / "optimizer.safetensors", _flatten(optimizer))
-            write_json(target / "progress.json", asdict(progress))
+            write_json(target / "progress.json", asdict(progress), sort_keys=True)
         keep = set(self._steps()[-KEPT:])
         for path in self._steps():
             if path not in keep:
@@ -93,7 +93,7 @@ class RunStore:
         path = self.latest()
         if path is None:
             return Progress(settings=settings)
-        note = read_json(path / "progress.json")
+        note = read_json_object(path / "progress.json")
         try:
             progress = Progress(**note)
         except TypeError as error:

@@ -8,9 +8,11 @@ from malles_env.market import Consumers
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.blocks.live_model_config import PromptedEntry
+from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.schema import Scenario
 
 
+@builds("aligned")
 def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = False) -> Consumers:
     """Return consumers whose tastes the model named in `entry` predicts from the scenario's segments.
 

@@ -14,8 +14,10 @@ from malles_env.consumers.discussion.consumers import DiscussionConsumers
 from malles_env.consumers.discussion.sheets import ProductSheet, has_sheets, load_sections
 from malles_env.consumers.language.base import LanguageModel
 from malles_env.errors import InvalidInput
+from malles_env.market import Consumers
 from malles_env.scenarios.blocks.live_model_config import DiscussionEntry
 from malles_env.scenarios.consumer_kinds.model_factory import language_model
+from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
 
@@ -101,6 +103,11 @@ def with_discussion(scenario: Scenario, **fields: object) -> Scenario:
     earlier = scenario.consumers._named if isinstance(scenario.consumers, DiscussionEntry) else ()
     found.consumers.name_by_user(*earlier, *named)
     return found
+
+
+@builds("discussion")
+def _built(scenario: Scenario, entry: DiscussionEntry, *, draws: bool = False) -> Consumers:
+    return discussion_from_entry(scenario, entry)
 
 
 def _transcript(entry: DiscussionEntry) -> Path | None:

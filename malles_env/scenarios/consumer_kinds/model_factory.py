@@ -1,35 +1,16 @@
-"""Language models that answer live for a scenario's consumers: which model, and the consumers it answers for."""
+"""The language model that answers live for a scenario's consumers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry
 
 if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
-    from malles_env.market import Consumers
-    from malles_env.scenarios.schema import Scenario
 
 DISCUSSION_MEMORY = 1000
 """Megabytes in which a local model keeps what the roles of a discussion have read."""
-
-
-def asked_consumers(scenario: Scenario, entry: LiveModelEntry) -> Consumers:
-    """Return consumers who ask the model that `entry` names, in the way it names.
-
-    Raises:
-        InvalidInput: Numbers, a cast or sheets that do not fit the scenario.
-        MissingResource: The model or a file is not there.
-        LanguageModelError: The model failed while it was asked for a calibration.
-    """
-    if isinstance(entry, DiscussionEntry):
-        from malles_env.scenarios.consumer_kinds.discussion import discussion_from_entry
-
-        return discussion_from_entry(scenario, entry)
-    from malles_env.scenarios.consumer_kinds.prompted import prompted_consumers
-
-    return prompted_consumers(scenario, entry if isinstance(entry, PromptedEntry) else None)
 
 
 def language_model(entry: LiveModelEntry) -> LanguageModel:

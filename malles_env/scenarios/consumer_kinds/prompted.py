@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from malles_env.market import Offer
+from malles_env.market import Consumers, Offer
 from malles_env.scenarios.blocks.entries import SegmentEntry
 from malles_env.scenarios.blocks.live_model_config import PromptedEntry
 from malles_env.scenarios.consumer_kinds.aligned import target_shares
 from malles_env.scenarios.consumer_kinds.model_factory import language_model
+from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def prompted_consumers(
 
     weights = scenario.population().weights
     return consumers.calibrated(fit_to_shares(consumers, opening_offer(scenario), weights, target))
+
+
+@builds("prompted")
+def _built(scenario: Scenario, entry: PromptedEntry, *, draws: bool = False) -> Consumers:
+    return prompted_consumers(scenario, entry)
 
 
 def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:

@@ -16,7 +16,8 @@ from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.market import Catalog, Demand, Market, MeanField, Population, Tastes
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.household_shelves import TwinShelves, known_until, twin_shelves
 from malles_env.scenarios.from_log.panel import matched_lines
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin

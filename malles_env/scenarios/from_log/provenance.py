@@ -10,7 +10,7 @@ from malles_env.files import read_json
 
 if TYPE_CHECKING:
     from malles_env.data.statistics import MarketStatistics
-    from malles_env.scenarios.from_log.build import BuildChoices
+    from malles_env.scenarios.from_log.choices import BuildChoices
 
 
 @dataclass(frozen=True)

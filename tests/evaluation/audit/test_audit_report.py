@@ -13,7 +13,7 @@ from malles_env.cli.evaluation.audit import audit_command
 from malles_env.errors import InvalidInput
 from malles_env.evaluation.audit import audit
 from malles_env.evaluation.audit.plots import draw
-from malles_env.evaluation.audit.report import as_markdown, write_json, write_report
+from malles_env.evaluation.audit.report import as_markdown, write_numbers, write_report
 from malles_env.scenarios import load_scenario
 from malles_env.workflows.audit import audit_subject, rereadable, reworded_products
 from tests.evaluation.audit.flawed_consumers import JUDGED, SETTINGS, Skimmers, subject_of, tastes
@@ -54,7 +54,7 @@ def test_every_finding_that_applies_can_be_drawn(lawful, tmp_path):
 
 
 def test_json_holds_every_finding(lawful, tmp_path):
-    content = json.loads(write_json(lawful, tmp_path / "a.json", {"scenario": "s"}).read_text())
+    content = json.loads(write_numbers(lawful, tmp_path / "a.json", {"scenario": "s"}).read_text())
     assert content["scenario"] == "s"
     assert set(content["findings"]) >= JUDGED
     assert content["findings"]["law of demand"]["verdict"] == "pass"

@@ -279,7 +279,7 @@ def test_scores_go_into_the_card_and_leave_the_weights_alone(tmp_path: Path, mon
 
 def test_a_wide_table_is_shown_in_parts() -> None:
     """Nothing is cut: all columns come once, each part begins with the rows' names and fits."""
-    from malles_env.cli.evaluation.evaluate import fitting
+    from malles_env.cli.tables import fitting
 
     cells = [["row", *(f"column {n}" for n in range(6))], ["aligned", *(f"0.574{n} ± 0.0038" for n in range(6))]]
     parts = list(fitting(cells, 60))

@@ -5,7 +5,8 @@ from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.statistics import market_statistics
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import load_scenario, save_scenario
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.clusters import cluster
 from malles_env.scenarios.from_log.segments import Buyers, find_segments, largest_remainders
 from tests.data.conftest import SETTINGS

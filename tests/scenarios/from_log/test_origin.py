@@ -10,7 +10,8 @@ import pytest
 from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.statistics import MarketStatistics, market_statistics
 from malles_env.errors import InvalidInput
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin
 from tests.data.conftest import SETTINGS
 

@@ -15,7 +15,8 @@ from malles_env.data.sources.synthetic import synthetic_transactions
 from malles_env.data.statistics import MarketStatistics, market_statistics
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import Scenario
-from malles_env.scenarios.from_log.build import BuildChoices, scenario_from
+from malles_env.scenarios.from_log.build import scenario_from
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.panel import matched_lines
 from malles_env.scenarios.from_log.provenance import Origin, log_origin
 from malles_env.scenarios.report import full_view

@@ -83,11 +83,11 @@ def _from_hub(name: str, dtype: Any) -> tuple[Any, Any, str]:
 
 def _directory_digest(source: Path) -> str:
     """Return a hash of the files the answers depend on: the weights (as noted at conversion) and their use."""
-    from malles_env.preference.storage import file_hash, read_json, text_hash
+    from malles_env.files import file_hash, read_json_object, text_hash
 
     note = source / "malles_backbone.json"
     config = file_hash(source / "config.json")
     if note.is_file():
-        return text_hash(str(read_json(note).get("sha256", "")), config)
+        return text_hash(str(read_json_object(note).get("sha256", "")), config)
     weights = sorted([*source.glob("*.safetensors"), *source.glob("*.bin")])
     return text_hash(config, *(file_hash(file) for file in weights))
