@@ -58,23 +58,41 @@ def count(root: Path = ROOT) -> House:
     """
     sources = dict(_sources(root))
     trees = {name: ast.parse(text) for name, text in sources.items()}
-    levels = Counter(name.rpartition(".")[0] for name in sources if not name.endswith(".__init__"))
+    levels = _levels(root)
     return House(
         lines=sum(text.count("\n") for text in sources.values()),
         files=len(sources),
         widest=max(levels.values()),
-        wide=tuple(sorted(name for name, files in levels.items() if files > WIDE)),
+        wide=tuple(sorted(wide_levels(root))),
         circles=tuple(sorted(circles(_arrows(trees)))),
         long_functions=tuple(sorted(_long_functions(trees))),
         inner_imports=sum(_inner_imports(tree) for tree in trees.values()),
     )
 
 
+def wide_levels(root: Path) -> dict[str, int]:
+    """Return the levels of a checkout with more than a dozen files, and how many they have.
+
+    Args:
+        root: Its folder.
+    """
+    return {name: files for name, files in _levels(root).items() if files > WIDE}
+
+
+def _levels(root: Path) -> Counter[str]:
+    names = (name for name, _ in _files(root))
+    return Counter(name.rpartition(".")[0] for name in names if not name.endswith(".__init__"))
+
+
 def _sources(root: Path) -> Iterator[tuple[str, str]]:
+    for name, file in _files(root):
+        yield name, file.read_text(encoding="utf-8")
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for package, folder in PACKAGES.items():
         for file in sorted((root / folder).rglob("*.py")):
-            parts = file.relative_to(root / folder).with_suffix("").parts
-            yield ".".join((package, *parts)), file.read_text(encoding="utf-8")
+            yield ".".join((package, *file.relative_to(root / folder).with_suffix("").parts)), file
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -125,11 +143,11 @@ def circles(arrows: dict[str, set[str]]) -> Iterator[tuple[str, ...]]:
         arrows: Name -> names it points to.
     """
     reach = {name: _reached(name, arrows) for name in arrows}
-    told: set[str] = set()
+    seen: set[str] = set()
     for name in sorted(arrows):
         group = {other for other in reach[name] if name in reach[other]} | {name}
-        if len(group) > 1 and name not in told:
-            told |= group
+        if len(group) > 1 and name not in seen:
+            seen |= group
             yield tuple(sorted(group))
 
 

@@ -13,8 +13,8 @@ from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.evaluation.comparison.study import Judged
 from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.model import TasteModel
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import seeds, settings
+from research.paper.lab import Lab, lab_for, settings
+from research.paper.plan import seeds
 from research.paper.scores import (
     METRICS,
     Verdict,

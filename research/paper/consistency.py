@@ -14,8 +14,8 @@ from malles_env.evaluation.metrics import Estimate, clustered
 from malles_env.preference.data.rewording import reworded
 from malles_env.preference.heads.objective import Weights
 from malles_env.preference.model import TasteModel
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import seeds, settings
+from research.paper.lab import Lab, lab_for, settings
+from research.paper.plan import seeds
 from research.paper.scores import (
     FloatArray,
     Verdict,

@@ -14,8 +14,8 @@ from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.data.dataset import TasteData
 from research.paper.alignment import tests, verdicts
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import seeds, settings
+from research.paper.lab import Lab, lab_for, settings
+from research.paper.plan import seeds
 from research.paper.scores import METRICS, Verdict, bars, gap, line, panels, plain, report, score, told
 
 PLACES = {"seen": "categories trained on", "warm": "unseen categories, history shown"}

@@ -215,3 +215,16 @@ def journey_lab() -> Lab:
     home = cache_dir() / "reproduce-paper"
     backbone = load_backbone("smollm2")
     return Lab(Study(prepare_complete_journey()), backbone, home, prompted=lambda: PromptedModel(backbone))
+
+
+def settings(lab: Lab, options: Options) -> dict[str, Any]:
+    """Return what a run was made with."""
+    plan = lab.plan
+    return {
+        "backbone": lab.backbone.name,
+        "steps": plan.steps,
+        "occasions per step": plan.batch,
+        "test purchases": plan.test,
+        "runs": options.sessions or 1,
+        "seed": options.seed,
+    }

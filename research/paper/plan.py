@@ -1,15 +1,11 @@
-"""How much of the paper's claims is run, and what is reported of a run."""
+"""How much of the paper's claims is run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from malles_agents.reproduce.base import Options
 from malles_env.preference.heads.taste_heads import Sizes
-
-if TYPE_CHECKING:
-    from research.paper.lab import Lab
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,3 @@ class Plan:
 def seeds(options: Options) -> list[int]:
     """Return the seeds of an experiment's training runs."""
     return [options.seed + k for k in range(options.sessions or 1)]
-
-
-def settings(lab: Lab, options: Options) -> dict[str, Any]:
-    """Return what a run was made with."""
-    plan = lab.plan
-    return {
-        "backbone": lab.backbone.name,
-        "steps": plan.steps,
-        "occasions per step": plan.batch,
-        "test purchases": plan.test,
-        "runs": options.sessions or 1,
-        "seed": options.seed,
-    }

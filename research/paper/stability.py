@@ -20,8 +20,7 @@ from malles_env.preference.data.shelves import product_words
 from malles_env.preference.data.text import Persona
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import Prediction
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import settings
+from research.paper.lab import Lab, lab_for, settings
 from research.paper.scores import FloatArray, curve, line, panels, plain, report, told
 from research.paper.window import window_runs, with_window
 

@@ -12,8 +12,8 @@ import polars as pl
 from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_env.preference.data.dataset import SHARED_FIELDS, TasteData
 from malles_env.preference.model import TasteModel
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import seeds, settings
+from research.paper.lab import Lab, lab_for, settings
+from research.paper.plan import seeds
 from research.paper.scores import METRICS, Verdict, gap, line, metric_curves, plain, report, score, told
 
 SIZES: tuple[int | None, ...] = (0, 100, 300, 1000, None)

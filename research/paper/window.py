@@ -17,8 +17,8 @@ from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.training.market_terms import fit_market_prices
-from research.paper.lab import Lab, lab_for
-from research.paper.plan import seeds, settings
+from research.paper.lab import Lab, lab_for, settings
+from research.paper.plan import seeds
 from research.paper.scores import (
     FloatArray,
     Verdict,
