@@ -1,18 +1,20 @@
-"""Old places of modules, kept importable for one version: importing one warns and gives the module at its new place.
+"""Old places of modules and old names in them, kept for one version: using one warns and gives what took its place.
 
-The one list of what moved is `PLACES`; `malles_env` and `malles_agents` install the finder when they are imported.
+The lists of what moved are `PLACES`, `PACKAGES` and `NAMES`; `malles_env` and `malles_agents` install the
+finder when they are imported.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 PLACES = {
     "malles_agents": {
@@ -213,6 +215,27 @@ PACKAGES = {
 }
 """Old package -> the package that took its place."""
 
+NAMES = {
+    "malles_env.envs.market_batch": "Arena=MarketBatch",
+    "malles_env.envs.vector_core": "Batch=VectorCore",
+    "malles_env.envs.spaces.slot_layout": "Seats=SlotLayout",
+    "malles_env.preference.data.shelves": "Goods=ProductTable",
+    "malles_env.preference.data.features": (
+        "Facts=Features facts=features OPTION_FACTS=OPTION_FEATURES LIVE_FACTS=LIVE_FEATURES "
+        "SHELF_FACTS=SHELF_FEATURES QUANTITY_FACTS=QUANTITY_FEATURES"
+    ),
+    "malles_env.consumers.aligned": "Asked=TasteQuestion",
+    "malles_env.consumers.prompted": "Asked=VisitAnswers Line=ShelfLine",
+    "malles_env.consumers.language.serving.server_client": "Line=ServerClient",
+    "malles_env.scenarios.from_log.household_segments": "Ground=TwinDataset",
+    "malles_env.scenarios.consumer_kinds.discussion": "entered_consumers=discussion_from_entry",
+    "malles_env.scenarios.consumer_kinds.prompted": "usual_offer=opening_offer",
+    "malles_env.scenarios.blocks.live_model_config": "AskedEntry=LiveModelEntry",
+    "malles_agents.seller_view": "Seat=SellerView",
+    "malles_agents.sellers.oracles": "Line=PriceIndex",
+}
+"""Module -> names in it that changed, ``old=new``."""
+
 
 @cache
 def moved() -> dict[str, str]:
@@ -224,6 +247,26 @@ def moved() -> dict[str, str]:
                 before, _, after = name.partition("=")
                 found[f"{old}.{before}"] = f"{new}.{after or before}"
     return found
+
+
+def old_names(module: str) -> Callable[[str], Any]:
+    """Return a module's ``__getattr__`` that gives its renamed names by their old ones, with a warning.
+
+    Args:
+        module: Its name, a key of `NAMES`.
+    """
+    renamed = dict(pair.split("=") for pair in NAMES[module].split())
+
+    def find(name: str) -> Any:
+        if name not in renamed:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        new = renamed[name]
+        warnings.warn(
+            f"{module}.{name} is now {new}; the old name goes with the next version", DeprecationWarning, stacklevel=2
+        )
+        return getattr(sys.modules[module], new)
+
+    return find
 
 
 class _MovedLoader(Loader):

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from malles_env._moved import moved
+from malles_env._moved import NAMES, moved
 
 OLD = {
     "malles_env.alignment": ["TasteModel", "Persona", "align"],
@@ -51,3 +51,14 @@ def test_names_are_imported_from_old_places_in_a_fresh_process() -> None:
 def test_what_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"malles_env\.alignment_of_stars"):
         import_module("malles_env.alignment_of_stars")
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_old_names_warn_and_are_the_new_ones(module: str) -> None:
+    home = import_module(module)
+    for pair in NAMES[module].split():
+        old, _, new = pair.partition("=")
+        with pytest.warns(DeprecationWarning, match=rf"{module}\.{old} is now {new};"):
+            assert getattr(home, old) is getattr(home, new)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = home.no_such_name

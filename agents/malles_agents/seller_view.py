@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env._moved import old_names
 from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.spaces.actions import ActionMode, Actions
 from malles_env.envs.spaces.observations import Block, Layout
@@ -241,3 +242,6 @@ class SellerView:
             said["reference"], np.stack([said["display"], said["feature"]]),
             said["ordered"] if self._actions.orders else None,
         )  # fmt: skip
+
+
+__getattr__ = old_names(__name__)

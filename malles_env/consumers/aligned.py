@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from malles_env._moved import old_names
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
@@ -251,3 +252,6 @@ def _store(path: Path, reading: TasteReading, source: str) -> None:
     arrays = {name: np.ascontiguousarray(getattr(reading, name)) for name in COEFFICIENTS}
     with keeping(path), replacing(path) as temporary:
         temporary.write_bytes(save(arrays, {"source": source}))
+
+
+__getattr__ = old_names(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from gymnasium import spaces
 
+from malles_env._moved import old_names
 from malles_env.envs.given_market import GivenMarket
 from malles_env.envs.hooks import check_function, checked_rewards, transformed
 from malles_env.envs.settings import EnvSettings, Settings
@@ -474,3 +475,6 @@ def need_all(agents: Sequence[str], actions: Any) -> None:
     for agent in actions:
         if agent not in agents:
             raise invalid("actions", agent, f"agents {', '.join(agents)}")
+
+
+__getattr__ = old_names(__name__)

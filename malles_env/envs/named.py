@@ -39,7 +39,7 @@ def named_seller(spec: str, market_batch: MarketBatch, agent: str) -> Policy:
             raise
         raise MissingResource(f"rivals: sellers by name need the package {error.name}, which is not there") from None
     made: Policy = make(
-        spec, market_batch.scenario, agent, consumers=market_batch.market.consumers, action_mode=market_batch.actions.mode,
-        price_levels=market_batch.actions.levels,
+        spec, market_batch.scenario, agent, consumers=market_batch.market.consumers,
+        action_mode=market_batch.actions.mode, price_levels=market_batch.actions.levels,
     )  # fmt: skip
     return made

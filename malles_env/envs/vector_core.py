@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env._moved import old_names
 from malles_env.envs.market_batch import MarketBatch
 from malles_env.envs.rivals import Policies, Rivals
 from malles_env.envs.settings import EnvSettings
@@ -192,3 +193,4 @@ def _without_seed(seeds: Any, num_markets: int) -> BoolArray | None:
     if isinstance(seeds, (list, tuple)) and len(seeds) == num_markets and None in seeds:
         return np.array([seed is None for seed in seeds])
     return None
+__getattr__ = old_names(__name__)

@@ -8,6 +8,7 @@ import numpy as np
 
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
+from malles_env._moved import old_names
 from malles_env.market import Consumers
 from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import Benchmarks, benchmarks
@@ -67,3 +68,6 @@ class PriceIndex:
     def prices(self, index: FloatArray) -> FloatArray:
         """Return the prices at given indices, money, shape ``(B, J)``."""
         return np.asarray(self.nash + index[:, None] * (self.monopoly - self.nash))
+
+
+__getattr__ = old_names(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from malles_env._moved import old_names
 from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.consumers import PromptedConsumers
 from malles_env.consumers.prompted.fitting import fit_to_shares, measured_price_sensitivity
@@ -13,14 +14,14 @@ from malles_env.consumers.prompted.visits import VisitAnswers, Visits, ask_visit
 from malles_env.consumers.prompted.wording import Persona, ShelfLine, Wording, default_wording, read_wording
 
 __all__ = [
-    "VisitAnswers",
     "Calibration",
-    "ShelfLine",
     "Persona",
     "Pooled",
     "PromptSettings",
     "PromptedConsumers",
     "Score",
+    "ShelfLine",
+    "VisitAnswers",
     "Visits",
     "Wording",
     "ask_visits",
@@ -33,3 +34,6 @@ __all__ = [
     "read_wording",
     "scores",
 ]
+
+
+__getattr__ = old_names(__name__)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from malles_env._moved import old_names
 from malles_env.errors import invalid
 from malles_env.market import Catalog
 from malles_env.market.arrays import FloatArray, IntArray
@@ -90,3 +91,6 @@ class SlotLayout:
             best = products[np.argsort(-margin[products], kind="stable")]
             listed[best[: self.catalog.shelf[n]]] = True
         return self.table[3].copy(), listed
+
+
+__getattr__ = old_names(__name__)

@@ -263,8 +263,8 @@ def play(  # type: ignore[no-untyped-def]
     """Play one period in the blocks of markets from `low` to before `high`; return whether any sale was lost.
 
     Each block goes through the whole period before the next, while its numbers are in the cache. Blocks share nothing,
-    so several threads may play different ones at once. Consumers answer the prices `perceived`, which are `prices` unless
-    they compare linear prices with reference prices; they pay `prices`.
+    so several threads may play different ones at once. Consumers answer the prices `perceived`, which are `prices`
+    unless they compare linear prices with reference prices; they pay `prices`.
     """
     shape, short = prices.shape, False
     order, first, draw = blocks

@@ -158,10 +158,10 @@ def draw_all(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def play_tiered(  # type: ignore[no-untyped-def]
-    low, high, tier, at_tier, tt, blocks, prices, perceived, listed, flags, c, rules, t, traffic, stock, mean_field, centre,
-    log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
+    low, high, tier, at_tier, tt, blocks, prices, perceived, listed, flags, c, rules, t, traffic, stock, mean_field,
+    centre, log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
 ):  # fmt: skip
-    """Play one period as `settle.play` does, where some markets post discounts.
+    """Play one period as `period_kernel.play` does, where some markets post discounts.
 
     `tier` are tier prices, `at_tier` is written: units sold at them, shape ``(B, J)``; `tt` are `TierTerms`.
     """
@@ -179,9 +179,9 @@ def play_tiered(  # type: ignore[no-untyped-def]
         for i in range(start, stop):
             if posts(order[i], prices, tier, listed, tt.threshold):
                 respond_market(
-                    i, i - start, prices, perceived, tier, listed, flags, stock, mean_field, centre, log_reference, before,
-                    pantry, loyalty, next_loyalty, block, order, draw[block], c, tt, rules, share, extra, tiered, sums,
-                    seen,
+                    i, i - start, prices, perceived, tier, listed, flags, stock, mean_field, centre, log_reference,
+                    before, pantry, loyalty, next_loyalty, block, order, draw[block], c, tt, rules, share, extra,
+                    tiered, sums, seen,
                 )  # fmt: skip
         draw_all(
             order, start, stop, prices, tier, listed, share, extra, tiered, sums, traffic, streams, t, tt.threshold,

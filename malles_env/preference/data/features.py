@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from malles_env._moved import old_names
 from malles_env.preference.data.dataset import TasteData
 
 FloatArray = NDArray[np.float32]
@@ -201,3 +202,6 @@ def _centred(values: FloatArray, mask: NDArray[np.bool_]) -> FloatArray:
     told = mask & np.isfinite(values)
     mean = np.where(told, values, 0.0).sum(1, keepdims=True) / np.maximum(told.sum(1, keepdims=True), 1)
     return np.where(told, values - mean, 0.0)
+
+
+__getattr__ = old_names(__name__)

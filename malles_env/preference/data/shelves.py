@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from malles_env._moved import old_names
 from malles_env.preference.data.packing import Request
 from malles_env.preference.data.text import ProductText, product_text
 
@@ -124,3 +125,6 @@ def product_words(row: dict[str, Any]) -> ProductText:
 def listed_words(products: pl.DataFrame) -> list[ProductText]:
     """Return the product texts of `Occasions.products`, row by row."""
     return [product_words(row) for row in products.iter_rows(named=True)]
+
+
+__getattr__ = old_names(__name__)

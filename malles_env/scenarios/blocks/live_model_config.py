@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
+from malles_env._moved import old_names
 from malles_env.consumers.language.serving.addresses import checked_url
 from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
@@ -123,3 +124,6 @@ class DiscussionEntry(LiveModelEntry):
 
 
 ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry | DiscussionEntry, Field(discriminator="kind")]
+
+
+__getattr__ = old_names(__name__)

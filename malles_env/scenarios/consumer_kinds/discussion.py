@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from malles_env._moved import old_names
 from malles_env.consumers.discussion.cast import Cast, list_casts, load_cast
 from malles_env.consumers.discussion.consumers import DiscussionConsumers
 from malles_env.consumers.discussion.sheets import ProductSheet, has_sheets, load_sections
@@ -146,3 +147,6 @@ def _personas(scenario: Scenario) -> tuple[str, ...]:
 def only_segment(consumers: DiscussionConsumers, segment: int) -> DiscussionConsumers:
     """Return consumers of one segment only; offers to them carry that segment's loyalty alone."""
     return replace(consumers, personas=(consumers.personas[segment],))
+
+
+__getattr__ = old_names(__name__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from malles_env._moved import old_names
 from malles_env.market import Consumers, Offer
 from malles_env.scenarios.blocks.entries import SegmentEntry
 from malles_env.scenarios.blocks.live_model_config import PromptedEntry
@@ -146,3 +147,6 @@ def _calibration(scenario: Scenario, entry: PromptedEntry) -> Calibration:
     )
     shift = np.array([entry.shift.get(name, 0.0) for name in scenario.product_ids])
     return replace(neutral, shift=shift)
+
+
+__getattr__ = old_names(__name__)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from malles_env._moved import old_names
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput, MissingResource, invalid
@@ -238,3 +239,6 @@ def _scenario_of(market: str, tables: Tables | None) -> Scenario:
 def _scenario(statistics: MarketStatistics, max_lines: int, origin: Origin) -> Scenario:
     title = statistics.market.rsplit("|", 1)[-1].strip().capitalize()
     return scenario_from(statistics, BuildChoices(name="twins", title=title, max_lines=max_lines), origin=origin)
+
+
+__getattr__ = old_names(__name__)

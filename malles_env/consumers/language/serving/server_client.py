@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from malles_env._moved import old_names
 from malles_env.consumers.language.base import Usage
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.consumers.language.serving.addresses import (
@@ -225,3 +226,6 @@ def _run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(make())
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(make())).result()
+
+
+__getattr__ = old_names(__name__)
