@@ -26,7 +26,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Beginner(Protocol):
-    """A policy that is notified when episodes begin and their numbers, so that a market's seed decides how it starts."""
+    """A policy that is given the numbers of episodes when they begin, so that a market's seed decides how it starts."""
 
     def begin(self, state: Any, episodes: np.ndarray, fresh: BoolArray) -> Any:
         """Return the state for `predict`.

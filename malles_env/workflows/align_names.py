@@ -80,8 +80,8 @@ def run_words_job(
 ) -> TasteModel:
     """Train a taste model that reads products' names, and save it under ``job.out/model``.
 
-    Its heads treat every category as one that was never trained on: what distinguishes products is kinship of their names
-    with what the customer bought (`malles_env.preference.heads.kinship`), and numbers.
+    Its heads treat every category as one that was never trained on: what distinguishes products is kinship of their
+    names with what the customer bought (`malles_env.preference.heads.kinship`), and numbers.
 
     Args:
         job: What to train.

@@ -65,7 +65,7 @@ def verdicts(lab: Lab, models: list[TasteModel], judged: dict[str, Judged]) -> d
 
 
 def alignment(options: Options, lab: Lab | None = None) -> Reproduction:
-    """Compare heads trained on purchases with the same heads at their start, and with the prompted model."""
+    """Compare heads trained on purchases with the same heads at their start, and with the model prompted."""
     lab = lab_for(options, lab)
     judged = tests(lab, options.seed)
     train, validation = lab.pair(lab.plan.train, options.seed, held_out=False)

@@ -76,7 +76,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
         {**settings(lab, options), "markets": lab.study.occasions.markets},
         lambda path: _draw(verdicts, distance, path),
         [
-            "Prices, promotions and histories are numbers here, so wording moves tastes only; a prompted model "
+            "Prices, promotions and histories are numbers here, so wording moves tastes only; a model prompted "
             "has more to be inconsistent about."
         ],
     )

@@ -32,12 +32,12 @@ class DiscussionConsumers:
 
     Each role reads its slice of the product sheets, of bounded size. Round 1 is blind, round 2 brings proposals, from
     round 3 on votes are cast in JSON; then a moderator decides over the full shelf. Its decision is a distribution,
-    taken from label probabilities; nothing is drawn. Choice and quantity answers are for the segment as a whole: what its
-    members bought last is stated in the prompt, and whoever buys nothing keeps his last purchase, so loyalty moves by
+    taken from label probabilities; nothing is drawn. Choice and quantity answers are for the segment as a whole: what
+    its members bought last is stated in the prompt, and whoever buys nothing keeps the last purchase, so loyalty is
     l'_j = P(j) + P(0) l_j.
 
-    The mean field is stated in the prompt as shares of recent purchases. The surplus is NaN: a language model's utils have no
-    price (distil the consumers, and their fitted tastes have one).
+    The mean field is stated in the prompt as shares of recent purchases. The surplus is NaN: a language model's utils
+    have no price (distil the consumers, and their fitted tastes have one).
 
     Attributes:
         model: The language model that speaks all roles.

@@ -26,8 +26,8 @@ TRANSFORMS: tuple[PriceTransform, ...] = ("log", "linear")
 CHOSEN_WEIGHTS = (1.0, 0.1)
 """What an answer to an actively chosen question may count beside a drawn one.
 
-The most informative questions lie at the edges. Where a logit fits everywhere they tell most; where it does not, they bend
-the fit away from the states of play, and drawn questions, held out, show it.
+The most informative questions lie at the edges. Where a logit fits everywhere they inform most; where it does not, they
+bend the fit away from the states of play, and drawn questions, held out, show it.
 """
 FOLDS = 4
 POOL_PULL = 0.1

@@ -26,8 +26,8 @@ class PromptSettings:
         seed: Seed of the orders. The shelf is sorted by its products' words first, so the catalog's order plays no
             part.
         loyalty: ``"states"`` asks once per last purchase that at least `threshold` of a segment share and mixes the
-            answers by these shares, ``"words"`` asks once per segment and states the shares in the prompt, ``"none"`` states
-            nothing.
+            answers by these shares, ``"words"`` asks once per segment and states the shares in the prompt, ``"none"``
+            states nothing.
         threshold: Share of a segment, 0 to 1; smaller states are asked together, without a last purchase.
         mean_field: ``"words"`` states each product's share of recent purchases, ``"numbers"`` adds the calibration's
             ``rho (mbar_j - 1/J)`` to the utility and states nothing, ``"none"`` does neither.

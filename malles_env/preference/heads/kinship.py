@@ -1,8 +1,8 @@
 """Kinship: how like what a household bought before a product's name reads, in its own category and in others.
 
 What a household takes in one category says what it will take in another only through what the products have in common,
-and that is in their names. So a reading is centred within its category (which leaves what distinguishes its products) and
-compared by cosine with the readings of what was bought. The comparison has no parameters of its own: in a category that
+and that is in their names. So a reading is centred within its category (which leaves what distinguishes its products)
+and compared by cosine with the readings of what was bought. The comparison has no parameters of its own: in a category that
 was never trained on it means what it meant in those that were.
 """
 
