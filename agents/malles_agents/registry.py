@@ -275,11 +275,6 @@ def check_name(spec: str) -> None:
         noise_and_seller(spec)
 
 
-def describe_sellers() -> str:
-    """Return one line per seller kind, for help texts."""
-    return "\n".join(text for _, text in BUILDERS.values())
-
-
 def make_seller(
     spec: str, scenario: Scenario | str, agent: str = "seller_0", *, trust: bool = False, **seat_options: Any
 ) -> Seller:

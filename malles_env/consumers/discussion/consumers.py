@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -167,10 +167,6 @@ class DiscussionConsumers:
         numbers = [self.rounds, self.orders, self.temperature, self.seed]
         digest = json_hash([self.model.identity, *told, numbers], sort_keys=True)
         return f"discussion {digest[:16]}"
-
-    def with_rounds(self, rounds: int) -> DiscussionConsumers:
-        """Return the same consumers who talk for another number of rounds."""
-        return replace(self, rounds=rounds)
 
 
 def _response(probability: FloatArray, quantity: FloatArray, offer: Offer) -> Response:

@@ -20,7 +20,6 @@ from malles_env.preference.prediction import Prediction, log_softmax
 FloatArray = NDArray[np.float64]
 SAMPLE = 40_000
 """Training purchases the one or two numbers of such a row, and its units, are fitted on."""
-_SMALL = 1e-4
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 What a household takes in one category says what it will take in another only through what the products have in common,
 and that is in their names. So a reading is centred within its category (which leaves what distinguishes its products)
-and compared by cosine with the readings of what was bought. The comparison has no parameters of its own: in a category that
-was never trained on it means what it meant in those that were.
+and compared by cosine with the readings of what was bought. The comparison has no parameters of its own: in a category
+that was never trained on it means what it meant in those that were.
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ _GAIN = {"beta": 4.0, "gamma": 2.0, "lambda_": 2.0, "delta": 2.0}
 """Outputs the loss is flat in move faster, so that personas and markets come to differ in them."""
 _POSITIVE = ("beta", "gamma", "delta")
 _TREND_START = {"trend": 0.5}
-PREFIX_OUTPUTS = tuple(_PREFIX_START)
 
 
 @dataclass(frozen=True)

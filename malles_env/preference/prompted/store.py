@@ -6,17 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from malles_env.errors import CorruptFile, MissingResource
 from malles_env.files import file_hash, new_directory, read_json_object, text_hash, write_json, write_text
-from malles_env.preference.data.packing import TextEncoder
-from malles_env.preference.encoder.adapters import is_adapted, load_adapter, save_adapter
-from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
+from malles_env.preference.encoder.adapters import is_adapted, save_adapter
+from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.prompted.prompt import WORDING
 from malles_env.preference.storage import load_into, write_tensors
-from malles_env.preference.store.checkpoint import LLAMA_KEYS
+from malles_env.preference.store.backbone_files import check_files, described_backbone, stored_backbone
 from malles_env.preference.store.locate import WEIGHTS
 
 CONFIG = "prompted.json"
@@ -65,10 +63,16 @@ def load_prompted(kind: type[Model], name: str | Path) -> Model:
     """Load a model by shipped name or folder as an object of class `kind`; see `PromptedModel.load`."""
     directory = locate_prompted(name)
     config = read_json_object(directory / CONFIG)
-    _verify(directory, config)
+    needed = ("wording", "backbone", "adapted", "prior", "reference", "beta", "files", "weights_hash")
+    check_files(directory / CONFIG, config, needed)
+    if config["wording"] != WORDING:
+        raise CorruptFile(
+            f"{directory / CONFIG}: made for wording {config['wording']}, this package speaks {WORDING}; "
+            "train it anew with `malles align-prompted`"
+        )
     settings = {key: config[key] for key in ("prior", "reference", "beta")}
     card = read_json_object(directory / "card.json")
-    model = kind(_backbone(directory, config), card=card, **settings)
+    model = kind(stored_backbone(directory, config), card=card, **settings)
     if model.base is not None:
         load_into(model.base, directory / "reference.safetensors")
     model.backbone.model.eval()
@@ -104,14 +108,7 @@ def _write_weights(model: StoredPrompted, target: Path) -> None:
 
 def _config(model: StoredPrompted, files: dict[str, str]) -> dict[str, Any]:
     backbone = model.backbone
-    described: dict[str, Any] = {
-        "name": backbone.name,
-        "owned": backbone.owned,
-        "digest": backbone.base or backbone.digest,
-    }
-    if backbone.owned:
-        config: Any = backbone.model.config
-        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
+    described = described_backbone(backbone, backbone.base or backbone.digest)
     listed = [f"{file}={digest}" for file, digest in sorted(files.items())]
     return {
         "format": 1,
@@ -124,36 +121,6 @@ def _config(model: StoredPrompted, files: dict[str, str]) -> dict[str, Any]:
         "files": files,
         "weights_hash": text_hash(str(WORDING), described["digest"], str(model.prior), *listed),
     }
-
-
-def _verify(directory: Path, config: dict[str, Any]) -> None:
-    """Raise `CorruptFile` naming the first thing that differs from what the configuration records."""
-    for key in ("wording", "backbone", "adapted", "prior", "reference", "beta", "files", "weights_hash"):
-        if key not in config:
-            raise CorruptFile(f"{directory / CONFIG}: entry {key!r} is missing")
-    if config["wording"] != WORDING:
-        raise CorruptFile(
-            f"{directory / CONFIG}: made for wording {config['wording']}, this package speaks {WORDING}; "
-            "train it anew with `malles align-prompted`"
-        )
-    for file, digest in config["files"].items():
-        if file_hash(directory / file) != digest:
-            raise CorruptFile(f"{directory / file}: is damaged or from another model (its hash differs)")
-
-
-def _backbone(directory: Path, config: dict[str, Any]) -> Backbone:
-    described = config["backbone"]
-    if not described["owned"]:
-        backbone = load_backbone(described["name"])
-        return load_adapter(backbone, directory) if config["adapted"] else backbone
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    backbone = embedded_from(described["llama"], tokenizer)
-    backbone.encoder = TextEncoder(tokenizer)
-    load_into(backbone.model, directory / "model.safetensors")
-    backbone.model.to(torch.float32)
-    return backbone
 
 
 def render(card: dict[str, Any], config: dict[str, Any]) -> str:

@@ -6,34 +6,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from malles_env.errors import CorruptFile
 from malles_env.files import file_hash, new_directory, read_json_object, text_hash, write_json, write_text
-from malles_env.preference.data.packing import TextEncoder
 from malles_env.preference.data.text import TEXT_VERSION
-from malles_env.preference.encoder.adapters import adapted_digest, is_adapted, load_adapter, save_adapter
-from malles_env.preference.encoder.backbones import Backbone, embedded_from, load_backbone
+from malles_env.preference.encoder.adapters import adapted_digest, is_adapted, save_adapter
+from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.heads.ensemble import HeadSet
 from malles_env.preference.heads.taste_heads import Sizes
-from malles_env.preference.storage import load_into
+from malles_env.preference.storage import load_into, write_tensors
+from malles_env.preference.store.backbone_files import check_files, described_backbone, stored_backbone
 from malles_env.preference.store.card import render_card
 from malles_env.preference.store.locate import locate
 
 FORMAT = 2
 """Of the folder. In 1 heads saw the windowed share and had a rho each; since 2 rho is a market's own."""
-LLAMA_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "max_position_embeddings",
-    "tie_word_embeddings",
-)
 
 
 @dataclass
@@ -84,7 +72,7 @@ def load_model(kind: type[Model], name: str | Path) -> Model:
             f"`malles align --start-from {directory} --continue-heads --head-steps 0 --out RUN` (more steps train it "
             "on), or train it anew with `malles align`"
         )
-    backbone = _load_backbone(directory, config)
+    backbone = stored_backbone(directory, config)
     heads = untrained_heads(backbone, config["heads"])
     load_into(heads, directory / "heads.safetensors")
     heads.eval()
@@ -100,7 +88,7 @@ def load_backbone_of(name: str | Path) -> Backbone:
         CorruptFile: A file of it is damaged.
     """
     directory = locate(name)
-    return _load_backbone(directory, read_model_config(directory))
+    return stored_backbone(directory, read_model_config(directory))
 
 
 def read_model_config(directory: Path) -> dict[str, Any]:
@@ -110,7 +98,12 @@ def read_model_config(directory: Path) -> dict[str, Any]:
         CorruptFile: A file is damaged; the message names it.
     """
     config = read_json_object(directory / "config.json")
-    _verify(directory, config)
+    check_files(directory / "config.json", config, ("format", "files", "backbone", "heads", "text_version"))
+    if config["text_version"] != TEXT_VERSION:
+        raise CorruptFile(
+            f"{directory / 'config.json'}: made for wording version {config['text_version']}, this package "
+            f"speaks version {TEXT_VERSION}; train it anew with `malles align`"
+        )
     return config
 
 
@@ -125,20 +118,14 @@ def untrained_heads(backbone: Backbone, described: dict[str, Any]) -> HeadSet:
 
 
 def _save_module(module: nn.Module, path: Path) -> str:
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
-    save_file(tensors, path)
-    path.chmod(0o644)  # safetensors writes files that only their owner may read
+    write_tensors(path, module.state_dict())
     return file_hash(path)
 
 
 def _config(model: Stored, files: dict[str, str], directory: Path) -> dict[str, Any]:
     backbone = model.backbone
     digest = adapted_digest(backbone.base, directory) if is_adapted(backbone) else backbone.digest
-    described: dict[str, Any] = {"name": backbone.name, "owned": backbone.owned, "digest": digest}
-    described["pooling"] = backbone.pooling
-    if backbone.owned:
-        config: Any = backbone.model.config
-        described["llama"] = {key: getattr(config, key) for key in LLAMA_KEYS}
+    described = described_backbone(backbone, digest) | {"pooling": backbone.pooling}
     return {
         "format": FORMAT,
         "text_version": TEXT_VERSION,
@@ -155,36 +142,6 @@ def _config(model: Stored, files: dict[str, str], directory: Path) -> dict[str, 
         "files": files,
         "weights_hash": _weights_hash(files, digest),
     }
-
-
-def _verify(directory: Path, config: dict[str, Any]) -> None:
-    """Raise `CorruptFile` naming the first file that differs from what the configuration records."""
-    for key in ("format", "files", "backbone", "heads", "text_version"):
-        if key not in config:
-            raise CorruptFile(f"{directory / 'config.json'}: entry {key!r} is missing")
-    if config["text_version"] != TEXT_VERSION:
-        raise CorruptFile(
-            f"{directory / 'config.json'}: made for wording version {config['text_version']}, this package "
-            f"speaks version {TEXT_VERSION}; train it anew with `malles align`"
-        )
-    for file, digest in config["files"].items():
-        if file_hash(directory / file) != digest:
-            raise CorruptFile(f"{directory / file}: is damaged or from another model (its hash differs)")
-
-
-def _load_backbone(directory: Path, config: dict[str, Any]) -> Backbone:
-    described = config["backbone"]
-    if not described["owned"]:
-        base = load_backbone(described["name"], pooling=described.get("pooling"))
-        return load_adapter(base, directory) if "adapter_model.safetensors" in config["files"] else base
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    backbone = embedded_from(described["llama"], tokenizer)
-    backbone.encoder = TextEncoder(tokenizer)
-    load_into(backbone.model, directory / "model.safetensors")
-    backbone.model.to(torch.float32).eval()
-    return backbone
 
 
 def _weights_hash(files: dict[str, str], backbone_digest: str) -> str:

@@ -94,7 +94,7 @@ class ServerClient:
         """Do the jobs side by side; return what they return.
 
         Raises:
-            PartlyAnswered: Some failed; with the answers of those that did not. Answers after a break of the line
+            PartlyAnswered: Some failed; with the answers of those that did not. Answers after a broken connection
                 are left out, as another model may have taken the first one's place.
         """
         started, self._sure = time.perf_counter(), set()
@@ -150,8 +150,8 @@ class ServerClient:
 class Talk:
     """Requests of one call to `ServerClient.ask`."""
 
-    def __init__(self, client: Any, line: ServerClient) -> None:
-        self.client, self.line = client, line
+    def __init__(self, client: Any, server: ServerClient) -> None:
+        self.client, self.server = client, server
 
     async def get(self, path: str) -> Any:
         """Return what the server has at `path`, as JSON."""
@@ -167,7 +167,7 @@ class Talk:
         return await self._try(lambda: self.client.post(path, cast_to=object, body=body), read)
 
     async def _try(self, send: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T:
-        patience, usage = self.line.patience, self.line.usage
+        patience, usage = self.server.patience, self.server.usage
         fault, unusable = "", 0
         for attempt in range(patience.attempts):
             asked = None
@@ -186,26 +186,26 @@ class Talk:
         raise LanguageModelError(f"{self._who()} {fault}")
 
     def _who(self) -> str:
-        return f"language model server {self.line.shown}:"
+        return f"language model server {self.server.shown}:"
 
     def _judge(self, error: Exception) -> tuple[str, str | None]:
         """Return a passing fault in words and the wait the server asks for; raise what will not pass."""
         import openai
 
         if isinstance(error, openai.APITimeoutError | asyncio.TimeoutError):
-            self.line.faulty = True
-            return f"no answer within {self.line.patience.timeout:g} s; it is overloaded or stopped", None
+            self.server.faulty = True
+            return f"no answer within {self.server.patience.timeout:g} s; it is overloaded or stopped", None
         if isinstance(error, openai.APIStatusError):
             status, told = error.status_code, " ".join(str(error.message).split())[:300]
             if status in _BUSY or (status >= 500 and status != 501):
                 return f"keeps answering {status} ({told})", error.response.headers.get("retry-after")
-            self.line.usage.failures += 1
+            self.server.usage.failures += 1
             if 300 <= status < 400:
                 raise LanguageModelError(f"{self._who()} redirects ({status}); not followed, name the server itself")
-            key = _NO_KEY_SENT if status in (401, 403) and self.line.api_key == NO_KEY else ""
+            key = _NO_KEY_SENT if status in (401, 403) and self.server.api_key == NO_KEY else ""
             raise Unsupported(f"{self._who()} refuses with {status} ({told}){key}") from error
         if isinstance(error, openai.APIConnectionError):
-            self.line.faulty = True
+            self.server.faulty = True
             return f"cannot be reached ({error.__cause__ or error}); is it running?", None
         if isinstance(error, ValueError | RecursionError | openai.APIResponseValidationError):
             return "answers something that is not JSON", None
