@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +12,13 @@ from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.kernels.ordering import STOCK_LEDGER
 from malles_env.market.state import LEDGER
 
-if TYPE_CHECKING:
-    from malles_env.envs.market_batch import MarketBatch
-
 NO_ORDERS, NO_BOOKS = np.zeros((0, 0)), np.zeros((0, 0, 0))
 STOCK_ROWS = 8
 """Rows of the table of `StockRoom`."""
 
 
-def fits(market_batch: MarketBatch) -> bool:
-    """Say whether steps of `market_batch` are one market's and plain: no price rules, promotion, tiers or own observations."""
+def fits(market_batch: Any) -> bool:
+    """Say whether steps of `market_batch` are one plain market's: no rules, promotion, tiers or own observations."""
     special = market_batch.rules is not None or market_batch.actions.promotes or market_batch.actions.tiers
     shown = market_batch.layout.history == 1 and market_batch.observation_fn is None
     return market_batch.num_markets == 1 and not special and shown and market_batch.market.is_plain
@@ -34,7 +31,7 @@ class SingleMarket:
         market_batch: One that `fits`.
     """
 
-    def __init__(self, market_batch: MarketBatch) -> None:
+    def __init__(self, market_batch: Any) -> None:
         self.market_batch = market_batch
         self.orders = market_batch.actions.orders
         self.whole, self.real = packed(market_batch)
@@ -52,8 +49,8 @@ class SingleMarket:
             cycles: Periods of an episode.
 
         Returns:
-            Observations ``(1, N, D)``, rewards ``(N,)`` (profit / reward_scale) and the ledger ``(1, N, K)``, fresh. What
-            `MarketBatch.outcome` is made of is left with the arena.
+            Observations ``(1, N, D)``, rewards ``(N,)`` (profit / reward_scale) and the ledger ``(1, N, K)``, fresh.
+            What `MarketBatch.outcome` is made of is left with the market batch.
 
         Raises:
             InvalidInput: An action outside its space; the state is unchanged then.
@@ -101,7 +98,7 @@ def outcome_of(
     )  # fmt: skip
 
 
-def packed(market_batch: MarketBatch) -> tuple[IntArray, FloatArray]:
+def packed(market_batch: Any) -> tuple[IntArray, FloatArray]:
     """Return all that never changes as whole and as real numbers, in the order in which `step_market` reads them."""
     from malles_env.envs.spaces import step_kernel as k
 
@@ -122,7 +119,7 @@ def packed(market_batch: MarketBatch) -> tuple[IntArray, FloatArray]:
     whole = np.concatenate([head, *(np.ravel(table) for table in tables)]).astype(np.int64)
     real_head = np.zeros(k.FLOAT_HEAD)
     real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
-    real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.kept, terms.pace, terms.memory
+    real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.net_of_tax, terms.pace, terms.memory
     real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, market_batch.reward_scale
     largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
     store = np.zeros((STOCK_ROWS, products)) if room is None else room.table

@@ -193,4 +193,6 @@ def _without_seed(seeds: Any, num_markets: int) -> BoolArray | None:
     if isinstance(seeds, (list, tuple)) and len(seeds) == num_markets and None in seeds:
         return np.array([seed is None for seed in seeds])
     return None
+
+
 __getattr__ = old_names(__name__)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from malles_env.market import Catalog
-    from malles_env.scenarios.schema import Scenario
 
 MOST_ROWS = 50
 
 
-def scenario_html(scenario: Scenario) -> str:
+def scenario_html(scenario: Any) -> str:
     """Return a scenario's title, sizes and products."""
     facts = {
         "consumers": f"{scenario.consumers.kind}, {len(scenario.segments)} segments",

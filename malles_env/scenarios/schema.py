@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,13 @@ from malles_env.scenarios.blocks.entries import (
     LogitEntry,
     PolicyEntry,
     ProductEntry,
-    SegmentEntry,
-    SellerEntry,
     TastesEntry,
 )
 from malles_env.scenarios.blocks.forces import ForcesEntry
 from malles_env.scenarios.checks import problems
-from malles_env.scenarios.messages import explain
 from malles_env.scenarios.fields import ScenarioFields
 from malles_env.scenarios.kinds import consumers_of
+from malles_env.scenarios.messages import explain
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -344,9 +343,10 @@ class Scenario(ScenarioFields):
             InvalidInput: No such market, a choice that there is not or out of range, or too small a log.
             MissingResource, CorruptFile: No such log, or one that cannot be read.
         """
-        from malles_env.scenarios.from_log.folder import scenario_of_folder
-
-        return scenario_of_folder(folder, market, name=name, settings=settings, forces=forces, **choices)
+        # by name, since what builds scenarios from logs is made of scenarios
+        make = import_module("malles_env.scenarios.from_log.folder").scenario_of_folder
+        built: Scenario = make(folder, market, name=name, settings=settings, forces=forces, **choices)
+        return built
 
     def changed(self, what: str, **changes: Any) -> Scenario:
         """Return a copy with other fields, checked.

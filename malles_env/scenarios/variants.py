@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,9 +12,6 @@ from malles_env.errors import InvalidInput, invalid
 from malles_env.market import Tastes
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry, ProductEntry, TastesEntry
-
-if TYPE_CHECKING:
-    from malles_env.scenarios.schema import Scenario
 
 BY_PRODUCT = ("alpha", "beta", "gain", "loss", "kappa")
 """Coefficients that may differ between products."""
@@ -28,7 +25,7 @@ class Draft:
         scenario: Stays as it is.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Any) -> None:
         self.scenario = scenario
         self.products: list[ProductEntry | dict[str, Any]] = list(scenario.products)
         self.sellers: list[Any] = list(scenario.sellers)
@@ -78,7 +75,7 @@ class Draft:
                 raise invalid(f"product {product_id}: tastes[{name!r}]", column, allowed) from None
             self.tastes[name] = np.insert(table, place, column, axis=1)
 
-    def finish(self, what: str) -> Scenario:
+    def finish(self, what: str) -> Any:
         """Return the changed scenario, checked.
 
         Raises:
@@ -92,9 +89,9 @@ class Draft:
 
 
 def with_product(
-    scenario: Scenario, product_id: str, *, seller: str | None = None, like: str | None = None,
+    scenario: Any, product_id: str, *, seller: str | None = None, like: str | None = None,
     tastes: Mapping[str, Any] | None = None, **fields: Any,
-) -> Scenario:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return a copy with one more product, see `Scenario.with_product`."""
     draft = Draft(scenario)
     draft.add(product_id, seller, like, tastes, fields)
@@ -102,9 +99,9 @@ def with_product(
 
 
 def with_seller(
-    scenario: Scenario, name: str, products: Sequence[Mapping[str, Any]], *, like: str | None, title: str,
+    scenario: Any, name: str, products: Sequence[Mapping[str, Any]], *, like: str | None, title: str,
     capacity: int | None,
-) -> Scenario:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return a copy with one more seller, see `Scenario.with_seller`."""
     draft, rows = Draft(scenario), [dict(product) for product in products]
     if like is not None:
@@ -120,7 +117,7 @@ def with_seller(
     return draft.finish(f"{scenario.name} with {name}")
 
 
-def with_consumers(scenario: Scenario, consumers: Any) -> Scenario:
+def with_consumers(scenario: Any, consumers: Any) -> Any:
     """Return a copy with other consumers, see `Scenario.with_consumers`."""
     what = f"{scenario.name} with other consumers"
     if isinstance(consumers, str):
@@ -151,7 +148,7 @@ def _entry(tastes: Tastes) -> dict[str, Any]:
     return told
 
 
-def _columns(scenario: Scenario, entry: LogitEntry) -> dict[str, Any]:
+def _columns(scenario: Any, entry: LogitEntry) -> dict[str, Any]:
     """Return the coefficients that have one number per product, shape ``(S, J)`` each."""
     found, tastes = {}, scenario.tastes_of(entry.tastes)
     for name in BY_PRODUCT:

@@ -151,7 +151,8 @@ def _compared(
         "episodes": question.episodes,
     }  # fmt: skip
     play = _over_draws if tastes == "draws" else _in_mean_tastes
-    title, episodes = title_of(market, model, question.cost_share), []
+    title = title_of(market, model, question.cost_share)
+    episodes: list[dict[str, Any]] = []
     told = play(console, question, market, consumers, title, episodes)
     rows += [{"scenario": market.name, "model": model or "", "seat": question.seat, **row} for row in episodes]
     return {**context, **told}

@@ -13,7 +13,7 @@ from malles_agents.logged.stochastic import StochasticSeller, as_stochastic
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, check_name, make_seller
 from malles_agents.seller_view import SellerView
-from malles_env.envs.rivals import Beginner
+from malles_env.envs.policies import Beginner
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.envs.vector_core import VectorCore
 from malles_env.errors import invalid

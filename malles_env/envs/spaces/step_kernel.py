@@ -1,8 +1,8 @@
 """One compiled call for a step of one market: decode actions, play the period, write the ledger, encode observations.
 
-Handing arrays to compiled code, named tuples of them above all, costs one market a good part of what its period does. So
-everything that never changes is packed into two arrays, and a step is one call instead of four or, with orders, eight. The
-kernels called are those that batches of markets use: the numbers are the same bit for bit.
+Handing arrays to compiled code, named tuples of them above all, costs one market a good part of what its period does.
+So everything that never changes is packed into two arrays, and a step is one call instead of four or, with orders,
+eight. The kernels called are those that batches of markets use: the numbers are the same bit for bit.
 """
 
 from __future__ import annotations

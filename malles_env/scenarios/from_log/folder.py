@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from malles_env.errors import InvalidInput
-from malles_env.scenarios.from_log.build import BuildChoices, build_scenario
+from malles_env.scenarios.from_log.build import build_scenario
+from malles_env.scenarios.from_log.choices import BuildChoices
 from malles_env.scenarios.from_log.provenance import log_origin
 from malles_env.scenarios.schema import Scenario
 

@@ -75,9 +75,10 @@ def column_meanings() -> dict[str, str]:
 def import_files(files: Sequence[Path], told: LogChoices, out: Path) -> Imported:
     """Turn an export into a log, write it to `out`, and return it; an earlier import there is replaced."""
     from malles_env.data.exports import import_log
+    from malles_env.data.exports.writing import write_import
 
     found = import_log(read_files(files, told), _choices(told))
-    found.write(out, overwrite=True, files_read=files)
+    write_import(found, out, overwrite=True, files_read=files)
     return found
 
 
@@ -139,7 +140,8 @@ def build(
     Raises:
         InvalidInput: A log that a check calls an error, or too little data for a scenario.
     """
-    from malles_env.scenarios.from_log.build import BuildChoices, build_scenario
+    from malles_env.scenarios.from_log.build import build_scenario
+    from malles_env.scenarios.from_log.choices import BuildChoices
     from malles_env.scenarios.from_log.provenance import log_origin
 
     errors = [check for check in imported.report.checks if check.verdict == "error"]
