@@ -48,6 +48,20 @@ def forced_market(num_markets: int) -> Market:
     return Scenario.model_validate(fields).market(num_markets, "expected", tastes="draws")
 
 
+def gift_market(num_markets: int, *, bare: bool) -> Market:
+    """Return a batch of the market made of words, or of its size with random tastes, no launches and no tiers."""
+    given = load_scenario("gifts")
+    if not bare:
+        return given.market(num_markets)
+    products = tuple(product.model_copy(update={"enters": 0}) for product in given.products)
+    shape = (len(given.segments), len(products))
+    rng = np.random.default_rng(0)
+    plain = Tastes(alpha=rng.normal(-5.0, 1.0, shape), beta=1.6, kappa=rng.normal(2.0, 0.3, shape))
+    return given.model_copy(update={"products": products, "tiers": None}).market(
+        num_markets, consumers=LogitConsumers(plain)
+    )
+
+
 def scenario(*, promotions: bool = False, replenishment: bool = False) -> Scenario:
     """Return the same market as a scenario, for the environments.
 

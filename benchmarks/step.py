@@ -27,7 +27,16 @@ from rich.progress import track
 from rich.table import Table
 
 import malles_env
-from benchmarks.markets import CONSUMERS, PRODUCTS, SEGMENTS, SELLERS, batched_market, forced_market, scenario
+from benchmarks.markets import (
+    CONSUMERS,
+    PRODUCTS,
+    SEGMENTS,
+    SELLERS,
+    batched_market,
+    forced_market,
+    gift_market,
+    scenario,
+)
 from malles_env.scenarios import Scenario
 
 BATCH = 1024
@@ -40,6 +49,7 @@ ORDERED = "the same, replenishment on"
 VECTOR = "vec_env, 256 of these markets"
 VECTOR_PROMOTED, VECTOR_ORDERED = f"{VECTOR}, promotion on", f"{VECTOR}, replenishment on"
 FORCED = "soft-drinks, all forces, 1,024 markets, draws"
+WORDS, BARE = "gifts, 256 markets, sampled demand", "a bare logit of that size"
 PEER = "econgym BertrandDiff-v0, 4 sellers"
 Run = Callable[[], None]
 
@@ -99,6 +109,20 @@ def forced_steps() -> tuple[Run, int]:
         market.advance(prices, listed, promoted)
 
     return run, BATCH
+
+
+def gift_steps(*, bare: bool) -> tuple[Run, int]:
+    """Return a function that plays one period of the market made of words, or of a bare logit of its size."""
+    market = gift_market(BATCH // 4, bare=bare)
+    market.reset(0)
+    rng, shape = np.random.default_rng(0), (BATCH // 4, market.num_products)
+    prices = rng.uniform(market.catalog.price_low, market.catalog.price_high, shape)
+    listed = rng.random(shape) < 1.0 / 3.0
+
+    def run() -> None:
+        market.advance(prices, listed)
+
+    return run, BATCH // 4
 
 
 def peer_steps(calls: int = 500) -> tuple[Run, int]:
@@ -165,6 +189,8 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
             demand="expected", loyal=True, quantities=True
         ),
         FORCED: forced_steps(),
+        WORDS: gift_steps(bare=False),
+        BARE: gift_steps(bare=True),
         VECTOR: vector_steps(scenario()),
         VECTOR_PROMOTED: vector_steps(scenario(promotions=True)),
         VECTOR_ORDERED: vector_steps(scenario(replenishment=True)),
@@ -194,6 +220,7 @@ def main(json_file: Annotated[Path | None, typer.Option("--json", help="Also wri
         medians = {name: float(np.median(found)) for name, found in rates.items()}
         found_keys = {
             "parallel_env_steps_per_s": medians[names[0]],
+            "gifts_to_bare_logit": medians[WORDS] / medians[BARE],
             "parallel_env_promotion_steps_per_s": medians[PROMOTED],
             "parallel_env_replenishment_steps_per_s": medians[ORDERED],
             "vec_env_market_steps_per_s": medians[VECTOR],

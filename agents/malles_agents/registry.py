@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from malles_agents.seller_view import SellerView
+from malles_agents.sellers.assortment import BestAssortment, RevenueOrdered
 from malles_agents.sellers.assortment_bandit import MnlBandit
 from malles_agents.sellers.bandits import EpsilonGreedy, QLearning, Thompson, Ucb
 from malles_agents.sellers.oracles import monopoly_seller, nash_seller
@@ -246,6 +247,15 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]]
     "epsilon": (
         _exploring("epsilon", "EpsilonGreedy"),
         "epsilon:SHARE:SELLER: another seller that chooses at random, product by product, with that probability",
+    ),
+    "best-assortment": (
+        _with_number(BestAssortment),
+        "best-assortment, best-assortment:FACTOR: lists what is best for the segments, knowing them, at regular prices "
+        "times a factor",
+    ),
+    "revenue-ordered": (
+        _with_number(RevenueOrdered),
+        "revenue-ordered, revenue-ordered:FACTOR: the best number of its products of largest margins, likewise",
     ),
     "language": (
         _language,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from malles_env.cli.assortment import assortment
 from malles_env.cli.cache import cache_app
 from malles_env.cli.data import data_app
 from malles_env.cli.discuss import discuss
@@ -53,6 +54,7 @@ app.command("align")(align_command)
 app.command("align-prompted")(prompted_command)
 app.command("distil")(distil_command)
 app.command("experiment")(experiment_command)
+app.command("assortment")(assortment)
 consumers_app.command("evaluate")(evaluate_command)
 consumers_app.command("audit")(audit_command)
 consumers_app.command("backtest")(backtest_command)

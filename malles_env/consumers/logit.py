@@ -33,3 +33,14 @@ class LogitConsumers:
     def respond(self, offer: Offer) -> Response:
         """Answer an offer, see `malles_env.market.demand.choice.respond`."""
         return respond(self.tastes, offer)
+
+
+@dataclass(frozen=True)
+class DrawnLogit(LogitConsumers):
+    """Logit consumers whose tastes are uncertain.
+
+    Attributes:
+        draws: Plausible tastes beside the mean ones, see `malles_env.market.Market`.
+    """
+
+    draws: tuple[Tastes, ...]

@@ -23,6 +23,7 @@ from malles_env.scenarios.blocks.forces import ForcesEntry
 from malles_env.scenarios.blocks.live_model_config import ConsumersEntry
 from malles_env.scenarios.blocks.seller_rules import PriceRulesEntry, PromotionsEntry, ReplenishmentEntry
 from malles_env.scenarios.blocks.tiers import TiersEntry
+from malles_env.scenarios.blocks.words import WordsEntry
 
 
 class ScenarioFields(Entry):
@@ -59,6 +60,7 @@ class ScenarioFields(Entry):
             reference shares, or equal shares where there are none.
         max_cycles: Periods of an episode.
         reward_scale: Money of profit per unit of reward.
+        words: How a language model reads names of products into tastes, for products that are added; None: it cannot.
         notes: Assumptions and caveats, in words.
     """
 
@@ -87,6 +89,7 @@ class ScenarioFields(Entry):
     initial_mean_field: dict[str, Share] | None = None
     max_cycles: Positive = 52
     reward_scale: Annotated[float, Field(strict=True, ge=1e-9, le=1e15)] = 1.0
+    words: WordsEntry | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -124,5 +124,10 @@ class _Dumper(yaml.SafeDumper):
         numbers = bool(mapping) and all(isinstance(value, (int, float)) for value in dict(mapping).values())
         return super().represent_mapping(tag, mapping, True if numbers else flow_style)
 
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """Represent a list, in flow style when it holds numbers only."""
+        numbers = bool(sequence) and all(isinstance(value, (int, float)) for value in sequence)
+        return super().represent_sequence(tag, sequence, True if numbers else flow_style)
+
 
 read_numbers_as_they_look(_Dumper)

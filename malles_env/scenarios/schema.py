@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,9 @@ class Scenario(ScenarioFields):
         if found:
             raise InvalidInput("\n".join(str(problem) for problem in found))
         if isinstance(self.consumers, LogitEntry):
-            self.with_forces(self.tastes_of(self.consumers.tastes))
+            tastes = self.with_forces(self.tastes_of(self.consumers.tastes))
+            for d in range(len(self.consumers.draws)):
+                self.draw_of(tastes, d)
         return self
 
     @property
@@ -155,7 +158,8 @@ class Scenario(ScenarioFields):
 
         Args:
             model: Language model to read tastes with, or to ask, instead of the scenario's own.
-            draws: Whether tastes that a model reads also carry draws of them, see `malles_env.consumers.aligned`.
+            draws: Whether the tastes also carry draws of them: those of the file, or where a model reads them see
+                `malles_env.consumers.aligned`.
 
         Raises:
             InvalidInput: A model was named, but the tastes of this scenario stand in its file.
@@ -242,15 +246,20 @@ class Scenario(ScenarioFields):
 
     def digest(self) -> str:
         """Return a hash of all that play depends on: everything but words about the scenario."""
-        words = {"title", "description", "sources", "licence", "made_by", "notes"}
+        words = {"title", "description", "sources", "licence", "made_by", "notes", "words"}
         # blocks that came later are left out where there are none, so that older scenarios keep their hash
         later = ("promotions", "price_rules", "replenishment", "tiers")
         absent = {name for name in later if getattr(self, name) is None}
         without: dict[str, Any] = dict.fromkeys(words | absent, True)
         if self.forces is not None and self.forces.pantry is None:
             without["forces"] = {"pantry"}
-        if isinstance(self.consumers, LogitEntry) and not np.any(np.asarray(self.consumers.tastes.pantry)):
-            without["consumers"] = {"tastes": {"pantry"}}
+        if not any(product.enters for product in self.products):
+            without["products"] = {"__all__": {"enters"}}
+        without["segments"] = {"__all__": {"history"}}
+        if isinstance(self.consumers, LogitEntry):
+            without["consumers"] = {} if self.consumers.draws else {"draws": True}
+            if not np.any(np.asarray(self.consumers.tastes.pantry)):
+                without["consumers"]["tastes"] = {"pantry"}
         return json_hash(self.model_dump(mode="json", exclude=without), sort_keys=True)[:16]
 
     def without_tastes(self) -> dict[str, Any]:
@@ -398,6 +407,21 @@ class Scenario(ScenarioFields):
         except InvalidInput as error:
             raise InvalidInput(f"consumers.{error}") from None
 
+    def draw_of(self, tastes: Tastes, d: int) -> Tastes:
+        """Return draw number `d` of tastes that stand in the file."""
+        assert isinstance(self.consumers, LogitEntry)
+        entry, place = self.consumers.draws[d], f"consumers.draws[{d}]"
+        try:
+            shift = np.broadcast_to(np.asarray(entry.shift, dtype=np.float64), (len(self.products),))
+        except ValueError:
+            raise invalid(f"{place}.shift", entry.shift, f"a number, or {len(self.products)} numbers") from None
+        middle = tastes.alpha.mean(axis=0)
+        alpha = middle + entry.spread * (tastes.alpha - middle) + shift
+        try:
+            return replace(tastes, alpha=alpha, beta=entry.beta)
+        except InvalidInput as error:
+            raise InvalidInput(f"{place}: {error}") from None
+
 
 def _product(entry: ProductEntry, policy: PolicyEntry, seller: str, unit_cost: float) -> Product:
     cap = entry.price_high if policy.price_cap is None else policy.price_cap
@@ -408,7 +432,7 @@ def _product(entry: ProductEntry, policy: PolicyEntry, seller: str, unit_cost: f
         regular_price=entry.regular_price,
         price_low=entry.price_low,
         price_high=min(entry.price_high, cap),
-        enters=policy.entry.get(entry.seller, 0),
+        enters=max(entry.enters, policy.entry.get(entry.seller, 0)),
         stock=np.inf if entry.stock is None else entry.stock,
         listing_fee=entry.listing_fee,
         title=entry.title or entry.product_id,

@@ -49,7 +49,7 @@ def test_default_rivals_keep_regular_prices_and_full_shelves(name: str, mode: An
     for n in range(1, catalog.num_sellers):
         own = catalog.products_of(n)
         shelf = own[outcome.listed[0, own]]
-        assert len(shelf) == catalog.shelf[n]
+        assert len(shelf) == min(catalog.shelf[n], (catalog.enters[own] == 0).sum())
         assert (np.abs(outcome.prices[0, shelf] - regular[shelf]) <= grid[shelf] + 1e-12).all()
 
 

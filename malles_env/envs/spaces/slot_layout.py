@@ -84,11 +84,11 @@ class SlotLayout:
 
     @cached_property
     def default_offer(self) -> tuple[FloatArray, np.ndarray]:
-        """Regular prices (money) and the shelf of largest margins at them, both ``(J,)``."""
+        """Regular prices (money) and the shelf of largest margins at them, both ``(J,)``; launches come last."""
         margin, listed = self.table[3] - self.table[2], np.zeros(self.catalog.num_products, dtype=bool)
         for n in range(self.count):
             products = self.products(n)
-            best = products[np.argsort(-margin[products], kind="stable")]
+            best = products[np.lexsort((-margin[products], self.catalog.enters[products] > 0))]
             listed[best[: self.catalog.shelf[n]]] = True
         return self.table[3].copy(), listed
 

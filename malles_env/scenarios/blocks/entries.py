@@ -85,6 +85,7 @@ class ProductEntry(Entry):
             most 60 characters, never the title.
         source_id, source_title: The product's id and title in the log it was built from, for people; of several pooled
             products that of the best seller.
+        enters: First period in which it may be listed: its launch; before, its listing is ignored.
     """
 
     product_id: Name
@@ -106,6 +107,7 @@ class ProductEntry(Entry):
     product_type: Typed = ""
     source_id: str = ""
     source_title: Annotated[str, Field(max_length=200)] = ""
+    enters: Count = 0
 
 
 class SegmentEntry(Entry):
@@ -121,6 +123,8 @@ class SegmentEntry(Entry):
         bought: How many of those purchases fell on each product; may add up to less than history_total.
         note: Further words for the language model.
         households: Households of the source data that the segment stands for.
+        history: Names of products of other categories that its households bought, the most typical first; what a word
+            model compares new names with, see `malles_env.scenarios.blocks.words`.
     """
 
     name: Name
@@ -132,6 +136,21 @@ class SegmentEntry(Entry):
     bought: dict[str, Count] = Field(default_factory=dict)
     note: str = ""
     households: Count | None = None
+    history: tuple[Annotated[str, Field(max_length=200)], ...] = ()
+
+
+class DrawEntry(Entry):
+    """One plausible set of tastes beside the mean ones.
+
+    Attributes:
+        beta: In the place of the tastes' beta, of the same shapes.
+        shift: Utils added to alpha, a number or ``(J,)``.
+        spread: Factor on how far each segment's alpha lies from the segments' mean of that product.
+    """
+
+    beta: Coefficients
+    shift: Coefficients = 0.0
+    spread: Money = 1.0
 
 
 class TastesEntry(Entry):
@@ -158,10 +177,15 @@ class TastesEntry(Entry):
 
 
 class LogitEntry(Entry):
-    """Consumers whose tastes stand in the file."""
+    """Consumers whose tastes stand in the file.
+
+    Attributes:
+        draws: Plausible tastes beside them, one of which each market gets per episode with ``tastes="draws"``.
+    """
 
     kind: Literal["logit"]
     tastes: TastesEntry
+    draws: tuple[DrawEntry, ...] = ()
 
 
 class AlignedEntry(Entry):

@@ -31,8 +31,8 @@ class Categories(BaseModel):
         Raises:
             InvalidInput: A category takes no name at all, or one of them takes all; the message names it.
         """
-        wanted = {name: [_plain(word) for word in words] for name, words in self.categories.items()}
-        found = [_first(_plain(title), wanted) for title in titles.to_list()]
+        wanted = {name: [plain_words(word) for word in words] for name, words in self.categories.items()}
+        found = [first_with(plain_words(title), wanted, OTHER) for title in titles.to_list()]
         counts = {name: found.count(name) for name in (*wanted, OTHER)}
         for name, count in counts.items():
             if name != OTHER and count == len(found):
@@ -74,11 +74,12 @@ def _parsed(content: Any, name: str) -> Categories:
         raise CorruptFile(f"{name}: {error}") from error
 
 
-def _first(title: str, wanted: dict[str, list[str]]) -> str:
-    return next((name for name, words in wanted.items() if any(word in title for word in words)), OTHER)
+def first_with(title: str, wanted: dict[str, list[str]], rest: str) -> str:
+    """Return the first name with a word in the title, all as `plain_words` gives them; `rest` where there is none."""
+    return next((name for name, words in wanted.items() if any(word in title for word in words)), rest)
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """Return the words in lower case without a final s, a space before and after each."""
     words = re.findall(r"[a-z0-9'-]+", text.lower())
     return f" {' '.join(w[:-1] if len(w) > 3 and w.endswith('s') else w for w in words)} "
