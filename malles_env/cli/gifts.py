@@ -45,14 +45,15 @@ def build_words(
         MissingResource: The log or the encoder is not there.
     """
     from malles_env.scenarios import save_scenario
-    from malles_env.scenarios.gifts.build import GiftChoices, build_gifts
+    from malles_env.scenarios.gifts.build import build_gifts
+    from malles_env.scenarios.gifts.choices import GiftChoices
 
     if protocol != "online-retail":
         raise invalid("--protocol", protocol, "online-retail")
     for name, value in refused.items():
         if value is not None:
             raise invalid(name, value, "nothing with --protocol online-retail")
-    given = {"title": title, "sellers": sellers, "capacity": capacity}
+    given: dict[str, Any] = {"title": title, "sellers": sellers, "capacity": capacity}
     choices = GiftChoices(out.stem, seed=seed, **{name: value for name, value in given.items() if value is not None})
     found = _market([name.strip() for name in market.split(",")], log)
     words = ["malles", "scenario", "build", market, "--protocol", protocol, "--out", out.name]

@@ -16,7 +16,8 @@ from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario, load_scenario, save_scenario
 from malles_env.scenarios.gifts.beliefs import KINDS, find_beliefs, make_beliefs, save_beliefs
-from malles_env.scenarios.gifts.build import GiftChoices, build_gifts
+from malles_env.scenarios.gifts.build import build_gifts
+from malles_env.scenarios.gifts.choices import GiftChoices
 from tests.data.sources.gift_log import small_catalogue
 from tests.preference.conftest import tiny_model
 

@@ -183,7 +183,7 @@ class Solution:
 
 def _neighbours(offered: BoolArray, allowed: BoolArray, most: int) -> BoolArray:
     """Return the sets with one product more, one less, or one exchanged, shape ``(n, J)``."""
-    inside, outside = np.flatnonzero(offered), np.flatnonzero(allowed & ~offered)
+    inside, outside = np.flatnonzero(offered).tolist(), np.flatnonzero(allowed & ~offered).tolist()
     moves = [(i, -1) for i in inside]
     moves += [(-1, o) for o in outside] if len(inside) < most else []
     moves += [(i, o) for i in inside for o in outside]

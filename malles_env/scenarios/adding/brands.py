@@ -94,6 +94,7 @@ def _probability(made: Scenario, tastes: Any) -> FloatArray:
     population, perceived = made.population(), made.first_mean_field()
     offer = Offer(
         made.average_price()[None], np.ones((1, len(made.products)), dtype=bool), made.catalog().regular_price,
-        perceived[None], population.initial_loyalty[None], centre=made.mean_field_settings().first_centre(perceived)[None],
+        perceived[None], population.initial_loyalty[None],
+        centre=made.mean_field_settings().first_centre(perceived)[None],
     )  # fmt: skip
     return respond(tastes, offer).probability[0]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from malles_env.scenarios.gifts.choices import Fitted, GiftChoices
 from malles_env.scenarios.gifts.fits import PRIOR_MEDIAN, PRIOR_SD
 from malles_env.scenarios.gifts.personas import FEWEST_NAMES, LARGE
-
-if TYPE_CHECKING:
-    from malles_env.scenarios.gifts.build import Fitted, GiftChoices
 
 LICENCE = (
     "Free to use. Names, list prices and statistics were derived from Online Retail, which its donor put under CC0; "
