@@ -40,10 +40,13 @@ def align_command(
     continue_heads: Annotated[
         bool, typer.Option("--continue-heads", help="Train on the heads of that model too, instead of new ones.")
     ] = False,
-    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapter of a pre-trained backbone; 0: none.")] = 8,
-    layers: Annotated[
-        int | None, typer.Option(help="Last layers that get an adapter; by default 10, with online-retail 2.")
-    ] = None,
+    rank: Annotated[
+        int,
+        typer.Option(
+            help="Rank of the LoRA adapter of a pre-trained backbone; 0: none, and with online-retail a frozen encoder."
+        ),
+    ] = 8,
+    layers: Annotated[int | None, typer.Option(help="Last layers that get an adapter; by default 10.")] = None,
     members: Annotated[int, typer.Option(help="Heads whose coefficients are averaged.")] = 2,
     steps: Annotated[int | None, typer.Option(help="Steps of backbone and heads together, at most.")] = None,
     head_steps: Annotated[int | None, typer.Option(help="Steps of the heads alone, at most.")] = None,
@@ -76,12 +79,19 @@ def align_command(
     if protocol == "online-retail":
         from malles_env.cli.fitting.align_names import align_words
 
-        refused = {"occasions": occasions, "start-from": start_from, "consistency": consistency, "limit": limit}
-        settings = {"batch_size": batch_size, "validate_every": validate_every, "seed": seed, "threads": threads}
-        phases = {"encoder": steps, "heads": head_steps}
-        align_words(
-            backbone, out, names, rank, layers, phases, settings | {"device": device}, resume=resume, refused=refused
-        )
+        refused = {
+            "occasions": occasions,
+            "start-from": start_from,
+            "consistency": consistency,
+            "limit": limit,
+            "layers": layers,
+            "steps": steps,
+            "head-steps": head_steps,
+            "cold-steps": cold_steps,
+            "batch-size": batch_size,
+            "validate-every": validate_every,
+        }
+        align_words(backbone, out, names, rank, seed, threads, resume=resume, refused=refused)
         return
     from malles_env.preference.training.config import COLD, CONTINUED, HEADS, WHOLE_ADAPTER, WHOLE_EMBEDDED, AlignJob
     from malles_env.workflows.align import run_job

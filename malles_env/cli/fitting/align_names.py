@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,55 +20,54 @@ def align_words(
     out: Path,
     names: str,
     rank: int,
-    layers: int | None,
-    steps: Mapping[str, int | None],
-    settings: Mapping[str, Any],
+    seed: int,
+    threads: int,
     *,
     resume: bool,
     refused: Mapping[str, Any],
 ) -> None:
-    """Train a taste model that reads products' names.
+    """Train a word model.
 
     Args:
         backbone: Name of the encoder; ``embedded``, the default of other logs, knows no words and means minilm here.
         out: Folder of the run.
         names: ``true`` or ``shuffled``.
-        rank: Rank of the adapter; 0 leaves the encoder as it is.
-        layers: Last layers that get one; None leaves the setting as it is.
-        steps: Steps of the phases ``encoder`` and ``heads``; None likewise.
-        settings: Other settings of both; None likewise.
-        resume: Continue the run in `out`.
+        rank: 0 leaves the encoder as it is.
+        seed: Seed of what is drawn.
+        threads: CPU threads.
+        resume: Take what a stopped run in `out` has finished.
         refused: Options that mean nothing here, by name; all must be None.
 
     Raises:
         InvalidInput: Other names, or an option that means nothing here.
         MissingResource: The log or the encoder is not there.
     """
+    import torch
+
+    from malles_env.cli.progress import telling
     from malles_env.cli.fitting.occasions import reading_progress
     from malles_env.evaluation.transfer.study import WordStudy
+    from malles_env.evaluation.transfer.word_fit import WordSettings
     from malles_env.workflows.align_names import WordsJob, run_words_job
 
     if names not in ("true", "shuffled"):
         raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
     _refuse(refused)
-    job, given = WordsJob(out), {name: value for name, value in settings.items() if value is not None}
-    phases = {
-        name: replace(getattr(job, name), **given, **({} if count is None else {"steps": count}))
-        for name, count in steps.items()
-    }
-    job = replace(
-        job,
+    torch.set_num_threads(threads)
+    job = WordsJob(
+        out,
         backbone="minilm" if backbone == "embedded" else backbone,
         names=cast("Names", names),
-        rank=rank,
-        layers=job.layers if layers is None else layers,
-        command=" ".join(["malles", *sys.argv[1:]]),
+        settings=WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed),
+        seed=seed,
         resume=resume,
-        **phases,
+        command=" ".join(["malles", *sys.argv[1:]]),
     )
-    model = run_words_job(job, WordStudy.online_retail(), reading=reading_progress())
+    with telling() as told:
+        told("the log's occasions")
+        study = WordStudy.online_retail()
+        model = run_words_job(job, study, told=told, reading=reading_progress())
     typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'}")
-    typer.echo(f"curves: tensorboard --logdir {out}")
     typer.echo(f"next: malles consumers evaluate --protocol online-retail --model {out}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,8 @@ from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.prediction import Prediction
 
 FloatArray = NDArray[np.float64]
+More = Callable[[TasteData], NDArray[np.floating]]
+"""Gives more columns of the alternatives of some occasions, in the order of their table [N, K]."""
 CHECKS = 4
 """Times the validation loss is looked at in training, an epoch or more lying between two."""
 LEAST_STEPS = 400
@@ -69,27 +72,37 @@ class SetNetwork(Row):
     Attributes:
         net: Trained.
         scales: Of its facts.
+        more: What it sees of the options besides `malles_env.evaluation.baselines.table.COLUMNS`, if anything.
     """
 
     name = "set_network"
     net: Network
     scales: Scales
+    more: More | None = None
 
     @classmethod
-    def fit(cls, train: TasteData, validation: TasteData, seed: int = 0, *, identities: bool = True) -> SetNetwork:
+    def fit(
+        cls,
+        train: TasteData,
+        validation: TasteData,
+        seed: int = 0,
+        *,
+        identities: bool = True,
+        more: More | None = None,
+    ) -> SetNetwork:
         """Train with Adam and a cosine schedule; keep the weights of the check with the lowest validation loss."""
         check_size(train, FEWEST, "training")
         check_size(validation, FEWEST_CHECKED, "validation")
-        scales = Scales.of(table(thinned(train, _SCALED_ON, seed)))
-        rows = _scaled(train, scales)
+        scales = Scales.of(_wide_table(thinned(train, _SCALED_ON, seed), more))
+        rows = _scaled(train, scales, more)
         checked = thinned(purchases(validation), CHECKED, seed)
         sizes = (rows.options.shape[1], rows.quantity.shape[1], rows.shelf.shape[1])
         named = (int(train.household.max()) + 1, len(train.goods)) if identities else (0, 0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = Network(*sizes, *named, QUANTITIES)
-            _train(net, train, rows, checked, _scaled(checked, scales), seed)
-        return cls(net.eval(), scales)
+            _train(net, train, rows, checked, _scaled(checked, scales, more), seed)
+        return cls(net.eval(), scales, more)
 
     @torch.no_grad()
     def predict(self, data: TasteData) -> Prediction:
@@ -97,7 +110,7 @@ class SetNetwork(Row):
         return in_chunks(data, self._part)
 
     def _part(self, data: TasteData) -> Prediction:
-        rows = self.scales(table(data))
+        rows = self.scales(_wide_table(data, self.more))
         flat = self.net.known(flat_of(data, rows, np.arange(len(data))))
         scores, buy, inner = self.net(flat)
         odds = self.net.unit_odds(inner, flat, torch.arange(len(rows.row))).log_softmax(1).double().numpy()
@@ -136,10 +149,17 @@ def flat_of(data: TasteData, rows: Table, occasions: NDArray[np.int64]) -> Flat:
     )
 
 
-def _scaled(data: TasteData, scales: Scales) -> Table:
+def _wide_table(data: TasteData, more: More | None) -> Table:
+    rows = table(data)
+    if more is None:
+        return rows
+    return replace(rows, options=np.concatenate([rows.options, more(data).astype(rows.options.dtype)], axis=1))
+
+
+def _scaled(data: TasteData, scales: Scales, more: More | None = None) -> Table:
     """Return the scaled table of many occasions, made in parts so that single precision never holds them all."""
     cuts = np.split(np.arange(len(data)), range(20_000, len(data), 20_000))
-    parts = [scales(table(data.take(rows))) for rows in cuts]
+    parts = [scales(_wide_table(data.take(rows), more)) for rows in cuts]
     row, column = np.nonzero(data.mask)
     starts = np.concatenate([[0], np.cumsum(data.mask.sum(1))[:-1]])
     picked = np.where(data.chosen > 0, starts + data.chosen - 1, -1)

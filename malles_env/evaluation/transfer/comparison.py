@@ -15,14 +15,14 @@ import numpy as np
 from malles_env.errors import CorruptFile
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import TRAINED, WordRows, model_folder, row_parts
+from malles_env.evaluation.transfer.saving import recorded_words
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.files import cache_dir, replacing
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
-from malles_env.preference.store.locate import recorded_hash
 
 Told = Callable[[str], None]
-CODE = 1
+CODE = 2
 """Raised whenever rows give other answers from the same data, so that old answers are not used."""
 LAUNCHES = "launches"
 COLD_SPLIT = "time_cold"
@@ -142,7 +142,7 @@ def _path(makers: WordRows, row: str, asked: str, data: TasteData) -> Path:
     kin, names = row_parts(row)
     trained = ""
     if kin in TRAINED:
-        trained = recorded_hash(model_folder(str(makers.model), kin, names))
+        trained = recorded_words(model_folder(str(makers.model), kin, names))
     rules = study.rules.model_dump(mode="json")
     rules = {name: sorted(part) if name.endswith("categories") else part for name, part in rules.items()}
     who = hashlib.sha256(data.product.tobytes() + data.chosen.tobytes() + data.household.tobytes()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,9 @@ import torch
 
 from malles_env.errors import MissingResource
 from malles_env.evaluation.comparison.runner import Makers
+from malles_env.evaluation.transfer.model import TransferModel
+from malles_env.evaluation.transfer.saving import locate_words
+from malles_env.evaluation.transfer.scoring import same_text, scorer_of
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.preference.data.dataset import TasteData
@@ -20,17 +23,14 @@ from malles_env.preference.data.renamed import NAMES, Names, renamed
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Pooling, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
-from malles_env.preference.heads.inputs import Readings
-from malles_env.preference.model import TasteModel
-from malles_env.preference.prediction import Prediction, predict
-from malles_env.preference.store.locate import locate
+from malles_env.preference.prediction import Prediction
 
 NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
 """Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
 ENCODERS: dict[str, tuple[str, Pooling]] = {"frozen_minilm": ("minilm", "alone"), "frozen_smollm2": ("smollm2", "mean")}
 """Rows of frozen encoders: backbone, and what a reading is."""
 TRAINED = ("aligned_frozen", "aligned")
-"""Taste models: the frozen encoder, and trained end to end."""
+"""Taste models: the encoder frozen, and trained end to end."""
 Told = Callable[[str], None]
 
 
@@ -62,7 +62,7 @@ def possible_rows(model: str | Path | None) -> list[str]:
     for row in TRAINED if model is not None else ():
         for names in NAMES:
             try:
-                locate(model_folder(str(model), row, names))
+                locate_words(model_folder(str(model), row, names))
             except MissingResource:
                 continue
             rows.append(row_name(row, names))
@@ -87,7 +87,7 @@ class WordRows:
     def of(self, name: str, split: str) -> Predictor:
         """Return a row for a split."""
         cold = self.study.study.rules.rule(split).cold
-        key = (name, cold and not name.startswith("aligned"))
+        key = (name, cold and row_parts(name)[0] not in TRAINED)
         if key not in self._fitted:
             self.told(f"fitting {name} ({'cold' if cold else 'known'})")
             self._fitted[key] = self._made(name, split)
@@ -96,7 +96,8 @@ class WordRows:
     def _made(self, name: str, split: str) -> Predictor:
         row, names = row_parts(name)
         if row in TRAINED:
-            return _Renamed(TasteModel.load(model_folder(str(self.model), row, names)), names)
+            model = TransferModel.from_pretrained(model_folder(str(self.model), row, names))
+            return scorer_of(model, self.goods, self.study.sales, names)
         if row == "numbers_only":
             return WordLogit.fit(self._training(split), facts=False)
         if row in NUMBERS:
@@ -119,35 +120,7 @@ class WordRows:
         if names == "anonymous":
             return make_readings(load_backbone(backbone, pooling=pooling), goods).product
         true = make_readings(load_backbone(backbone, pooling=pooling), self.goods).product
-        return true[torch.as_tensor(_same_text(self.goods, goods))]
-
-
-@dataclass(frozen=True)
-class _Renamed:
-    """A taste model before goods under some names."""
-
-    model: TasteModel
-    names: Names
-
-    def predict(self, data: TasteData) -> Prediction:
-        """Return what it says."""
-        return predict(self.model, replace(data, goods=self._goods(data)), reader=self._reader(data))
-
-    def _goods(self, data: TasteData) -> ProductTable:
-        return renamed(data.goods, self.names)
-
-    def _reader(self, data: TasteData) -> Readings:
-        if self.names == "anonymous":
-            return make_readings(self.model.backbone, self._goods(data))
-        readings = make_readings(self.model.backbone, data.goods)
-        rows = torch.as_tensor(_same_text(data.goods, self._goods(data)))
-        return Readings(readings.market, readings.product[rows])
-
-
-def _same_text(goods: ProductTable, other: ProductTable) -> np.ndarray:
-    """Return the row of `goods` that has each text of `other` in the same market [P]."""
-    place = {key: at for at, key in enumerate(zip(goods.prefix.tolist(), goods.texts, strict=True))}
-    return np.array([place[key] for key in zip(other.prefix.tolist(), other.texts, strict=True)])
+        return true[torch.as_tensor(same_text(self.goods, goods))]
 
 
 def row_parts(name: str) -> tuple[str, Names]:

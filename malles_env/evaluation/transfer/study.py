@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,9 @@ from malles_env.data.splits import Splits
 from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.protocol import Protocol, protocol, split_rows
 from malles_env.evaluation.transfer.launches import Launches
+from malles_env.evaluation.transfer.trends import FloatArray, weekly_sales
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
-
-STOPPING_WEEKS = 12
-"""Last weeks before the test whose occasions, of the stopping categories, end an encoder's training."""
-STOPPING_SIZE = 2000
 
 
 @dataclass
@@ -56,21 +54,15 @@ class WordStudy:
         goods = self.study.data(np.arange(1)).goods
         return Launches.of(replace(trials, goods=goods), told["product_id"], told["market"], told["sales"])
 
-    def encoder_training(self, *, limit: int | None = None) -> tuple[TasteData, TasteData]:
-        """Return what trains an encoder and what stops it: other categories, in later weeks.
+    def learning(self) -> TasteData:
+        """Return the occasions that may teach a word model: training and validation ones."""
+        rows = split_rows(self.study.occasions, "unseen_cold", self.study.rules)
+        return self.study.data(np.flatnonzero(rows.train | rows.validation))
 
-        Args:
-            limit: Training occasions, at most.
-        """
-        rules = self.study.rules
-        rows = split_rows(self.study.occasions, "unseen_warm", rules)
-        table = self.study.occasions.occasions
-        stopping = table["category"].is_in(sorted(rules.stopping_categories)).to_numpy()
-        late = table["period"].to_numpy() > rules.periods.validation[1] - STOPPING_WEEKS
-        rng = np.random.default_rng(rules.draw_seed)
-        learn = rng.permutation(np.flatnonzero(rows.train & ~stopping))[:limit]
-        stop = rng.permutation(np.flatnonzero((rows.train | rows.validation) & stopping & late))[:STOPPING_SIZE]
-        return self.study.data(np.sort(learn)), self.study.data(np.sort(stop))
+    @cached_property
+    def sales(self) -> FloatArray:
+        """Everybody's purchases by product and week [P, weeks]; a week's shelf sees those before it."""
+        return weekly_sales(self.study.occasions)
 
 
 def gift_settings(rules: Protocol) -> GiftSettings:

