@@ -44,8 +44,8 @@ def align_words(
     """
     import torch
 
-    from malles_env.cli.progress import telling
     from malles_env.cli.fitting.occasions import reading_progress
+    from malles_env.cli.progress import progress_words
     from malles_env.evaluation.transfer.study import WordStudy
     from malles_env.evaluation.transfer.word_fit import WordSettings
     from malles_env.workflows.align_names import WordsJob, run_words_job
@@ -63,7 +63,7 @@ def align_words(
         resume=resume,
         command=" ".join(["malles", *sys.argv[1:]]),
     )
-    with telling() as told:
+    with progress_words() as told:
         told("the log's occasions")
         study = WordStudy.online_retail()
         model = run_words_job(job, study, told=told, reading=reading_progress())

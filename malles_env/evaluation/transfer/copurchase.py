@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
@@ -81,5 +83,5 @@ def category_means(values: FloatArray, market: NDArray[np.int64]) -> FloatArray:
     """Return the mean row of each category [M, K]; arguments as for `within`."""
     sums = np.zeros((int(market.max()) + 1, values.shape[1]), dtype=values.dtype)
     np.add.at(sums, market, values)
-    means: FloatArray = sums / np.maximum(np.bincount(market), 1)[:, None].astype(values.dtype)
+    means: Any = sums / np.maximum(np.bincount(market), 1)[:, None].astype(values.dtype)
     return means

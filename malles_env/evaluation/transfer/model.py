@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,15 +96,13 @@ class TransferModel:
             MissingResource: No such model, or its encoder is not installed; the message says what to install.
             CorruptFile: A file of it is damaged; the message names the file.
         """
-        from malles_env.evaluation.transfer.saving import load_model
-
-        return load_model(name)
+        loaded: TransferModel = _saving().load_model(name)
+        return loaded
 
     def save(self, directory: str | Path) -> str:
         """Write weights, configuration and card into `directory`; return the weights' hash."""
-        from malles_env.evaluation.transfer.saving import save_model
-
-        return save_model(self, Path(directory))
+        digest: str = _saving().save_model(self, Path(directory))
+        return digest
 
     def utilities(
         self,
@@ -151,7 +150,7 @@ class TransferModel:
         readings = read_names(self.backbone, [name for name, _ in products])
         own_rows = [at for at, product in enumerate(products) if product in set(options)]
         means = dict(self.catalogue.means)
-        usual = np.mean(list(means.values()), axis=0)
+        usual: Any = np.mean(list(means.values()), axis=0)
         if category not in means:
             means[category] = readings[own_rows].mean(0)
         # What was bought in a category that the log does not have is compared with the mean of all.
@@ -274,3 +273,8 @@ def _asked(
         usual=usual,
         trend=np.tile(trend, (count, 1, 1)),
     )
+
+
+def _saving() -> Any:
+    """Return the module that reads and writes models; by name, since it makes them."""
+    return import_module("malles_env.evaluation.transfer.saving")

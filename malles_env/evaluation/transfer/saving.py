@@ -1,4 +1,4 @@
-"""Save and load the word model: a folder of safetensors and JSON whose files vouch for one another."""
+"""Save and load the word model: a folder of safetensors and JSON whose files are verified by SHA-256."""
 
 from __future__ import annotations
 
@@ -16,19 +16,10 @@ from malles_env.evaluation.baselines.set_network import Scales, SetNetwork
 from malles_env.evaluation.transfer.model import Catalogued, TransferModel
 from malles_env.evaluation.transfer.word_fit import FittedWords
 from malles_env.evaluation.transfer.word_map import WordMap
-from malles_env.files import new_directory
+from malles_env.files import file_hash, new_directory, read_json, text_hash, write_json, write_text
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.quantities import QUANTITIES
-from malles_env.preference.storage import (
-    file_hash,
-    load_tensors_into,
-    read_json,
-    read_tensors,
-    text_hash,
-    write_json,
-    write_tensors,
-    write_text,
-)
+from malles_env.preference.storage import load_tensors_into, read_tensors, write_tensors
 from malles_env.preference.store.card import render_card
 
 FORMAT = 1
@@ -162,7 +153,8 @@ def _network(path: Path) -> SetNetwork:
     scales = Scales(*(Scale(tensors[f"{p}.centre"].numpy(), tensors[f"{p}.spread"].numpy()) for p in _SCALES))
     weights = {name.removeprefix("net."): values for name, values in tensors.items() if name.startswith("net.")}
     named = (len(weights["household.weight"]) - 1, len(weights["line.weight"]) - 1)
-    net = Network(*(len(getattr(scales, part).centre) for part in _SCALES), *named, QUANTITIES)
+    options, quantity, shelf = (len(getattr(scales, part).centre) for part in _SCALES)
+    net = Network(options, quantity, shelf, *named, QUANTITIES)
     load_tensors_into(net, weights, path)
     return SetNetwork(net.eval(), scales)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def _relative(sold: FloatArray, market: NDArray[np.int64]) -> tuple[FloatArray, 
     sums, counts = (np.zeros((int(market.max()) + 1, sold.shape[1]), np.float32) for _ in range(2))
     np.add.at(sums, market, logs)
     np.add.at(counts, market, there)
-    relative: FloatArray = (logs - (sums / np.maximum(counts, 1))[market]) * there
+    relative: Any = (logs - (sums / np.maximum(counts, 1))[market]) * there
     return relative, there
 
 
