@@ -8,6 +8,8 @@ from collections.abc import Collection
 
 _SECRETS = re.compile(r"(?<=://)[^\s'\"]*@|(?<=\?)[^\s'\"]*=[^\s'\"]*")
 """Where URLs hold secrets: before an @, and behind a question mark."""
+_LONGEST = 1200
+"""Characters of a line of a message."""
 
 
 _NOT_FOR_USERS = ("dev", "docs", "bench")
@@ -16,6 +18,11 @@ _NOT_FOR_USERS = ("dev", "docs", "bench")
 
 class MallesError(Exception):
     """Base class of every error this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """Return the message; of a line that names something very long, its beginning and its end."""
+        lines = super().__str__().splitlines()
+        return "\n".join(line if len(line) <= _LONGEST else f"{line[:900]} ... {line[-200:]}" for line in lines)
 
 
 class InvalidInput(MallesError, ValueError):
@@ -99,3 +106,14 @@ def what_failed(error: OSError) -> str:
         errno.ENAMETOOLONG: "; choose a shorter one",
     }
     return f"{place}{error.strerror or error}{hints.get(error.errno or 0, '')}"
+
+
+def brief(words: object, most: int = 200) -> str:
+    """Return words in one line of bounded length, e.g. what an error of another library says.
+
+    Args:
+        words: An error or a text.
+        most: Characters.
+    """
+    told = " ".join(str(words)[:100_000].split()) or type(words).__name__
+    return told if len(told) <= most else told[: most - 3] + "..."

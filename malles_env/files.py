@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, brief, invalid
 
 _LOG = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise MissingResource(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: not valid JSON ({error}); delete it and make it anew") from error
+        raise CorruptFile(f"{path}: not valid JSON ({brief(error)}); delete it and make it anew") from error
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -13,16 +13,19 @@ from typing import Any
 
 import yaml
 
-from malles_env.errors import CorruptFile, InvalidInput, MallesError, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MallesError, MissingResource, brief
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 200_000
 """Texts, lists and mappings in all, each alias counted as often as it stands there."""
 DEEPEST = 20
+MOST_DIGITS = 30
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 INTEGER = re.compile(r"^[-+]?(?:0|[1-9][0-9_]{0,29})$")
+_LONG = re.compile(rf"^[-+]?[0-9_]{{{MOST_DIGITS + 1},}}$")
 FLOAT = re.compile(
-    r"^(?:[-+]?(?:[0-9][0-9_]{0,39}(?:\.[0-9_]{0,400})?|\.[0-9][0-9_]{0,400})(?:[eE][-+]?[0-9]{1,4})?"
+    r"^(?:[-+]?(?:[0-9][0-9_]{0,39}\.[0-9_]{0,400}|\.[0-9][0-9_]{0,400})(?:[eE][-+]?[0-9]{1,4})?"
+    r"|[-+]?[0-9][0-9_]{0,39}[eE][-+]?[0-9]{1,4}"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 
@@ -57,7 +60,7 @@ def read_plain_text(path: Path, most: int = MOST_BYTES) -> str:
     except ValueError as error:
         if isinstance(error, (InvalidInput, CorruptFile)):
             raise
-        raise InvalidInput(f"{str(path)!r}: cannot be read ({error})") from None
+        raise InvalidInput(f"{str(path)!r}: cannot be read ({brief(error)})") from None
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -81,7 +84,7 @@ def parse_yaml(text: str, source: str) -> Any:
     except MallesError:
         raise
     except Exception as error:  # a value that does not fit its tag, e.g. !!timestamp x, raises what it likes
-        raise CorruptFile(f"{source}: is not valid YAML ({' '.join(str(error).split())[:200]})") from None
+        raise CorruptFile(f"{source}: is not valid YAML ({brief(error)})") from None
 
 
 def _check_shape(text: str, source: str) -> None:
@@ -107,6 +110,11 @@ def _check_shape(text: str, source: str) -> None:
                 sizes[anchor] = size - before
         elif isinstance(event, yaml.ScalarEvent):
             size += 1
+            if event.implicit[0] and _LONG.match(event.value):
+                told = (
+                    f"a number of {len(event.value):,} digits; allowed: at most {MOST_DIGITS}, or text between quotes"
+                )
+                raise InvalidInput(f"{source}: line {line}: {told}")
         if size > MOST_NODES:
             raise InvalidInput(f"{source}: line {line}: more than {MOST_NODES:,} entries, aliases counted")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, MissingResource
 from malles_env.files import new_directory, write_json
 
 
@@ -75,3 +76,10 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="mine"), new_directory(mine, "card.json"):
         pass
     assert (mine / "thesis.tex").read_text() == "years of work"
+
+
+def test_errors_of_very_long_names_keep_both_ends() -> None:
+    error = MissingResource("n" * 5000 + ": no such file")
+    assert len(str(error)) < 1200 and str(error).startswith("nnn") and str(error).endswith("n: no such file")
+    assert str(InvalidInput("a: got 1\nb: got 2")) == "a: got 1\nb: got 2"
+    assert str(pickle.loads(pickle.dumps(InvalidInput("a: got 1")))) == "a: got 1"

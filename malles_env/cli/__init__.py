@@ -17,7 +17,7 @@ from malles_env.cli.evaluation.experiment import experiment_command
 from malles_env.cli.evaluation.forces import forces_command
 from malles_env.cli.evaluation.injection import audit_app
 from malles_env.cli.evaluation.validate import validate_command
-from malles_env.cli.failures import ReadableGroup, hear_signals
+from malles_env.cli.failures import ReadableGroup, hear_signals, leave_threads_quiet
 from malles_env.cli.fitting.align import align_command, consumers_app
 from malles_env.cli.fitting.align_prompted import prompted_command
 from malles_env.cli.fitting.calibrate import calibrate_command
@@ -88,4 +88,5 @@ def root(
 def main() -> None:
     """Run the command line."""
     hear_signals()
+    leave_threads_quiet()
     app()

@@ -6,6 +6,7 @@ import errno
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -95,6 +96,17 @@ def _next_command(arguments: Sequence[str]) -> str:
         return ""
     more = ["--resume"] if arguments[0] == "train" and "--resume" not in arguments else []
     return f"; go on with: {shlex.join(['malles', *arguments, *more])}"
+
+
+def leave_threads_quiet() -> None:
+    """Print no traceback of a thread that met a full disk: the main thread meets it too, and ends in one line."""
+    before = threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.exc_value, OSError):
+            before(failed)
+
+    threading.excepthook = tell
 
 
 def hear_signals() -> None:

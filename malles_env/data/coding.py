@@ -81,7 +81,10 @@ def code_tables(tables: Tables, settings: BuildSettings, markets: list[str] | No
     names = sorted(set(markets)) if markets is not None else _large_markets(transactions, products, settings)
     if not names:
         limit = settings.min_market_purchases
-        raise InvalidInput(f"no market has {limit} purchases up to period {settings.splits.validation_end}")
+        raise InvalidInput(
+            f"min_market_purchases: no market has {limit} purchases up to period {settings.splits.validation_end}; "
+            "allowed: a number that one market reaches, or a longer log"
+        )
     products = products.filter(pl.col("market").is_in(names))
     lines = _line_table(products, names)
     past, lines = _past(coded, tables.products, lines)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.data.table_files import read_parquet, writing
+from malles_env.errors import CorruptFile, MissingResource, brief
 from malles_env.files import new_directory
 
 FORMAT = 2
@@ -101,11 +101,9 @@ def write_folder(folder: Path, frames: dict[str, pl.DataFrame], meta: dict[str, 
         OSError: It cannot be written.
     """
     with new_directory(folder, "meta.json") as fresh:
-        try:
+        with writing(folder):
             for name, frame in frames.items():
                 frame.write_parquet(fresh / f"{name}.parquet", compression="zstd")
-        except pl.exceptions.ComputeError as error:  # it words the system's error instead of raising it
-            raise OSError(errno.EIO, str(error), str(folder)) from None
         rows = {name: len(frame) for name, frame in frames.items()}
         text = json.dumps({"format": FORMAT, "rows": rows, "meta": meta}, indent=2)
         (fresh / "meta.json").write_text(text, encoding="utf-8")
@@ -130,9 +128,9 @@ def read_folder(folder: Path) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     try:
         head = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         known = [*_TABLES, *(name for name in OPTIONAL if (folder / f"{name}.parquet").is_file())]
-        frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in known}
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise CorruptFile(f"{folder}: cannot be read as choice occasions ({error})") from error
+        frames = {name: read_parquet(folder / f"{name}.parquet") for name in known}
+    except (OSError, ValueError) as error:
+        raise CorruptFile(f"{folder}: cannot be read as choice occasions ({brief(error)})") from error
     _check(folder, head, frames)
     return frames, head.get("meta", {})
 

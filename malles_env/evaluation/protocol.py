@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.errors import CorruptFile, InvalidInput, brief, invalid
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -129,7 +129,7 @@ def protocol(name: str = "complete-journey") -> Protocol:
     try:
         return Protocol.model_validate(yaml.safe_load(text))
     except (ValidationError, yaml.YAMLError) as error:
-        raise CorruptFile(f"{PROTOCOLS[name]}: {error}") from error
+        raise CorruptFile(f"{PROTOCOLS[name]}: {brief(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, MissingResource, brief
 from malles_env.files import replacing
 
 
@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CorruptFile(f"{path}: not a whole safetensors file ({error}); make or fetch it anew") from error
+        raise CorruptFile(f"{path}: not a whole safetensors file ({brief(error)}); make or fetch it anew") from error
 
 
 def load_into(module: torch.nn.Module, path: Path) -> None:
@@ -67,7 +67,7 @@ def load_tensors_into(module: torch.nn.Module, tensors: Mapping[str, torch.Tenso
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
+        detail = brief(error, 300)
         raise CorruptFile(f"{path}: does not fit this model ({detail})") from error
 
 

@@ -51,8 +51,9 @@ def test_kernel_equals_the_numpy_formulas(seed, num_markets, linear, coupling):
     for _ in range(4):
         prices, listed = random_actions(rng, fast)
         here, there = fast.step(prices, listed), asked.step(prices, listed)
-        for name in SAME:
-            np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-9, atol=1e-9, err_msg=name)
+        for name in SAME:  # sums in another order may end the iteration one round earlier or later
+            atol = 1 if name == "iterations" else 1e-9
+            np.testing.assert_allclose(getattr(here, name), getattr(there, name), rtol=1e-9, atol=atol, err_msg=name)
         np.testing.assert_allclose(fast.loyalty, asked.loyalty, atol=1e-10)
         np.testing.assert_allclose(fast.state.mean_field, asked.state.mean_field, atol=1e-10)
 

@@ -7,13 +7,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import io
-import json
 import os
-import random
-import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +18,10 @@ import yaml
 from typer.testing import CliRunner
 
 from malles_agents.registry import BUILDERS, make_seller
-from malles_agents.training.train import Run, train
 from malles_env import load_scenario, parallel_env, vec_env
 from malles_env.cli import app
 from malles_env.envs.single import PricingEnv
 from malles_env.envs.vector import PricingVectorEnv
-from malles_env.preference.store.locate import WEIGHTS
 from malles_env.scenarios import parse_scenario
 from tests.reliability.odd import ANYTHING, NUMBERS, PLAIN, TEXTS, in_both_sizes, judged
 
@@ -303,102 +296,3 @@ def _sellers(case: tuple[str, str]) -> None:
 
 
 test_sellers, test_sellers_thoroughly = _sellers
-
-
-# -- policies and weights ------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def whole_policy() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(
-            "bertrand-duopoly", steps=8, settings={"num_markets": 4, "n_steps": 2, "minibatches": 1, "n_epochs": 1}
-        )
-        return train(run, Path(folder) / "run", say=lambda text: None).policy.read_bytes()
-
-
-def spoiled_bytes(content: bytes, seed: int) -> bytes:
-    """Return bytes cut, overwritten, doubled or mixed up at random."""
-    rng, parts = random.Random(seed), bytearray(content)
-    how = rng.choice(["cut", "flip", "zero", "insert", "double"])
-    if how == "cut":
-        return bytes(parts[: rng.randrange(len(parts))])
-    if how == "double":
-        return bytes(parts) * 2
-    for _ in range(rng.choice([1, 3, 50])):
-        at = rng.randrange(len(parts))
-        if how == "insert":
-            parts[at:at] = rng.randbytes(5)
-        else:
-            parts[at] = 0 if how == "zero" else rng.randrange(256)
-    return bytes(parts)
-
-
-def spoiled_zip(content: bytes, seed: int) -> bytes:
-    """Return a zip file that is whole, with parts that are not; or one that is not."""
-    rng = random.Random(seed)
-    if rng.random() < 0.3:
-        return spoiled_bytes(content, seed)
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
-        chosen = rng.choice(old.namelist())
-        for name in old.namelist():
-            data = old.read(name)
-            if name == chosen and rng.random() < 0.2:
-                continue
-            if name == chosen and name == "data" and rng.random() < 0.8:
-                fields = json.loads(data)
-                where = rng.choice(places(fields))
-                node = fields
-                for step in where[:-1]:
-                    node = node[step]
-                node[where[-1]] = rng.choice([None, -1, 1e308, "x", [], {}, {":type:": 1}, [[10**9]], True, 10**20])
-                data = json.dumps(fields).encode()
-            elif name == chosen:
-                data = spoiled_bytes(data, seed)
-            new.writestr(name, data)
-    return out.getvalue()
-
-
-@in_both_sizes(st.integers(0, 10**9), 15, 300)
-def _policies(case: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "policy.zip"
-        path.write_bytes(spoiled_zip(whole_policy(), case))
-
-        def play() -> None:
-            seller = make_seller(f"ppo:{path}", "bertrand-duopoly")
-            action, _ = seller.predict(
-                np.zeros((1, *seller.observation_space.shape), dtype=np.float32), deterministic=True
-            )
-            assert action.shape == (1, 2)
-
-        judged(play)
-
-
-test_policies, test_policies_thoroughly = _policies
-
-
-@in_both_sizes(st.integers(0, 10**9), 6, 100)
-def _weights(case: int) -> None:
-    from malles_env.preference.model import TasteModel
-
-    rng = random.Random(case)
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        shutil.copytree(WEIGHTS / "embedded", model)
-        file = rng.choice(sorted(path for path in model.rglob("*") if path.is_file()))
-        if file.suffix == ".json" and rng.random() < 0.7:
-            fields = json.loads(file.read_text())
-            where = rng.choice(places(fields))
-            node = fields
-            for step in where[:-1]:
-                node = node[step]
-            node[where[-1]] = rng.choice([None, -1, 1e308, "x", [], {}, True, 10**20, [[1]], 0])
-            file.write_text(json.dumps(fields))
-        else:
-            file.write_bytes(spoiled_bytes(file.read_bytes(), case))
-        judged(lambda: TasteModel.load(model))
-
-
-test_weights, test_weights_thoroughly = _weights

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from malles_env.data.exports import ImportChoices, import_log, planned, write_import
 from malles_env.errors import missing_extra
+from tests.data.exports import shop
 
 PLAY = """
 from malles_env import parallel_env
@@ -98,10 +100,19 @@ def test_a_cache_of_nobody_is_one_line() -> None:
         ["tournament", "--scenario", "bertrand-duopoly", "--seller", "nash", "--episodes", "2", "--cycles", "2"],
         ["evaluate", "bertrand-duopoly", "--episodes", "2", "--json", "OUT/x.json"],
         ["distil", "bertrand-duopoly", "--questions", "8", "--fresh", "0", "--out", "OUT/x.yaml"],
+        ["data", "import", "EXPORT", "--out", "OUT/log"],
+        ["data", "build", "LOG", "--despite-errors", "--out", "OUT/occasions"],
     ],
 )
 def test_commands_on_a_full_disk_end_in_one_line(words: list[str], tmp_path: Path) -> None:
-    given = [word.replace("OUT", str(tmp_path)) for word in words]
+    lines = shop.receipts()
+    (tmp_path / "export.csv").write_bytes(shop.plain(lines))
+    given = [word.replace("OUT", str(tmp_path)).replace("EXPORT", str(tmp_path / "export.csv")) for word in words]
+    if "LOG" in given:
+        choices = ImportChoices()
+        given[given.index("LOG")] = str(
+            import_log(planned([tmp_path / "export.csv"], choices), choices).write(tmp_path / "log")
+        )
     more = ["--out", str(tmp_path / "run")] if words[0] in ("train", "tournament") else []
     one_line(run(MALLES, *given, *more, limit=10))
     left = [file for file in tmp_path.rglob("*") if file.is_file() and file.name.startswith(".")]

@@ -163,7 +163,7 @@ def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> 
     market = load_scenario(scenario)
     consumers = market.build_consumers()
     run = Run(scenario, algo, study.steps, seed, learner, study.rivals)
-    trained = train(run, folder, resume=(folder / "checkpoints").exists(), consumers=consumers, say=_quiet)
+    trained = train(run, folder, resume=(folder / "config.json").exists(), consumers=consumers, say=_quiet)
     profit = _held_out_profit(run, trained.model, consumers)
     score = Score(scenario, algo, seed, learner, profit, trained.curve, model_of(market))
     write_json(path, asdict(score), allow_nan=False)

@@ -73,9 +73,7 @@ def _trained(
 
     start = "robust-stationary" if algo in GAUSSIAN else None
     run = Run(world[0], algo, steps, seed, "seller_0", world[2], world[1], tastes="draws", history=history, start=start)
-    resume = (folder / "checkpoints").exists()
-    if not resume:  # stopped before its first checkpoint: begin again
-        (folder / "config.json").unlink(missing_ok=True)
+    resume = (folder / "config.json").exists()  # without a checkpoint yet it begins anew
     return train(run, folder, resume=resume, consumers=consumers, say=lambda _: None).model
 
 

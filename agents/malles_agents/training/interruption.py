@@ -37,7 +37,7 @@ class Request:
 
 @contextmanager
 def stop_requests(say: Callable[[str], object]) -> Iterator[Request]:
-    """Note the first signal instead of obeying it; from then on signals act as they did before.
+    """Note the first signal instead of obeying it until the block ends; the next ones act as they did before.
 
     In other threads than the main one, and where somebody has chosen to ignore a signal, nothing is changed.
 
@@ -62,3 +62,4 @@ def stop_requests(say: Callable[[str], object]) -> Iterator[Request]:
         yield request
     finally:
         request.restore()
+    request.obey()  # one that came after the last look

@@ -58,7 +58,8 @@ def build_occasions(
     if not any(len(part.visits) for part in parts):
         limit = settings.min_alternatives
         raise InvalidInput(
-            f"no occasion has a shelf of {limit} or more lines; lower min_alternatives or the thresholds"
+            f"min_alternatives: no occasion has a shelf of {limit} or more lines; allowed: a lower number, or lower "
+            "thresholds of lines"
         )
     built = sum(int((part.visits["line"] >= 0).sum()) for part in parts)
     meta = {"settings": _plain(settings), "sources": sources, "purchases": with_shelves(bought, built)}

@@ -8,7 +8,8 @@ from typing import Any
 
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.errors import invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 
 def read_settings(path: str | Path) -> BuildSettings:
@@ -23,18 +24,10 @@ def read_settings(path: str | Path) -> BuildSettings:
     Raises:
         MissingResource: No such file.
         CorruptFile: The file is no YAML.
-        InvalidInput: An unknown field, a value of another type or out of range.
+        InvalidInput: An unknown field, a value of another type or out of range; a file that is too large or too deep.
     """
-    import yaml
-
     path = Path(path)
-    if not path.is_file():
-        raise MissingResource(f"{path}: no such file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: cannot be read as YAML ({error})") from error
-    return settings_from(content, str(path))
+    return settings_from(parse_yaml(read_plain_text(path), str(path)), str(path))
 
 
 def settings_from(content: Any, source: str) -> BuildSettings:

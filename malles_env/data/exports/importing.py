@@ -23,6 +23,7 @@ from malles_env.data.exports.reading.columns import Mapped, map_columns
 from malles_env.data.exports.reading.files import Export, read_export
 from malles_env.data.exports.reading.joins import FILE, ROW, combined
 from malles_env.data.exports.reading.names import known_columns
+from malles_env.data.log.schema import HIGHEST_PRICE, LOWEST_PRICE
 from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput
@@ -196,8 +197,10 @@ def _dropped(frame: pl.DataFrame, filled: pl.Series, reason: pl.Series) -> pl.Da
 def _transactions(rows: pl.DataFrame) -> pl.DataFrame:
     columns = [name for name in _TRANSACTIONS if name in rows.columns]
     optional = [name for name in ("regular_price", "coupon_value") if name in columns]
-    low = {"regular_price": pl.col("regular_price") > 0, "coupon_value": pl.col("coupon_value") >= 0}
-    cleaned = [pl.when(low[name]).then(name).alias(name) for name in optional]
+    lowest = {"regular_price": LOWEST_PRICE, "coupon_value": 0}
+    cleaned = [
+        pl.when(pl.col(name).is_between(lowest[name], HIGHEST_PRICE)).then(name).alias(name) for name in optional
+    ]
     return rows.select(columns).with_columns(pl.col("quantity").cast(pl.Int32, strict=False), *cleaned)
 
 

@@ -9,6 +9,7 @@ from malles_env.data.exports.fit import settings_text
 from malles_env.data.exports.importing import Imported
 from malles_env.data.exports.page import html_page
 from malles_env.data.log.readers import write_tables
+from malles_env.data.table_files import writing
 from malles_env.errors import InvalidInput, invalid
 from malles_env.files import check_replaceable, new_directory, write_json, write_text
 
@@ -33,7 +34,8 @@ def write_import(found: Imported, out: Path, *, overwrite: bool = False, files_r
     periods = int(found.report.facts["periods"])
     with new_directory(out, MARK) as folder:
         write_tables(found.tables, folder)
-        found.dropped.write_parquet(folder / DROPPED)
+        with writing(folder / DROPPED):
+            found.dropped.write_parquet(folder / DROPPED)
         write_text(folder / SETTINGS, settings_text(found.settings, periods))
         write_text(folder / PAGE, html_page(found, out))
         write_json(folder / MARK, found.as_json(), allow_nan=False)

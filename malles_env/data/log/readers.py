@@ -11,6 +11,7 @@ import polars as pl
 from malles_env.data.log.schema import TABLES
 from malles_env.data.log.tables import Tables
 from malles_env.data.parsing.dialect import read_text_table
+from malles_env.data.table_files import read_parquet, writing
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
 
 _LOG = logging.getLogger(__name__)
@@ -69,11 +70,8 @@ def read_table(path: str | Path, table: str) -> pl.DataFrame:
         raise MissingResource(f"{path}: no such file")
     if path.suffix not in SUFFIXES:
         raise invalid("path", str(path), "a file ending in " + " or ".join(SUFFIXES))
-    try:
-        if path.suffix == ".parquet":
-            return _known_case(pl.read_parquet(path), table, str(path))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({table}): {error}") from error
+    if path.suffix == ".parquet":
+        return _known_case(read_parquet(path), table, str(path))
     # All columns as text: the check can then show the reader's own characters in its errors.
     try:
         frame, dialect = read_text_table(path)
@@ -109,6 +107,7 @@ def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet
 
     Raises:
         InvalidInput: Another file type.
+        OSError: A file cannot be written.
     """
     if f".{file_type}" not in SUFFIXES:
         raise invalid("file_type", file_type, "parquet or csv")
@@ -118,10 +117,9 @@ def write_tables(tables: Tables, folder: str | Path, file_type: Literal["parquet
         frame = getattr(tables, name)
         if frame is None:
             continue
-        if file_type == "parquet":
-            frame.write_parquet(folder / f"{name}.parquet")
-        else:
-            frame.write_csv(folder / f"{name}.csv")
+        path = folder / f"{name}.{file_type}"
+        with writing(path):
+            frame.write_parquet(path) if file_type == "parquet" else frame.write_csv(path)
     return folder
 
 

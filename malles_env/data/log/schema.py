@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+LOWEST_PRICE, HIGHEST_PRICE = 1e-12, 1e12
+
 
 @dataclass(frozen=True)
 class Column:
@@ -31,8 +33,12 @@ def _positive(value: pl.Expr) -> pl.Expr:
     return value.is_finite() & (value > 0)
 
 
+def _price(value: pl.Expr) -> pl.Expr:
+    return value.is_between(LOWEST_PRICE, HIGHEST_PRICE)
+
+
 def _not_negative(value: pl.Expr) -> pl.Expr:
-    return value.is_finite() & (value >= 0)
+    return value.is_between(0, HIGHEST_PRICE)
 
 
 def _from_one(value: pl.Expr) -> pl.Expr:
@@ -55,14 +61,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "product_id": Column(_TEXT, "joins products", check=_some_text),
         "quantity": Column(pl.Int32(), "whole packages, at least 1 (leave weighed goods out)", check=_from_one),
         "unit_price": Column(
-            _REAL, "money per package after store discounts, before coupons; above 0", check=_positive
+            _REAL, "money per package after store discounts, before coupons; above 0, at most 1e12", check=_price
         ),
         "regular_price": Column(
             _REAL,
-            "money per package without discount; above 0",
+            "money per package without discount; above 0, at most 1e12",
             required=False,
             nullable=True,
-            check=_positive,
+            check=_price,
         ),
         "coupon_value": Column(_REAL, "money per line, at least 0", required=False, nullable=True, check=_not_negative),
         "period": Column(
@@ -99,8 +105,8 @@ TABLES: dict[str, dict[str, Column]] = {
         "product_id": Column(_TEXT, "joins products", check=_some_text),
         "period_start": Column(pl.Int32(), "first period of the offer, at least 1", check=_from_one),
         "period_end": Column(pl.Int32(), "last period of the offer, not before period_start", check=_from_one),
-        "unit_price": Column(_REAL, "money per package, above 0", check=_positive),
-        "regular_price": Column(_REAL, "money per package, above 0", required=False, nullable=True, check=_positive),
+        "unit_price": Column(_REAL, "money per package, above 0", check=_price),
+        "regular_price": Column(_REAL, "money per package, above 0", required=False, nullable=True, check=_price),
         "in_stock": Column(_FLAG, "false: cannot be bought; default true", required=False, nullable=True),
         "display": Column(_FLAG, "shown on a display; default false", required=False, nullable=True),
         "feature_ad": Column(_FLAG, "in the leaflet; default false", required=False, nullable=True),

@@ -7,7 +7,7 @@ import polars as pl
 from malles_env.data.log.schema import TABLES, Column
 from malles_env.data.parsing.dates import read_times
 from malles_env.data.parsing.numbers import Mark, decimal_mark, read_numbers
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, brief
 
 _KEYS = {"products": "product_id", "households": "household_id"}
 
@@ -30,7 +30,7 @@ def validate(frame: pl.DataFrame, table: str, source: str) -> pl.DataFrame:
     for name, rule in rules.items():
         if rule.required and name not in frame.columns:
             raise InvalidInput(
-                f"{source}: column {name} is missing; found: {', '.join(frame.columns)}; "
+                f"{source}: column {name} is missing; found: {brief(', '.join(frame.columns), 500)}; "
                 f"needed: {name} ({rule.meaning})"
             )
     mark = _decimal_mark(frame, rules, source)
@@ -95,7 +95,7 @@ def raise_first(raw: pl.Series, bad: pl.Series, allowed: str, source: str) -> No
         InvalidInput: Always.
     """
     row = int(bad.arg_true()[0])
-    raise InvalidInput(f"{source}: column {raw.name}, row {row + 1}: got {raw[row]!r}; allowed: {allowed}")
+    raise InvalidInput(f"{source}: column {raw.name}, row {row + 1}: got {brief(repr(raw[row]))}; allowed: {allowed}")
 
 
 def _check_keys(frame: pl.DataFrame, table: str, source: str) -> None:
@@ -123,9 +123,9 @@ def _check_baskets(frame: pl.DataFrame, source: str) -> None:
         other = frame[column] != frame.select(pl.col(column).first().over("basket_id")).to_series()
         if other.any():
             row = int(other.arg_true()[0])
-            basket, value = frame["basket_id"][row], frame[column][row]
+            basket, value = (brief(repr(frame[name][row]), 60) for name in ("basket_id", column))
             raise InvalidInput(
-                f"{source}: column basket_id, row {row + 1}: got {basket!r} with {column} {value!r}, which an earlier "
+                f"{source}: column basket_id, row {row + 1}: got {basket} with {column} {value}, which an earlier "
                 f"row has with another {column}; allowed: ids that are unique over stores and households "
                 "(`malles data import` separates reused numbers)"
             )

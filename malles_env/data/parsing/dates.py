@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import InvalidInput, brief, invalid
 
 ORDERS = ("dmy", "mdy", "ymd")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -96,7 +96,7 @@ def _formatted(texts: pl.Series, date_format: str) -> pl.Series:
     try:
         return texts.str.to_datetime(date_format, time_unit="us", strict=False)
     except pl.exceptions.PolarsError as error:
-        raise invalid("--date-format", date_format, f"a format of strptime ({error})") from None
+        raise invalid("--date-format", date_format, f"a format of strptime ({brief(error)})") from None
 
 
 def _decided(texts: pl.Series, order: str | None, field: str) -> tuple[pl.Series, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, brief, invalid
 
 SEPARATORS: tuple[str, ...] = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -73,7 +73,7 @@ def read_text_table(
 
     Raises:
         MissingResource: No such file.
-        CorruptFile: It cannot be decoded.
+        CorruptFile: It cannot be decoded or split into fields.
         InvalidInput: It is empty, a line has more fields than the header, or the options are not usable.
     """
     path = Path(path)
@@ -84,9 +84,12 @@ def read_text_table(
         raise InvalidInput(f"{path}: holds nothing; needed: a header and rows")
     text, told = _told_separator(text)
     separator = separator or told or _separator(text)
-    above, skip = _lines_above(text, separator, path)
-    dialect = Dialect(found, separator, marked, skip, sure)
-    return _parsed(text[above:], dialect, path), dialect
+    try:
+        above, skip = _lines_above(text, separator, path)
+        dialect = Dialect(found, separator, marked, skip, sure)
+        return _parsed(text[above:], dialect, path), dialect
+    except csv.Error as error:  # a field of more than 131,072 characters; before Python 3.11 also a zero byte
+        raise CorruptFile(f"{path}: cannot be read as a table ({brief(error)})") from None
 
 
 def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
@@ -97,7 +100,7 @@ def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
     except FileNotFoundError:
         raise MissingResource(f"{path}: no such file") from None
     except (OSError, EOFError) as error:
-        raise CorruptFile(f"{path}: cannot be read ({error})") from error
+        raise CorruptFile(f"{path}: cannot be read ({brief(error)})") from error
     mark = next(((mark, name) for mark, name in _BOMS if data.startswith(mark)), None)
     sure = True
     if encoding is not None:
@@ -115,7 +118,9 @@ def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
         line = body[: error.start].count(b"\n") + 1
         raise CorruptFile(f"{path}: line {line} is no {name} ({error.reason}); give --encoding") from None
     text = text.replace("\r\n", "\n")
-    return (text.replace("\r", "\n") if "\n" not in text else text), name, mark is not None, sure
+    # Files of old end lines with the one alone; beside the other it is a blank in a text.
+    text = text.replace("\r", " " if "\n" in text else "\n")
+    return text, name, mark is not None, sure
 
 
 def _guessed_encoding(data: bytes) -> tuple[str, bool]:
@@ -204,7 +209,7 @@ def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
                 f"{path}: line {line + dialect.lines_above} has {found} fields, the header {needed} "
                 f"(read as {dialect}): {values!r}; put quotes around texts that hold the separator"
             ) from None
-        raise CorruptFile(f"{path}: cannot be read as a table ({dialect}): {error}") from error
+        raise CorruptFile(f"{path}: cannot be read as a table ({dialect}): {brief(error)}") from error
     frame = frame.rename({name: name.strip() for name in frame.columns if name.strip() not in ("", *frame.columns)})
     frame = frame.with_columns(pl.all().str.strip_chars())
     frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))

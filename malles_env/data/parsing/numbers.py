@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, brief
 
 Mark: TypeAlias = Literal[".", ","]
 
@@ -57,7 +57,10 @@ def decimal_mark(columns: Iterable[pl.Series], *, field: str, doubtful_dots: boo
     values = values.filter(values.str.contains(r"^[+-]?[\d.,]+$"))
     comma, dot = _first(values, ",", r"\."), _first(values, r"\.", ",")
     if comma and dot:
-        raise InvalidInput(f"{field}: got {comma!r} and {dot!r}; allowed: one decimal mark, or --decimal to name it")
+        raise InvalidInput(
+            f"{field}: got {brief(repr(comma), 60)} and {brief(repr(dot), 60)}; allowed: one decimal mark, "
+            "or --decimal to name it"
+        )
     if comma or dot:
         return "," if comma else "."
     groups = values.filter(values.str.contains(r"^[+-]?\d{1,3},\d{3}$"))
@@ -65,8 +68,8 @@ def decimal_mark(columns: Iterable[pl.Series], *, field: str, doubtful_dots: boo
         groups = values.filter(values.str.contains(r"^[+-]?\d{1,3}\.\d{3}$"))
     if len(groups):
         raise InvalidInput(
-            f"{field}: got {groups[0]!r}, in which the mark may stand before decimals or thousands, and no value tells "
-            "which; allowed: --decimal . or --decimal ,"
+            f"{field}: got {brief(repr(groups[0]), 60)}, in which the mark may stand before decimals or thousands, "
+            "and no value tells which; allowed: --decimal . or --decimal ,"
         )
     return "."
 

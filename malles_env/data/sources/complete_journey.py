@@ -16,7 +16,7 @@ from malles_env.data.log.tables import Tables
 from malles_env.data.parsing.packages import parse_package
 from malles_env.data.sources.lines import assign_lines
 from malles_env.data.splits import Splits
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, MissingResource, brief
 
 DEPARTMENTS: tuple[str, ...] = (
     "GROCERY",
@@ -78,7 +78,7 @@ def load_complete_journey(
         households = _households(folder)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorruptFile(
-            f"{folder}: the Complete Journey files cannot be read ({error}); reinstall the package"
+            f"{folder}: the Complete Journey files cannot be read ({brief(error)}); reinstall the package"
         ) from error
     products = assign_lines(products, transactions, reference_end=(splits or Splits()).validation_end)
     names = ("transactions", "products", "promotions", "households")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.errors import CorruptFile
+from malles_env.errors import CorruptFile, brief
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import TRAINED, WordRows, model_folder, row_parts
 from malles_env.evaluation.transfer.saving import recorded_words
@@ -129,7 +129,7 @@ def _answered(makers: WordRows, row: str, split: str, asked: str, data: TasteDat
             with np.load(path) as kept:
                 return Prediction(kept["utilities"].astype(np.float64))
         except (OSError, ValueError, KeyError) as error:
-            raise CorruptFile(f"{path}: holds no answers ({error}); delete it and run again") from error
+            raise CorruptFile(f"{path}: holds no answers ({brief(error)}); delete it and run again") from error
     answer = makers.of(row, split).predict(data)
     with replacing(path) as temporary:
         np.savez_compressed(temporary, utilities=answer.utilities.astype(np.float32))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.errors import CorruptFile, MissingResource, brief, invalid
 from malles_env.files import file_hash, text_hash
 from malles_env.preference.encoder.backbones import Backbone
 
@@ -84,7 +84,7 @@ def load_adapter(backbone: Backbone, directory: Path) -> Backbone:
         with _quiet():
             model = peft.PeftModel.from_pretrained(backbone.model, str(directory), torch_device="cpu")
     except (RuntimeError, ValueError, KeyError) as error:
-        raise CorruptFile(f"{directory}: not an adapter of {backbone.name} ({error})") from error
+        raise CorruptFile(f"{directory}: not an adapter of {backbone.name} ({brief(error)})") from error
     digest = adapted_digest(backbone.digest, directory)
     return replace(backbone, model=model.eval(), digest=digest, base=backbone.digest)
 

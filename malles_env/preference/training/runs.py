@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from malles_env.errors import CorruptFile, InvalidInput
+from malles_env.errors import CorruptFile, InvalidInput, brief
 from malles_env.files import new_directory, read_json_object, write_json
 from malles_env.preference.storage import read_tensors, write_tensors
 
@@ -97,7 +97,7 @@ class RunStore:
         try:
             progress = Progress(**note)
         except TypeError as error:
-            raise CorruptFile(f"{path / 'progress.json'}: not a run's progress ({error})") from error
+            raise CorruptFile(f"{path / 'progress.json'}: not a run's progress ({brief(error)})") from error
         changed = [name for name in settings if settings[name] != progress.settings.get(name)]
         if changed:
             raise InvalidInput(
@@ -108,7 +108,7 @@ class RunStore:
             modules.load_state_dict(read_tensors(path / "weights.safetensors"))
             _unflatten(optimizer, read_tensors(path / "optimizer.safetensors"))
         except (RuntimeError, ValueError, KeyError) as error:
-            raise CorruptFile(f"{path}: does not fit this run ({error}); delete that folder") from error
+            raise CorruptFile(f"{path}: does not fit this run ({brief(error)}); delete that folder") from error
         self._drop_later_bests(progress.best_step)
         return progress
 

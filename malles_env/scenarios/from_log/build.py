@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from malles_env.errors import invalid
 from malles_env.scenarios.from_log import provenance
@@ -13,6 +14,7 @@ from malles_env.scenarios.from_log.choices import LETTERS, BuildChoices
 from malles_env.scenarios.from_log.makers import Sellers, pool_brands, shown_words, typed_words, with_sellers
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.from_log.segments import Buyers, find_segments
+from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -101,8 +103,8 @@ def scenario_from(
         forces: Its block of forces; None: none, and display and advertising are worth nothing in it.
 
     Raises:
-        InvalidInput: A line without a brand where brands sell, fewer buyers than a segment needs, or a log in
-            which every visit buys, which shows no purchase rate.
+        InvalidInput: A line without a brand where brands sell, fewer buyers than a segment needs, a log in which
+            every visit buys, which shows no purchase rate, or a value that no scenario can have.
     """
     # The Complete Journey names a maker for every line; one that is missing is a fault there.
     usual: Sellers | None = None if origin.names_products else "brands"
@@ -141,33 +143,35 @@ def scenario_from(
         line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
         for line, product in zip(lines, products, strict=True)
     )
-    return Scenario.model_validate(
-        {
-            "format": 2,
-            "name": choices.name,
-            "title": choices.title,
-            "description": provenance.description(len(sellers), len(products), origin),
-            "sources": provenance.sources(statistics, origin),
-            "licence": origin.licence,
-            "made_by": made_by,
-            "currency": origin.currency,
-            "period": "week",
-            "sellers": sellers,
-            "products": products,
-            "segments": segments,
-            "population_size": choices.population_size,
-            "consumers": {
-                "kind": "aligned",
-                "model": choices.model,
-                "market": statistics.market,
-                "category": statistics.category,
-                "purchase_rate": _fine(rate, 4, 0.01),
-            },
-            "forces": dict(forces or {}),
-            "reward_scale": float(_round(profit * money / len(sellers), 2)),
-            "notes": [*provenance.notes(choices, origin), *choices.notes],
-        }
-    )
+    fields = {
+        "format": 2,
+        "name": choices.name,
+        "title": choices.title,
+        "description": provenance.description(len(sellers), len(products), origin),
+        "sources": provenance.sources(statistics, origin),
+        "licence": origin.licence,
+        "made_by": made_by,
+        "currency": origin.currency,
+        "period": "week",
+        "sellers": sellers,
+        "products": products,
+        "segments": segments,
+        "population_size": choices.population_size,
+        "consumers": {
+            "kind": "aligned",
+            "model": choices.model,
+            "market": statistics.market,
+            "category": statistics.category,
+            "purchase_rate": _fine(rate, 4, 0.01),
+        },
+        "forces": dict(forces or {}),
+        "reward_scale": float(_round(profit * money / len(sellers), 2)),
+        "notes": [*provenance.notes(choices, origin), *choices.notes],
+    }
+    try:
+        return Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error, f"market {statistics.market!r}", Scenario) from None
 
 
 def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float:

@@ -82,7 +82,7 @@ def _summary(buyers: Buyers, rows: FloatArray, product_ids: Sequence[str]) -> di
     typical = largest_remainders(counts / counts.sum(), total)[:-1]
     last = buyers.last[rows]
     holders = [int(np.sum(last == j)) for j in range(len(product_ids))]
-    loyalty = [round(n / len(last), 3) if n >= MIN_CELL else 0.0 for n in holders]
+    loyalty = _told_shares([n if n >= MIN_CELL else 0 for n in holders], len(last))
     return {
         "name": "",
         "description": "",
@@ -93,6 +93,15 @@ def _summary(buyers: Buyers, rows: FloatArray, product_ids: Sequence[str]) -> di
         "bought": {name: int(n) for name, n in zip(product_ids, typical, strict=True) if n > 0},
         "households": int(np.sum(rows)),
     }
+
+
+def _told_shares(counts: Sequence[int], total: int) -> list[float]:
+    """Return counts as shares of `total` with three decimals; they add up to at most 1."""
+    shares = [round(n / total, 3) for n in counts]
+    if sum(shares) <= 1.0:
+        return shares
+    rest = total - sum(counts)
+    return [int(n) / 1000 for n in largest_remainders(np.append(counts, rest) / total, 1000)[:-1]]
 
 
 def largest_remainders(shares: FloatArray, total: int) -> IntArray:

@@ -339,7 +339,7 @@ def test_each_mistake_is_answered_in_one_line(
         ("splits: {held_out_categories: SNACKS}", InvalidInput, "allowed: a list of names"),
         ("splits: 3", InvalidInput, "splits: got 3; allowed: a mapping of settings"),
         ("[1, 2]", InvalidInput, "allowed: a mapping of settings"),
-        ("a: [", CorruptFile, "cannot be read as YAML"),
+        ("a: [", CorruptFile, "is not valid YAML in line"),
     ],
 )
 def test_settings_files_are_checked(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:

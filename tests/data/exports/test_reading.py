@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from malles_env.data.exports.cleaning.typed import _ids
+from malles_env.data.exports.reading.files import read_export
 from malles_env.data.parsing.dates import read_times
 from malles_env.data.parsing.dialect import read_text_table
 from malles_env.data.parsing.numbers import currency_of, decimal_mark, read_numbers
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from tests.data.exports import shop
 
 DAY = dt.datetime(2024, 2, 1)
 
@@ -198,3 +202,51 @@ def test_tables_that_cannot_be_read_say_where(tmp_path: Path) -> None:
     path.write_text("a,b\n1,x,2\n2,y,3\n3,z,4\n")
     with pytest.raises(InvalidInput, match="record 1 has 2 fields and most others have 3"):
         read_text_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TABLE + '3,"no end,1\n', "cannot be read as a table"),
+        (TABLE + f"3,{'x' * 140_000},1\n" + "4,y,1,2\n", "cannot be read as a table|has 4 fields"),
+        ("a\n", "no rows|holds nothing|cannot be read"),
+    ],
+)
+def test_tables_that_no_reader_can_split_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises((CorruptFile, InvalidInput), match=message) as told:
+        read_export(path)
+    assert len(str(told.value).splitlines()) == 1 and len(str(told.value)) < 1000
+
+
+def test_a_carriage_return_inside_a_line_is_a_blank(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"a,b\n1,one\rtwo\n2,three\n")
+    assert read_text_table(path)[0]["b"].to_list() == ["one two", "three"]
+
+
+def test_columns_of_parquet_that_hold_no_single_values_are_left_out_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    columns = {"code": [1.0, float("nan")], "title": [b"tea", b"\xff"], "tags": [["x"], []], "took": [DAY - DAY] * 2}
+    pl.DataFrame(columns).write_parquet(path)
+    export = read_export(path)
+    assert export.frame.columns == ["code", "title"]
+    assert export.frame["title"].to_list() == ["tea", "\ufffd"]
+    assert "without the columns tags, took" in export.how
+    assert _ids(export.frame["code"]).to_list() == ["1", None]
+    assert _ids(pl.Series("code", [1e300, 2.5])).null_count() == 0
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CorruptFile, match="cannot be read as Parquet"):
+        read_export(path)
+
+
+def test_a_workbook_without_sheets_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    whole, path = shop.workbook(shop.receipts(weeks=2, customers=4), tmp_path / "whole.xlsx"), tmp_path / "none.xlsx"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, re.sub(rb"<sheets>.*</sheets>", b"<sheets></sheets>", old.read(name)))
+    with pytest.raises((InvalidInput, CorruptFile), match=r"none\.xlsx: .*without sheets"):
+        read_export(path)

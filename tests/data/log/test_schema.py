@@ -109,7 +109,7 @@ def test_missing_and_broken_files(small: Tables, tmp_path: Path) -> None:
         read_tables(tmp_path)
     write_tables(small, tmp_path)
     (tmp_path / "products.parquet").write_bytes(b"PAR1 but not really")
-    with pytest.raises(CorruptFile, match=r"products\.parquet: cannot be read as parquet"):
+    with pytest.raises(CorruptFile, match=r"products\.parquet: cannot be read as Parquet"):
         read_tables(tmp_path)
 
 

@@ -148,3 +148,16 @@ def test_shares_of_a_handful_of_households_are_not_told():
     assert segment["bought"] == {"a": 7}
     assert segment["name"] == "maker_1_sometimes"
     assert segment["description"] == "Bought 7 times in 36 shopping weeks: 100% A."
+
+
+def test_rounded_shares_of_a_segment_never_add_up_to_more_than_one():
+    last = np.repeat(np.arange(19), 5)
+    counts = np.zeros((95, 19), dtype=np.int64)
+    counts[np.arange(95), last] = 6
+    buyers = Buyers(counts, *(np.full(95, n) for n in (0, 30, 6)), last)
+    names = [f"p{j}" for j in range(19)]
+    (segment,) = find_segments(buyers, names, names, names, groups=1, min_size=20, seed=0)
+    told = list(segment["loyalty"].values())
+    assert 19 * round(5 / 95, 3) > 1.005, "each rounded by itself would be too much"
+    assert sum(told) == pytest.approx(1.0, abs=1e-9)
+    np.testing.assert_allclose(told, 5 / 95, atol=0.001)

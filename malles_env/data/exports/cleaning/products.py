@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from malles_env.data.exports.choices import ImportChoices
 from malles_env.data.exports.findings import Finding
 from malles_env.data.parsing.packages import parse_package
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.errors import InvalidInput, invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 ALL, OTHER = "all products", "other"
 
@@ -98,16 +98,9 @@ def read_keywords(path: Path) -> dict[str, list[str]]:
     Raises:
         MissingResource: No such file.
         CorruptFile: It is no YAML.
-        InvalidInput: It is no mapping of markets to words.
+        InvalidInput: It is no mapping of markets to words, or too large or too deep.
     """
-    import yaml
-
-    if not path.is_file():
-        raise MissingResource(f"{path}: no such file")
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: cannot be read as YAML ({error})") from error
+    content = parse_yaml(read_plain_text(path), str(path))
     if not isinstance(content, dict) or not content:
         raise invalid(str(path), content, "a mapping of markets to words, e.g. 'bags: [bag, tote]'")
     found: dict[str, list[str]] = {}

@@ -12,6 +12,7 @@ from malles_env.data.exports.cleaning.notes import is_guest, is_note
 from malles_env.data.exports.findings import Action, Finding
 from malles_env.data.exports.reading.joins import FILE, ROW
 from malles_env.data.far_prices import far_prices, rule_words
+from malles_env.data.log.schema import HIGHEST_PRICE, LOWEST_PRICE
 from malles_env.errors import InvalidInput
 
 GUEST_SHARE, GUEST_RATIO, GUEST_OTHERS = 0.2, 10, 20
@@ -68,14 +69,14 @@ def _rules(rows: pl.DataFrame, choices: ImportChoices) -> Iterator[_Rule]:
     """Yield the rules in the order in which they take rows."""
     price, quantity = pl.col("unit_price"), pl.col("quantity")
     missing = pl.col("timestamp").is_null() | quantity.is_null() | (price.is_null() & (quantity != 0))
-    unreadable = missing | price.is_infinite() | quantity.is_infinite()
+    unreadable = missing | (price.abs() > HIGHEST_PRICE) | quantity.is_infinite()
     yield _Rule("unreadable", unreadable, "a date, quantity or price is missing or cannot be read")
     yield _Rule("no_product", pl.col("product_id").is_null(), "no product is named")
     if "title" in rows.columns:
         words = "the title is a note, a charge or no word, not a product"
         yield _Rule("notes", _notes(rows), words, choices.drop_notes, "--keep-notes keeps them")
     yield _refusable("returns", quantity < 0, "negative quantity", choices.drop_returns)
-    zero = (price <= 0) | (quantity == 0)
+    zero = (price < LOWEST_PRICE) | (quantity == 0)
     words = "price or quantity of zero, or a negative price"
     yield _refusable("zero_prices", zero, words, choices.drop_zero_prices)
     words = "no customer, or an id that stands for many"

@@ -11,12 +11,14 @@ from malles_env.data.exports.reading.columns import Mapped
 from malles_env.data.exports.reading.joins import FILE, ROW
 from malles_env.data.parsing.dates import read_times
 from malles_env.data.parsing.numbers import Mark, currency_of, decimal_mark, read_numbers
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, brief
 
 LONGEST_TITLE = 200
 """Characters of a title that are kept."""
 CELLS = 10
 """Weeks of products, with two or more quantities, that must tell unit prices from line totals."""
+_EXACT = 2.0**53
+"""Up to which a float holds every whole number."""
 _IDS = ("household_id", "basket_id", "store_id", "product_id")
 _NUMBERS = ("quantity", "unit_price", "line_total", "regular_price", "coupon_value")
 _WORDS = ("title", "brand", "category", "market", "size")
@@ -85,8 +87,10 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
 
 def _ids(values: pl.Series) -> pl.Series:
     """Return ids as text; 17850.0, as columns with gaps are stored, is 17850."""
-    if values.dtype.is_float() and (values == values.round(0)).all():
-        values = values.cast(pl.Int64)
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+        if (values == values.round(0)).all() and (values.abs() <= _EXACT).all():
+            values = values.cast(pl.Int64)
     texts = _words(values)
     known = texts.drop_nulls()
     if len(known) and known.str.contains(r"^\d+\.0$").all():
@@ -186,6 +190,6 @@ def refuse_unreadable(typed: Typed, frame: pl.DataFrame, mapped: Mapped, sources
         value, where = frame[column][row], sources[int(frame[FILE][row])]
         what = {"timestamp": "a date", "quantity": "a number", "unit_price": "a number"}[target]
         raise InvalidInput(
-            f"{where}: column {column}, row {frame[ROW][row]}: got {value!r}; allowed: {what} ({int(bad.sum()):,} such "
-            "rows; --drop-unreadable leaves them out)"
+            f"{where}: column {column}, row {frame[ROW][row]}: got {brief(repr(value))}; allowed: {what} "
+            f"({int(bad.sum()):,} such rows; --drop-unreadable leaves them out)"
         )

@@ -11,7 +11,7 @@ import polars as pl
 from malles_env.data.exports.reading.names import IGNORED, TARGETS, closeness, plain_name
 from malles_env.data.parsing.dates import looks_like_times
 from malles_env.data.parsing.numbers import bare_numbers
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import InvalidInput, brief, invalid
 
 __all__ = ["TARGETS", "Column", "Mapped", "map_columns"]
 
@@ -248,7 +248,7 @@ def _check(found: Mapping[str, object], source: str, columns: list[str]) -> None
         needed = "; ".join(f"{target} ({TARGETS[target]})" for target in missing)
         other = " or line_total" if "unit_price" in missing else ""
         raise InvalidInput(
-            f"{source}: no column for {needed}{other}; found: {', '.join(columns)}; "
+            f"{source}: no column for {needed}{other}; found: {brief(', '.join(columns), 500)}; "
             f"name it with --map {missing[0]}=COLUMN"
         )
 

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.parsing.dialect import read_text_table
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
+from malles_env.data.table_files import read_parquet
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource, brief, invalid
 
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
 EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -66,7 +67,7 @@ def read_export(
         frame, dialect = read_text_table(path, separator=separator, encoding=encoding)
         how = str(dialect)
     elif suffix in PARQUET:
-        frame, how = _parquet(path), "Parquet"
+        frame, how = _parquet(path)
     elif suffix in EXCEL:
         frame, how = _workbook(path, table, known)
     elif suffix in R_DATA:
@@ -78,13 +79,22 @@ def read_export(
     return Export(path, frame, how)
 
 
-def _parquet(path: Path) -> pl.DataFrame:
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise CorruptFile(f"{path}: cannot be read as Parquet: {error}") from error
-    words = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum)]
-    return frame.with_columns(pl.col(words).cast(pl.String)) if words else frame
+def _parquet(path: Path) -> tuple[pl.DataFrame, str]:
+    """Return a table of single values: texts stored as bytes are texts, columns of other things are left out."""
+    frame = read_parquet(path)
+    others = [name for name, kind in frame.schema.items() if kind.is_nested() or kind in (pl.Object, pl.Duration)]
+    words = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum, pl.Null)]
+    coded = [name for name, kind in frame.schema.items() if kind == pl.Binary]
+    frame = frame.with_columns(pl.col(words).cast(pl.String), *(_decoded(frame[name]) for name in coded)).drop(others)
+    told = (
+        f", without the columns {brief(', '.join(others))}, which hold lists, mappings or durations" if others else ""
+    )
+    return frame, f"Parquet{told}"
+
+
+def _decoded(values: pl.Series) -> pl.Series:
+    texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
+    return pl.Series(values.name, texts, dtype=pl.String)
 
 
 def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) -> tuple[pl.DataFrame, str]:
@@ -97,13 +107,15 @@ def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) 
     try:
         book = fastexcel.read_excel(path)
         names = list(book.sheet_names)
+        if not names:
+            raise InvalidInput(f"{path}: is a workbook without sheets; needed: one at least")
         if sheet is not None and sheet not in names:
             raise invalid("--sheet", sheet, f"a sheet of {path.name}: {', '.join(names)}")
         wanted = sheet if sheet is not None else _best(names, lambda name: _sheet_head(book, name), known)
         # All cells as text: a column of invoice numbers may hold numbers and C12345.
         frame: pl.DataFrame = book.load_sheet(wanted, dtypes="string").to_polars()
     except fastexcel.FastExcelError as error:
-        raise CorruptFile(f"{path}: cannot be read as a workbook: {error}") from None
+        raise CorruptFile(f"{path}: cannot be read as a workbook: {brief(error)}") from None
     frame = frame.select(pl.all().cast(pl.String).str.strip_chars())
     frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
     filled = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
@@ -132,7 +144,7 @@ def _r_data(path: Path, table: str | None, known: Callable[[list[str]], int]) ->
     try:
         content = reader(path, constructor_dict=classes)
     except Exception as error:  # the parser raises whatever its bytes lead it to
-        raise CorruptFile(f"{path}: cannot be read as R data ({type(error).__name__}: {error})") from None
+        raise CorruptFile(f"{path}: cannot be read as R data ({type(error).__name__}: {brief(error)})") from None
     found = content if isinstance(content, Mapping) else {path.stem: content}
     frames = {str(name): value for name, value in found.items() if hasattr(value, "columns")}
     if not frames or (table is not None and table not in frames):

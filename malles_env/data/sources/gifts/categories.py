@@ -6,13 +6,12 @@ import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.yaml_files import parse_yaml, read_plain_text
 
 OTHER = "other"
 """Market of the products that no category takes: no occasions are built for it."""
@@ -48,7 +47,7 @@ class Categories(BaseModel):
 def shipped_categories() -> Categories:
     """Return the categories that ship with the package."""
     text = files("malles_env.data.sources.gifts").joinpath("categories.yaml").read_text(encoding="utf-8")
-    return _parsed(yaml.safe_load(text), "categories.yaml")
+    return _parsed(text, "categories.yaml")
 
 
 def read_categories(path: str | Path) -> Categories:
@@ -57,21 +56,18 @@ def read_categories(path: str | Path) -> Categories:
     Raises:
         MissingResource: No such file.
         CorruptFile: It is no such file; the message says where.
+        InvalidInput: It is too large or too deep.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingResource(f"{path}: no such file")
-    try:
-        return _parsed(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CorruptFile(f"{path}: not valid YAML ({error})") from error
+    return _parsed(read_plain_text(Path(path)), str(path))
 
 
-def _parsed(content: Any, name: str) -> Categories:
+def _parsed(text: str, name: str) -> Categories:
     try:
-        return Categories.model_validate(content)
+        return Categories.model_validate(parse_yaml(text, name))
     except ValidationError as error:
-        raise CorruptFile(f"{name}: {error}") from error
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "categories"
+        raise CorruptFile(str(invalid(f"{name}: {place}", first["input"], first["msg"]))) from None
 
 
 def first_with(title: str, wanted: dict[str, list[str]], rest: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from malles_env.errors import CorruptFile, MissingResource, invalid
+from malles_env.data.table_files import read_parquet
+from malles_env.errors import CorruptFile, MissingResource, brief, invalid
 from malles_env.files import cache_dir
 
 VARIABLE = "MALLES_ONLINE_RETAIL"
@@ -57,9 +58,9 @@ def read_log(path: str | Path) -> pl.DataFrame:
     if path.suffix not in (".parquet", ".csv"):
         raise invalid("path", str(path), "a file ending in .parquet or .csv")
     try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        frame = read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({error})") from error
+        raise CorruptFile(f"{path}: cannot be read as {path.suffix[1:]} ({brief(error)})") from error
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise invalid(f"{path}: columns", ", ".join(frame.columns), f"{', '.join(COLUMNS)} ({missing[0]} is missing)")
@@ -76,5 +77,5 @@ def _typed(frame: pl.DataFrame, name: str, kind: pl.DataType, path: Path) -> pl.
             return given.replace("", None).cast(pl.Float64).cast(kind)  # numbers of rows with blanks come as 17850.0
         return given.cast(kind)
     except pl.exceptions.PolarsError as error:
-        words = str(error).splitlines()[0]
+        words = brief(error)
         raise invalid(f"{path}: column {name}", words, f"values that can be read as {kind}") from error
