@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from malles_env.data.exports import ImportChoices, import_log, planned, write_import
+from malles_env.data.exports import ImportChoices, import_log, planned
 from malles_env.errors import missing_extra
 from tests.data.exports import shop
 
@@ -111,7 +111,7 @@ def test_commands_on_a_full_disk_end_in_one_line(words: list[str], tmp_path: Pat
     if "LOG" in given:
         choices = ImportChoices()
         given[given.index("LOG")] = str(
-            import_log(planned([tmp_path / "export.csv"], choices), choices).write(tmp_path / "log")
+            write_import(import_log(planned([tmp_path / "export.csv"], choices), choices), tmp_path / "log")
         )
     more = ["--out", str(tmp_path / "run")] if words[0] in ("train", "tournament") else []
     one_line(run(MALLES, *given, *more, limit=10))
