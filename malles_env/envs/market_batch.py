@@ -283,12 +283,14 @@ class MarketBatch:
         return seen, rewards, ledger
 
     def played(
-        self, prices: FloatArray, listed: BoolArray, asked: FloatArray, books: FloatArray, stocked: FloatArray,
-        rest: FloatArray,
+        self, prices: FloatArray, listed: BoolArray, flags: BoolArray | None, asked: FloatArray, books: FloatArray,
+        stocked: FloatArray, rest: FloatArray,
     ) -> None:  # fmt: skip
         """Keep what `SingleMarket` played for observations of the global view, and for `outcome`."""
         self._prices, self._listed, self._units = prices, listed, books[1]
-        self._parts = [prices, listed, books, stocked, rest]
+        self._parts = [prices, listed, flags, books, stocked, rest]
+        if flags is not None:
+            self._promoted = flags
         if self.actions.orders:
             self._orders, self._ordered = asked, stocked[0]
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from malles_env.errors import InvalidInput
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from malles_env.market.arrays import FloatArray
     from malles_env.scenarios import Scenario
 
-    ScenarioLike = str | PathLike[str] | Scenario | Market
+    ScenarioLike: TypeAlias = "str | PathLike[str] | Scenario | Market"
     """What every face plays: a bundled scenario's name, a path, a `Scenario`, or a `Market` made in Python."""
-    RewardFn = Callable[[Outcome], FloatArray]
-    ObservationFn = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    RewardFn: TypeAlias = "Callable[[Outcome], FloatArray]"
+    ObservationFn: TypeAlias = "Callable[[Mapping[str, np.ndarray]], np.ndarray]"
 
 
 class EnvSettings(TypedDict, total=False):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.market import Outcome
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.kernels.ordering import STOCK_LEDGER
 from malles_env.market.state import LEDGER
 
@@ -18,8 +18,8 @@ STOCK_ROWS = 8
 
 
 def fits(market_batch: Any) -> bool:
-    """Say whether steps of `market_batch` are one plain market's: no rules, promotion, tiers or own observations."""
-    special = market_batch.rules is not None or market_batch.actions.promotes or market_batch.actions.tiers
+    """Say whether steps of `market_batch` are one plain market's: no price rules, tiers or own observations."""
+    special = market_batch.rules is not None or market_batch.actions.tiers
     shown = market_batch.layout.history == 1 and market_batch.observation_fn is None
     return market_batch.num_markets == 1 and not special and shown and market_batch.market.is_plain
 
@@ -33,9 +33,11 @@ class SingleMarket:
 
     def __init__(self, market_batch: Any) -> None:
         self.market_batch = market_batch
-        self.orders = market_batch.actions.orders
+        self.orders, self.ads = market_batch.actions.orders, market_batch.actions.promotes
         self.whole, self.real = packed(market_batch)
         self.shape = (1, market_batch.seats.catalog.num_products)
+        self._flags = (2, *self.shape)
+        self._unset = np.zeros(self._flags, dtype=bool)
         self._sellers = market_batch.seats.count
         self._rest = 4 + self.shape[1] + 2 * self._sellers
         self._ledger = (1, self._sellers, len(market_batch.info_keys))
@@ -61,18 +63,19 @@ class SingleMarket:
         prices, listed, books = empty(shape), empty(shape, np.bool_), empty((LEDGER, *shape))
         rest, ledger, seen = empty(self._rest), empty(self._ledger), empty(self._seen, np.float32)
         on_hand, coming, asked, stocked = state.stock, state.pipeline, NO_ORDERS, NO_BOOKS
+        flags = empty(self._flags, np.bool_) if self.ads else self._unset
         if self.orders:
             on_hand, coming = empty(shape), empty(coming.shape)
             asked, stocked = empty(shape), empty((STOCK_LEDGER, *shape))
         answer = _kernel()(
             rows, self.whole, self.real, float(cycles), traffic, state.stock, state.mean_field, state.centre,
             state.log_reference, state.pantry, state.window, state.period, state.streams, state.loyalty, next_loyalty,
-            state.pipeline, on_hand, coming, prices, listed, asked, books, stocked, rest, ledger, seen,
+            state.pipeline, on_hand, coming, prices, listed, flags, asked, books, stocked, rest, ledger, seen,
         )  # fmt: skip
         if answer < 0:
             raise market_batch.actions.complaint(rows, (-1 - answer) % rows.size)
         market.move_on(on_hand, coming)
-        market_batch.played(prices, listed, asked, books, stocked, rest)
+        market_batch.played(prices, listed, flags if self.ads else None, asked, books, stocked, rest)
         return seen, rest[self._rest - self._sellers :], ledger
 
 
@@ -85,8 +88,9 @@ def _kernel() -> Any:
 
 
 def outcome_of(
-    prices: FloatArray, listed: np.ndarray, books: FloatArray, stocked: FloatArray, rest: FloatArray
-) -> Outcome:
+    prices: FloatArray, listed: BoolArray, flags: BoolArray | None, books: FloatArray, stocked: FloatArray,
+    rest: FloatArray,
+) -> Outcome:  # fmt: skip
     """Return the outcome of a period that `SingleMarket` played."""
     products = prices.shape[1]
     demand, units, lost, revenue, cost, fees, profit, share = books
@@ -94,7 +98,7 @@ def outcome_of(
     perceived, profits = rest[4 : 4 + products].reshape(1, -1), rest[4 + products :].reshape(2, -1)[:1]
     return Outcome(
         prices, listed, demand, units, lost, revenue, cost, fees, profit, share, profits, surplus, outside, perceived,
-        residual, iterations, None, None, None, *(stocked if len(stocked) else ()),
+        residual, iterations, flags, None, None, *(stocked if len(stocked) else ()),
     )  # fmt: skip
 
 
@@ -115,12 +119,17 @@ def packed(market_batch: Any) -> tuple[IntArray, FloatArray]:
     head[[k.COMPARES, k.PROMOTES, k.STORES]] = c.compares, c.promotes, c.stores
     head[[k.BUYERS, k.EQUILIBRIUM, k.RULE_BUYERS, k.ITERATIONS]] = terms.buyers, equilibrium, buyers, iterations
     head[[k.ORDERS, k.FIRST_ORDER, k.WHOLE]] = actions.orders, actions.first_order, seats.whole_orders
-    tables = (seats.own, seats.shelf, terms.seller_of, c.members, c.class_start, places)
+    perceived = actions.promotes and c.promotes
+    head[[k.ADS, k.FIRST_AD, k.FELT_ADS]] = actions.promotes, actions.first_promotion, perceived
+    ad_slots = np.zeros((2, seats.count)) if seats.promotion_slots is None else seats.promotion_slots
+    tables = (seats.own, seats.shelf, terms.seller_of, c.members, c.class_start, places, ad_slots)
     whole = np.concatenate([head, *(np.ravel(table) for table in tables)]).astype(np.int64)
     real_head = np.zeros(k.FLOAT_HEAD)
     real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
     real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.net_of_tax, terms.pace, terms.memory
     real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, market_batch.reward_scale
+    if (promotions := seats.catalog.promotions) is not None:
+        real_head[[k.DISPLAY_FEE, k.FEATURE_FEE]] = promotions.display_fee, promotions.feature_fee
     largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
     store = np.zeros((STOCK_ROWS, products)) if room is None else room.table
     numbers = (

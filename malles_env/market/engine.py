@@ -178,8 +178,7 @@ class Market:
         """
         runs_short = self._can_run_short and (self._tracks_loyalty or self._pantry is not None)
         beside = self._felt is not None or self._varies or self._enters_late or runs_short
-        special = self.catalog.promotions is not None or self._tiers is not None
-        return self._coefficients is not None and len(self._draws) == 1 and not beside and not special
+        return self._coefficients is not None and len(self._draws) == 1 and not beside and self._tiers is None
 
     def compiled_parts(self) -> tuple[Any, tuple[Any, ...], Terms, StockRoom | None]:
         """Return what the kernels are told once: coefficients, rules (nothing promoted), terms, and the stock room."""

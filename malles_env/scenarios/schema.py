@@ -50,20 +50,19 @@ class Scenario(ScenarioFields):
     Its attributes are those of `malles_env.scenarios.fields.ScenarioFields`.
     """
 
-    if not TYPE_CHECKING:  # type checkers read the fields
+    def __init__(self, /, **fields: Any) -> None:
+        """Check the fields as those of a file are checked; parts may be mappings.
 
-        def __init__(self, /, **fields: Any) -> None:
-            """Check the fields as those of a file are checked; parts may be mappings.
+        Raises:
+            InvalidInput: A field that is not allowed; one line per problem.
+        """
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise explain(error, str(fields.get("name", "scenario")), Scenario) from None
 
-            Raises:
-                InvalidInput: A field that is not allowed; one line per problem.
-            """
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                raise explain(error, str(fields.get("name", "scenario")), Scenario) from None
-
-        __init__.__pydantic_base_init__ = True  # validation of files goes on past it, to name the file instead
+    # validation of files goes past this constructor, as past pydantic's own, so that errors there name the file
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         """Return one line: name, sizes and who buys."""

@@ -177,6 +177,11 @@ class Actions:
         """Where in a row the orders begin; 0 without orders."""
         return self.parts.get(ORDER, 0)
 
+    @property
+    def first_promotion(self) -> int:
+        """Where in a row what is displayed begins; 0 where sellers cannot promote."""
+        return self.parts.get(KINDS[0], 0)
+
     def rows_of(self, agents: Sequence[str], actions: Mapping[str, Any]) -> FloatArray:
         """Return the actions of all agents, in their order, as rows for one market, shape ``(1, N, A)``, fresh.
 

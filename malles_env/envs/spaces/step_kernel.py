@@ -1,8 +1,8 @@
 """One compiled call for a step of one market: decode actions, play the period, write the ledger, encode observations.
 
 Handing arrays to compiled code, named tuples of them above all, costs one market a good part of what its period does.
-So everything that never changes is packed into two arrays, and a step is one call instead of four or, with orders,
-eight. The kernels called are those that batches of markets use: the numbers are the same bit for bit.
+So everything that never changes is packed into two arrays, and a step is one call instead of four or, with orders
+and promotion, ten. The kernels called are those that batches of markets use: the numbers are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.envs.spaces.kernels import decode, decode_orders, encode, write_ledger, write_stock_ledger
+from malles_env.envs.spaces.kernels import decode, decode_orders, encode, promote, write_ledger, write_stock_ledger
 from malles_env.market.kernels.ordering import HOLDING, LEFT, ORDERED, ORDERING, SALVAGE, pay, receive
-from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE, SHARE, UNITS, Terms, play
+from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE, SHARE, UNITS, Terms, charge, play
 from malles_env.market.kernels.response_kernel import Coefficients
 from malles_env.market.state import Blocks
 
 MONEY_COLUMNS = 7
 """Columns of a ledger before those of stock."""
 (N, J, W, A, D, S, K, DRAWS, PADDED, KIND, LEVELS, LINEAR, LOYAL, QUANTITIES, COMPARES, PROMOTES, STORES, MODE, BUYERS,
- EQUILIBRIUM, RULE_BUYERS, ITERATIONS, ORDERS, FIRST_ORDER, WHOLE, HEAD) = range(26)  # fmt: skip
-"""Where the whole numbers begin: sizes, settings, then the tables of `take`'s order."""
-(SIZE, KEEP, STORED, KEPT, PACE, MEMORY, RELAXATION, TOLERANCE, SCALE, FLOAT_HEAD) = range(10)
+ EQUILIBRIUM, RULE_BUYERS, ITERATIONS, ORDERS, FIRST_ORDER, WHOLE, ADS, FIRST_AD,
+ FELT_ADS, HEAD) = range(29)  # fmt: skip
+"""Where the whole numbers begin: sizes, settings, then the tables in their order."""
+(SIZE, KEEP, STORED, KEPT, PACE, MEMORY, RELAXATION, TOLERANCE, SCALE, DISPLAY_FEE, FEATURE_FEE, FLOAT_HEAD) = range(12)
 """Where the real numbers begin; SCALE is that of rewards."""
 
 
@@ -36,7 +37,8 @@ def part(numbers: Any, at: int, rows: int, columns: int) -> Any:
 @njit(cache=True, error_model="numpy")
 def step_market(  # type: ignore[no-untyped-def]
     rows, whole, real, cycles, traffic, stock, mean_field, centre, log_reference, pantry, window, period, streams,
-    loyalty, next_loyalty, pipeline, on_hand, coming, prices, listed, asked, books, stock_books, rest, ledger, out,
+    loyalty, next_loyalty, pipeline, on_hand, coming, prices, listed, flags, asked, books, stock_books, rest, ledger,
+    out,
 ):  # fmt: skip
     """Play a period of one market from actions to observations.
 
@@ -62,6 +64,7 @@ def step_market(  # type: ignore[no-untyped-def]
         coming: Filled: pipeline after the period; likewise.
         prices: Filled, decoded, money, shape ``(1, J)``.
         listed: Filled, decoded, shape ``(1, J)``.
+        flags: Filled where sellers promote, displayed and advertised, shape ``(2, 1, J)``; else all False.
         asked: Filled with orders, units, shape ``(1, J)``; not read without.
         books: Filled, see `Outcome`, shape ``(8, 1, J)``.
         stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``.
@@ -89,6 +92,8 @@ def step_market(  # type: ignore[no-untyped-def]
     class_start = whole[i : i + classes + 1]
     i += classes + 1
     places = part(whole, i, sellers, seen_numbers)
+    i += sellers * seen_numbers
+    ad_slots = part(whole, i, 2, sellers)
 
     r = FLOAT_HEAD
     low = part(real, r, sellers, width)
@@ -128,6 +133,9 @@ def step_market(  # type: ignore[no-untyped-def]
             return -1 - rows.size - bad
         receive(asked, stock, pipeline, period, store, whole[WHOLE] != 0, stock_books, on_hand, coming)
 
+    ads = whole[ADS] != 0
+    if ads:
+        promote(whole[KIND], rows, whole[FIRST_AD], own, ad_slots, table, prices, listed, flags)
     c = Coefficients(
         level, level_extra, members, class_start, by_product, slopes, by_segment, real[SIZE], regular,
         whole[LINEAR] != 0, whole[LOYAL] != 0, whole[QUANTITIES] != 0, whole[COMPARES] != 0, whole[PROMOTES] != 0,
@@ -135,13 +143,12 @@ def step_market(  # type: ignore[no-untyped-def]
     )  # fmt: skip
     rules = (
         whole[EQUILIBRIUM] != 0, whole[RULE_BUYERS] != 0, real[RELAXATION], real[TOLERANCE], whole[ITERATIONS],
-        len(rows) == 0,  # nothing is promoted
+        whole[FELT_ADS] != 0,
     )  # fmt: skip
     terms = Terms(
         unit_cost, listing_fee, seller_of, real[SIZE], whole[MODE], whole[BUYERS] != 0, real[KEPT], real[PACE],
         real[MEMORY],
     )  # fmt: skip
-    flags = np.zeros((2, 1, products), np.bool_)
     lone = np.zeros(3, np.int64)  # one market in one block
     lone[2] = 1
     blocks = Blocks(lone[:1], lone[1:], lone[:1])
@@ -152,6 +159,8 @@ def step_market(  # type: ignore[no-untyped-def]
         0, 1, blocks, prices, prices, listed, flags, c, rules, terms, traffic, on_hand, mean_field, centre,
         log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
     )  # fmt: skip
+    if ads:
+        charge(listed, flags, real[DISPLAY_FEE], real[FEATURE_FEE], seller_of, books, seller_profit)
     if orders:
         pay(on_hand, coming, period, cycles, store, seller_of, books, stock_books, seller_profit)
     for n in range(sellers):
@@ -168,7 +177,7 @@ def step_market(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         ordered = stock_books[ORDERED]
     encode(
-        prices, listed, books[UNITS], on_hand, mean_field, centre, log_reference, flags[:0], nothing, ordered,
-        coming, period, cycles, table, scales, places, out,
+        prices, listed, books[UNITS], on_hand, mean_field, centre, log_reference, flags if ads else flags[:0], nothing,
+        ordered, coming, period, cycles, table, scales, places, out,
     )  # fmt: skip
     return 1 if short else 0
