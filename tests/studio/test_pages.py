@@ -12,6 +12,7 @@ pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
 from malles_env.consumers.discussion.transcript import Discussion, TranscriptFile, Turn, Verdict
+from malles_env.scenarios import list_scenarios
 from malles_env.studio.settings import Settings, choose
 from malles_env.studio.state import Session
 from tests.data.exports import shop
@@ -26,7 +27,7 @@ def studio(tmp_path: Path) -> Iterator[Open]:
     def opened(view: str, scenario: str = "bertrand-duopoly", upload: int = 1) -> AppTest:
         choose(Settings(scenario, tmp_path / "runs", tmp_path / "out", upload))
         script = f"from malles_env.studio.frame import framed\nfrom malles_env.studio.views import {view}\n"
-        found = AppTest.from_string(f"{script}framed({view}.show)\n", default_timeout=120).run()
+        found = AppTest.from_string(f"{script}framed({view}.show)\n", default_timeout=600).run()
         assert not found.exception and not found.error
         return found
 
@@ -162,6 +163,26 @@ def test_an_upload_is_read_and_its_columns_are_shown(studio: Open) -> None:
     assert [path.name for path in saved] == ["till.csv"] and saved[0].read_bytes() == data
     assert saved[0].is_relative_to(session(page).folder.path)
     assert len([box for box in page.selectbox if (box.key or "").startswith("column")]) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", list_scenarios())
+def test_every_bundled_market_is_played_and_questioned(studio: Open, scenario: str) -> None:
+    page = studio("seller", scenario)
+    period = session(page).play.world.scenario.period
+    button(page, f"Play a {period}").click().run()
+    assert not page.exception and not page.error and len(session(page).play.moves) == 1
+    for view, parts in (("what_if", ("All prices", "Taxes, caps, mergers")), ("consumers", ())):
+        page = studio(view, scenario)
+        for part in parts:
+            page.session_state["what-if"] = part
+            page.run()
+            assert not page.exception and not page.error
+    page = studio("what_if", scenario)
+    page.session_state["what-if"] = "Taxes, caps, mergers"
+    page.run()
+    page.slider(key="sales tax").set_value(10).run()
+    assert not page.exception and not page.error and metric(page, "Tax paid")
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from malles_env.consumers.aligned import DRAW_MODELS
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import invalid
@@ -67,6 +69,12 @@ class World:
         return [
             f"{title} ({name})" if titles.count(title) > 1 else title for title, name in zip(titles, names, strict=True)
         ]
+
+
+def price_steps(low: float, high: float) -> tuple[float, str]:
+    """Return the step of a slider over prices, and how it writes them: cents, or finer where the range is narrow."""
+    step = min(0.01, (high - low) / 100.0) if high - low < 100.0 else 0.1
+    return (step, "%.2f") if step >= 0.01 else (10.0 ** np.floor(np.log10(step)), "%.4f")
 
 
 def taste_models(scenario: Scenario) -> tuple[str, ...]:

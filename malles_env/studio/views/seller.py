@@ -10,7 +10,7 @@ import streamlit as st
 
 from malles_env.files import slug
 from malles_env.studio import charts
-from malles_env.studio.logic.market import World
+from malles_env.studio.logic.market import World, price_steps
 from malles_env.studio.logic.play import RIVALS, HandPlay, Move, constant_profits, usual_move
 from malles_env.studio.logic.tables import as_csv
 from malles_env.studio.state import best_known, plain, readable, session, world
@@ -80,11 +80,12 @@ def _asked(play: HandPlay, last: Move) -> Move:
     given: dict[str, list[Any]] = {"prices": [], "listed": [], "display": [], "feature": [], "order": []}
     for i, j in enumerate(own):
         low, high = float(catalog.price_low[j]), float(catalog.price_high[j])
-        cost = f"costs {catalog.unit_cost[j]:.2f}, regular price {catalog.regular_price[j]:.2f}"
+        cost = f"costs {catalog.unit_cost[j]:.4g}, regular price {catalog.regular_price[j]:.4g}"
         key = f"{here.scenario.name} {j}"
+        step, form = price_steps(low, high)
         price = st.slider(
-            f"{plain(titles[j])} ({money}; {cost})", low, high, float(np.clip(last.prices[i], low, high)),
-            step=_step(high - low), format="%.2f", key=f"price {key}",
+            f"{plain(titles[j])} ({money}; {cost})", low, high, float(np.clip(last.prices[i], low, high)), step=step,
+            format=form, key=f"price {key}",
         )  # fmt: skip
         given["prices"].append(price)
         boxes = st.columns(4)
@@ -96,11 +97,6 @@ def _asked(play: HandPlay, last: Move) -> Move:
             most = float(catalog.replenishment.supplies[j].largest)
             given["order"].append(boxes[3].number_input("Order", 0.0, most, last.order[i], key=f"order {key}"))
     return Move(**{name: tuple(values) for name, values in given.items()})
-
-
-def _step(span: float) -> float:
-    """Return about a hundredth of a span, at most a cent where money has cents."""
-    return min(0.01, span / 100.0) if span < 100.0 else 0.1
 
 
 def _buttons(play: HandPlay) -> None:

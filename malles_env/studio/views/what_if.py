@@ -7,7 +7,7 @@ import streamlit as st
 
 from malles_env.market.arrays import FloatArray
 from malles_env.studio import charts
-from malles_env.studio.logic.market import World
+from malles_env.studio.logic.market import World, price_steps
 from malles_env.studio.logic.tables import as_csv
 from malles_env.studio.logic.what_if import (
     Curve,
@@ -81,17 +81,17 @@ def _all_prices(here: World) -> None:
     catalog, titles, average = here.catalog, here.product_titles(), here.scenario.average_price()
     with st.expander("Prices (averages to begin with)"):
         columns = st.columns(2)
-        prices = np.array([
-            columns[j % 2].slider(
-                plain(title), float(catalog.price_low[j]), float(catalog.price_high[j]),
-                float(np.clip(average[j], catalog.price_low[j], catalog.price_high[j])), format="%.2f",
+        asked = []
+        for j, title in enumerate(titles):
+            low, high = float(catalog.price_low[j]), float(catalog.price_high[j])
+            step, form = price_steps(low, high)
+            asked.append(columns[j % 2].slider(
+                plain(title), low, high, float(np.clip(average[j], low, high)), step=step, format=form,
                 key=f"what-if {here.scenario.name} {j}",
-            )
-            for j, title in enumerate(titles)
-        ])  # fmt: skip
+            ))  # fmt: skip
     lasting = st.toggle("The answer to a lasting change, once loyalty and habits have settled")
     with st.spinner("working out the response"):
-        found = price_response(here.scenario, "steady" if lasting else "state", model=here.model, prices=prices)
+        found = price_response(here.scenario, "steady" if lasting else "state", model=here.model, prices=asked)
     st.subheader("Elasticities")
     st.caption("Percent by which the row's units change when the column's price rises by 1%. Red: fewer, blue: more.")
     chart = charts.heat_map(found.matrix, titles, titles, ("product whose units change", "price that rises"))
