@@ -34,8 +34,8 @@ def table_of(found: Found, log: Log) -> Table:
     money = f"{log.world.currency} per episode"
     truth = "" if found.truth is None else f"; truth {found.truth.mean:,.0f} ± {found.truth.error:,.0f}"
     table = Table(
-        title=f"{found.policy}{truth} ({money})", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-        caption="\n".join(remarks(found, log)) or None, caption_justify="left",
+        title=f"{found.policy}{truth} ({money})", title_justify="left", caption="\n".join(remarks(found, log)) or None,
+        caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
     )  # fmt: skip
     table.add_column("estimator", no_wrap=True, min_width=9)
     table.add_column("form", no_wrap=True, min_width=7)
