@@ -72,10 +72,8 @@ def _answer(here: World, question: Question, found: Mapping[str, Played]) -> Non
         "surplus s.e.": None,
     }
     st.dataframe(rows, hide_index=True, width="stretch", column_config=shown)
-    st.caption(
-        f"{scenario.title or scenario.name}; {question.episodes} episodes; ± one standard error over episodes, the "
-        "lines two."
-    )
+    where = scenario.title or scenario.name
+    st.caption(f"{where}; {question.episodes} episodes; ± one standard error over episodes, the lines two.")
     curves = price_curves(here, question, dict(found))
     left, right = st.columns(2)
     left.subheader("What they ask")
