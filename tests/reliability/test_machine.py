@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from malles_env.data.exports import ImportChoices, import_log, planned
+from malles_env.data.exports import ImportChoices, import_log, planned, write_import
 from malles_env.errors import missing_extra
 from tests.data.exports import shop
 
