@@ -1,4 +1,4 @@
-"""Sellers by name inside an env: the one place where the envs reach up to the package of sellers.
+"""Sellers inside an env: what they answer, and those by name, where the envs reach up to the package of sellers.
 
 Imports run downwards only, so the function is found by name when it is first needed: `import malles_env.envs` loads no
 seller, and whoever has no `malles_agents` can still pass objects with `predict`.
@@ -7,14 +7,47 @@ seller, and whoever has no `malles_agents` can still pass objects with `predict`
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from malles_env.envs.given_market import GivenMarket
 from malles_env.errors import MissingResource, invalid
+from malles_env.market.arrays import BoolArray
 
 if TYPE_CHECKING:
     from malles_env.envs.market_batch import MarketBatch
-    from malles_env.envs.policies import Policy
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Whatever answers observations with actions, as Stable-Baselines3 models do."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Answer a batch of observations ``(B, D)`` (or a dict of such) with B actions and a new state."""
+        ...
+
+
+@runtime_checkable
+class Beginner(Protocol):
+    """A policy that is given the numbers of episodes when they begin, so that a market's seed decides how it starts."""
+
+    def begin(self, state: Any, episodes: np.ndarray, fresh: BoolArray) -> Any:
+        """Return the state for `predict`.
+
+        Args:
+            state: What `predict` returned last, or None.
+            episodes: Numbers of the episodes under way, drawn from the markets' seeds, unsigned, ``(B,)``.
+            fresh: Which markets have just begun theirs, ``(B,)``.
+        """
+        ...
+
 
 MAKER = "malles_agents.registry:make_seller"
 """``module:function`` called with a name, the scenario, the agent and the seat's options; returns a seller."""

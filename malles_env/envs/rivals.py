@@ -11,8 +11,7 @@ import numpy as np
 from malles_env.envs.base_stock import BaseStock, expected_units
 from malles_env.envs.hooks import as_policy
 from malles_env.envs.market_batch import MarketBatch
-from malles_env.envs.named import named_seller
-from malles_env.envs.policies import Beginner, Policy
+from malles_env.envs.named import Beginner, Policy, named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 
@@ -77,7 +76,7 @@ class Rivals:
             flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
             from the seeds when all markets are given some.
 
-    Policies that are no names see what the arena shows: the blocks by name where `MarketBatch.as_dict` says so.
+    Policies that are no names see what the market batch shows: the blocks by name where `MarketBatch.as_dict` says so.
 
     Raises:
         InvalidInput: An unknown agent or seller, the learner itself, or an object without `predict`.
