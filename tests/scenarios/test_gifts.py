@@ -42,6 +42,8 @@ def test_a_market_of_words_holds_what_it_promises(name: str) -> None:
 
 def test_nothing_is_sold_before_its_launch() -> None:
     scenario = load_scenario("gifts")
+    roomy = tuple(seller.model_copy(update={"capacity": None}) for seller in scenario.sellers)
+    scenario = scenario.model_copy(update={"sellers": roomy})
     market, enters = scenario.market(2, "expected"), scenario.catalog().enters
     everything = np.ones((2, len(enters)), dtype=bool)
     for period in range(int(enters.max()) + 1):

@@ -174,9 +174,8 @@ def _decision(
     pieces = np.bincount(places, weights=before.lines["pieces"].to_numpy(), minlength=len(known))
     mean = pieces.sum() / lines.sum()
     log_size = np.log((pieces + _PRIOR * mean) / (lines + _PRIOR))
-    level = _level(
-        before, appeal, float((market.orders.filter(market.orders["period"] < week)["bought"] > 0).to_numpy().mean())
-    )
+    before_orders = before.orders["bought"].to_numpy()
+    level = _level(before, appeal, float((before_orders > 0).mean()))
     launched = market.launched[known]
     usual = launched if launched.any() else np.ones(len(known), bool)
     both = {"appeal": (appeal, sd), "size": (log_size, 1.0 / np.sqrt(lines))}
