@@ -138,9 +138,10 @@ def price_response(market: GiftMarket, draws: int) -> PriceResponse:
     points = np.array([-2.0, 0.0, 2.0, 4.0])
     value = np.array([fitted(beta)[0] for beta in points])
     bend, slope, _ = np.polyfit(points, value, 2)
-    told = float(-slope / (2 * bend))
+    still = bool(np.abs(price).max() < 1e-9) or bend >= 0  # then the prior alone speaks
+    told = PRIOR_MEDIAN if still else float(-slope / (2 * bend))
     score = ((counts - fitted(told)[1]) * price).sum(axis=1)
-    se = float(np.sqrt((score**2).sum()) / max(-2 * bend, 1e-9))
+    se = np.inf if still else float(np.sqrt((score**2).sum()) / (-2 * bend))
     log_density = (
         -0.5 * ((_GRID - told) / se) ** 2 - 0.5 * (np.log(_GRID / PRIOR_MEDIAN) / PRIOR_SD) ** 2 - np.log(_GRID)
     )
