@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from malles_env.data.sources.gifts.market import GiftMarket, appeals
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
 from malles_env.evaluation.transfer.level import Level
 from malles_env.evaluation.transfer.names import centred, read_names
-from malles_env.files import read_json, write_json
+from malles_env.files import read_json, write_text
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.gifts.build import FIRST_WEEK
 from malles_env.scenarios.schema import Scenario
@@ -121,7 +122,9 @@ def save_beliefs(beliefs: Beliefs, path: str | os.PathLike[str]) -> Path:
     }
     words = {name: getattr(beliefs, name) for name in ("scenario", "source", "made_by")}
     plain = {"product_ids": beliefs.product_ids, "period": beliefs.period.tolist()}
-    return write_json(Path(path), words | plain | tables | {"new": beliefs.new.astype(int).tolist()})
+    content = words | plain | tables | {"new": beliefs.new.astype(int).tolist()}
+    text = json.dumps(content).replace("], [", "],\n[").replace('], "', '],\n"')
+    return write_text(Path(path), text + "\n")
 
 
 def make_beliefs(scenario: Scenario, market: GiftMarket, *, made_by: str = "", seed: int = 0) -> Beliefs:
