@@ -10,10 +10,10 @@ from malles_env.envs.registration import register_all
 
 if TYPE_CHECKING:
     from malles_env.consumers import AlignedConsumers, Consumers, LogitConsumers, UtilityConsumers
+    from malles_env.envs.core.settings import EnvSettings
     from malles_env.envs.display.recording import Recording
     from malles_env.envs.parallel import PricingParallelEnv, parallel_env
     from malles_env.envs.sb3 import PricingVecEnv, vec_env
-    from malles_env.envs.settings import EnvSettings
     from malles_env.envs.single import PricingEnv
     from malles_env.envs.vector import PricingVectorEnv
     from malles_env.errors import MallesError

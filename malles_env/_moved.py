@@ -87,8 +87,8 @@ PLACES = {
             "build catalogue categories cleaning history launches prepare prices reading shelves"
         ),
     },
-    "malles_env.envs": {
-        "malles_env.envs": "arena=market_batch batch=vector_core",
+    "malles_env.envs.core": {
+        "malles_env.envs": "arena=market_batch base_stock batch=vector_core named rivals",
     },
     "malles_env.envs.display": {
         "malles_env.envs": "recording rendering",
@@ -216,8 +216,8 @@ PACKAGES = {
 """Old package -> the package that took its place."""
 
 NAMES = {
-    "malles_env.envs.market_batch": "Arena=MarketBatch",
-    "malles_env.envs.vector_core": "Batch=VectorCore",
+    "malles_env.envs.core.market_batch": "Arena=MarketBatch",
+    "malles_env.envs.core.vector_core": "Batch=VectorCore",
     "malles_env.envs.spaces.slot_layout": "Seats=SlotLayout",
     "malles_env.preference.data.shelves": "Goods=ProductTable",
     "malles_env.preference.data.features": (

@@ -14,7 +14,7 @@ from malles_agents.evaluation.evaluate import play
 from malles_env import AlignedConsumers, Recording, Scenario, UtilityConsumers, load_scenario, parallel_env, vec_env
 from malles_env import pricing_v0 as module
 from malles_env.envs import EnvSettings
-from malles_env.envs.hooks import FunctionSeller
+from malles_env.envs.core.hooks import FunctionSeller
 from malles_env.envs.registration import gymnasium_ids
 from malles_env.errors import InvalidInput
 from malles_env.market import Tastes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env._moved import old_names
-from malles_env.envs.base_stock import BaseStock, expected_units
+from malles_env.envs.core.base_stock import BaseStock, expected_units
 from malles_env.envs.spaces.actions import ActionMode, Actions
 from malles_env.envs.spaces.observations import Block, Layout
 from malles_env.envs.spaces.slot_layout import SlotLayout

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from malles_env.envs.core.settings import EnvSettings
     from malles_env.envs.parallel import PricingParallelEnv, env, parallel_env, raw_env
     from malles_env.envs.sb3 import PricingVecEnv, vec_env
-    from malles_env.envs.settings import EnvSettings
     from malles_env.envs.single import PricingEnv
     from malles_env.envs.vector import PricingVectorEnv
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EnvSettings": "settings",
+    "EnvSettings": "core.settings",
     "PricingParallelEnv": "parallel",
     "parallel_env": "parallel",
     "env": "parallel",

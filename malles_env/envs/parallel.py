@@ -11,16 +11,16 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils import OrderEnforcingWrapper
 from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
+from malles_env.envs.core.market_batch import MarketBatch, need_all
+from malles_env.envs.core.settings import EnvSettings, check_names
 from malles_env.envs.display.rendering import RENDER_MODES, Renderer
-from malles_env.envs.market_batch import MarketBatch, need_all
-from malles_env.envs.settings import EnvSettings, check_names
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Catalog, Market, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
 
 
 class PricingParallelEnv(ParallelEnv[str, Any, Any]):

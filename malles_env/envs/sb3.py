@@ -9,18 +9,18 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from malles_env.envs.core.market_batch import check_seed
+from malles_env.envs.core.rivals import Policies
+from malles_env.envs.core.settings import EnvSettings, check_names
+from malles_env.envs.core.vector_core import Turn, VectorCore
 from malles_env.envs.display.rendering import Renderer
-from malles_env.envs.market_batch import check_seed
-from malles_env.envs.rivals import Policies
-from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import Turn, VectorCore
 from malles_env.errors import check_choice, invalid
 from malles_env.market import Market, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
 
 InfoMode = Literal["episode", "step"]
 

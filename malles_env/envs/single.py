@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from malles_env.envs.core.market_batch import check_seed
+from malles_env.envs.core.rivals import Policies
+from malles_env.envs.core.settings import EnvSettings, check_names
+from malles_env.envs.core.vector_core import VectorCore
 from malles_env.envs.display.rendering import RENDER_MODES, Renderer
-from malles_env.envs.market_batch import check_seed
-from malles_env.envs.rivals import Policies
-from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import VectorCore
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Market, Outcome
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
 
 
 class PricingEnv(gymnasium.Env[Any, Any]):

@@ -10,11 +10,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from malles_env.envs.core.market_batch import MOST_CYCLES
+from malles_env.envs.core.rivals import Policies
+from malles_env.envs.core.settings import EnvSettings, check_names
+from malles_env.envs.core.vector_core import Turn, VectorCore
 from malles_env.envs.display.rendering import Renderer
-from malles_env.envs.market_batch import MOST_CYCLES
-from malles_env.envs.rivals import Policies
-from malles_env.envs.settings import EnvSettings, check_names
-from malles_env.envs.vector_core import Turn, VectorCore
 from malles_env.errors import MallesError, check_choice, invalid
 from malles_env.market import Market, Outcome
 from malles_env.market.arrays import BoolArray
@@ -22,7 +22,7 @@ from malles_env.market.arrays import BoolArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
 
 
 class PricingVectorEnv(VectorEnv[Any, Any, Any]):

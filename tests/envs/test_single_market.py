@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from malles_env import list_scenarios, load_scenario, parallel_env
-from malles_env.envs.single_market import fits
+from malles_env.envs.core.single_market import fits
 from malles_env.errors import InvalidInput
 from tests.envs.bundled import ALONE, CROOKED, PROMOTED, RULED, STOCKED, TIERED, make
 

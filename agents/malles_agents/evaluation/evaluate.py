@@ -14,8 +14,8 @@ from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
 from malles_agents.training.train import HELD_OUT
 from malles_env.envs import vec_env
-from malles_env.envs.hooks import as_policy
-from malles_env.envs.named import Beginner
+from malles_env.envs.core.hooks import as_policy
+from malles_env.envs.core.named import Beginner
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import invalid
 from malles_env.market.solvers.ascent import BoolArray, FloatArray

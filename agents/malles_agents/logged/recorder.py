@@ -13,9 +13,9 @@ from malles_agents.logged.stochastic import StochasticSeller, as_stochastic
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, check_name, make_seller
 from malles_agents.seller_view import SellerView
-from malles_env.envs.policies import Beginner
+from malles_env.envs.core.named import Beginner
+from malles_env.envs.core.vector_core import VectorCore
 from malles_env.envs.spaces.actions import ActionMode
-from malles_env.envs.vector_core import VectorCore
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario
@@ -86,7 +86,7 @@ class Plan:
         """
         from importlib.metadata import version
 
-        from malles_env.envs.market_batch import check_cycles
+        from malles_env.envs.core.market_batch import check_cycles
 
         sellers = self.by_agent(scenario)
         logged = tuple(sellers) if self.agent is None else (self.agent,)

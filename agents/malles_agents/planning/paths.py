@@ -11,7 +11,7 @@ import numpy as np
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller
 from malles_agents.seller_view import SellerView
-from malles_env.envs.vector_core import VectorCore
+from malles_env.envs.core.vector_core import VectorCore
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios import Scenario
 
@@ -88,7 +88,7 @@ class Paths:
 class PathValue:
     """Profit of plans: one market per plan, expected demand, and the same random numbers of rivals for all.
 
-    Where products are ordered, orders are those of `malles_env.envs.base_stock.BaseStock`.
+    Where products are ordered, orders are those of `malles_env.envs.core.base_stock.BaseStock`.
 
     Rivals act on what they see, so those that react are met as they are. A plan always has the same value, whichever
     plans are valued beside it: without that, the luck of one market's draws would pass for skill.

@@ -51,7 +51,7 @@ class CalendarSeller(RuleSeller):
         self.rng = np.random.default_rng(seed)
 
     def begin(self, state: State | None, episodes: np.ndarray, fresh: BoolArray) -> State:
-        """Return the state at the start of an env's episodes, see `malles_env.envs.rivals.Beginner`.
+        """Return the state at the start of an env's episodes, see `malles_env.envs.core.rivals.Beginner`.
 
         Args:
             state: What `predict` returned last, or None.

@@ -17,7 +17,7 @@ Predicted = tuple[np.ndarray, Any]
 class RuleSeller:
     """A seller that decides prices and assortment in physical units and answers SB3's `predict`.
 
-    It promotes nothing, and orders, where products are ordered, as `malles_env.envs.base_stock.BaseStock` does.
+    It promotes nothing, and orders, where products are ordered, as `malles_env.envs.core.base_stock.BaseStock` does.
 
     Attributes:
         view: Whose products it prices.
@@ -109,7 +109,7 @@ def fixed_price(view: SellerView, price: float | None = None) -> StationarySelle
 
 
 def lot_size(view: SellerView) -> StationarySeller:
-    """Return the seller that keeps regular prices and orders in lots, see `malles_env.envs.base_stock.BaseStock`."""
+    """Return the seller that keeps regular prices and orders in lots (`malles_env.envs.core.base_stock`)."""
     seller = fixed_price(view)
     seller.lots = True
     return seller

@@ -44,7 +44,7 @@ def step_market(  # type: ignore[no-untyped-def]
 
     Args:
         rows: Actions, shape ``(1, N, A)``.
-        whole: Packed whole numbers, see `malles_env.envs.single_market.packed`.
+        whole: Packed whole numbers, see `malles_env.envs.core.single_market.packed`.
         real: Packed real numbers, likewise.
         cycles: Periods of an episode.
         traffic: Consumers over the usual number, ``(1,)``; this and the next eleven are the market's state, see

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import malles_env
-from malles_env.envs.market_batch import MONEY_KEYS, STOCK_KEYS
+from malles_env.envs.core.market_batch import MONEY_KEYS, STOCK_KEYS
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput

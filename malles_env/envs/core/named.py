@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from malles_env.envs.given_market import GivenMarket
+from malles_env.envs.core.given_market import GivenMarket
 from malles_env.errors import MissingResource, invalid
 from malles_env.market.arrays import BoolArray
 
 if TYPE_CHECKING:
-    from malles_env.envs.market_batch import MarketBatch
+    from malles_env.envs.core.market_batch import MarketBatch
 
 
 @runtime_checkable

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.envs.base_stock import BaseStock, expected_units
-from malles_env.envs.hooks import as_policy
-from malles_env.envs.market_batch import MarketBatch
-from malles_env.envs.named import Beginner, Policy, named_seller
+from malles_env.envs.core.base_stock import BaseStock, expected_units
+from malles_env.envs.core.hooks import as_policy
+from malles_env.envs.core.market_batch import MarketBatch
+from malles_env.envs.core.named import Beginner, Policy, named_seller
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
 

@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from malles_env._moved import old_names
-from malles_env.envs.given_market import GivenMarket
-from malles_env.envs.hooks import check_function, checked_rewards, transformed
-from malles_env.envs.settings import EnvSettings, Settings
-from malles_env.envs.single_market import SingleMarket, fits, outcome_of
+from malles_env.envs.core.given_market import GivenMarket
+from malles_env.envs.core.hooks import check_function, checked_rewards, transformed
+from malles_env.envs.core.settings import EnvSettings, Settings
+from malles_env.envs.core.single_market import SingleMarket, fits, outcome_of
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.kernels import write_ledger, write_stock_ledger
 from malles_env.envs.spaces.observations import NO_FLAGS, NO_ORDERS, Layout
@@ -27,7 +27,7 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
     from malles_env.scenarios import Scenario
 
 MOST_CYCLES = 10**9

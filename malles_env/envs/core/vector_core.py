@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env._moved import old_names
-from malles_env.envs.market_batch import MarketBatch
-from malles_env.envs.rivals import Policies, Rivals
-from malles_env.envs.settings import EnvSettings
+from malles_env.envs.core.market_batch import MarketBatch
+from malles_env.envs.core.rivals import Policies, Rivals
+from malles_env.envs.core.settings import EnvSettings
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Outcome
 from malles_env.market.arrays import BoolArray, FloatArray
@@ -19,7 +19,7 @@ from malles_env.market.arrays import BoolArray, FloatArray
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from malles_env.envs.settings import ScenarioLike
+    from malles_env.envs.core.settings import ScenarioLike
 
 
 @dataclass(frozen=True, slots=True)

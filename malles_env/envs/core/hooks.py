@@ -10,7 +10,7 @@ import numpy as np
 from malles_env.errors import InvalidInput, invalid
 
 if TYPE_CHECKING:
-    from malles_env.envs.settings import ObservationFn, RewardFn
+    from malles_env.envs.core.settings import ObservationFn, RewardFn
     from malles_env.market import Outcome
     from malles_env.market.arrays import FloatArray
 
@@ -85,7 +85,7 @@ class FunctionSeller:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Return the function's actions; see `malles_env.envs.rivals.Policy`."""
+        """Return the function's actions; see `malles_env.envs.core.rivals.Policy`."""
         return self.function(observation), state
 
 
