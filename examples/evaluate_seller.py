@@ -21,13 +21,13 @@ class Undercutter(RuleSeller):
     """Asks a little less than the mean of the rivals' last prices, at least unit cost plus 5%."""
 
     def decide(self, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return prices in money and listings of the seat's products, one row per market."""
-        seen = self.seat.read(observation)
-        rival = np.setdiff1d(np.arange(seen.prices.shape[1]), self.seat.products)
+        """Return prices in money and listings of the seller's products, one row per market."""
+        seen = self.view.read(observation)
+        rival = np.setdiff1d(np.arange(seen.prices.shape[1]), self.view.products)
         asked = np.where(seen.listed[:, rival], seen.prices[:, rival], np.nan)
         target = 0.98 * np.nanmean(asked, axis=1, keepdims=True)
-        prices = np.maximum(target, 1.05 * self.seat.unit_cost)
-        return prices, np.tile(best_sellers(self.seat, self.seat.regular_price), (len(prices), 1))
+        prices = np.maximum(target, 1.05 * self.view.unit_cost)
+        return prices, np.tile(best_sellers(self.view, self.view.regular_price), (len(prices), 1))
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 
     best = make_seller("best-response", args.scenario)
     sellers: dict[str, list[Any]] = {
-        "undercutter": [Undercutter(best.seat)],
+        "undercutter": [Undercutter(best.view)],
         "best-response": [best],
         "cost-plus:0.4": [make_seller("cost-plus:0.4", args.scenario)],
     }

@@ -56,7 +56,7 @@ _HOMES = {
     **dict.fromkeys(("PricingParallelEnv", "parallel_env"), "envs.parallel"),
     **dict.fromkeys(("PricingVecEnv", "vec_env"), "envs.sb3"),
     **dict.fromkeys(("Scenario", "list_scenarios", "load_scenario", "save_scenario"), "scenarios"),
-    "EnvSettings": "envs.settings",
+    "EnvSettings": "envs.core.settings",
     "MallesError": "errors",
     "PricingEnv": "envs.single",
     "PricingVectorEnv": "envs.vector",

@@ -155,7 +155,6 @@ PLACES = {
     },
     "malles_env.preference.encoder": {
         "malles_env.alignment": "adapters backbones reader=encoder readings=embeddings",
-        "malles_env.alignment.transfer": "bank=embedding_bank",
     },
     "malles_env.preference.heads": {
         "malles_env.alignment": (

@@ -103,7 +103,7 @@ def test_a_scenario_is_one_line_and_a_table_in_which_words_are_escaped():
 def test_one_more_product_stands_with_its_seller_and_has_the_tastes_of_the_one_it_is_like():
     more = DUOPOLY.with_product("c", like="product_a", unit_cost=0.5, tastes={"alpha": 7.0})
     assert more.product_ids == ("product_a", "c", "product_b")
-    np.testing.assert_array_equal(more.tastes_in(more.consumers).alpha, [[8.0, 7.0, 8.0]])
+    np.testing.assert_array_equal(more.tastes_of(more.consumers.tastes).alpha, [[8.0, 7.0, 8.0]])
     assert more.catalog().unit_cost.tolist() == [1.0, 0.5, 1.0]
     twin = DUOPOLY.with_product("c", like="product_b")
     market = twin.market(demand="expected")
@@ -125,7 +125,7 @@ def test_more_of_a_scenario_whose_tastes_differ_between_products_and_segments():
     j = 1
     more = wholesale.with_product("copy", like=wholesale.product_ids[j])
     place = more.product_ids.index("copy")
-    tastes, before = more.tastes_in(more.consumers), wholesale.tastes_in(wholesale.consumers)
+    tastes, before = more.tastes_of(more.consumers.tastes), wholesale.tastes_of(wholesale.consumers.tastes)
     for name in ("alpha", "beta", "kappa"):
         np.testing.assert_array_equal(getattr(tastes, name)[:, place], getattr(before, name)[:, j])
         np.testing.assert_array_equal(np.delete(getattr(tastes, name), place, axis=1), getattr(before, name))

@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 
 from malles_env.evaluation.baselines.set_network import SetNetwork
-from malles_env.evaluation.transfer.copurchase import category_means
-from malles_env.evaluation.transfer.model import Catalogued, TransferModel
-from malles_env.evaluation.transfer.scoring import Reading, as_column, log_readings, log_words
 from malles_env.evaluation.transfer.study import WordStudy
-from malles_env.evaluation.transfer.word_fit import FittedWords, LogWords, WordSettings, fit_words, left_out_utilities
+from malles_env.evaluation.transfer.word_model.copurchase import category_means
+from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel
+from malles_env.evaluation.transfer.word_model.scoring import Reading, as_column, log_readings, log_words
+from malles_env.evaluation.transfer.word_model.word_fit import (
+    FittedWords,
+    LogWords,
+    WordSettings,
+    fit_words,
+    left_out_utilities,
+)
 from malles_env.files import check_replaceable
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
@@ -121,7 +127,7 @@ def _catalogued(
         readings: Of all names [P, F].
         fitted: What training learned.
         trained: Prefixes of the categories trained on.
-        words: The log's names as `malles_env.evaluation.transfer.scoring.log_words` gives them.
+        words: The log's names as `malles_env.evaluation.transfer.word_model.scoring.log_words` gives them.
     """
     kinds = [text.removeprefix("market: ").removesuffix(".") for text in goods.prefixes]
     prices = category_means(goods.log_regular[:, None], goods.prefix)[:, 0]

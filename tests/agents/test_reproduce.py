@@ -88,7 +88,7 @@ def test_unknown_names_and_numbers_are_refused(tmp_path):
         app, ["reproduce", "calvano", "--sessions", "1", "--json", str(tmp_path / "no" / "x"), "--workers", "0"]
     )
     assert answer.exit_code == 2
-    assert "workers" in answer.output
+    assert "threads" in answer.output
 
 
 def test_cereal_prices_equal_pyblps(tmp_path):

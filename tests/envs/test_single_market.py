@@ -72,7 +72,8 @@ def test_one_call_is_several_calls(name, mode):
 
 
 def test_the_usual_markets_are_played_in_one_call():
-    for name in (*list_scenarios(), ALONE):
+    late = {"gifts", "gifts-houses"}  # products that enter later are listed by what period it is
+    for name in {*list_scenarios(), ALONE} - late:
         assert fits(make(name).market_batch)
     for name in (CROOKED, PROMOTED, RULED, STOCKED, TIERED):  # stock that runs out, price rules, tiers
         assert not fits(make(name).market_batch)

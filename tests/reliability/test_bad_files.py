@@ -23,7 +23,7 @@ from malles_agents.registry import make_seller
 from malles_agents.training.train import Run, train
 from malles_env.data.building.build import build_occasions
 from malles_env.data.checks import check_log
-from malles_env.data.exports import ImportChoices, import_log, planned
+from malles_env.data.exports import ImportChoices, import_log, planned, write_import
 from malles_env.data.log.readers import read_tables
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
@@ -274,7 +274,7 @@ def take_in(path: Path, choices: ImportChoices) -> None:
     assert found.dropped["reason"].null_count() == 0
     prices = found.tables.transactions["unit_price"]
     assert prices.is_finite().all() and (prices > 0).all()
-    out = found.write(path.parent / "log")
+    out = write_import(found, path.parent / "log")
     read_tables(out)
     json.loads((out / "import.json").read_text())
 

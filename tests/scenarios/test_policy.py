@@ -93,7 +93,7 @@ def test_observations_show_who_is_there():
     """The rival's listing is a block of the flat observation; it turns to 1 after the period of entry."""
     env = parallel_env(DUOPOLY.with_policy(entry={"seller_b": 2}), max_cycles=5)
     seen, _ = env.reset(seed=1)
-    place = env.arena.layout["rivals_listed"]
+    place = env.market_batch.layout["rivals_listed"]
     action = {agent: np.array([0.0, 1.0], np.float32) for agent in env.agents}
     shown = []
     for _ in range(5):

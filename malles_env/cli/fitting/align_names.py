@@ -47,7 +47,7 @@ def align_words(
     from malles_env.cli.fitting.occasions import reading_progress
     from malles_env.cli.progress import progress_words
     from malles_env.evaluation.transfer.study import WordStudy
-    from malles_env.evaluation.transfer.word_fit import WordSettings
+    from malles_env.evaluation.transfer.word_model.word_fit import WordSettings
     from malles_env.workflows.align_names import WordsJob, run_words_job
 
     if names not in ("true", "shuffled"):

@@ -15,8 +15,8 @@ import numpy as np
 from malles_env.errors import CorruptFile, brief
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import TRAINED, WordRows, model_folder, row_parts
-from malles_env.evaluation.transfer.saving import recorded_words
 from malles_env.evaluation.transfer.study import WordStudy
+from malles_env.evaluation.transfer.word_model.saving import recorded_words
 from malles_env.files import cache_dir, replacing
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction

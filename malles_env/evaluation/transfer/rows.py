@@ -13,11 +13,11 @@ import torch
 
 from malles_env.errors import MissingResource
 from malles_env.evaluation.comparison.runner import Makers
-from malles_env.evaluation.transfer.model import TransferModel
-from malles_env.evaluation.transfer.saving import locate_words
-from malles_env.evaluation.transfer.scoring import same_text, scorer_of
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_logit import WordLogit
+from malles_env.evaluation.transfer.word_model.model import TransferModel
+from malles_env.evaluation.transfer.word_model.saving import locate_words
+from malles_env.evaluation.transfer.word_model.scoring import same_text, scorer_of
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import NAMES, Names, renamed
 from malles_env.preference.data.shelves import ProductTable

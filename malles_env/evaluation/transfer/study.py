@@ -16,7 +16,7 @@ from malles_env.data.splits import Splits
 from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.protocol import Protocol, protocol, split_rows
 from malles_env.evaluation.transfer.launches import Launches
-from malles_env.evaluation.transfer.trends import FloatArray, weekly_sales
+from malles_env.evaluation.transfer.word_model.trends import FloatArray, weekly_sales
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 

@@ -182,7 +182,6 @@ def test_every_kind_of_rivals_is_a_world_and_nothing_is_trained_where_no_steps_a
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["study", DUOPOLY, "--json", "x.json"], "--json: got"),
         (["study", DUOPOLY, "--what-if", "1"], "only with --dynamic"),
         (["study", "--dynamic", DUOPOLY, "--what-if", "much"], "numbers separated by commas"),
         (["study", "--dynamic", DUOPOLY, "--algos", "dqn"], "algos: got 'dqn'"),

@@ -291,7 +291,7 @@ def test_pickling_in_the_middle_and_seeds(action_mode: Any) -> None:
 
 
 def test_some_markets_start_anew_while_others_go_on() -> None:
-    market_batch = malles_env.vec_env(scenario_of(STOCKED), num_markets=3, max_cycles=9).batch.market_batch
+    market_batch = malles_env.vec_env(scenario_of(STOCKED), num_markets=3, max_cycles=9).core.market_batch
     market_batch.reset(1)
     rng = np.random.default_rng(0)
     for _ in range(4):

@@ -21,17 +21,17 @@ from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.metrics import clustered, purchase_values
 from malles_env.evaluation.protocol import Protocol, protocol
 from malles_env.evaluation.transfer.comparison import compare_words
-from malles_env.evaluation.transfer.copurchase import taste_vectors, who_bought, within
 from malles_env.evaluation.transfer.launches import Launches
-from malles_env.evaluation.transfer.model import Bought, TransferModel
 from malles_env.evaluation.transfer.rows import possible_rows
-from malles_env.evaluation.transfer.scoring import WordScorer, log_words, scorer_of
 from malles_env.evaluation.transfer.study import WordStudy
-from malles_env.evaluation.transfer.trends import COLUMNS, Sold, sales_before, word_trends
-from malles_env.evaluation.transfer.word_features import columns
-from malles_env.evaluation.transfer.word_fit import WordSettings, fit_words, left_out
 from malles_env.evaluation.transfer.word_logit import WordLogit
-from malles_env.evaluation.transfer.word_map import WordMap
+from malles_env.evaluation.transfer.word_model.copurchase import taste_vectors, who_bought, within
+from malles_env.evaluation.transfer.word_model.model import Bought, TransferModel
+from malles_env.evaluation.transfer.word_model.scoring import WordScorer, log_words, scorer_of
+from malles_env.evaluation.transfer.word_model.trends import COLUMNS, Sold, sales_before, word_trends
+from malles_env.evaluation.transfer.word_model.word_features import columns
+from malles_env.evaluation.transfer.word_model.word_fit import WordSettings, fit_words, left_out
+from malles_env.evaluation.transfer.word_model.word_map import WordMap
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.packing import Request, pack
 from malles_env.preference.data.renamed import renamed

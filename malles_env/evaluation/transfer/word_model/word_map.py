@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.evaluation.transfer.copurchase import within
+from malles_env.evaluation.transfer.word_model.copurchase import within
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

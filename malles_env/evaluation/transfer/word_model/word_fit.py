@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.baselines.fitting import minimize
-from malles_env.evaluation.transfer.copurchase import BoolArray, taste_vectors, who_bought
-from malles_env.evaluation.transfer.word_features import Asked, between, in_steps
-from malles_env.evaluation.transfer.word_map import WordMap, bought_vectors, told_vectors
+from malles_env.evaluation.transfer.word_model.copurchase import BoolArray, taste_vectors, who_bought
+from malles_env.evaluation.transfer.word_model.word_features import Asked, between, in_steps
+from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, told_vectors
 from malles_env.preference.data.dataset import TasteData
 
 FloatArray = NDArray[np.float32]

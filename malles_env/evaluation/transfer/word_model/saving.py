@@ -13,9 +13,9 @@ from malles_env.errors import CorruptFile, MissingResource
 from malles_env.evaluation.baselines.deep_sets import Network
 from malles_env.evaluation.baselines.fitting import Scale
 from malles_env.evaluation.baselines.set_network import Scales, SetNetwork
-from malles_env.evaluation.transfer.model import Catalogued, TransferModel
-from malles_env.evaluation.transfer.word_fit import FittedWords
-from malles_env.evaluation.transfer.word_map import WordMap
+from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel
+from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
+from malles_env.evaluation.transfer.word_model.word_map import WordMap
 from malles_env.files import file_hash, new_directory, read_json, text_hash, write_json, write_text
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.quantities import QUANTITIES

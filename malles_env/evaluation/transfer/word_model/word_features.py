@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.evaluation.transfer import trends
 from malles_env.evaluation.transfer.word_logit import customer_level
+from malles_env.evaluation.transfer.word_model import trends
 from malles_env.preference.data.dataset import TasteData
 
 FloatArray = NDArray[np.float32]

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from malles_env.errors import invalid
 from malles_env.evaluation.baselines.set_network import SetNetwork
-from malles_env.evaluation.transfer.trends import COLUMNS, Sold, trends_of_names
-from malles_env.evaluation.transfer.word_features import Asked, between
-from malles_env.evaluation.transfer.word_fit import FittedWords
-from malles_env.evaluation.transfer.word_map import OWN, centred_states
+from malles_env.evaluation.transfer.word_model.trends import COLUMNS, Sold, trends_of_names
+from malles_env.evaluation.transfer.word_model.word_features import Asked, between
+from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
+from malles_env.evaluation.transfer.word_model.word_map import OWN, centred_states
 from malles_env.preference.data.packing import Request
 from malles_env.preference.data.text import ProductText, product_text
 from malles_env.preference.encoder.backbones import Backbone
@@ -207,7 +207,7 @@ def last_layer(states: FloatArray, parts: int) -> FloatArray:
     """Return the mean state of the last layer, of length 1: the sentence encoder's own reading [N, width].
 
     Args:
-        states: Of all layers, see `malles_env.evaluation.transfer.word_map.centred_states` [N, F].
+        states: Of all layers, see `malles_env.evaluation.transfer.word_model.word_map.centred_states` [N, F].
         parts: Number of layers.
     """
     width = states.shape[1] // parts
@@ -277,4 +277,4 @@ def _asked(
 
 def _saving() -> Any:
     """Return the module that reads and writes models; by name, since it makes them."""
-    return import_module("malles_env.evaluation.transfer.saving")
+    return import_module("malles_env.evaluation.transfer.word_model.saving")

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.base import in_chunks
 from malles_env.evaluation.baselines.set_network import SetNetwork
-from malles_env.evaluation.transfer.copurchase import category_means
-from malles_env.evaluation.transfer.model import TransferModel, last_layer
-from malles_env.evaluation.transfer.trends import FloatArray, sales_before, word_trends
-from malles_env.evaluation.transfer.word_fit import FittedWords, LogWords
-from malles_env.evaluation.transfer.word_map import bought_vectors, centred_states, told_vectors
+from malles_env.evaluation.transfer.word_model.copurchase import category_means
+from malles_env.evaluation.transfer.word_model.model import TransferModel, last_layer
+from malles_env.evaluation.transfer.word_model.trends import FloatArray, sales_before, word_trends
+from malles_env.evaluation.transfer.word_model.word_fit import FittedWords, LogWords
+from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, told_vectors
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
