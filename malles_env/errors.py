@@ -12,7 +12,7 @@ _LONGEST = 1200
 """Characters of a line of a message."""
 
 
-_NOT_FOR_USERS = ("dev", "docs", "bench")
+_NOT_FOR_USERS = ("dev", "docs", "bench", "agilerl", "benchmarl", "rllib", "skrl", "torchrl", "zoo")
 """Extras that no command needs."""
 
 

@@ -33,7 +33,13 @@ MODES = [
     for action in ("continuous", "discrete", "dict")
     for observation in ("flat", "dict")
 ]
-CASES = [pytest.param(name, mode, id=f"{name}-{'-'.join(mode.values())}") for name in NAMES for mode in MODES]
+LARGE = "gifts-houses"
+"""As `gifts`, with ten sellers: seconds for each mode."""
+CASES = [
+    pytest.param(name, mode, id=f"{name}-{'-'.join(mode.values())}", marks=[pytest.mark.slow] if name == LARGE else [])
+    for name in NAMES
+    for mode in MODES
+]
 # Advice that a mode goes against on purpose: PettingZoo's for Box and Discrete spaces only, Gymnasium's for Boxes
 # from -1 to 1 (the dict mode is in money). Any other warning fails.
 OTHER_SPACES = r".*probably should be.*|.*Observation is not (a )?NumPy array.*"

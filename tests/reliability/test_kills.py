@@ -76,7 +76,7 @@ COMMANDS = {
     ),
 }  # fmt: skip
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
-QUICK = ("distil", signal.SIGTERM)
+QUICK = ("distil", signal.SIGKILL)
 
 
 @functools.cache
