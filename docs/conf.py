@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from gallery import write_changed, write_gallery
+
 project = "malles_env"
 author = "The malles_env developers"
 project_copyright = "The malles_env developers"
@@ -40,17 +42,11 @@ ENV_PAGES = {
 }
 
 
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists() or path.read_text() != content:
-        path.write_text(content)
-
-
 def _write_env_pages(folder: Path) -> None:
     for page, place in ENV_PAGES.items():
         module, name = place.split(":")
         text = inspect.getdoc(getattr(import_module(module), name)) or ""
-        _write(folder / f"{page}.md", f"# {name}\n\n{text}\n")
+        write_changed(folder / f"{page}.md", f"# {name}\n\n{text}\n")
 
 
 def _write_schema_page(path: Path) -> None:
@@ -63,9 +59,9 @@ def _write_schema_page(path: Path) -> None:
             required = "yes" if column.required else "no"
             lines.append(f"| `{name}` | {str(column.dtype).split('(')[0]} | {required} | {column.meaning} |")
         lines.append("")
-    _write(path, "\n".join(lines))
+    write_changed(path, "\n".join(lines))
 
 
 _write_env_pages(Path(__file__).parent / "reference" / "made")
-import_module("gallery").write_gallery(Path(__file__).parent / "reference" / "made" / "scenarios")
+write_gallery(Path(__file__).parent / "reference" / "made" / "scenarios")
 _write_schema_page(Path(__file__).parent / "reference" / "made" / "schema.md")

@@ -29,11 +29,18 @@ def write_gallery(folder: Path) -> None:
         picture = folder / f"{scenario.name}-{scenario.digest()[:8]}.png"
         if not picture.exists():
             _picture(scenario).save(picture)
-        _write(folder / f"{scenario.name}.md", _page(scenario, picture.name))
-    _write(folder / "index.md", _index(scenarios))
+        write_changed(folder / f"{scenario.name}.md", _page(scenario, picture.name))
+    write_changed(folder / "index.md", _index(scenarios))
 
 
-def _write(path: Path, content: str) -> None:
+def write_changed(path: Path, content: str) -> None:
+    """Write a page unless it stands there already, so that a second build finds nothing new.
+
+    Args:
+        path: Of the page; its folder is made.
+        content: The page.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != content:
         path.write_text(content, encoding="utf-8")
 
