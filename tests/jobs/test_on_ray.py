@@ -15,10 +15,9 @@ import pytest
 from malles_agents.studies.deep_rl import Study, run_study
 from malles_agents.studies.tournament import Tournament, run_tournament
 from malles_env.errors import InvalidInput, MallesError, MissingResource
-from malles_env.files import read_json
 from malles_env.jobs import Processes, RayTasks
 from malles_env.jobs.checks import files_check
-from tests.jobs.cluster import Killer, two_machines
+from tests.jobs.cluster import Killer, can_hide_folders, machine_without, two_machines
 
 pytestmark = pytest.mark.slow
 FIELD = Tournament(("bertrand-duopoly",), ("regular-price", "random", "cost-plus", "q-learning"), episodes=2, cycles=20)
@@ -39,6 +38,16 @@ def slowly(seconds: float, number: int) -> tuple[int, str]:
 
 def broken(number: int) -> None:
     raise InvalidInput(f"number: got {number}; allowed: none")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "auto"])
+def test_no_cluster_at_the_address_is_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    began = time.monotonic()
+    with pytest.raises(MallesError) as told, RayTasks(address).spread(slowly, [(1,)], common=(0.0,)) as found:
+        list(found)
+    assert str(told.value).startswith(f"address: got {address!r}; allowed: HOST:PORT of a running cluster")
+    assert "\n" not in str(told.value) and time.monotonic() - began < 60
 
 
 def test_every_job_comes_back_once_from_both_machines(cluster: Any) -> None:
@@ -98,33 +107,40 @@ def test_a_tournament_survives_the_loss_of_a_machine(matches: list[Any], tmp_pat
     assert [asdict(match) for match in found] == [asdict(match) for match in matches]
 
 
-@pytest.mark.parametrize("seen", [True, False])
-def test_a_study_is_the_same_whether_or_not_workers_see_its_folder(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: bool
+STUDY = Study(("bertrand-duopoly",), ("ppo",), seeds=2, steps=3328, self_play=False)
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run_study(STUDY, folder, executor=Processes(1))[0]
+
+
+def check_study(found: list[Any], out: Path, known: tuple[Path, list[Any]]) -> None:
+    here, scores = known
+    assert [score.profit for score in found] == [score.profit for score in scores]
+    for one, other in zip(found, scores, strict=True):
+        assert [row["profit"] for row in one.curve] == [row["profit"] for row in other.curve]
+    names = [{path.relative_to(folder) for path in folder.rglob("*.zip")} for folder in (out, here)]
+    assert names[0] == names[1]
+    assert not list(out.glob(".*"))
+
+
+def test_a_study_is_the_same_when_a_worker_is_killed(
+    cluster: Any, scores: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
-    study = Study(("bertrand-duopoly",), ("ppo",), seeds=2, steps=3328, self_play=False)
-    here, _ = run_study(study, tmp_path / "here", executor=Processes(1))
-    if not seen:  # the mark by which a worker knows the caller's folder is not there, as on another disk
-        monkeypatch.setattr(Path, "touch", lambda self, *_, **__: None)
     killer = Killer("_do", after=0)
-    found, _ = run_study(study, tmp_path / "there", executor=RayTasks(cluster.address), watch=killer.watch)
+    found, _ = run_study(STUDY, tmp_path / "there", executor=RayTasks(cluster.address), watch=killer.watch)
     assert killer.killed
-    assert [score.profit for score in found] == [score.profit for score in here]
-    assert [[row["profit"] for row in score.curve] for score in found] == [
-        [row["profit"] for row in score.curve] for score in here
-    ]
-    assert {path.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("*.zip")} == {
-        path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.zip")
-    }
-    assert not list((tmp_path / "there").glob(".*"))
-    assert read_json(next((tmp_path / "there").rglob("score.json")))["steps" if False else "profit"]
+    check_study(found, tmp_path / "there", scores)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "auto"])
-def test_no_cluster_at_the_address_is_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    began = time.monotonic()
-    with pytest.raises(MallesError) as told, RayTasks(address).spread(slowly, [(1,)], common=(0.0,)) as found:
-        list(found)
-    assert str(told.value).startswith(f"address: got {address!r}; allowed: HOST:PORT of a running cluster")
-    assert "\n" not in str(told.value) and time.monotonic() - began < 60
+@pytest.mark.skipif(not can_hide_folders(), reason="needs the right to mount")
+def test_a_study_is_the_same_on_a_machine_that_does_not_see_its_folder(
+    scores: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "there"
+    out.mkdir()
+    with machine_without(out) as address:
+        found, _ = run_study(STUDY, out, executor=RayTasks(address))
+    check_study(found, out, scores)
