@@ -177,7 +177,7 @@ def _trained(spec: str, text: str | None, view: SellerView, trust: bool = False)
 
 
 def _language(spec: str, text: str | None, view: SellerView) -> Seller:
-    """Return a language model as a seller: ``language``, ``language:MODEL``, ``language:MODEL@URL`` or ``...@URL@URL``."""
+    """Return a language model as a seller: ``language``, ``language:MODEL``, ``language:MODEL@URL@URL...``."""
     from malles_agents.sellers.language import LanguageSeller
 
     return LanguageSeller(view, _language_model(*_model_and_url(spec, text)))
@@ -259,7 +259,8 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]]
     ),
     "language": (
         _language,
-        "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on servers (@URL@URL)",
+        "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on a server, or on "
+        "several (@URL@URL)",
     ),
     **{name: (_trained, f"{name}:PATH: a policy trained with `malles train --algo {name}`") for name in ALGORITHMS},
 }

@@ -15,9 +15,7 @@ EngineOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(
-        help="Of a running Ray cluster: HOST:PORT, or auto; default $RAY_ADDRESS, else Ray is started here."
-    ),
+    typer.Option(help="Of a running Ray cluster: HOST:PORT, or auto; default $RAY_ADDRESS, else Ray is started here."),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Pieces of work under way at once; default all cores, here or of the cluster.")

@@ -65,7 +65,12 @@ def calibrate_command(
     check_scenario_out(out)
     loaded, console = load_scenario(scenario), plain_console()
     asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
-    how: dict[str, Any] = {"model": model, "server": tuple(server) if server else None, "top_logprobs": top_logprobs, **asked}
+    how: dict[str, Any] = {
+        "model": model,
+        "server": tuple(server) if server else None,
+        "top_logprobs": top_logprobs,
+        **asked,
+    }
     with asking_bar(console, "visits") as bar:
         found = calibrate(
             loaded,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from malles_env.jobs import Check
     from malles_env.workflows.distillation import Asked
 
+
 def distil_command(
     scenario: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
     out: Annotated[Path, file_option("Scenario file to write, with the fitted tastes in it.")],
@@ -55,7 +56,9 @@ def distil_command(
     ] = None,
     server: Annotated[
         list[str] | None,
-        typer.Option(help="Base URL of a server of the OpenAI protocol (prompted, discussion); several share the load."),
+        typer.Option(
+            help="Base URL of a server of the OpenAI protocol (prompted, discussion); several share the load."
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
@@ -68,9 +71,9 @@ def distil_command(
     from malles_env.consumers.distil import DistilSettings, Elsewhere, distil
     from malles_env.consumers.distil.report import as_json, table
     from malles_env.files import write_json
+    from malles_env.jobs import make_executor
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.workflows.audit import audit_subject
-    from malles_env.jobs import make_executor
     from malles_env.workflows.distillation import Asked, distilled_scenario
 
     check_scenario_out(out)
@@ -99,7 +102,9 @@ def distil_command(
             settings,
             answers=answers or out.with_suffix(".answers.jsonl"),
             watch=watch,
-            elsewhere=None if engine == "processes" and (workers or 1) == 1 else Elsewhere(executor, asked, _needed(asked)),
+            elsewhere=None
+            if engine == "processes" and (workers or 1) == 1
+            else Elsewhere(executor, asked, _needed(asked)),
         )
     command = " ".join(["malles", *sys.argv[1:]])
     save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)

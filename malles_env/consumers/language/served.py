@@ -225,7 +225,7 @@ class ServedModel:
             if other != seen:
                 raise LanguageModelError(
                     f"language model servers {first} and {shown}: different models answer as {self.name!r} (their "
-                    "entries or their words after a fixed question differ); start them with the same weights and settings"
+                    "entries or words after a fixed question differ); start them with the same weights and settings"
                 )
         return seen
 

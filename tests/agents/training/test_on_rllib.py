@@ -113,9 +113,9 @@ def test_what_cannot_be_trained_is_one_line_and_nothing_is_written(cluster: Any,
     out = tmp_path / "run"
     with pytest.raises(InvalidInput, match="env_runners: got 9; allowed: at most 2, the CPUs of the cluster"):
         train(replace(RUN, env_runners=9), out, address=cluster.address)
-    with pytest.raises(InvalidInput, match="address: got '127.0.0.1:1'; .* nobody answers there"):
+    with pytest.raises(InvalidInput, match=r"address: got '127.0.0.1:1'; .* nobody answers there"):
         train(RUN, out, address="127.0.0.1:1")
-    with pytest.raises(InvalidInput, match="settings: got 'use_sde'; allowed: .* with the engine rllib"):
+    with pytest.raises(InvalidInput, match=r"settings: got 'use_sde'; allowed: .* with the engine rllib"):
         train(replace(RUN, settings={"use_sde": True}), out, address=cluster.address)
     with pytest.raises(MissingResource):
         train(replace(RUN, scenario=str(tmp_path / "none.yaml")), out, address=cluster.address)

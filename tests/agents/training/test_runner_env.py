@@ -24,7 +24,8 @@ def test_markets_are_those_of_the_vector_env_and_start_anew_in_a_step_of_their_o
     other.seed(task.seed(1, 0))
     draw = np.random.default_rng(0)
     first, infos = env.reset(seed=1)
-    np.testing.assert_array_equal(first, other.reset())
+    begun = other.reset()
+    np.testing.assert_array_equal(first, begun)
     assert infos == {} and env.num_envs == other.num_envs == len(first)
     for period in range(11):
         actions = draw.uniform(-1, 1, (env.num_envs, 2)).astype(np.float32)
@@ -48,7 +49,7 @@ def test_every_runner_and_every_restart_has_seeds_of_its_own_and_none_is_held_ou
     assert len(starts) == 150
     seeds = {start + market for start in starts for market in range(8)}
     assert len(seeds) == 1200 and max(seeds) < HELD_OUT and min(seeds) >= 999 * SEEDS_PER_RUN
-    assert 50 * 8 < SEEDS_PER_PART and RUNNERS > 50
+    assert SEEDS_PER_PART > 50 * 8 and RUNNERS > 50
 
 
 def test_a_list_of_seeds_is_refused() -> None:

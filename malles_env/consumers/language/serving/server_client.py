@@ -117,9 +117,7 @@ class ServerClient:
         InvalidInput: No server, or one twice.
     """
 
-    def __init__(
-        self, urls: Sequence[str], api_key: str, concurrency: int, patience: Patience, usage: Usage
-    ) -> None:
+    def __init__(self, urls: Sequence[str], api_key: str, concurrency: int, patience: Patience, usage: Usage) -> None:
         if concurrency < 1:
             raise invalid("concurrency", concurrency, "1 or more")
         if not urls or len(set(urls)) < len(urls):
