@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
+from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.core.hooks import as_policy
@@ -129,14 +129,13 @@ def summary(runs: Sequence[Played]) -> dict[str, dict[str, float]]:
     """Return mean and standard error of each measure.
 
     With one seller the error is that over held-out episodes; with several trained with other seeds it is that over
-    those seeds, each seed's mean over the same episodes counting once.
+    those seeds, each seed's mean over the same episodes counting once. It is NaN with one seller and one episode.
     """
     found = {}
     for measure in MEASURES:
         rows = np.array([getattr(run, measure) for run in runs])
         sample = rows[0] if len(rows) == 1 else rows.mean(axis=1)
-        error = float(sample.std(ddof=1)) / sqrt(len(sample)) if len(sample) > 1 else 0.0
-        found[measure] = {"mean": float(rows.mean()), "se": error}
+        found[measure] = {"mean": float(rows.mean()), "se": mean_se(sample).se}
     return found
 
 
