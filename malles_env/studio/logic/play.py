@@ -222,7 +222,7 @@ def policy_profits(world: World, agent: str, rivals: Mapping[str, str], seed: in
         seller: Who sells.
     """
     env = parallel_env(world.scenario, consumers=world.consumers)
-    sellers = {**rivals, agent: seller}
+    sellers: dict[str, Any] = {**rivals, agent: seller}
     return [float(infos[agent]["profit"]) for infos in play_episode(env, sellers, seed=seed)]
 
 
