@@ -37,7 +37,7 @@ class World:
     """Whom the demo's sellers meet.
 
     Attributes:
-        view: The seat they are tried in.
+        view: The agent they are tried as.
         model: Language model that read the tastes; None where they stand in the scenario's file.
         draws: The tastes that a market may have, hidden; empty where all markets have the mean ones.
         rivals: Kind of the other sellers.

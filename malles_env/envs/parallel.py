@@ -67,7 +67,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     ## Observation Space
 
     A flat `Box` of float32 (or with ``observation_mode="dict"`` its blocks by name). N sellers; own slots
-    come first, so that one policy serves every seat. Rivals come in a circle, the next seller first.
+    come first, so that one policy serves every seller. Rivals come in a circle, the next seller first.
 
     | block | size | min | max | unit |
     |---|---|---|---|---|

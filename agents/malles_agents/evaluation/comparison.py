@@ -29,7 +29,7 @@ class Comparison:
         scenario: Name or path.
         sellers: Kinds, see `make_seller`.
         policies: Files written by `malles train`; several of one algorithm are seeds of one kind.
-        seat: The seat every kind is tried in.
+        seat: The agent every kind is tried as.
         rivals: Kind of the other sellers.
         episodes: Held-out seeds, one episode each; with draws, as many for each draw as make this number or more.
         search: Whether to add the best stationary action.
@@ -79,7 +79,7 @@ def compare_in_console(question: Comparison, json_file: Path | None = None, csv_
     """Compare sellers, print a table per taste model, write JSON, and episodes as CSV, if asked.
 
     Raises:
-        InvalidInput: No sellers, an unknown seat, or a setting out of range.
+        InvalidInput: No sellers, an unknown agent, or a setting out of range.
     """
     from malles_env.scenarios import load_scenario
 

@@ -85,8 +85,8 @@ def over_draws(
         scenario: The market.
         draws: D tastes, see `AlignedConsumers.draws`.
         sellers: Kind -> sellers of that kind (several when trained with several seeds).
-        agent: The seat.
-        rivals: Seller per other seat.
+        agent: Whose products it sells.
+        rivals: Seller per other agent.
         episodes: Held-out seeds per draw, E.
         best: The best stationary action of each of these draws against these rivals; searched for where not given.
         watch: Called with words before each draw.

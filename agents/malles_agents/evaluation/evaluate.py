@@ -1,4 +1,4 @@
-"""Sellers compared in the same seat, against the same rivals, on the same held-out seeds."""
+"""Sellers compared as the same agent, against the same rivals, on the same held-out seeds."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Played:
     """Episodes of one seller, one per held-out seed.
 
     Attributes:
-        profit: Of the seat, money per episode, shape ``(M,)``.
-        share: Of all purchases that went to the seat's products, mean over the episode's periods, ``(M,)``.
+        profit: Of the seller, money per episode, shape ``(M,)``.
+        share: Of all purchases that went to the seller's products, mean over the episode's periods, ``(M,)``.
         surplus: Consumer surplus, money per consumer and period (up to a constant), shape ``(M,)``.
         prices, listed, period_share: The first episode, shape ``(T, J)``.
     """
@@ -66,8 +66,8 @@ def play(
         scenario: The market.
         seller: Answers `predict`; asked for its deterministic action. Or a function from observations ``(B, D)`` to
             actions ``(B, A)``.
-        agent: Its seat.
-        rivals: Seller per other seat; default cost-plus.
+        agent: Whose products it sells.
+        rivals: Seller per other agent; default cost-plus.
         episodes: Held-out seeds, played side by side.
         seed: First held-out seed, counted from HELD_OUT.
         max_cycles: Periods per episode; default the scenario's.
@@ -148,13 +148,13 @@ def compare(
     watch: Callable[[str], object] | None = None,
     **options: Any,
 ) -> dict[str, list[Played]]:
-    """Play every seller kind in the same seat on the same seeds.
+    """Play every seller kind as the same agent on the same seeds.
 
     Args:
         scenario: The market.
         sellers: Kind -> sellers of that kind (several when trained with several seeds).
-        agent: The seat.
-        rivals: Seller per other seat; default cost-plus.
+        agent: Whose products it sells.
+        rivals: Seller per other agent; default cost-plus.
         watch: Called with each kind before it plays.
         options: Passed on to `play`.
     """

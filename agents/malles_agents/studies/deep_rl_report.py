@@ -27,7 +27,7 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
         text += ["", "| self-play in the textbook duopoly | profit gain |", "|---|---:|"]
         for algo in dict.fromkeys(score.algo for score in shared):
             gains = self_play_gain([score.profit for score in shared if score.algo == algo])
-            text.append(f"| {algo}, one policy for both seats | {_cell((iqm(gains), *interval(gains)))} |")
+            text.append(f"| {algo}, one policy for both sellers | {_cell((iqm(gains), *interval(gains)))} |")
     many = f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval"
     over = many if seeds > 1 else "One training seed"
     text += ["", f"{over}. Made by `{command}`."]

@@ -55,7 +55,7 @@ class RegularPrice:
 
 AnySeller = Policy | str | Callable[[Any], Any]
 Policies = AnySeller | Mapping[str, AnySeller] | None
-"""Who plays the other seats: one policy, function or seller's name for all of them, or one per agent."""
+"""Who plays the other sellers: one policy, function or seller's name for all of them, or one per agent."""
 
 
 def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
@@ -65,7 +65,7 @@ def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
 
 
 class Rivals:
-    """The policies of all seats but the learner's, with their memories.
+    """The policies of all sellers but the learner's, with their memories.
 
     Args:
         market_batch: Where they play.
@@ -132,8 +132,8 @@ class Rivals:
         """Fill the rivals' actions.
 
         Args:
-            rows: Actions of all seats, shape ``(B, N, A)``.
-            observations: Of all seats, shape ``(B, N, D)``; each policy gets a copy of its own rows.
+            rows: Actions of all sellers, shape ``(B, N, A)``.
+            observations: Of all sellers, shape ``(B, N, D)``; each policy gets a copy of its own rows.
             cycles: Periods of an episode.
 
         Raises:

@@ -82,7 +82,7 @@ class SingleMarket:
         """Play one period.
 
         Args:
-            rows: Actions of all seats, shape ``(1, N, A)``.
+            rows: Actions of all sellers, shape ``(1, N, A)``.
             cycles: Periods of an episode.
 
         Returns:
