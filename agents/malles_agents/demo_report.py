@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
 LOW_AND_HIGH = (0.1, 0.9)
-"""The two hidden worlds of the picture: draws at these quantiles of the best price."""
+"""The two hidden draws of the picture, at these quantiles of the best price."""
 
 
 @dataclass
@@ -204,7 +204,7 @@ class Report:
         ]  # fmt: skip
 
     def _draw_worlds(self, measures: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
-        """Draw the learner's prices in a world of sensitive and one of less sensitive consumers, and all profits."""
+        """Draw the learner's prices under a draw of sensitive and one of less sensitive consumers, and all profits."""
         from malles_agents.evaluation.evaluate import play
         from malles_agents.registry import default_rivals
         from malles_env.consumers import LogitConsumers

@@ -35,7 +35,7 @@ class Seen:
         sales: Units sold last, NaN where not visible, shape ``(B, J)``.
         long_share: Long-run shares, NaN where the market has none, shape ``(B, J)``.
         reference: Reference prices, money, NaN where the market has none, shape ``(B, J)``.
-        promoted: What was displayed, then what was advertised, as far as visible, shape ``(2, B, J)``; None: not told.
+        promoted: What was displayed, then what was advertised, shape ``(2, B, J)``; None where not visible.
         ordered: Units ordered last, NaN where not visible, shape ``(B, J)``; None where products are not ordered.
     """
 

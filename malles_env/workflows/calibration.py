@@ -119,7 +119,7 @@ def market_of(scenario: Scenario) -> str:
     """Return the log's market that a scenario was built from.
 
     Raises:
-        InvalidInput: The scenario does not tell.
+        InvalidInput: The scenario does not say.
     """
     if not isinstance(scenario.consumers, AlignedEntry):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""`malles evaluate`: which sellers, in which world, and the tables and JSON that come of it."""
+"""`malles evaluate`: which sellers, before which consumers, and the tables and JSON that come of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sellers to compare, and the world they meet.
+    """Sellers to compare, and the market they meet.
 
     Attributes:
         scenario: Name or path.
@@ -118,7 +118,7 @@ def models_asked(market: Scenario, model: str | None) -> list[str | None]:
 
 
 def _as_trained(console: Console, question: Comparison, market: Scenario) -> tuple[str | None, str]:
-    """Return model and tastes to judge in, and warn where a policy was trained in another world."""
+    """Return model and tastes to judge in, and warn where a policy was trained with others."""
     runs = {path: run_of(path) for path in question.policies}
     trained = {name: {str(run.get(name)) for run in runs.values() if run.get(name)} for name in ("model", "tastes")}
 
@@ -141,7 +141,7 @@ def _as_trained(console: Console, question: Comparison, market: Scenario) -> tup
 def _compared(
     console: Console, question: Comparison, market: Scenario, model: str | None, tastes: str, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Play all sellers in the world of one taste model, print the table, and return what JSON holds.
+    """Play all sellers with the tastes of one model, print the table, and return what JSON holds.
 
     `rows` get one row per episode.
     """

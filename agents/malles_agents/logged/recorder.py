@@ -79,7 +79,7 @@ class Plan:
         return dict(zip(agents, names, strict=True))
 
     def world(self, scenario: Scenario) -> World:
-        """Return what a log tells of where it was played.
+        """Return what a log states of where it was played.
 
         Raises:
             InvalidInput: See `by_agent`, or an episode's length that is no whole number of at least 1.
@@ -98,11 +98,11 @@ class Plan:
 
 
 class Table:
-    """The sellers of a world around their market, ready to play.
+    """The sellers of a setting around their market, ready to play.
 
     Args:
         world: Who plays where.
-        scenario: The market of that world.
+        scenario: The market of that setting.
         absent: An agent whose seller is not built, as its policy file may be elsewhere; None: all are.
 
     Attributes:

@@ -193,8 +193,9 @@ class ThompsonDraws(RememberingSeller):
     The prior is uniform over `draws_of`. Each period every draw predicts the seller's units from what was asked, the
     mean field and reference prices it saw, and loyalty and pantry as they would have moved under that draw; the
     likelihood is Gaussian, product by product, with the variance of a Poisson number of buyers who take
-    1 + Poisson(q - 1) units each, of the scenario's traffic, and of MODEL_ERROR. Products out of stock say nothing. Thompson (1933); Ferreira,
-    Simchi-Levi and Wang (2018) for prices. The action of each draw is that against cost-plus rivals.
+    1 + Poisson(q - 1) units each, of the scenario's traffic, and of MODEL_ERROR. Products out of stock say nothing.
+    Thompson (1933); Ferreira, Simchi-Levi and Wang (2018) for prices. The action of each draw is that against
+    cost-plus rivals.
 
     Args:
         view: Whose products it prices.

@@ -48,7 +48,7 @@ class Options:
         seed: Of all draws.
         workers: Threads; None: all cores.
         say: Called with what happens, in words.
-        watch: Told how many parts of how many are done.
+        watch: Called with how many parts of how many are done.
         steps: Optimizer steps of each training run; None: the experiment's own number.
     """
 

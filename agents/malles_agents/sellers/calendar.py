@@ -121,7 +121,7 @@ def _displays(view: SellerView, prices: FloatArray, deals: BoolArray) -> BoolArr
     """Return what is displayed, and nothing advertised, ``(2, T, J_n)``; None: the seller has no slot for a display.
 
     Args:
-        view: Tells slots and regular prices.
+        view: Gives slots and regular prices.
         prices: Money, ``(T, J_n)``.
         deals: Which products are listed and on deal, ``(T, J_n)``.
     """

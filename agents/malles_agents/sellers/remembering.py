@@ -18,7 +18,7 @@ class RememberingSeller(RuleSeller):
 
     Subclasses say with what memory an episode starts and how an observation changes memory and prices. A memory is a
     dict of arrays with one row per market. The first observation of an episode shows prices nobody asked, so
-    `decide_in` is told which rows are new.
+    `decide_in` gets which rows are new.
 
     Attributes:
         view: Whose products it prices.

@@ -113,7 +113,7 @@ def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
     """Return sellers by their mean rank over scenarios, best first.
 
     A seller ranks behind those that earn more by over two standard errors, paired by held-out seed (with a single seed:
-    behind all that earn more), so whoever cannot be told from the best is first as well.
+    behind all that earn more), so whoever cannot be distinguished from the best is first as well.
     """
     scenarios = list(dict.fromkeys(match.scenario for match in matches))
     ranks: dict[str, list[int]] = {name: [] for name in names(matches)}

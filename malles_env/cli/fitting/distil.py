@@ -1,4 +1,4 @@
-"""`malles distil`: ask any consumers, fit fast ones to them, and tell how well these stand for those."""
+"""`malles distil`: ask any consumers, fit fast ones to them, and measure how well these stand for those."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class BaseStock:
 
     The rate is the units sold in the last period, if the product was on the shelf and is not sold out. If it is sold
     out, off the shelf, or no period has been played, the rate is the expected demand at regular prices, or half as much
-    again as was sold, if that is more: sales of what is sold out tell less than demand. Products that are not to be
+    again as was sold, if that is more: sales of what is sold out are less than demand. Products that are not to be
     listed are not ordered. An order is at most what there is room for, and rounded to whole units where these are due.
     The rule looks neither at costs nor at the end of the episode.
 

@@ -121,7 +121,7 @@ class Rivals:
                 self.policies[seat].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
 
     def forget(self, markets: BoolArray | None) -> None:
-        """Tell the policies that episodes start, in some markets or (None) in all."""
+        """Note that episodes start, in some markets or (None) in all."""
         if markets is None:
             self._states: dict[int, Any] = {}
             self._fresh = np.ones(self._market_batch.num_markets, dtype=bool)

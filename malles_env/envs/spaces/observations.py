@@ -22,7 +22,7 @@ MONITORING: tuple[Monitoring, ...] = ("full", "prices", "own")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Neighbouring numbers of an observation that tell the same thing.
+    """Neighbouring numbers of an observation that state the same quantity.
 
     Attributes:
         name: Key in dict observations.
@@ -44,7 +44,7 @@ class Block:
         return slice(self.start, self.start + self.size)
 
 
-# name -> (what it tells, lowest value, unit); all highest values are 1
+# name -> (what it states, lowest value, unit); all highest values are 1
 FIELDS = {
     "price": (k.PRICE, -1.0, "place in the price box; 0 where not listed"),
     "listed": (k.LISTED, 0.0, "1 = was on the shelf"),

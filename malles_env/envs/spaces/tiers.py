@@ -78,7 +78,7 @@ def decode_tiers(
 
 
 def shown_depths(seats: SlotLayout, outcome: Outcome) -> FloatArray:
-    """Return what observations tell of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
+    """Return what observations state of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
     assert outcome.tier_prices is not None
     if seats.deepest_tier is None:
         return NO_TIERS

@@ -25,8 +25,8 @@ _NOTE = (
     "hit, top3, nll and ece are given a purchase; nll_all includes buying nothing, among buyers. nll, nll_all and "
     "quantity_nll are in nats, lower is better. Every ± is one standard error, clustered by household. quantity_error "
     "is the summed error of the median over summed units, quantity_bias the mean predicted minus the mean bought. "
-    "orders is the total variation between answers to one shelf told in different orders, repeats the variance of the "
-    "choice probabilities over repeated asking, summed over the shelf."
+    "orders is the total variation between answers to one shelf listed in different orders, repeats the variance of "
+    "the choice probabilities over repeated asking, summed over the shelf."
 )
 Cells = list[list[str]]
 

@@ -25,7 +25,7 @@ def as_occasions(
 ) -> TasteData:
     """Return one occasion per persona, all before the same shelf at regular prices.
 
-    Purchases are spread evenly over the weeks seen and mixed as evenly as their shares allow. What is not told (store,
+    Purchases are spread evenly over the weeks seen and mixed as evenly as their shares allow. What is not given (store,
     other categories) is NaN, which the heads read as the usual.
 
     Args:

@@ -117,8 +117,8 @@ class TasteHeads(nn.Module):
     Args:
         width: Size of the backbone's hidden states.
         sizes: Widths of the layers.
-        lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
-        households: Households known one by one, 0 for none: what their purchases in a market do not tell.
+        lines: Lines known one by one, 0 for none: what a text does not say of a product is learned beside it.
+        households: Households known one by one, 0 for none: what their purchases in a market do not show.
         cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
         trend: Control for what has been selling better than in the long run, see `TREND_LIVE`.
     """

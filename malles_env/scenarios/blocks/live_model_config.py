@@ -30,7 +30,7 @@ class LiveModelEntry(Entry):
         server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process. A file's
             server gets ``$OPENAI_API_KEY`` only if the user lists it in ``$MALLES_TRUSTED_SERVERS``.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
-        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
+        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20.
     """
 
     kind: str

@@ -28,7 +28,7 @@ COUNTERS = (
     "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
     "_current_progress_remaining", "exploration_rate",
 )  # fmt: skip
-"""What a checkpoint tells of how far a run had come."""
+"""What a checkpoint states of how far a run had come."""
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
