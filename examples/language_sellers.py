@@ -34,7 +34,7 @@ def model(name: str = "smollm2", server: str | None = None) -> LanguageModel:
 
 
 def make_seller(view: SellerView) -> LanguageSeller:
-    """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
+    """Return the seller for an agent; `malles tournament` calls this for every scenario and agent."""
     return LanguageSeller(view, model())
 
 

@@ -205,7 +205,7 @@ def comparison(
     figure, axis = new_figure(size=(8.0, 0.55 * len(profit) + 1.8))
     ranked = sorted(profit, key=lambda kind: profit[kind]["mean"])
     means = [profit[kind]["mean"] for kind in ranked]
-    errors = [2.0 * profit[kind]["se"] for kind in ranked]
+    errors = np.nan_to_num([2.0 * profit[kind]["se"] for kind in ranked]).tolist()  # none of a single run
     colours = [COLOURS[0] if kind in ALGORITHMS else "#c9ccd6" for kind in ranked]
     axis.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
     axis.axvline(best, color=COLOURS[1], linewidth=1.6, linestyle="--")

@@ -81,7 +81,7 @@ class SellerView:
         price_levels: int = 15,
         history: int = 1,
     ) -> SellerView:
-        """Return the seat called `agent`.
+        """Return the view of `agent`.
 
         Raises:
             InvalidInput: No such scenario, agent or action mode.

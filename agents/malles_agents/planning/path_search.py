@@ -25,7 +25,7 @@ STEP, COARSE, FINE = 0.1, 4e-3, 1e-3
 
 @dataclass(frozen=True)
 class BestPaths:
-    """What the search found for a seat.
+    """What the search found for a seller.
 
     Attributes:
         constant: The best constant action, one plan of one week.

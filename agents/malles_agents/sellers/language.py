@@ -146,7 +146,7 @@ class LanguageSeller(RememberingSeller):
         )
 
     def _shop(self) -> str:
-        """Return the seat in words."""
+        """Return the seller's place in the market in words."""
         view = self.view
         unit = f"{self.step:g} {view.scenario.currency}"
         rows = zip(self.own_codes, view.product_ids, view.unit_cost / self.step, self.low, self.high, strict=True)

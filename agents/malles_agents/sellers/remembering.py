@@ -82,7 +82,7 @@ class RememberingSeller(RuleSeller):
 
 
 def own_profit(view: SellerView, seen: Seen) -> FloatArray:
-    """Return the seat's profit of the period that the observations show, money, shape ``(B,)``.
+    """Return the seller's profit of the period that the observations show, money, shape ``(B,)``.
 
     Fees for promotion, orders and what stock costs are in it; salvage is not, as it comes when an episode is over.
     """

@@ -49,7 +49,7 @@ class RuleSeller:
             deterministic: Ignored; only the random seller draws.
 
         Returns:
-            Action(s) of the seat's action space, and `state`.
+            Action(s) of the seller's action space, and `state`.
         """
         batch = np.atleast_2d(observation)
         action = self.view.act(batch, *self.decide(batch), lots=self.lots)
@@ -139,7 +139,7 @@ def cost_plus(view: SellerView, markup: float = 0.5) -> StationarySeller:
 
 
 class RandomSeller(RuleSeller):
-    """Prices uniform between the bounds, a random full shelf; one stream per seat, so runs repeat by seed."""
+    """Prices uniform between the bounds, a random full shelf; one stream per agent, so runs repeat by seed."""
 
     def __init__(self, view: SellerView, seed: int = 0) -> None:
         super().__init__(view)

@@ -183,7 +183,7 @@ def _draws(world: World) -> Block:
 
 
 def drawn_seat(world: World) -> SellerView:
-    """Return the seat whose consumers carry the draws."""
+    """Return the view whose consumers carry the draws."""
     scenario, model, _ = world
     market = load_scenario(scenario)
     view = SellerView.of(market, SEAT, consumers=market.build_consumers(model, draws=True))

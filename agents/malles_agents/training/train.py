@@ -43,7 +43,7 @@ class Run:
         algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         steps: Env steps to train for, counted over all markets.
         seed: Of network weights, exploration and demand, below 1000.
-        learner: The seat that learns, or ``"all"``: one policy shared by all seats.
+        learner: The agent that learns, or ``"all"``: one policy shared by all.
         rivals: Kind of the other sellers, see `make_seller`.
         model: Language model that reads tastes; None keeps the scenario's.
         checkpoint_every: Steps between checkpoints.

@@ -50,7 +50,7 @@ class BaseStock:
         """Return units to order of each own product, shape ``(B, J_n)``.
 
         Args:
-            observation: Flat observations of the seat, shape ``(B, D)``.
+            observation: Flat observations of the seller, shape ``(B, D)``.
             listed: What it will list, shape ``(B, J_n)``.
         """
         said = self.layout.read(observation, self.seat)

@@ -216,7 +216,7 @@ def encode(
     places: Any,
     out: Any,
 ) -> None:
-    """Write the observation of every seat in every market.
+    """Write the observation of every seller in every market.
 
     Args:
         prices: Last asked, money, shape ``(B, J)``.

@@ -23,7 +23,7 @@ NO_TIERS = np.zeros((0, 0))
 
 
 def checked_depths(seats: SlotLayout, seat: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
-    """Return the depths of a seat's tier prices below its list prices, of the given shape ``(..., J_n)``.
+    """Return the depths of a seller's tier prices below its list prices, of the given shape ``(..., J_n)``.
 
     Raises:
         InvalidInput: A discount where there are no tiers, or one that is negative or too deep.

@@ -14,7 +14,6 @@ from malles_env.preference.data.features import LIVE_FEATURES, Features, feature
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import Live
 from malles_env.preference.heads.history import Past
-from malles_env.preference.heads.kinship import Kin
 from malles_env.preference.heads.taste_heads import SEEN_LIVE, TREND_LIVE, Inputs
 
 _SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
@@ -92,9 +91,6 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
     known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
-    if data.other is not None:
-        # Kinship compares with the mean of whole categories, so every product's reading must be right.
-        wanted = np.concatenate([wanted, np.arange(len(data.goods))])
     readings = reader.of(data.goods, wanted)
     device = readings.product.device
 
@@ -126,7 +122,6 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         known=tensor(data.known),
         told=tensor(codes.told[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
-        kin=None if data.other is None else Kin(tensor(data.goods.prefix), tensor(data.other), tensor(data.past)),
     )
     columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))
     live = Live(
