@@ -81,6 +81,20 @@ class PooledAnswers:
     questions: int
 
 
+def last_purchases(shares: FloatArray, present: Sequence[int], threshold: float) -> list[int]:
+    """Return the last purchases a segment is asked about, -1 for the question without one, which comes first.
+
+    Args:
+        shares: Shares of the segment by last purchase, shape ``(J + 1,)``.
+        present: Products on the shelf.
+        threshold: Share from which a last purchase gets a question of its own.
+    """
+    told = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= threshold]
+    rest = 1.0 - float(sum(shares[j + 1] for j in told))
+    silent = not told or (rest >= threshold and rest > 1e-9)
+    return [*([-1] if silent else []), *told]
+
+
 @dataclass
 class QuestionBatch:
     """Distinct questions with the same labels, in the order they came up."""
@@ -156,13 +170,10 @@ class Questions:
 
     def _states(self, b: int, s: int, present: list[int]) -> list[int]:
         """Return the last purchases to ask for, -1 for the question without one."""
-        settings, shares = self.shop.settings, self.offer.loyalty[b, s]
+        settings = self.shop.settings
         if settings.loyalty != "states":
             return [-1]
-        told = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= settings.threshold]
-        rest = 1.0 - float(sum(shares[j + 1] for j in told))
-        silent = not told or (rest >= settings.threshold and rest > 1e-9)
-        return [*([-1] if silent else []), *told]
+        return last_purchases(self.offer.loyalty[b, s], present, settings.threshold)
 
     def _answers_for(self, b: int, s: int, state: int, row: int) -> None:
         if state < 0:
@@ -178,7 +189,7 @@ class Questions:
                 shop.products[j],
                 float(offer.prices[b, j]),
                 float(offer.regular_price[j]),
-                float(offer.mean_field[b, j]) if telling else None,
+                share=float(offer.mean_field[b, j]) if telling else None,
             )
             for j in places
         ]

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
-from malles_env.preference.data.text import ProductText, product_text
+from malles_env.preference.data.shelves import listed_words
+from malles_env.preference.data.text import product_text
+from malles_env.preference.prompted.prompt import ELSEWHERE
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -48,6 +50,8 @@ class PromptData:
         log_sampling: Utility of the outside option in the sample [B].
         history_total: Own earlier purchases in the market [B].
         weeks_seen: Own earlier shopping weeks [B].
+        elsewhere: Own last products of other categories, index into `products`, -1 in the padding, newest first [B, E];
+            None where the log does not keep them.
     """
 
     products: tuple[str, ...]
@@ -67,6 +71,7 @@ class PromptData:
     log_sampling: FloatArray
     history_total: IntArray
     weeks_seen: IntArray
+    elsewhere: IntArray | None = None
 
     def __len__(self) -> int:
         """Number of occasions."""
@@ -74,8 +79,19 @@ class PromptData:
 
     def take(self, index: NDArray[Any]) -> PromptData:
         """Return the occasions at `index` (integers or a boolean mask), texts shared."""
-        rows = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in _SHARED}
-        return replace(self, **rows)
+        whole = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHARED}
+        return replace(self, **{name: values[index] for name, values in whole.items() if values is not None})
+
+    @property
+    def most_elsewhere(self) -> int:
+        """Names of other categories that a prompt tells, at most."""
+        return 0 if self.elsewhere is None else min(self.elsewhere.shape[1], ELSEWHERE)
+
+    def names_elsewhere(self, row: int) -> tuple[str, ...]:
+        """Return the names of what a household bought in other categories, newest first."""
+        if self.elsewhere is None:
+            return ()
+        return tuple(self.products[at] for at in self.elsewhere[row, : self.most_elsewhere] if at >= 0)
 
 
 def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
@@ -95,15 +111,16 @@ def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
 
 def _from_occasions(occasions: Occasions) -> PromptData:
     table, arrays = occasions.occasions, occasions.arrays()
-    texts = [product_text(_words(row)) for row in occasions.products.iter_rows(named=True)]
+    texts = [product_text(product) for product in listed_words(occasions.products)]
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
     _, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
-    return _whole(arrays, texts, arrays["product"], tuple(str(name) for name in markets), market, household)
+    other = (occasions.bought_elsewhere() or (None,))[0]
+    return _whole(arrays, texts, arrays["product"], tuple(str(name) for name in markets), market, household, other)
 
 
 def _from_taste(data: TasteData) -> PromptData:
     arrays = {name: np.asarray(getattr(data, name)) for names in _COLUMNS.values() for name in names}
-    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household)
+    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household, data.other)
 
 
 def _whole(
@@ -113,6 +130,7 @@ def _whole(
     markets: tuple[str, ...],
     market: NDArray[Any],
     household: NDArray[Any],
+    other: IntArray | None,
 ) -> PromptData:
     products = tuple(dict.fromkeys(texts))
     place = {text: at for at, text in enumerate(products)}
@@ -129,14 +147,6 @@ def _whole(
         product=np.where(mask, code[np.where(mask, product, 0)], 0),
         market=market.astype(np.int64),
         household=household.astype(np.int64),
+        elsewhere=None if other is None else np.where(other >= 0, code[other], -1),
         **columns,
-    )
-
-
-def _words(row: dict[str, Any]) -> ProductText:
-    return ProductText(
-        brand=str(row["brand"]),
-        private_label=bool(row["private_label"]),
-        size_value=float(row["size_value"] or 0.0),
-        size_unit=str(row["size_unit"] or ""),
     )
