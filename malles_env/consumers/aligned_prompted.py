@@ -15,11 +15,12 @@ from malles_env.consumers.language.base import Usage
 from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.consumers import settled
 from malles_env.consumers.prompted.questions import FLOOR, PooledAnswers, last_purchases
-from malles_env.consumers.prompted.wording import LETTERS, Persona
+from malles_env.consumers.prompted.wording import Persona
 from malles_env.errors import invalid
 from malles_env.files import json_hash
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.offer import Offer, Response
+from malles_env.preference.prompted.labels import OPTION_LETTERS as LETTERS
 
 if TYPE_CHECKING:
     from malles_env.preference.prompted import PromptedModel

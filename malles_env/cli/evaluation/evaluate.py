@@ -60,7 +60,8 @@ def evaluate_command(
         str,
         typer.Option(
             help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
-            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+            "also with names shuffled and anonymous (options: model, prompted, unaligned, slow, rows, splits, limit, "
+            "threads, json)."
         ),
     ] = "complete-journey",
 ) -> None:
@@ -87,14 +88,14 @@ def evaluate_command(
         others = {
             "model-seen": model_seen,
             "frozen": frozen,
-            "prompted": prompted,
-            "unaligned": unaligned,
             "seed": seed,
             "docs": docs_file,
             "card": card or None,
             "occasions": occasions,
         }
-        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        evaluate_words(
+            model, rows, splits, limit, json_file, prompted=prompted, unaligned=unaligned, slow=slow, refused=others
+        )
         return
     pairs = taste_pairs(model, model_seen, frozen)
     language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)

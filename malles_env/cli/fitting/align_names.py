@@ -78,6 +78,9 @@ def evaluate_words(
     limit: int | None,
     json_file: Path | None,
     *,
+    prompted: str | None = None,
+    unaligned: str | None = None,
+    slow: int = 60,
     refused: Mapping[str, Any],
 ) -> None:
     """Judge every row on every split and on launches; answers are kept as they are finished.
@@ -88,6 +91,10 @@ def evaluate_words(
         splits: Likewise; ``launches`` is one.
         limit: Test purchases of a split, at most.
         json_file: Written anew after each row.
+        prompted: Folder of the row ``prompted``, made by `malles align-prompted --protocol online-retail`; its control
+            is PROMPTED-shuffled.
+        unaligned: Backbone of the row ``unaligned``.
+        slow: Test purchases of a split put to these two.
         refused: Options that mean nothing here, by name; all must be None.
 
     Raises:
@@ -102,7 +109,7 @@ def evaluate_words(
     from malles_env.files import write_json
 
     _refuse(refused)
-    names = rows_among(rows, possible_rows(model))
+    names = rows_among(rows, possible_rows(model, prompted, unaligned))
     there = [*protocol("online-retail").splits, LAUNCHES]
     parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
     for name in parts:
@@ -115,7 +122,10 @@ def evaluate_words(
             write_json(json_file, found.as_json() | {"command": command})
 
     with progress_words() as told:
-        found = compare_words(WordStudy.online_retail(), names, parts, model=model, limit=limit, told=told, done=keep)
+        found = compare_words(
+            WordStudy.online_retail(), names, parts, model=model, prompted=prompted, unaligned=unaligned,
+            limit=limit, slow=slow, told=told, done=keep,
+        )  # fmt: skip
     _show(found)
     if json_file is not None:
         typer.echo(f"written: {json_file}")
@@ -140,7 +150,8 @@ def _show(found: Any) -> None:
 
     for split, rows in found.scores.items():
         counts = found.counts[split]
-        body = [[row, _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
+        few = {row: f" ({count} purchases)" for row, count in found.asked[split].items()}
+        body = [[row + few.get(row, ""), _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
         show(
             [["row", "hit", "nll"], *body],
             f"{split}: {counts['purchases']:,} purchases, {counts['customers']:,} customers",

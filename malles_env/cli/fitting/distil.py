@@ -113,8 +113,8 @@ def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tupl
         return scenario.build_consumers(model), words
     chosen = _asked(scenario, kind, {**how, **({} if model is None else {"model": model})})
     name = getattr(chosen.consumers, "model", "")
-    words = {"discussion": "in discussion", "aligned-prompted": "trained on purchases, asked live"}
-    return chosen.build_consumers(), f"the language model {name}, {words.get(kind, 'asked live')}"
+    how_asked = {"discussion": "in discussion", "aligned-prompted": "trained on purchases, asked live"}
+    return chosen.build_consumers(), f"the language model {name}, {how_asked.get(kind, 'asked live')}"
 
 
 def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:

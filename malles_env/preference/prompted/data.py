@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.errors import InvalidInput
+from malles_env.errors import InvalidInput, invalid
 from malles_env.preference.data.shelves import listed_words
 from malles_env.preference.data.text import product_text
 from malles_env.preference.prompted.prompt import ELSEWHERE
@@ -21,6 +21,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 _SHARED = ("products", "markets")
+_BY_OPTION = ("product", "price", "regular_price", "promotion", "bought", "last", "share", "mask")
 _COLUMNS = {
     np.float32: ("price", "regular_price", "share", "log_sampling"),
     np.int64: ("bought", "chosen", "quantity", "history_total", "weeks_seen"),
@@ -92,6 +93,31 @@ class PromptData:
         if self.elsewhere is None:
             return ()
         return tuple(self.products[at] for at in self.elsewhere[row, : self.most_elsewhere] if at >= 0)
+
+
+def fewer_options(data: PromptData, most: int, seed: int = 0) -> PromptData:
+    """Return the occasions before shorter shelves: what was bought and others drawn at random.
+
+    Under a logit such draws estimate the same preferences (McFadden 1978), and a prompt costs as much as its shelf.
+
+    Args:
+        data: The occasions.
+        most: Options to keep, 2 or more.
+        seed: Seed of the draw.
+
+    Raises:
+        InvalidInput: Fewer than 2 options.
+    """
+    if most < 2:
+        raise invalid("shelf", most, "2 or more options")
+    key = np.random.default_rng(seed).random(data.mask.shape)
+    key[~data.mask] = 2.0
+    bought = np.flatnonzero(data.chosen > 0)
+    key[bought, data.chosen[bought] - 1] = -1.0
+    kept = np.sort(np.argsort(key, axis=1)[:, :most], axis=1)
+    columns: dict[str, Any] = {name: np.take_along_axis(getattr(data, name), kept, axis=1) for name in _BY_OPTION}
+    place = (kept == (data.chosen - 1)[:, None]).argmax(axis=1) + 1
+    return replace(data, **columns, chosen=np.where(data.chosen > 0, place, 0))
 
 
 def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
