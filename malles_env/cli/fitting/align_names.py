@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,6 +80,7 @@ def evaluate_words(
     *,
     prompted: str | None = None,
     unaligned: str | None = None,
+    encoders: Sequence[str] = (),
     slow: int = 60,
     refused: Mapping[str, Any],
 ) -> None:
@@ -94,7 +95,8 @@ def evaluate_words(
         prompted: Folder of the row ``prompted``, made by `malles align-prompted --protocol online-retail`; its control
             is PROMPTED-shuffled.
         unaligned: Backbone of the row ``unaligned``.
-        slow: Test purchases of a split put to these two.
+        encoders: Further frozen encoders, ``NAME=BACKBONE`` each: rows ``frozen_NAME``.
+        slow: Test purchases of a split put to prompted rows.
         refused: Options that mean nothing here, by name; all must be None.
 
     Raises:
@@ -104,12 +106,13 @@ def evaluate_words(
     from malles_env.evaluation.comparison.registry import rows_among
     from malles_env.evaluation.protocol import protocol
     from malles_env.evaluation.transfer.comparison import LAUNCHES, Comparison, compare_words
-    from malles_env.evaluation.transfer.rows import possible_rows
+    from malles_env.evaluation.transfer.rows import encoder_rows, possible_rows
     from malles_env.evaluation.transfer.study import WordStudy
     from malles_env.files import write_json
 
     _refuse(refused)
-    names = rows_among(rows, possible_rows(model, prompted, unaligned))
+    frozen = encoder_rows(encoders)
+    names = rows_among(rows, possible_rows(model, prompted, unaligned, frozen))
     there = [*protocol("online-retail").splits, LAUNCHES]
     parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
     for name in parts:
@@ -124,7 +127,7 @@ def evaluate_words(
     with progress_words() as told:
         found = compare_words(
             WordStudy.online_retail(), names, parts, model=model, prompted=prompted, unaligned=unaligned,
-            limit=limit, slow=slow, told=told, done=keep,
+            encoders=frozen, limit=limit, slow=slow, told=told, done=keep,
         )  # fmt: skip
     _show(found)
     if json_file is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from malles_env.errors import CorruptFile, brief
 from malles_env.evaluation.comparison.runner import SLOW, drawn
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
-from malles_env.evaluation.transfer.rows import PROMPTED, WordRows, row_parts
+from malles_env.evaluation.transfer.rows import ENCODERS, PROMPTED, Encoders, WordRows, row_parts
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.files import cache_dir, replacing
 from malles_env.preference.data.dataset import TasteData
@@ -70,6 +70,7 @@ def compare_words(
     model: str | Path | None = None,
     prompted: str | Path | None = None,
     unaligned: str | None = None,
+    encoders: Encoders = ENCODERS,
     limit: int | None = None,
     slow: int = SLOW,
     told: Told = lambda _: None,
@@ -84,12 +85,13 @@ def compare_words(
         model: Folder of the taste model of the row ``aligned``.
         prompted: Folder of the model of the row ``prompted``.
         unaligned: Backbone of the row ``unaligned``.
+        encoders: Rows of frozen encoders.
         limit: Test purchases of a split, at most; None means the protocol's number.
         slow: Those put to prompted rows, a draw of them, the same for all; these rows are not asked about launches.
         told: Called with what is being done.
         done: Called with what there is after each row.
     """
-    found, makers = Comparison(), WordRows(study, model, told, prompted, unaligned)
+    found, makers = Comparison(), WordRows(study, model, told, prompted, unaligned, encoders)
     for split in (name for name in splits if name != LAUNCHES):
         told(f"{split}: drawing occasions")
         data = study.study.judging(split, limit=limit).data

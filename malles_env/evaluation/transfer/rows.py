@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from malles_env.errors import MissingResource
+from malles_env.errors import MissingResource, invalid
 from malles_env.evaluation.comparison.runner import Makers
 from malles_env.evaluation.transfer.study import WordStudy, with_names
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.evaluation.transfer.word_model.model import TransferModel
 from malles_env.evaluation.transfer.word_model.saving import locate_words, recorded_words
 from malles_env.evaluation.transfer.word_model.scoring import same_text, scorer_of
+from malles_env.files import file_hash
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import NAMES, Names, renamed
 from malles_env.preference.data.shelves import ProductTable
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
 """Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
 ENCODERS: dict[str, tuple[str, Pooling]] = {"frozen_minilm": ("minilm", "alone"), "frozen_smollm2": ("smollm2", "mean")}
-"""Rows of frozen encoders: backbone, and what a reading is."""
+"""Rows of frozen encoders: backbone, and what a reading is; others are added by name, see `encoder_rows`."""
 TRAINED = ("aligned_frozen", "aligned")
 """Taste models: the encoder frozen, and trained end to end."""
 PROMPTED = ("unaligned", "prompted")
@@ -45,6 +47,28 @@ class Predictor(Protocol):
     def predict(self, data: TasteData) -> Prediction:
         """Return what it says about occasions."""
         ...
+
+
+Encoders = Mapping[str, tuple[str, Pooling]]
+
+
+def encoder_rows(backbones: Sequence[str] = ()) -> dict[str, tuple[str, Pooling]]:
+    """Return the rows of frozen encoders, those of further causal language models among them.
+
+    Args:
+        backbones: ``NAME=BACKBONE`` each, the row being called ``frozen_NAME``; a BACKBONE as
+            `malles_env.preference.encoder.backbones.load_backbone` takes it.
+
+    Raises:
+        InvalidInput: Something else, or a name that is taken.
+    """
+    rows = dict(ENCODERS)
+    for told in backbones:
+        name, _, backbone = told.partition("=")
+        if not re.fullmatch("[a-z0-9]+", name) or not backbone or f"frozen_{name}" in rows:
+            raise invalid("encoder", told, "NAME=BACKBONE, a new name of small letters and digits")
+        rows[f"frozen_{name}"] = (backbone, "mean")
+    return rows
 
 
 def row_name(row: str, names: Names) -> str:
@@ -67,7 +91,10 @@ def prompted_folder(prompted: str | Path, names: Names) -> Path:
 
 
 def possible_rows(
-    model: str | Path | None, prompted: str | Path | None = None, unaligned: str | None = None
+    model: str | Path | None,
+    prompted: str | Path | None = None,
+    unaligned: str | None = None,
+    encoders: Encoders = ENCODERS,
 ) -> list[str]:
     """Return the rows there are, in the order of the tables; models where they were trained.
 
@@ -75,8 +102,9 @@ def possible_rows(
         model: Folder of the row ``aligned``; None where there are no taste models.
         prompted: Folder of the row ``prompted``, if any.
         unaligned: Backbone of the row ``unaligned``, if any.
+        encoders: Rows of frozen encoders.
     """
-    rows = [*NUMBERS, *(row_name(row, names) for row in ENCODERS for names in NAMES)]
+    rows = [*NUMBERS, *(row_name(row, names) for row in encoders for names in NAMES)]
     for row in TRAINED if model is not None else ():
         for names in NAMES:
             try:
@@ -131,6 +159,7 @@ class WordRows:
         told: Called with what is being done.
         prompted: Folder of the row ``prompted``, if any.
         unaligned: Backbone of the row ``unaligned``, if any.
+        encoders: Rows of frozen encoders.
     """
 
     study: WordStudy
@@ -138,6 +167,7 @@ class WordRows:
     told: Told = lambda _: None
     prompted: str | Path | None = None
     unaligned: str | None = None
+    encoders: Encoders = field(default_factory=lambda: ENCODERS)
     _fitted: dict[tuple[str, bool], Predictor] = field(default_factory=dict, init=False)
 
     def of(self, name: str, split: str) -> Predictor:
@@ -171,7 +201,7 @@ class WordRows:
         return PromptedModel.load(prompted_folder(str(self.prompted), names))
 
     def weights(self, name: str) -> str:
-        """Return what identifies the weights of a trained or prompted row; empty for others."""
+        """Return what identifies the weights of a row of a model that is not the package's own; empty for others."""
         from malles_env.preference.prompted.store import recorded_prompted
 
         row, names = row_parts(name)
@@ -179,6 +209,9 @@ class WordRows:
             return recorded_words(model_folder(str(self.model), row, names))
         if row == "unaligned":
             return str(self.unaligned)
+        if row in self.encoders and row not in ENCODERS:
+            backbone = Path(self.encoders[row][0])
+            return file_hash(backbone) if backbone.is_file() else str(backbone)
         return recorded_prompted(prompted_folder(str(self.prompted), names)) if row == "prompted" else ""
 
     def _training(self, split: str) -> TasteData:
@@ -191,11 +224,14 @@ class WordRows:
 
     def _readings(self, row: str, names: Names) -> torch.Tensor:
         """Return an encoder's readings of the goods; names that only went to others are not read again."""
-        backbone, pooling = ENCODERS[row]
+        name, pooling = self.encoders[row]
         goods = renamed(self.goods, names)
+        # weights of four bits lose nothing in 16 bits, and large models are read several times faster
+        precision = torch.bfloat16 if name.endswith(".gguf") else torch.float32
+        backbone = load_backbone(name, pooling=pooling, dtype=precision)
         if names == "anonymous":
-            return make_readings(load_backbone(backbone, pooling=pooling), goods).product
-        true = make_readings(load_backbone(backbone, pooling=pooling), self.goods).product
+            return make_readings(backbone, goods).product
+        true = make_readings(backbone, self.goods).product
         return true[torch.as_tensor(same_text(self.goods, goods))]
 
 
