@@ -1,5 +1,6 @@
 """Sphinx settings. The docstrings of the env classes are Markdown pages and become such (as in Gymnasium)."""
 
+import hashlib
 import inspect
 import sys
 from importlib import import_module
@@ -15,7 +16,7 @@ author = "The malles_env developers"
 project_copyright = "The malles_env developers"
 release = _version("malles-env")
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -25,7 +26,7 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "myst-nb"}
 exclude_patterns = ["_build"]
 copybutton_prompt_text = "$ "
 suppress_warnings = ["myst.header"]
@@ -35,6 +36,23 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_use_ivar = True
+
+def _cache_folder() -> str:
+    """Return where executed tutorials are kept: another folder once anything they run has changed."""
+    seen = hashlib.sha256()
+    for folder in ("malles_env", "agents/malles_agents"):
+        for path in sorted((Path(__file__).parents[1] / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                seen.update(path.as_posix().encode() + path.read_bytes())
+    return str(Path(__file__).parent / "_build" / "tutorials" / seen.hexdigest()[:12])
+
+
+nb_execution_mode = "cache"
+nb_execution_cache_path = _cache_folder()
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # by default a page of another host
 
 ENV_PAGES = {
     "parallel": "malles_env.envs.parallel:PricingParallelEnv",

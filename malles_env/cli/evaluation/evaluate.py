@@ -14,6 +14,7 @@ import typer
 from malles_env.cli.fitting.occasions import load_occasions
 from malles_env.cli.progress import progress_words
 from malles_env.cli.tables import cell_table, fitting
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -60,9 +61,17 @@ def evaluate_command(
         str,
         typer.Option(
             help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
-            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+            "also with names shuffled and anonymous (options: model, prompted, unaligned, encoder, slow, rows, "
+            "splits, limit, threads, json)."
         ),
     ] = "complete-journey",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With online-retail: NAME=BACKBONE, a row frozen_NAME of a language model (a folder, a GGUF file or a "
+            "hub id) that reads names; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors.
 
@@ -80,6 +89,8 @@ def evaluate_command(
     from malles_env.preference.store.card import put_scores
 
     torch.set_num_threads(threads)
+    if encoder and protocol != "online-retail":
+        raise invalid("encoder", encoder, "nothing without --protocol online-retail")
     known_protocol(protocol)
     if protocol == "online-retail":
         from malles_env.cli.fitting.align_names import evaluate_words
@@ -87,14 +98,15 @@ def evaluate_command(
         others = {
             "model-seen": model_seen,
             "frozen": frozen,
-            "prompted": prompted,
-            "unaligned": unaligned,
             "seed": seed,
             "docs": docs_file,
             "card": card or None,
             "occasions": occasions,
         }
-        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        evaluate_words(
+            model, rows, splits, limit, json_file, prompted=prompted, unaligned=unaligned, encoders=encoder or (),
+            slow=slow, refused=others,
+        )  # fmt: skip
         return
     pairs = taste_pairs(model, model_seen, frozen)
     language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
@@ -226,7 +238,6 @@ def weights_of(row: str, split: str, pairs: dict[str, tuple[str, str | None]], l
 
 
 def _splits(names: str) -> list[str]:
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import SPLITS
 
     if names.strip() == "all":
@@ -246,7 +257,6 @@ def _possible(
     folder: Path | None = None,
 ) -> list[str]:
     """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import split_rows
 
     bought, kept = occasions.occasions["chosen"].to_numpy() > 0, []

@@ -23,17 +23,18 @@ def distil_command(
     consumers: Annotated[
         str,
         typer.Option(
-            help="Who is asked: scenario (those of the scenario), prompted (a language model, live) or discussion "
-            "(its roles talk before they buy)."
+            help="Who is asked: scenario (those of the scenario), prompted (a language model, live), aligned-prompted "
+            "(one trained by `malles align-prompted`, live) or discussion (its roles talk before they buy)."
         ),
     ] = "scenario",
     model: Annotated[
-        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of the others).")
+        str | None, typer.Option(help="Taste model (of aligned consumers), language model, or a trained one's folder.")
     ] = None,
     questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
     fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
     orders: Annotated[
-        int | None, typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 1 (discussion).")
+        int | None,
+        typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 2 (aligned-prompted), 1 (discussion)."),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Rounds (discussion); default 3.")] = None,
     units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
@@ -98,8 +99,8 @@ def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tupl
 
     Args:
         scenario: The market.
-        kind: ``scenario``, ``prompted`` or ``discussion``.
-        model: Taste model or language model instead of the scenario's own.
+        kind: ``scenario``, ``prompted``, ``aligned-prompted`` or ``discussion``.
+        model: Taste model, language model or folder of a trained one instead of the scenario's own.
         how: Fields of the kind's entry, see `malles_env.scenarios.blocks.live_model_config`.
 
     Raises:
@@ -112,11 +113,12 @@ def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tupl
         return scenario.build_consumers(model), words
     chosen = _asked(scenario, kind, {**how, **({} if model is None else {"model": model})})
     name = getattr(chosen.consumers, "model", "")
-    words = "in discussion" if kind == "discussion" else "asked live"
-    return chosen.build_consumers(), f"the language model {name}, {words}"
+    how_asked = {"discussion": "in discussion", "aligned-prompted": "trained on purchases, asked live"}
+    return chosen.build_consumers(), f"the language model {name}, {how_asked.get(kind, 'asked live')}"
 
 
 def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
+    from malles_env.scenarios.consumer_kinds.aligned_prompted import with_aligned_prompted
     from malles_env.scenarios.consumer_kinds.discussion import with_discussion
     from malles_env.scenarios.consumer_kinds.prompted import with_prompted
 
@@ -124,7 +126,11 @@ def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
         return with_prompted(scenario, **how)
     if kind == "discussion":
         return with_discussion(scenario, **how)
-    raise invalid("consumers", kind, "scenario, prompted or discussion")
+    if kind == "aligned-prompted":
+        if "model" not in how:
+            raise invalid("model", None, "the folder that `malles align-prompted --out FOLDER` made")
+        return with_aligned_prompted(scenario, str(how.pop("model")), **how)
+    raise invalid("consumers", kind, "scenario, prompted, aligned-prompted or discussion")
 
 
 def _transform(name: str) -> Any:

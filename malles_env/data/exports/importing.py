@@ -20,7 +20,7 @@ from malles_env.data.exports.cleaning.whole import whole_findings
 from malles_env.data.exports.findings import Finding, check_balance
 from malles_env.data.exports.fit import fitted_settings
 from malles_env.data.exports.reading.columns import Mapped, map_columns
-from malles_env.data.exports.reading.files import Export, read_export
+from malles_env.data.exports.reading.files import Export, read_exports
 from malles_env.data.exports.reading.joins import FILE, ROW, combined
 from malles_env.data.exports.reading.names import known_columns
 from malles_env.data.log.schema import HIGHEST_PRICE, LOWEST_PRICE
@@ -51,11 +51,11 @@ class Plan:
     @property
     def sources(self) -> list[str]:
         """The files' names."""
-        return [export.path.name for export in self.exports]
+        return [export.name for export in self.exports]
 
     def __str__(self) -> str:
         """Return files and columns, one per line."""
-        lines = [f"{export.path.name}: {len(export.frame):,} rows, {export.how}" for export in self.exports]
+        lines = [f"{export.name}: {len(export.frame):,} rows, {export.how}" for export in self.exports]
         return "\n".join([*lines, *self.joined, "columns:", str(self.mapped)])
 
 
@@ -97,7 +97,7 @@ class Imported:
         """Return plain JSON values."""
         kept, lost = len(self.tables.transactions), len(self.dropped)
         return {
-            "files": {export.path.name: export.how for export in self.plan.exports},
+            "files": {export.name: export.how for export in self.plan.exports},
             "joined": list(self.plan.joined),
             "columns": {name: column.source for name, column in self.plan.mapped.columns.items()},
             "how": self.how,
@@ -119,14 +119,15 @@ def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
         MissingResource, CorruptFile, InvalidInput: A file or option cannot be used.
     """
     exports = tuple(
-        read_export(
+        export
+        for path in paths
+        for export in read_exports(
             path, separator=choices.separator, encoding=choices.encoding, table=choices.sheet, known=known_columns
         )
-        for path in paths
     )
     frame, joined = combined(list(exports))
     names = [name for name in frame.columns if name not in (FILE, ROW)]
-    mapped = map_columns(frame.select(names), choices.columns, ", ".join(export.path.name for export in exports))
+    mapped = map_columns(frame.select(names), choices.columns, ", ".join(export.name for export in exports))
     return Plan(exports, frame, tuple(joined), mapped)
 
 

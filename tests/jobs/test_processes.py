@@ -8,7 +8,7 @@ from multiprocessing import active_children
 
 import pytest
 
-from malles_agents.parallel_jobs import spread
+from malles_env.jobs.processes import spread
 from malles_env.errors import InvalidInput, MallesError
 
 
