@@ -170,12 +170,12 @@ class SellerView:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """The flat observation space of the seat."""
+        """The flat observation space of the agent."""
         return self._layout.space("flat")
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """The action space of the seat."""
+        """The action space of the agent."""
         return self._actions.space(self.agent)
 
     @property

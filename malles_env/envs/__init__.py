@@ -1,4 +1,4 @@
-"""The reinforcement-learning faces of a market: PettingZoo, Gymnasium and Stable-Baselines3."""
+"""The environments of a market for reinforcement learning: PettingZoo, Gymnasium and Stable-Baselines3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PettingZoo face: all sellers act at once."""
+"""The PettingZoo environment: all sellers act at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Stable-Baselines3 face: thousands of markets as one native `VecEnv`."""
+"""The Stable-Baselines3 environment: thousands of markets as one native `VecEnv`."""
 
 from __future__ import annotations
 

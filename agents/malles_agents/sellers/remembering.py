@@ -67,7 +67,7 @@ class RememberingSeller(RuleSeller):
         """Answer one observation ``(D,)`` or a batch ``(B, D)``, see `RuleSeller.predict`.
 
         Args:
-            observation: Flat observation(s) of this seat.
+            observation: Flat observation(s) of this seller.
             state: What the last call returned, or None at the start.
             episode_start: Rows whose episode has just begun, shape ``(B,)``; None: none of them, if there is a state.
             deterministic: Ignored; sellers that explore draw from their own stream.

@@ -43,7 +43,7 @@ class RuleSeller:
         """Answer one observation ``(D,)`` or a batch ``(B, D)`` with actions of the env, as SB3 models do.
 
         Args:
-            observation: Flat observation(s) of this seat.
+            observation: Flat observation(s) of this seller.
             state: Ignored and handed back: rules keep no hidden state.
             episode_start: Ignored.
             deterministic: Ignored; only the random seller draws.

@@ -1,4 +1,4 @@
-"""Parts of the yardstick, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
+"""Parts of the benchmark, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The yardstick for people: Markdown tables and one picture."""
+"""The benchmark for people: Markdown tables and one picture."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
 MOST_SEEDS = 1_000
 GAUSSIAN = ("ppo", "a2c", "recurrent-ppo")
-"""Algorithms whose policy is a normal distribution around an action, which can be told where to begin."""
+"""Algorithms whose policy is a normal distribution around an action, for which a beginning can be given."""
 HELD_OUT = MOST_SEEDS * SEEDS_PER_RUN
 """First market seed never used in training: run `s` draws its markets' seeds from [s, s + 1) times SEEDS_PER_RUN."""
 

@@ -1,4 +1,4 @@
-"""A batch of markets that resets itself, with rivals inside: shared by the vector faces and the single one."""
+"""A batch of markets that resets itself, with rivals inside: shared by the vector environments and the single one."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def goods_from(
     regular: NDArray[np.floating[Any]],
     names: Sequence[str] | None = None,
 ) -> ProductTable:
-    """Return the goods of products given one by one.
+    """Return the table of products given one by one.
 
     Args:
         prefixes: The prefix texts [M].

@@ -149,9 +149,9 @@ class HeadSet(nn.Module):
             getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
 
     def codes(self, goods: ProductTable, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
-        """Return what the heads know of goods and households; `new` treats all markets as never trained on.
+        """Return what the heads know of products and households; `new` treats all markets as never trained on.
 
-        The batches of one data set share goods and households, so the last answer is kept.
+        The batches of one data set share products and households, so the last answer is kept.
         """
         last = self._known.get(new)
         if last is None or last[0] is not goods or last[1] is not households:

@@ -21,7 +21,7 @@ _SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
 
 @dataclass(frozen=True)
 class Readings:
-    """What a backbone made of the goods' texts.
+    """What a backbone made of the products' texts.
 
     Attributes:
         market: Hidden states at the ends of the prefixes [M, width].
@@ -32,7 +32,7 @@ class Readings:
     product: torch.Tensor
 
     def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
-        """Return the readings of the goods; they are all here already."""
+        """Return the readings of the products; they are all here already."""
         return self
 
 
@@ -61,7 +61,7 @@ class HeadInputs:
 
 @dataclass(frozen=True)
 class Codes:
-    """What heads know of goods and households.
+    """What heads know of products and households.
 
     Attributes:
         line: Code of each product's line, 0 where it is not known [P].
@@ -82,7 +82,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
     Args:
         data: The occasions.
         reader: Gives the readings.
-        codes: What the heads know of goods and households; None knows all markets, no line and no household.
+        codes: What the heads know of products and households; None knows all markets, no line and no household.
     """
     if codes is None:
         every = np.ones(len(data.goods.prefixes), dtype=np.float32)
