@@ -49,7 +49,10 @@ def evaluate_command(
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
-    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    docs_file: Annotated[
+        Path | None,
+        typer.Option("--docs", help="Write a Markdown page to this file, and all scores to a .csv file beside it."),
+    ] = None,
     card: Annotated[
         list[Path] | None,
         typer.Option(help="Write the scores of `aligned` into the card of this model; may be repeated."),
@@ -80,7 +83,7 @@ def evaluate_command(
     import torch
 
     from malles_env.evaluation.comparison.registry import chosen_rows
-    from malles_env.evaluation.comparison.report import markdown
+    from malles_env.evaluation.comparison.report import all_scores, markdown
     from malles_env.evaluation.comparison.results_json import as_json
     from malles_env.evaluation.comparison.runner import compare
     from malles_env.evaluation.comparison.study import Study
@@ -125,7 +128,9 @@ def evaluate_command(
     if json_file is not None:
         write_json(json_file, content | {"command": command, "facts": facts}, sort_keys=True)
     if docs_file is not None:
-        write_text(docs_file, markdown(found, study.rules, command, facts))
+        scores_file = write_text(docs_file.with_suffix(".csv"), all_scores(found))
+        write_text(docs_file, markdown(found, study.rules, command, facts, scores_file.name))
+        typer.echo(f"written: {scores_file}")
     for folder in card or ():
         put_scores(folder, content, "aligned")
         typer.echo(f"scores put into the card in {folder}")
