@@ -183,7 +183,7 @@ class Makers:
         if name in self.language:
             return self.language[name](self.split)
         path = row_path(name, self.key())
-        row = kept_row(path)
+        row = kept_row(path, NUMBER_ROWS[name])
         if row is None:
             self.told(f"{self.split}: fitting {name}")
             row = self.fit(NUMBER_ROWS[name])

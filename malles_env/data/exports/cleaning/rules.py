@@ -21,8 +21,9 @@ GUEST_SHARE, GUEST_RATIO, GUEST_OTHERS = 0.2, 10, 20
 this many ids at least."""
 
 
-APART, FEW = 730, 0.01
-"""Days without a row that set dates apart, and the share of rows up to which such dates are a slip."""
+APART, FEW, FEWER = 730, 0.01, 10
+"""Days without a row that set dates apart; the share of rows up to which such dates, or one of them, are a slip; and
+how many times as many the others are."""
 _CREDIT = r"^[Cc]-?\d+$"
 _KEEP_DATES = "--keep-far-dates keeps them"
 
@@ -110,7 +111,8 @@ def _far_dates(times: pl.Series) -> pl.Series:
         pl.len().alias("rows"), pl.col("day").min().alias("first"), pl.col("day").max().alias("last")
     )  # fmt: skip
     main = sizes.sort(["rows", "last"], descending=True).row(0, named=True)
-    if len(days) - main["rows"] > FEW * len(days):
+    apart = len(days) - main["rows"]
+    if apart > max(FEW * len(days), 1) or FEWER * apart > main["rows"]:
         return pl.Series([False] * len(times))
     return ~times.dt.date().is_between(main["first"], main["last"]).fill_null(True)
 
