@@ -295,12 +295,12 @@ def make_seller(
         spec: A name, optionally with an argument behind a colon, e.g. ``"cost-plus:0.5"`` or
             ``"ppo:runs/x/policy.zip"``.
         scenario: The market it will act in.
-        agent: The seat it will hold, e.g. ``"seller_1"``.
+        agent: Whose products it sells, e.g. ``"seller_1"``.
         trust: Let a policy file be unpickled whole, which runs code stored in it: only for files you made.
         seat_options: Passed on to `SellerView.of` (``action_mode``, ``consumers``).
 
     Returns:
-        Something that answers SB3's `predict` with actions of that seat.
+        Something that answers SB3's `predict` with actions of that agent.
 
     Raises:
         InvalidInput: The name or its argument is unknown; the message lists what exists.
@@ -316,6 +316,6 @@ def make_seller(
 
 
 def default_rivals(scenario: Scenario, learner: str, spec: str = "cost-plus", **options: Any) -> dict[str, Seller]:
-    """Return a seller of kind `spec` for every seat but the learner's."""
+    """Return a seller of kind `spec` for every agent but the learner."""
     agents = [f"seller_{n}" for n in range(scenario.catalog().num_sellers)]
     return {agent: make_seller(spec, scenario, agent, **options) for agent in agents if agent != learner}

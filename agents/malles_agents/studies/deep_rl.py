@@ -34,7 +34,7 @@ class Study:
         seeds: Training seeds of each, at least 1; with one there is no interval.
         steps: Env steps of each run.
         rivals: Kind of the other sellers.
-        self_play: Also train one shared policy for all seats of the textbook duopoly.
+        self_play: Also train one shared policy for both sellers of the textbook duopoly.
     """
 
     scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
@@ -68,7 +68,7 @@ class Score:
 
     Attributes:
         scenario, algo, seed, learner: Which run.
-        profit: Money per episode: of the seat, or in self-play the mean over seats.
+        profit: Money per episode: of the seller, or in self-play the mean over sellers.
         curve: Rows with ``steps`` and ``profit`` (money per episode, exploring).
         model: Who read the tastes; None where they stand in the file.
     """

@@ -1,4 +1,4 @@
-"""The yardstick: what planning over weeks, or learning within an episode, earns more than the best constant action."""
+"""The benchmark: what planning over weeks, or learning within an episode, earns more than the best constant action."""
 
 from __future__ import annotations
 

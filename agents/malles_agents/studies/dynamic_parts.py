@@ -1,4 +1,4 @@
-"""Parts of the yardstick, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
+"""Parts of the benchmark, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def _draws(world: World) -> Block:
 
 
 def drawn_seat(world: World) -> SellerView:
-    """Return the seat whose consumers carry the draws."""
+    """Return the view whose consumers carry the draws."""
     scenario, model, _ = world
     market = load_scenario(scenario)
     view = SellerView.of(market, SEAT, consumers=market.build_consumers(model, draws=True))

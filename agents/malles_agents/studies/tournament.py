@@ -110,7 +110,7 @@ def seller_name(spec: str) -> str:
 
 
 def load_entry(path: str | Path) -> Callable[[SellerView], Seller]:
-    """Return the `make_seller(seat)` of an entry file. The file is run: enter only code you trust.
+    """Return the `make_seller(view)` of an entry file. The file is run: enter only code you trust.
 
     Raises:
         MissingResource: No such file.
@@ -129,7 +129,7 @@ def load_entry(path: str | Path) -> Callable[[SellerView], Seller]:
         raise InvalidInput(f"{file}: fails while it is read: {type(error).__name__}: {error}") from error
     make = getattr(module, "make_seller", None)
     if not callable(make):
-        raise InvalidInput(f"{file}: got no function make_seller(seat); allowed: one that returns a seller")
+        raise InvalidInput(f"{file}: got no function make_seller(view); allowed: one that returns a seller")
     entry: Callable[[SellerView], Seller] = make
     return entry
 

@@ -29,7 +29,7 @@ SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
 MOST_SEEDS = 1_000
 GAUSSIAN = ("ppo", "a2c", "recurrent-ppo")
-"""Algorithms whose policy is a normal distribution around an action, which can be told where to begin."""
+"""Algorithms whose policy is a normal distribution around an action, for which a beginning can be given."""
 ENGINES = ("sb3", "rllib")
 MOST_RUNNERS = 1_000
 HELD_OUT = MOST_SEEDS * SEEDS_PER_RUN
@@ -45,7 +45,7 @@ class Run:
         algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         steps: Env steps to train for, counted over all markets.
         seed: Of network weights, exploration and demand, below 1000.
-        learner: The seat that learns, or ``"all"``: one policy shared by all seats.
+        learner: The agent that learns, or ``"all"``: one policy shared by all.
         rivals: Kind of the other sellers, see `make_seller`.
         model: Language model that reads tastes; None keeps the scenario's.
         checkpoint_every: Steps between checkpoints.

@@ -13,6 +13,7 @@ from malles_env.cli.fitting.occasions import load_occasions
 from malles_env.cli.places import AddressOption, EngineOption
 from malles_env.cli.progress import progress_words
 from malles_env.cli.tables import cell_table, fitting
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -46,7 +47,10 @@ def evaluate_command(
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
-    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    docs_file: Annotated[
+        Path | None,
+        typer.Option("--docs", help="Write a Markdown page to this file, and all scores to a .csv file beside it."),
+    ] = None,
     card: Annotated[
         list[Path] | None,
         typer.Option(help="Write the scores of `aligned` into the card of this model; may be repeated."),
@@ -58,9 +62,17 @@ def evaluate_command(
         str,
         typer.Option(
             help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
-            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+            "also with names shuffled and anonymous (options: model, prompted, unaligned, encoder, slow, rows, "
+            "splits, limit, threads, json)."
         ),
     ] = "complete-journey",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With online-retail: NAME=BACKBONE, a row frozen_NAME of a language model (a folder, a GGUF file or a "
+            "hub id) that reads names; may be repeated."
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
     ] = None,
@@ -75,7 +87,7 @@ def evaluate_command(
 
     from malles_env.evaluation.comparison.language_rows import LanguageRows, taste_pairs
     from malles_env.evaluation.comparison.registry import chosen_rows
-    from malles_env.evaluation.comparison.report import markdown
+    from malles_env.evaluation.comparison.report import all_scores, markdown
     from malles_env.evaluation.comparison.results_json import as_json
     from malles_env.evaluation.comparison.runner import Elsewhere, compare
     from malles_env.evaluation.comparison.study import Study
@@ -87,6 +99,8 @@ def evaluate_command(
     here = engine == "processes" and (workers or 1) == 1
     executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
     torch.set_num_threads(threads)
+    if encoder and protocol != "online-retail":
+        raise invalid("encoder", encoder, "nothing without --protocol online-retail")
     known_protocol(protocol)
     if protocol == "online-retail":
         from malles_env.cli.fitting.align_names import evaluate_words
@@ -94,15 +108,16 @@ def evaluate_command(
         others = {
             "model-seen": model_seen,
             "frozen": frozen,
-            "prompted": prompted,
-            "unaligned": unaligned,
             "seed": seed,
             "docs": docs_file,
             "card": card or None,
             "occasions": occasions,
             "engine": None if here else engine,
         }
-        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        evaluate_words(
+            model, rows, splits, limit, json_file, prompted=prompted, unaligned=unaligned, encoders=encoder or (),
+            slow=slow, refused=others,
+        )  # fmt: skip
         return
     pairs = taste_pairs(model, model_seen, frozen)
     asked = LanguageRows(tuple(pairs.items()), prompted, unaligned)
@@ -122,7 +137,9 @@ def evaluate_command(
     if json_file is not None:
         write_json(json_file, content | {"command": command, "facts": facts}, sort_keys=True)
     if docs_file is not None:
-        write_text(docs_file, markdown(found, study.rules, command, facts))
+        scores_file = write_text(docs_file.with_suffix(".csv"), all_scores(found))
+        write_text(docs_file, markdown(found, study.rules, command, facts, scores_file.name))
+        typer.echo(f"written: {scores_file}")
     for folder in card or ():
         put_scores(folder, content, "aligned")
         typer.echo(f"scores put into the card in {folder}")
@@ -132,7 +149,6 @@ def evaluate_command(
 
 
 def _splits(names: str) -> list[str]:
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import SPLITS
 
     if names.strip() == "all":
@@ -152,7 +168,6 @@ def _possible(
     folder: Path | None = None,
 ) -> list[str]:
     """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import split_rows
 
     bought, kept = occasions.occasions["chosen"].to_numpy() > 0, []

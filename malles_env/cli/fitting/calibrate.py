@@ -36,7 +36,7 @@ def calibrate_command(
     test_visits: Annotated[int, typer.Option(min=1, help="Visits to judge on, at most; test weeks.")] = 200,
     orders: Annotated[int | None, typer.Option(min=1, help="Shelf orders averaged; 4 by default.")] = None,
     loyalty: Annotated[
-        str | None, typer.Option(help="states (default), words or none: how past buying is told.")
+        str | None, typer.Option(help="states (default), words or none: how past purchases are stated.")
     ] = None,
     mean_field: Annotated[
         str | None, typer.Option(help="words (default), numbers (its pull is fitted) or none.")

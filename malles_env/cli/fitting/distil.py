@@ -1,4 +1,4 @@
-"""`malles distil`: ask any consumers, fit fast ones to them, and tell how well these stand for those."""
+"""`malles distil`: ask any consumers, fit fast ones to them, and measure how well these stand for those."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def distil_command(
     consumers: Annotated[
         str,
         typer.Option(
-            help="Who is asked: scenario (those of the scenario), prompted (a language model, live) or discussion "
-            "(its roles talk before they buy)."
+            help="Who is asked: scenario (those of the scenario), prompted (a language model, live), aligned-prompted "
+            "(one trained by `malles align-prompted`, live) or discussion (its roles talk before they buy)."
         ),
     ] = "scenario",
     model: Annotated[
-        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of the others).")
+        str | None, typer.Option(help="Taste model (of aligned consumers), language model, or a trained one's folder.")
     ] = None,
     questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
     fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
     orders: Annotated[
-        int | None, typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 1 (discussion).")
+        int | None,
+        typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 2 (aligned-prompted), 1 (discussion)."),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Rounds (discussion); default 3.")] = None,
     units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
@@ -122,7 +123,7 @@ def _needed(asked: Asked) -> list[Check]:
     from malles_env.jobs.checks import files_check
     from malles_env.preference.store.locate import weights_check
 
-    reader = asked.model or getattr(asked.told().consumers, "model", None)
+    reader = asked.model or getattr(asked.applied().consumers, "model", None)
     return [files_check([asked.scenario]), weights_check([reader if asked.kind == "scenario" else None])]
 
 

@@ -55,7 +55,7 @@ def study(
         ),
     ] = None,
     json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
-    self_play: Annotated[bool, typer.Option(help="Also train one policy for all seats of the duopoly.")] = True,
+    self_play: Annotated[bool, typer.Option(help="Also train one policy for both sellers of the duopoly.")] = True,
     workers: WorkersOption = None,
     engine: EngineOption = "processes",
     address: AddressOption = None,

@@ -26,7 +26,7 @@ def tournament(
     entry: Annotated[
         list[str] | None,
         typer.Option(
-            help="A seller to add to the field: a .py file with make_seller(seat), or a name such as "
+            help="A seller to add to the field: a .py file with make_seller(view), or a name such as "
             "language:MODEL or language:MODEL@URL; repeatable."
         ),
     ] = None,

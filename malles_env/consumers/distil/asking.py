@@ -45,7 +45,7 @@ class Interview:
         subject: Who is asked.
         log: Where answers are kept.
         in_flight: Questions put at once; that many are lost when the process is killed.
-        watch: Told of progress.
+        watch: Called with the progress.
         elsewhere: Where they are put; None puts them here.
     """
 
@@ -72,7 +72,7 @@ class Interview:
             part: Name of the part of the experiment.
             offer: N questions.
             first: Number of the first of them within the part.
-            total: Questions of the part in all, for the progress told; default those up to here.
+            total: Questions of the part in all, for the progress shown; default those up to here.
 
         Raises:
             InvalidInput: An answer is no distribution, or has the wrong shape; it is not kept.
@@ -160,7 +160,7 @@ def usage_of(consumers: Consumers) -> Usage | None:
 
 
 def identity_of(consumers: Consumers) -> str:
-    """Return what tells consumers from others that would answer differently.
+    """Return what distinguishes consumers from others that would answer differently.
 
     Their own ``identity`` where they have one. Otherwise a hash of their class and, for dataclasses, of all their
     fields: numbers, words, arrays and, of a language model, its identity. Fields of other kinds count by their class.

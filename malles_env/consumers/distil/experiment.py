@@ -38,7 +38,7 @@ class DistilSettings:
         questions: Most questions put for the fit; each is answered by every segment.
         fresh: Further questions to judge the fit on; 0 leaves it unjudged.
         seed: Of the design, the candidates and the fresh states.
-        choice: ``"active"`` chooses every second question by what it would tell, ``"random"`` takes all as drawn.
+        choice: ``"active"`` chooses every second question by its information, ``"random"`` takes all as drawn.
         batch: Questions put between two fits; the first batch is drawn.
         pool: Candidates a batch is chosen from.
         target: Stops asking when the answers of a whole new batch are predicted with at most this median total
@@ -133,7 +133,7 @@ def distil(
         subject: The consumers and their market; `malles_env.workflows.audit.audit_subject` makes one.
         settings: How to ask.
         answers: File in which answers are kept; an interrupted experiment goes on from it.
-        watch: Told of progress.
+        watch: Called with the progress.
         elsewhere: Where questions are put, e.g. on a cluster; the numbers are the same. None puts them here.
 
     Raises:

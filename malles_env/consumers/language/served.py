@@ -30,7 +30,7 @@ _BEGUN = Prompt("", "Spell the alphabet.", "", "A, B, C, D, E,")
 _NEXT = " F"
 """With its space: a new turn would begin without one."""
 _PASSING = ("created", "permission")
-"""What a server's entry of a model tells anew each time; vLLM gives every look a permission of a new number."""
+"""What a server's entry of a model states anew each time; vLLM gives every look a permission of a new number."""
 T = TypeVar("T")
 _Request = tuple[str, dict[str, Any], Callable[[dict[str, Any]], T]]
 
@@ -52,7 +52,7 @@ class ServedModel:
         concurrency: Requests under way at once at each server.
         patience: Timeout, attempts and waits.
         top_logprobs: Tokens whose probability is asked; OpenAI allows 20, llama.cpp any number.
-        label_token_ids: Token id of each label, for vLLM's ``logprob_token_ids``, which tells exactly these.
+        label_token_ids: Token id of each label, for vLLM's ``logprob_token_ids``, which reports exactly these.
         prices: Money per million prompt tokens and per million tokens written.
         check_after: Seconds after which the next call first makes sure that the same model still answers.
     """
@@ -93,7 +93,7 @@ class ServedModel:
 
     @property
     def identity(self) -> str:
-        """Hash of what the server tells about the model and of its likeliest words after a fixed question.
+        """Hash of what the server reports about the model and of its likeliest words after a fixed question.
 
         Raises:
             LanguageModelError: The server cannot be asked.
@@ -188,7 +188,7 @@ class ServedModel:
         usage.cost += (self._prices[0] * prompt + self._prices[1] * written) / 1e6
 
     def _look(self) -> str:
-        """Return what the servers tell about the model and its likeliest words after a fixed question, as JSON.
+        """Return what the servers report about the model and its likeliest words after a fixed question, as JSON.
 
         Those that cannot be asked are left alone, as long as one can.
 
@@ -278,12 +278,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _counted(value: Any) -> int:
-    """Return a number of tokens that a server told, 0 where it is none."""
+    """Return a number of tokens that a server reported, 0 where it is none."""
     return int(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else 0
 
 
 def _begun_turns(prompt: Prompt) -> dict[str, Any]:
-    """Return the messages of a prompt whose answer is begun; vLLM goes on with it when told so, llama.cpp always."""
+    """Return the messages of a prompt whose answer is begun; vLLM continues it when asked to, llama.cpp always."""
     opening, begun = parted_lead(prompt)
     asked = messages(dataclasses.replace(prompt, lead=opening), lead_in_question=True)
     answer = {"role": "assistant", "content": begun}

@@ -31,7 +31,7 @@ Told = Callable[[str], None]
 REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
-"""Purchases whose shelves are told again in two other orders, for `order_variation`."""
+"""Purchases whose shelves are listed again in two other orders, for `order_variation`."""
 SLOW = 60
 """Visits, a fresh draw from the split's, put to a row that reads a whole prompt for each; as many per row."""
 SLOW_REORDERED = 10
@@ -95,7 +95,7 @@ def compare(
         limit: Test purchases of each split, at most; None means the protocol's number.
         seed: Seed of the draw of test occasions; None means the protocol's.
         slow: Occasions of each split put to the rows of `SLOW_ROWS`.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
         weights: Gives what identifies the weights of a language model, from row and split; its answers are kept under
             it. None, or an empty text, means that they are not kept.
         elsewhere: Where the rows are fitted and asked, e.g. on a cluster; the scores are the same, but for seconds.
@@ -262,7 +262,7 @@ class Makers:
         study: Occasions and protocol.
         split: The split.
         language: Language models by row name.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
     """
 
     def __init__(self, study: Study, split: str, language: Mapping[str, Factory], told: Told) -> None:
@@ -275,7 +275,7 @@ class Makers:
         if name in self.language:
             return self.language[name](self.split)
         path = row_path(name, self.key())
-        row = kept_row(path)
+        row = kept_row(path, NUMBER_ROWS[name])
         if row is None:
             self.told(f"{self.split}: fitting {name}")
             row = self.fit(NUMBER_ROWS[name])

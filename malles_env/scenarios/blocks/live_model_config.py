@@ -32,7 +32,7 @@ class LiveModelEntry(Entry):
             share the questions; empty: the model runs in this process. A file's servers get ``$OPENAI_API_KEY`` only if
             the user lists them in ``$MALLES_TRUSTED_SERVERS``.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
-        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
+        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20.
     """
 
     kind: str
@@ -110,6 +110,38 @@ class PromptedEntry(LiveModelEntry):
     purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
 
 
+class AlignedPromptedEntry(Entry):
+    """Consumers who are a post-trained language model, asked live; see `malles_env.consumers.aligned_prompted`.
+
+    Attributes:
+        kind: How it is asked.
+        model: Folder that `malles align-prompted` made, or a shipped name.
+        market: The market as its training called it, e.g. ``COFFEE | GROUND COFFEE``.
+        orders, seed, loyalty, threshold: How to ask, as in `AlignedPromptedConsumers`.
+        quantity: ``asked`` asks for units; with ``one`` every buyer takes one.
+        temperature, outside, price_sensitivity, unit_temperature, unit_tilt: Fitted numbers, as in `Calibration`.
+        shift: Utils added, by product.
+        calibrate, purchase_rate: As in `PromptedEntry`.
+    """
+
+    kind: Literal["aligned_prompted"]
+    model: Name
+    market: Name
+    orders: Positive = 2
+    seed: Count = 0
+    loyalty: Literal["states", "none"] = "states"
+    threshold: Share = 0.1
+    quantity: Literal["asked", "one"] = "asked"
+    temperature: Coefficients = 1.0
+    outside: Coefficients = 0.0
+    shift: dict[str, Number] = Field(default_factory=dict)
+    price_sensitivity: Coefficients = 0.0
+    unit_temperature: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    unit_tilt: Number = 0.0
+    calibrate: Literal["shares", "none"] = "none"
+    purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
+
+
 class DiscussionEntry(LiveModelEntry):
     """Consumers whose role agents talk an offer over before they buy; see `malles_env.consumers.discussion`.
 
@@ -135,7 +167,11 @@ class DiscussionEntry(LiveModelEntry):
     transcript: str = ""
 
 
-ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry | DiscussionEntry, Field(discriminator="kind")]
+ConsumersEntry = Annotated[
+    LogitEntry | AlignedEntry | PromptedEntry | AlignedPromptedEntry | DiscussionEntry, Field(discriminator="kind")
+]
+LIVE = (LiveModelEntry, AlignedPromptedEntry)
+"""Entries whose model is asked anew in every period, and so holds the forces of demand itself."""
 
 
 __getattr__ = old_names(__name__)
