@@ -97,8 +97,8 @@ def distil_command(
     )
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
-    how["server"] = tuple(server) if server else None
-    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None))
+    told = {**how, "server": tuple(server) if server else None}
+    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in told.items() if value is not None))
     words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
