@@ -141,9 +141,9 @@ def leave_threads_quiet() -> None:
 def hear_signals() -> None:
     """Let SIGTERM and Ctrl-C end a command in order, with its workers, telling how to go on.
 
-    Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go on
-    with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose to
-    ignore stays ignored.
+    Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go
+    on with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose
+    to ignore stays ignored.
     """
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -112,11 +112,11 @@ def check_machines(ray: Any, checks: Sequence[Check]) -> None:
             return f"has no {error.name}: install malles-env=={version} there"
         if found != version:
             return f"has malles-env {found}, not {version}: install the same everywhere"
-        for check, *arguments in checks:
-            try:
+        try:
+            for check, *arguments in checks:
                 check(*arguments)
-            except import_module("malles_env.errors").MallesError as error:
-                return str(error)
+        except import_module("malles_env.errors").MallesError as error:
+            return str(error)
         return None
 
     version = sys.modules["malles_env"].__version__

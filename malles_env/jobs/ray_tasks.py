@@ -55,7 +55,9 @@ class RayTasks:
                     with suppress(Exception):  # the cluster may be gone
                         ray.cancel(part, force=True)
 
-    def _results(self, ray: Any, task: Any, shared: Any, jobs: Sequence[Job], waiting: dict[Any, Job]) -> Iterator[Done]:
+    def _results(
+        self, ray: Any, task: Any, shared: Any, jobs: Sequence[Job], waiting: dict[Any, Job]
+    ) -> Iterator[Done]:
         left = iter(jobs)
         while True:
             while len(waiting) < (self.workers or len(jobs)) and (job := next(left, None)) is not None:
@@ -75,7 +77,7 @@ def _result(ray: Any, part: Any) -> Any:
             raise error.cause from None
         raise error.cause from error
     except lost.OutOfMemoryError:
-        raise MallesError("workers: the memory of the cluster's machines does not do; go on with fewer --workers") from None
+        raise MallesError("workers: a machine has too little memory for a job; go on with fewer --workers") from None
     except (lost.RayError, ConnectionError) as error:
         raise MallesError(
             f"workers: the cluster lost a job for good ({type(error).__name__}, after {RETRIES} tries); what was done "

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +29,37 @@ def two_machines() -> Iterator[Any]:
         yield cluster
     finally:
         ray.shutdown()
+        cluster.shutdown()
+
+
+def can_hide_folders() -> bool:
+    """Return whether a process can have a file system of its own."""
+    program = shutil.which("unshare")
+    return program is not None and subprocess.run([program, "-m", "true"], capture_output=True).returncode == 0
+
+
+@contextmanager
+def machine_without(folder: Path) -> Iterator[str]:
+    """Yield the address of a cluster whose one working machine sees an empty folder in place of this one."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    start = Path(sys.executable).with_name("ray")
+    command = f"mount -t tmpfs tmpfs {folder} && exec {start} start --address={cluster.address} --num-cpus=1 --block"
+    machine = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        deadline = time.monotonic() + 120
+        while ray.cluster_resources().get("CPU") != 1 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        ray.shutdown()
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        machine.send_signal(signal.SIGTERM)
+        machine.wait(60)
         cluster.shutdown()
 
 

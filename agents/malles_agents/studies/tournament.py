@@ -215,7 +215,8 @@ def run_tournament(
     done = len(wanted) - len(todo)
     if watch is not None and wanted:
         watch(done, len(wanted))
-    checks = (files_check((*tournament.scenarios, *tournament.sellers)), weights_check(map(_reader, tournament.scenarios)))
+    readers = [model_of(load_scenario(scenario)) for scenario in tournament.scenarios]
+    checks = (files_check((*tournament.scenarios, *tournament.sellers)), weights_check(readers))
     spread = (executor or Processes(workers)).spread
     with spread(play_match, todo, common=(tournament,), checks=checks) as played:
         for match, result in played:
@@ -224,10 +225,6 @@ def run_tournament(
             if watch is not None:
                 watch(done, len(wanted))
     return [Match(**read_json(_file(out, *match))) for match in wanted]
-
-
-def _reader(scenario: str) -> str | None:
-    return model_of(load_scenario(scenario))
 
 
 def _file(out: Path, scenario: str, seller: str, others: str, agent: str) -> Path:

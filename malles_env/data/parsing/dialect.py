@@ -25,6 +25,8 @@ _SAMPLE = 1 << 17
 MOST_BYTES = 1 << 32
 """Bytes of a text table, unpacked."""
 _LONGEST_LINE = 1 << 20
+PACKED = 200
+"""How many times smaller than a table its packed file can be."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -135,13 +137,14 @@ def _bytes_of(path: Path) -> bytes:
             data: bytes = opened.read(_LONGEST_LINE)
             if len(data) == _LONGEST_LINE and b"\n" not in data and b"\r" not in data:
                 raise CorruptFile(f"{path}: its first line has more than {_LONGEST_LINE:,} bytes; needed: a header")
-            data += opened.read(MOST_BYTES)
+            most = min(MOST_BYTES, max(PACKED * path.stat().st_size, 64 << 20)) if packed else MOST_BYTES
+            data += opened.read(most)
     except FileNotFoundError:
         raise MissingResource(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise CorruptFile(f"{path}: cannot be read ({brief(error)})") from error
-    if len(data) >= MOST_BYTES:
-        raise InvalidInput(f"{path}: has more than {MOST_BYTES:,} bytes; allowed: less, or Parquet")
+    if len(data) >= most:
+        raise InvalidInput(f"{path}: has more than {most:,} bytes{' unpacked' * packed}; allowed: less, or Parquet")
     return data
 
 

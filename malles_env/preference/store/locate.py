@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from malles_env.errors import CorruptFile, MissingResource
@@ -57,13 +58,15 @@ def weights_check(names: Iterable[str | None]) -> Check:
     Args:
         names: As in `locate`; None and whatever is no taste model here are passed over.
     """
-    wanted = {}
-    for name in names:
-        try:
-            wanted[str(name)] = recorded_hash(str(name))
-        except (MissingResource, CorruptFile):
-            continue
-    return (check_weights, wanted)
+    wanted = {str(name): _known_hash(str(name)) for name in names}
+    return (check_weights, {name: weights for name, weights in wanted.items() if weights})
+
+
+def _known_hash(name: str) -> str:
+    """Return the recorded hash, empty where there is none."""
+    with suppress(MissingResource, CorruptFile):
+        return recorded_hash(name)
+    return ""
 
 
 def check_weights(wanted: dict[str, str]) -> None:

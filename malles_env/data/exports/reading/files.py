@@ -16,6 +16,7 @@ from malles_env.data.parsing.dialect import read_text_table
 from malles_env.data.table_files import read_parquet
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, brief, invalid
 
+
 @dataclass(frozen=True)
 class Export:
     """What one file holds.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from malles_env.data.parsing.dialect import MOST_BYTES
+from malles_env.data.parsing.dialect import MOST_BYTES, PACKED
 from malles_env.errors import CorruptFile, InvalidInput, brief, invalid
 
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
@@ -83,8 +83,9 @@ def unpacked(path: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
                 if not tables:
                     held = ", ".join(one.filename for one in files) or "nothing"
                     raise InvalidInput(f"{path}: holds {brief(held)}; needed: a file that ends in {', '.join(endings)}")
-                if sum(one.file_size for one in tables) > MOST_BYTES:
-                    raise InvalidInput(f"{path}: holds more than {MOST_BYTES:,} bytes; allowed: less")
+                most = min(MOST_BYTES, max(PACKED * path.stat().st_size, 64 << 20))
+                if sum(one.file_size for one in tables) > most:
+                    raise InvalidInput(f"{path}: holds more than {most:,} bytes unpacked; allowed: less")
                 parts = [_unpack(archive, one, Path(folder), number) for number, one in enumerate(tables)]
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise CorruptFile(f"{path}: cannot be unpacked ({brief(error)})") from None
