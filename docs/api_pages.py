@@ -15,7 +15,7 @@ LONGEST = 130
 GROUPS = {
     "The front door": ["malles_env", "malles_env.errors", "malles_env.files"],
     "Environments": [
-        "malles_env.envs", "malles_env.envs.core.hooks", "malles_env.envs.core.named",
+        "malles_env.envs", "malles_env.envs.play", "malles_env.envs.core.hooks", "malles_env.envs.core.named",
         "malles_env.envs.core.base_stock", "malles_env.envs.spaces.actions", "malles_env.envs.spaces.observations",
         "malles_env.envs.spaces.money_actions",
         "malles_env.envs.snapshot", "malles_env.envs.display.rendering",

@@ -30,7 +30,7 @@ _NOTE = (
 )
 _FILE = (
     "All scores, also by history and shelf and averaged over markets, as a file: [{0}]({0}). There quantity_bias is "
-    "the mean predicted minus the mean bought, order_variation the total variation between answers to one shelf told "
+    "the mean predicted minus the mean bought, order_variation the total variation between answers to one shelf listed "
     "in different orders, repeat_variance the variance of the choice probabilities over repeated asking, summed over "
     "the shelf, ece the calibration error of the choice probabilities, and elasticity that of own prices, each moved "
     "by a tenth."

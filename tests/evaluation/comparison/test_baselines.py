@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import pickle
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -205,13 +207,37 @@ def test_fitted_rows_come_back_from_their_files(tmp_path: Path, monkeypatch: pyt
     test = parts()[2].take(np.arange(100))
     path = row_path("lightgbm", {"data": 1})
     assert path != row_path("lightgbm", {"data": 2})
-    assert kept_row(path) is None
+    assert kept_row(path, Boosted) is None
+    for name, kind in NUMBER_ROWS.items():
+        save_row(fitted(name), path)
+        kept, first = load_row(path, kind).predict(test), fitted(name).predict(test)
+        for part in ("utilities", "quantity", "units", "beta", "gamma", "delta"):
+            np.testing.assert_array_equal(getattr(kept, part), getattr(first, part), err_msg=f"{name} {part}")
+    with pytest.raises(CorruptFile, match="holds something else than lightgbm"):
+        load_row(path, Boosted)
     save_row(fitted("lightgbm"), path)
-    np.testing.assert_array_equal(load_row(path).predict(test).utilities, fitted("lightgbm").predict(test).utilities)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CorruptFile, match="lightgbm"):
-        load_row(path)
-    assert kept_row(path) is None
+        load_row(path, Boosted)
+    assert kept_row(path, Boosted) is None
+
+
+def test_a_file_of_a_fitted_row_runs_no_code(tmp_path: Path) -> None:
+    """Neither a pickle as earlier versions wrote them, nor one in the place of the numbers."""
+    mark = tmp_path / "ran"
+
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (mark,)  # type: ignore[return-value]
+
+    content = io.BytesIO()
+    np.savez(content, fields=np.array(Harm(), dtype=object))
+    for body, magic in ((pickle.dumps(Harm()), b"malles row 1\n"), (content.getvalue(), b"malles row 2\n")):
+        path = tmp_path / "x.row"
+        path.write_bytes(magic + hashlib.sha256(body).digest() + body)
+        with pytest.raises(CorruptFile):
+            load_row(path, Boosted)
+    assert not mark.exists()
 
 
 def test_rows_are_named_and_checked() -> None:
