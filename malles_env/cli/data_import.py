@@ -50,6 +50,9 @@ def import_command(
     drop_mistyped: Annotated[
         bool, typer.Option("--drop-mistyped/--keep-mistyped", help="Prices far from their product's median.")
     ] = True,
+    drop_far_dates: Annotated[
+        bool, typer.Option("--drop-far-dates/--keep-far-dates", help="Dates years away from all others.")
+    ] = True,
     price_factor: Annotated[float, typer.Option(help="How many times above or below is far.")] = 5.0,
     drop_repeated: Annotated[
         bool, typer.Option("--drop-repeated/--keep-repeated", help="Rows that equal another one of their file.")
@@ -57,7 +60,9 @@ def import_command(
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable/--refuse-unreadable", help="Rows with a value that cannot be read.")
     ] = False,
-    currency: Annotated[str | None, typer.Option(help="Code of the currency, e.g. EUR.")] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="Code of the currency, e.g. EUR; rows in another are left out.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="What the log is, in words, for scenarios.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the report to this file, too.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported log in --out.")] = False,
@@ -72,7 +77,7 @@ def import_command(
     choices = ImportChoices(
         parse_map(columns or []), separator, encoding, decimal, sheet, date_format, time_zone, one_market, keywords,
         drop_returns, drop_zero_prices, drop_guests, drop_notes, drop_fractions, drop_mistyped, drop_repeated,
-        drop_unreadable, price_factor, currency, source,
+        drop_unreadable, price_factor, currency, source, drop_far_dates,
     )  # fmt: skip
     check_target(out, overwrite=overwrite, files_read=files)
     plan = planned(files, choices)

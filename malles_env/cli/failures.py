@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -21,8 +23,25 @@ GO_ON = ("train", "tournament", "study", "demo", "align", "align-prompted", "dis
 """Commands that go on where they were stopped when called again."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; ends what Ctrl-C ends."""
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C came.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+AGAIN, MOST = 0.005, 50
+"""Seconds after which a signal is raised again whose exception was dropped, and how often before we end at once."""
+_came: list[int] = []
+"""Signals that came."""
+_in_flight: set[weakref.ref[Stopped]] = set()
+_heard = threading.Event()
+"""Set once a command ends because of a signal."""
 
 
 class ReadableGroup(TyperGroup):
@@ -43,23 +62,33 @@ class ReadableGroup(TyperGroup):
         """Run the command; print what ends it as a message on standard error."""
         given = [*getattr(ctx, "_protected_args", []), *ctx.args]
         try:
-            return super().invoke(ctx)
-        except MallesError as error:
-            _end(f"error: {error}")
-        except UsageError as error:
-            _end_usage(error, given)
+            result = super().invoke(ctx)
+            _heard.set()
+            return result
         except KeyboardInterrupt as error:
-            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
-            _end(f"stopped{_next_command(sys.argv[1:])}", 128 + number)
-        except ModuleNotFoundError as error:
-            told = missing_extra(error.name or "")
-            if told is None:
-                raise
-            _end(f"error: {told}")
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read our output has gone
-                raise
-            _end(f"error: {what_failed(error)}")
+            _end_stopped(getattr(error, "number", signal.SIGINT))
+        except Exception as error:
+            if _came:  # it broke because it was stopped
+                _end_stopped(_came[0])
+            _end_failed(error, given)
+            raise
+
+
+def _end_failed(error: Exception, given: Sequence[str]) -> None:
+    """End with one line where a user or the machine is at fault; return where we are."""
+    if isinstance(error, MallesError):
+        _end(f"error: {error}")
+    if isinstance(error, UsageError):
+        _end_usage(error, given)
+    if isinstance(error, ModuleNotFoundError) and (told := missing_extra(error.name or "")) is not None:
+        _end(f"error: {told}")
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:  # else whoever read our output has gone
+        _end(f"error: {what_failed(error)}")
+
+
+def _end_stopped(number: int) -> NoReturn:
+    _heard.set()
+    _end(f"stopped{_next_command(sys.argv[1:])}", 128 + number)
 
 
 def _end(message: str, code: int = 2) -> NoReturn:
@@ -110,9 +139,49 @@ def leave_threads_quiet() -> None:
 
 
 def hear_signals() -> None:
-    """Let SIGTERM end a command as Ctrl-C does: in order, with its workers, telling how to go on."""
+    """Let SIGTERM and Ctrl-C end a command in order, with its workers, telling how to go on.
 
-    def stop(number: int, frame: object) -> NoReturn:
-        raise Terminated
+    Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go
+    on with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose
+    to ignore stays ignored.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+    before = sys.unraisablehook
 
-    signal.signal(signal.SIGTERM, stop)
+    def tell(failed: sys.UnraisableHookArgs) -> None:
+        if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then told in one line
+            before(failed)
+
+    sys.unraisablehook = tell
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    _came.append(number)
+    error = Stopped(number)
+    _in_flight.add(weakref.ref(error, _dropped))
+    try:
+        raise error
+    finally:
+        del error  # else the traceback would hold it, and nobody would see it dropped
+
+
+def _dropped(dead: weakref.ref[Stopped]) -> None:
+    """Raise the signal again unless the command has ended."""
+    _in_flight.discard(dead)
+    if not _heard.is_set():
+        again = threading.Timer(AGAIN, _insist)
+        again.daemon = True
+        again.start()
+
+
+def _insist() -> None:
+    if _heard.is_set():
+        return
+    if len(_came) < MOST:
+        signal.raise_signal(_came[0])
+        return
+    sys.stderr.write(f"stopped{_next_command(sys.argv[1:])}\n")
+    sys.stderr.flush()
+    os._exit(128 + _came[0])  # files are whole at any moment, and workers end with their parent

@@ -41,7 +41,7 @@ class AlignedPromptedConsumers:
         model: Who is asked: what `malles align-prompted` saved.
         products: J product texts as training had them (`malles_env.preference.data.text.product_text`).
         personas: S households; of their words nothing is told, since training had none.
-        names: J distinct names of the products, told to nobody; default their texts.
+        names: J distinct names of the products, shown to nobody; default their texts.
         market: The market as training called it, e.g. ``"COFFEE | GROUND COFFEE"``.
         histories: Names of what each segment bought in other categories, newest first, S tuples; default none.
         orders: Cyclic orders of the shelf, 1 or more.

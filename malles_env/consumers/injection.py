@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Consumers, Offer
+from malles_env.yaml_files import parse_yaml
 
 Rebuild = Callable[[int, str], Consumers]
 """Consumers when product j, a number from 0, has this text in the place of its honest one."""
@@ -58,7 +58,7 @@ class Uplift:
 @cache
 def shipped_attacks() -> tuple[Attack, ...]:
     """Return the attack suite."""
-    found = yaml.safe_load(Path(__file__).with_name("attacks.yaml").read_text(encoding="utf-8"))
+    found = parse_yaml(Path(__file__).with_name("attacks.yaml").read_text(encoding="utf-8"), "attacks.yaml")
     return tuple(Attack(**entry) for entry in found)
 
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from malles_env.errors import CorruptFile, InvalidInput, brief, invalid
+from malles_env.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -127,8 +127,8 @@ def protocol(name: str = "complete-journey") -> Protocol:
         raise invalid("protocol", name, ", ".join(PROTOCOLS))
     text = files("malles_env.evaluation").joinpath(PROTOCOLS[name]).read_text(encoding="utf-8")
     try:
-        return Protocol.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Protocol.model_validate(parse_yaml(text, PROTOCOLS[name]))
+    except ValidationError as error:
         raise CorruptFile(f"{PROTOCOLS[name]}: {brief(error)}") from error
 
 

@@ -230,7 +230,7 @@ def _tastes(scenario: Scenario) -> str:
     if isinstance(consumers, LogitEntry):
         return f"given in the file, {consumers.tastes.price_transform} price"
     if isinstance(consumers, LiveModelEntry):
-        who = f"{consumers.model} at {consumers.server}" if consumers.server else consumers.model
+        who = f"{consumers.model} at {', '.join(consumers.servers)}" if consumers.servers else consumers.model
         if isinstance(consumers, DiscussionEntry):
             return f"{who} is asked in every period, for roles that talk for {consumers.rounds} rounds and a moderator"
         if isinstance(consumers, PromptedEntry):

@@ -44,7 +44,7 @@ def fit_to_shares(
 ) -> Calibration:
     """Return the calibration whose product shifts give the population observed shares; the model is asked once.
 
-    One set of shares tells the level of J products against buying nothing and nothing else, so temperature and
+    One set of shares determines the level of J products against buying nothing and nothing else, so temperature and
     outside offsets stay as they are. The iteration is the contraction of Berry, Levinsohn and Pakes (1995), as in
     `malles_env.consumers.calibration`.
 

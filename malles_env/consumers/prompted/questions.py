@@ -27,7 +27,7 @@ class Shop:
 
     Attributes:
         products: J texts, untrusted.
-        names: J distinct names that no model is told; they settle the order of products with equal texts.
+        names: J distinct names that no model sees; they settle the order of products with equal texts.
         personas: S households.
         market: What the shelf holds.
         currency: Of all prices.

@@ -45,10 +45,10 @@ class Persona:
     """A segment's household in words and counts.
 
     Attributes:
-        words: Whatever is to be told of it; may be empty.
-        history_total: Own earlier purchases on this shelf; None: nothing is told of its history.
+        words: Whatever is to be said of it; may be empty.
+        history_total: Own earlier purchases on this shelf; None: nothing is said of its history.
         weeks_seen: Own earlier shopping weeks.
-        bought: How many of those purchases fell on each product, J counts; empty: not told.
+        bought: How many of those purchases fell on each product, J counts; empty: not stated.
     """
 
     words: str = ""

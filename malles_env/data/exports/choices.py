@@ -1,4 +1,4 @@
-"""What a person may tell the importer; what is not told is found in the files and reported."""
+"""What a person may say to the importer; the rest is found in the files and reported."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ImportChoices:
         keywords: File of markets and the words of titles that belong to them.
         drop_returns, drop_zero_prices, drop_fractions: Leave such rows out (returns, zero prices, weighed
             goods); false refuses the log, since the tables cannot hold them.
-        drop_guests, drop_notes, drop_mistyped: Leave such rows out; false keeps them.
+        drop_guests, drop_notes, drop_mistyped, drop_far_dates: Leave such rows out; false keeps them.
         drop_repeated: Leave out rows that repeat another one of the same file in every column.
         drop_unreadable: Leave out rows with a value that cannot be read, instead of refusing the file.
         price_factor: A price this many times above or below its product's median counts as mistyped.
-        currency: Code of the currency; default: from the signs beside prices.
+        currency: Code of the currency; default: from the signs beside prices. Rows in another one are left out.
         source: What the log is, in words, for scenarios built from it.
     """
 
@@ -52,6 +52,7 @@ class ImportChoices:
     price_factor: float = FACTOR
     currency: str | None = None
     source: str | None = None
+    drop_far_dates: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -20,7 +20,7 @@ from malles_env.data.exports.cleaning.whole import whole_findings
 from malles_env.data.exports.findings import Finding, check_balance
 from malles_env.data.exports.fit import fitted_settings
 from malles_env.data.exports.reading.columns import Mapped, map_columns
-from malles_env.data.exports.reading.files import Export, read_export
+from malles_env.data.exports.reading.files import Export, read_exports
 from malles_env.data.exports.reading.joins import FILE, ROW, combined
 from malles_env.data.exports.reading.names import known_columns
 from malles_env.data.log.schema import HIGHEST_PRICE, LOWEST_PRICE
@@ -51,11 +51,11 @@ class Plan:
     @property
     def sources(self) -> list[str]:
         """The files' names."""
-        return [export.path.name for export in self.exports]
+        return [export.name for export in self.exports]
 
     def __str__(self) -> str:
         """Return files and columns, one per line."""
-        lines = [f"{export.path.name}: {len(export.frame):,} rows, {export.how}" for export in self.exports]
+        lines = [f"{export.name}: {len(export.frame):,} rows, {export.how}" for export in self.exports]
         return "\n".join([*lines, *self.joined, "columns:", str(self.mapped)])
 
 
@@ -97,7 +97,7 @@ class Imported:
         """Return plain JSON values."""
         kept, lost = len(self.tables.transactions), len(self.dropped)
         return {
-            "files": {export.path.name: export.how for export in self.plan.exports},
+            "files": {export.name: export.how for export in self.plan.exports},
             "joined": list(self.plan.joined),
             "columns": {name: column.source for name, column in self.plan.mapped.columns.items()},
             "how": self.how,
@@ -113,20 +113,21 @@ def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
 
     Args:
         paths: Parts or tables of one export.
-        choices: What was told.
+        choices: What the person chose.
 
     Raises:
         MissingResource, CorruptFile, InvalidInput: A file or option cannot be used.
     """
     exports = tuple(
-        read_export(
+        export
+        for path in paths
+        for export in read_exports(
             path, separator=choices.separator, encoding=choices.encoding, table=choices.sheet, known=known_columns
         )
-        for path in paths
     )
     frame, joined = combined(list(exports))
     names = [name for name in frame.columns if name not in (FILE, ROW)]
-    mapped = map_columns(frame.select(names), choices.columns, ", ".join(export.path.name for export in exports))
+    mapped = map_columns(frame.select(names), choices.columns, ", ".join(export.name for export in exports))
     return Plan(exports, frame, tuple(joined), mapped)
 
 
@@ -135,14 +136,14 @@ def import_log(plan: Plan, choices: ImportChoices) -> Imported:
 
     Args:
         plan: From `planned`.
-        choices: What was told.
+        choices: What the person chose.
 
     Raises:
         InvalidInput: A value cannot be read or decided, a row must not be dropped, or nothing is left.
     """
     source = ", ".join(plan.sources)
-    something = _filled(plan.frame)
-    filled = plan.frame if something.all() else plan.frame.filter(something)
+    early = _no_rows(plan)
+    filled = plan.frame if early.null_count() == len(early) else plan.frame.filter(early.is_null())
     doubtful = any("semicolon" in export.how for export in plan.exports)
     typed = typed_rows(filled, plan.mapped, choices, source, doubtful=doubtful)
     if not choices.drop_unreadable:
@@ -151,13 +152,15 @@ def import_log(plan: Plan, choices: ImportChoices) -> Imported:
     kept = typed.rows.filter(reason.is_null())
     if len(kept) == 0:
         why = ", ".join(f"{finding.name} {finding.dropped:,}" for finding in findings if finding.dropped)
-        hint = "; --keep-guests makes each receipt a household" if any(f.name == "guests" for f in findings) else ""
+        hints = {"guests": "; --keep-guests makes each receipt a household", "notes": "; --keep-notes keeps them"}
+        hint = "".join(hints.get(finding.name, "") for finding in findings if finding.dropped)
         raise InvalidInput(f"{source}: no row is left of {len(filled):,} (dropped: {why}){hint}")
+    _refuse_currencies(kept, source)
     rows, more = with_trips(kept, keep_guests=not choices.drop_guests)
     products, markets, described = product_table(rows, choices)
     tables = Tables(_transactions(rows), products, sources={"transactions": source, "products": source}).validated()
     findings = [
-        *_blank(len(plan.frame) - len(filled)),
+        *_left_out(early),
         *findings,
         *more,
         *_long(typed),
@@ -169,23 +172,41 @@ def import_log(plan: Plan, choices: ImportChoices) -> Imported:
     settings = fitted_settings(tables)
     return Imported(
         plan, tables, settings, tuple(findings), {**typed.how, "markets": markets},
-        _dropped(plan.frame, something, reason), _origin(choices, typed, source),
+        _dropped(plan.frame, early, reason), _origin(choices, typed, source),
     )  # fmt: skip
 
 
-def _filled(frame: pl.DataFrame) -> pl.Series:
-    """Return whether anything stands in a row."""
-    return frame.select(pl.any_horizontal(pl.all().exclude(FILE, ROW).is_not_null()).alias("filled")).to_series()
+def _refuse_currencies(rows: pl.DataFrame, source: str) -> None:
+    if "currency" in rows.columns and rows["currency"].drop_nulls().n_unique() > 1:
+        counts = rows["currency"].drop_nulls().value_counts(sort=True).rows()
+        found = " and ".join(f"{code} ({count:,} rows)" for code, count in counts[:3])
+        raise InvalidInput(
+            f"{source}: prices in {found}; allowed: one currency, or --currency {counts[0][0]} to leave the others out"
+        )
 
 
-def _blank(count: int) -> list[Finding]:
-    return [Finding("blank_rows", count, "dropped", count, "nothing stands in the row")] if count else []
+_NO_ROWS = {"blank_rows": "nothing stands in the row", "header_rows": "the header again"}
 
 
-def _dropped(frame: pl.DataFrame, filled: pl.Series, reason: pl.Series) -> pl.DataFrame:
+def _no_rows(plan: Plan) -> pl.Series:
+    """Return why a line of the files is no row, null where it is one [n]."""
+    own = [column for column in plan.frame.columns if column not in (FILE, ROW)]
+    texts = [column for column in own if plan.frame.schema[column] == pl.String()]
+    names = [(pl.col(column) == column).fill_null(False).cast(pl.Int32) for column in texts]
+    again = pl.sum_horizontal(names) >= max(2, len(own) // 2) if names else pl.lit(False)
+    blank = pl.all_horizontal(pl.col(own).is_null())
+    why = pl.when(blank).then(pl.lit("blank_rows")).when(again).then(pl.lit("header_rows"))
+    return plan.frame.select(why.alias("why"))["why"]
+
+
+def _left_out(early: pl.Series) -> list[Finding]:
+    counts = {name: int((early == name).sum()) for name in _NO_ROWS}
+    return [Finding(name, count, "dropped", count, _NO_ROWS[name]) for name, count in counts.items() if count]
+
+
+def _dropped(frame: pl.DataFrame, early: pl.Series, reason: pl.Series) -> pl.DataFrame:
     """Return the rows left out, as they were read, with the reason."""
-    why = pl.Series("reason", ["blank_rows"], dtype=pl.String).new_from_index(0, len(frame))
-    why = why.scatter(filled.arg_true(), reason)
+    why = early.alias("reason").scatter(early.is_null().arg_true(), reason)
     # The export may have columns of these names itself.
     taken: dict[str, str] = {
         name: f"{name} of the export" for name in ("file", "row", "reason") if name in frame.columns

@@ -102,7 +102,7 @@ def _reading(found: Imported) -> str:
     columns = found.plan.mapped.columns.values()
     rows = [[_cell(c.target), _cell(c.source), _cell(c.how), _cell(c.example)] for c in columns]
     how = "".join(f"<li>{_text(topic)}: {_text(words)}</li>" for topic, words in found.how.items())
-    read = "".join(f"<li>{_text(e.path.name)}: {_text(e.how)}</li>" for e in found.plan.exports)
+    read = "".join(f"<li>{_text(e.name)}: {_text(e.how)}</li>" for e in found.plan.exports)
     return f"<ul>{read}{how}</ul>" + _table(["column", "from", "how", "example"], rows)
 
 

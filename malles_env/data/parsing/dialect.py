@@ -1,4 +1,4 @@
-"""Text tables of any dialect: encoding, separator and header found in the file, and told."""
+"""Text tables of any dialect: encoding, separator and header, found in the file and reported."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +22,11 @@ SEPARATORS: tuple[str, ...] = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 1 << 17
 """Characters from which the separator is decided."""
+MOST_BYTES = 1 << 32
+"""Bytes of a text table, unpacked."""
+_LONGEST_LINE = 1 << 20
+PACKED = 200
+"""How many times smaller than a table its packed file can be."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -94,13 +101,7 @@ def read_text_table(
 
 def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
     """Return text, encoding, whether there was a byte-order mark, and whether the encoding is certain."""
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except FileNotFoundError:
-        raise MissingResource(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
-        raise CorruptFile(f"{path}: cannot be read ({brief(error)})") from error
+    data = _bytes_of(path)
     mark = next(((mark, name) for mark, name in _BOMS if data.startswith(mark)), None)
     sure = True
     if encoding is not None:
@@ -117,10 +118,34 @@ def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
     except UnicodeDecodeError as error:
         line = body[: error.start].count(b"\n") + 1
         raise CorruptFile(f"{path}: line {line} is no {name} ({error.reason}); give --encoding") from None
-    text = text.replace("\r\n", "\n")
+    head = text[:_SAMPLE]
+    if sum(letter < " " and letter not in "\t\n\r\f\x1a" for letter in head) > 0.02 * len(head):
+        raise CorruptFile(f"{path}: is no text (it holds control characters); needed: a table of text")
+    text = text.rstrip("\x1a").replace("\r\n", "\n")
     # Files of old end lines with the one alone; beside the other it is a blank in a text.
     text = text.replace("\r", " " if "\n" in text else "\n")
     return text, name, mark is not None, sure
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what a file holds, unpacked where it is packed by gzip, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            opened: Any = gzip.GzipFile(fileobj=file) if packed else file
+            data: bytes = opened.read(_LONGEST_LINE)
+            if len(data) == _LONGEST_LINE and b"\n" not in data and b"\r" not in data:
+                raise CorruptFile(f"{path}: its first line has more than {_LONGEST_LINE:,} bytes; needed: a header")
+            most = min(MOST_BYTES, max(PACKED * path.stat().st_size, 64 << 20)) if packed else MOST_BYTES
+            data += opened.read(most)
+    except FileNotFoundError:
+        raise MissingResource(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorruptFile(f"{path}: cannot be read ({brief(error)})") from error
+    if len(data) >= most:
+        raise InvalidInput(f"{path}: has more than {most:,} bytes{' unpacked' * packed}; allowed: less, or Parquet")
+    return data
 
 
 def _guessed_encoding(data: bytes) -> tuple[str, bool]:
@@ -174,8 +199,11 @@ def _separator(text: str) -> str:
 
 def _lines_above(text: str, separator: str, path: Path) -> tuple[int, int]:
     """Return where the header begins: the character, and how many lines of remarks stand above it."""
-    sizes = [len(record) for record in _records(text, separator)]
+    records = _records(text, separator)
+    sizes = [len(record) for record in records]
     usual = Counter(sizes).most_common(1)[0][0]
+    if usual > 1 and sum(record[usual - 1 :] == [""] for record in records) > 0.9 * sizes.count(usual):
+        usual -= 1  # lines that end in a separator, below a header that does not
     first = next((row for row, size in enumerate(sizes) if size >= usual), 0)
     if any(size > usual / 2 for size in sizes[:first]):
         row = next(row for row, size in enumerate(sizes[:first]) if size > usual / 2)
@@ -196,11 +224,11 @@ def _lines_above(text: str, separator: str, path: Path) -> tuple[int, int]:
 
 
 def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
-    _check_header(text, dialect.separator, path)
+    names = [name.strip() for name in next(csv.reader(io.StringIO(text), delimiter=dialect.separator), [])]
+    refuse_twice(names, str(path))
+    text = _plainly_quoted(text, dialect.separator)
     try:
-        frame = pl.read_csv(
-            io.BytesIO(text.encode()), separator=dialect.separator, infer_schema=False, null_values=[""]
-        )
+        frame = _split(text, dialect.separator)
     except pl.exceptions.PolarsError as error:
         wide = _first_wide(text, dialect.separator)
         if wide is not None:
@@ -209,7 +237,10 @@ def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
                 f"{path}: line {line + dialect.lines_above} has {found} fields, the header {needed} "
                 f"(read as {dialect}): {values!r}; put quotes around texts that hold the separator"
             ) from None
-        raise CorruptFile(f"{path}: cannot be read as a table ({dialect}): {brief(error)}") from error
+        try:  # lines that end in a separator hold no more than the header names
+            frame = _split(text, dialect.separator, truncate_ragged_lines=True)
+        except pl.exceptions.PolarsError:
+            raise CorruptFile(f"{path}: cannot be read as a table ({dialect}): {brief(error)}") from error
     frame = frame.rename({name: name.strip() for name in frame.columns if name.strip() not in ("", *frame.columns)})
     frame = frame.with_columns(pl.all().str.strip_chars())
     frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
@@ -217,24 +248,47 @@ def _parsed(text: str, dialect: Dialect, path: Path) -> pl.DataFrame:
     return frame.head(int(filled[-1]) + 1 if len(filled) else 0)
 
 
-def _check_header(text: str, separator: str, path: Path) -> None:
-    """Refuse a header that names a column twice: which of the two is meant is not known."""
-    names = [name.strip() for name in next(csv.reader(io.StringIO(text), delimiter=separator), [])]
+def _split(text: str, separator: str, **options: Any) -> pl.DataFrame:
+    content = io.BytesIO(text.encode())
+    return pl.read_csv(content, separator=separator, infer_schema=False, null_values=[""], **options)
+
+
+def _plainly_quoted(text: str, separator: str) -> str:
+    """Return the text with quotes around every field that holds one, as in ``Screen 5"``, where it is a letter."""
+    sign = re.escape(separator)
+    if not re.search(rf'(?:^|{sign})[^"{sign}\n][^{sign}\n]*"', text, re.MULTILINE):
+        return text
+    written = io.StringIO()
+    records = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    csv.writer(written, delimiter=separator, lineterminator="\n").writerows(records)
+    return written.getvalue()
+
+
+def refuse_twice(names: list[str], source: str) -> None:
+    """Refuse a header that names a column twice: which of the two is meant is not known.
+
+    Args:
+        names: Cells of the header; empty ones are no names.
+        source: What stands in the error.
+
+    Raises:
+        InvalidInput: Names the column and its places.
+    """
     twice = [name for name, count in Counter(names).items() if name and count > 1]
     if twice:
         places = [str(at) for at, name in enumerate(names, 1) if name == twice[0]]
         raise InvalidInput(
-            f"{path}: column {twice[0]}: the header names it {len(places)} times (columns {', '.join(places)}); "
+            f"{source}: column {twice[0]}: the header names it {len(places)} times (columns {', '.join(places)}); "
             "allowed: each name once"
         )
 
 
 def _first_wide(text: str, separator: str) -> tuple[int, int, int, str] | None:
-    """Return line, fields, fields of the header and the text of the first record that is too long."""
+    """Return line, fields, fields of the header and the text of the first record that holds more than these."""
     reader: Iterator[list[str]] = csv.reader(io.StringIO(text), delimiter=separator)
     lines = reader
     needed = len(next(lines, []))
     for record in lines:
-        if len(record) > needed:
+        if any(record[needed:]):
             return reader.line_num, len(record), needed, separator.join(record)[:80]  # type: ignore[attr-defined]
     return None

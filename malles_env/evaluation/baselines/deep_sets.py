@@ -39,6 +39,9 @@ class Flat:
 class Network(nn.Module):
     """Scores of options, of buying at all, and of units.
 
+    Attributes:
+        sizes: The arguments it was made with, dropout left out.
+
     Args:
         options: Facts of an option.
         quantity: Facts for units.
@@ -63,6 +66,7 @@ class Network(nn.Module):
     ) -> None:
         """Start the identities at zero, so that an unknown one is an average one."""
         super().__init__()
+        self.sizes = (options, quantity, shelf, households, lines, units, hidden)
         identity = IDENTITY if households else 0
         self.household = nn.Embedding(households + 1, IDENTITY) if identity else None
         self.line = nn.Embedding(lines + 1, IDENTITY) if identity else None

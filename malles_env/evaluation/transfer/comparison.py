@@ -88,7 +88,7 @@ def compare_words(
         encoders: Rows of frozen encoders.
         limit: Test purchases of a split, at most; None means the protocol's number.
         slow: Those put to prompted rows, a draw of them, the same for all; these rows are not asked about launches.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
         done: Called with what there is after each row.
     """
     found, makers = Comparison(), WordRows(study, model, told, prompted, unaligned, encoders)

@@ -156,7 +156,7 @@ class WordRows:
     Attributes:
         study: The log.
         model: Folder of the row ``aligned``; None where there are no taste models.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
         prompted: Folder of the row ``prompted``, if any.
         unaligned: Backbone of the row ``unaligned``, if any.
         encoders: Rows of frozen encoders.
@@ -219,11 +219,11 @@ class WordRows:
 
     @cached_property
     def goods(self) -> ProductTable:
-        """The goods with their true names."""
+        """The products with their true names."""
         return self.study.study.data(np.arange(1)).goods
 
     def _readings(self, row: str, names: Names) -> torch.Tensor:
-        """Return an encoder's readings of the goods; names that only went to others are not read again."""
+        """Return an encoder's readings of the products; names that only went to others are not read again."""
         name, pooling = self.encoders[row]
         goods = renamed(self.goods, names)
         # weights of four bits lose nothing in 16 bits, and large models are read several times faster

@@ -5,7 +5,7 @@ Questions to models that were not (`malles_env.consumers.prompted.wording`) have
 replace, and tell the same facts: `ShelfLine` and `most_bought` are theirs too.
 
 Shared part first: every household that meets the same shelf reads the same tokens, so they share one pass.
-Words that tell a price, a discount or a promotion are marked; the attention prior weighs them.
+Words that state a price, a discount or a promotion are marked; the attention prior weighs them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from malles_env.preference.prompted.words import habit_words, known_words
 WORDING = 1
 """Raised when the wording changes: adapters of another wording do not fit."""
 HISTORY = 6
-"""Products of its own past a household is told about, at most; the most bought first."""
+"""Products of its own past a household's history names, at most; the most bought first."""
 ELSEWHERE = 16
 """Names of what it bought in other categories that a household is told about, at most; the newest first."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from malles_env._moved import old_names
 from malles_env.consumers.language.serving.addresses import checked_url
+from malles_env.errors import invalid
 from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
     Coefficients,
@@ -27,15 +28,16 @@ class LiveModelEntry(Entry):
     Attributes:
         kind: How it is asked.
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
-        server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process. A file's
-            server gets ``$OPENAI_API_KEY`` only if the user lists it in ``$MALLES_TRUSTED_SERVERS``.
+        server: Base URL of a server that speaks the OpenAI protocol, or a list of several with the same weights, which
+            share the questions; empty: the model runs in this process. A file's servers get ``$OPENAI_API_KEY`` only if
+            the user lists them in ``$MALLES_TRUSTED_SERVERS``.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
-        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
+        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20.
     """
 
     kind: str
     model: Name = "smollm2"
-    server: str = ""
+    server: str | tuple[str, ...] = ""
     cache: bool = True
     top_logprobs: Positive = 20
     _named: frozenset[str] = PrivateAttr(default=frozenset())
@@ -56,8 +58,18 @@ class LiveModelEntry(Entry):
 
     @field_validator("server")
     @classmethod
-    def _plain_server(cls, value: str) -> str:
-        return checked_url(value, "") if value else value
+    def _plain_server(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            return checked_url(value, "") if value else value
+        if not value or len(set(value)) < len(value):
+            raise invalid("", f"{len(value)} servers", "one or more, each once")
+        urls = tuple(checked_url(url, "") for url in value)
+        return urls if len(urls) > 1 else urls[0]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers, none where the model runs in this process."""
+        return ((self.server,) if self.server else ()) if isinstance(self.server, str) else self.server
 
 
 class PromptedEntry(LiveModelEntry):

@@ -9,8 +9,7 @@ import numpy as np
 
 from malles_env.consumers.language import LanguageModel, Prompt, Reply, Sampling, Usage
 from malles_env.consumers.language.local import LocalModel
-from malles_env.consumers.prompted import Persona, default_wording
-from malles_env.consumers.prompted import ShelfLine
+from malles_env.consumers.prompted import Persona, ShelfLine, default_wording
 from malles_env.errors import LanguageModelError
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from malles_env.data.exports.cleaning.typed import _ids
-from malles_env.data.exports.reading.files import read_export
+from malles_env.data.exports.reading.files import read_exports
 from malles_env.data.parsing.dates import read_times
 from malles_env.data.parsing.dialect import read_text_table
 from malles_env.data.parsing.numbers import currency_of, decimal_mark, read_numbers
@@ -216,7 +216,7 @@ def test_tables_that_no_reader_can_split_are_one_line(tmp_path: Path, text: str,
     path = tmp_path / "table.csv"
     path.write_text(text)
     with pytest.raises((CorruptFile, InvalidInput), match=message) as told:
-        read_export(path)
+        read_exports(path)
     assert len(str(told.value).splitlines()) == 1 and len(str(told.value)) < 1000
 
 
@@ -230,7 +230,7 @@ def test_columns_of_parquet_that_hold_no_single_values_are_left_out_and_named(tm
     path = tmp_path / "table.parquet"
     columns = {"code": [1.0, float("nan")], "title": [b"tea", b"\xff"], "tags": [["x"], []], "took": [DAY - DAY] * 2}
     pl.DataFrame(columns).write_parquet(path)
-    export = read_export(path)
+    (export,) = read_exports(path)
     assert export.frame.columns == ["code", "title"]
     assert export.frame["title"].to_list() == ["tea", "\ufffd"]
     assert "without the columns tags, took" in export.how
@@ -238,7 +238,7 @@ def test_columns_of_parquet_that_hold_no_single_values_are_left_out_and_named(tm
     assert _ids(pl.Series("code", [1e300, 2.5])).null_count() == 0
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CorruptFile, match="cannot be read as Parquet"):
-        read_export(path)
+        read_exports(path)
 
 
 def test_a_workbook_without_sheets_is_refused(tmp_path: Path) -> None:
@@ -249,4 +249,4 @@ def test_a_workbook_without_sheets_is_refused(tmp_path: Path) -> None:
         for name in old.namelist():
             new.writestr(name, re.sub(rb"<sheets>.*</sheets>", b"<sheets></sheets>", old.read(name)))
     with pytest.raises((InvalidInput, CorruptFile), match=r"none\.xlsx: .*without sheets"):
-        read_export(path)
+        read_exports(path)

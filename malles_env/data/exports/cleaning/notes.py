@@ -36,10 +36,12 @@ def is_note(title: pl.Expr, product: pl.Expr) -> pl.Expr:
 
     Args:
         title: Title.
-        product: Code of the product; a code may stand for the title, even where it has no letters.
+        product: Code of the product; a code may stand for the title, even where it has no letters, and so may numbers
+            where most titles are some.
     """
     text = title.str.strip_chars(" .!?*")
-    note = text.str.contains(_NO_LETTER) | text.str.contains(_NOTE) | text.str.contains(_CHARGE)
+    wordless = text.str.contains(_NO_LETTER)
+    note = (wordless & (wordless.mean() < 0.5)) | text.str.contains(_NOTE) | text.str.contains(_CHARGE)
     return note & (title != product)
 
 

@@ -11,6 +11,7 @@ from malles_env.data.exports.choices import ImportChoices
 from malles_env.data.exports.cleaning.notes import is_guest, is_note
 from malles_env.data.exports.findings import Action, Finding
 from malles_env.data.exports.reading.joins import FILE, ROW
+from malles_env.data.exports.reading.names import UNDONE
 from malles_env.data.far_prices import far_prices, rule_words
 from malles_env.data.log.schema import HIGHEST_PRICE, LOWEST_PRICE
 from malles_env.errors import InvalidInput
@@ -18,6 +19,13 @@ from malles_env.errors import InvalidInput
 GUEST_SHARE, GUEST_RATIO, GUEST_OTHERS = 0.2, 10, 20
 """One id is a stand-in for many people when it has this share of all trips and this many times those of the next, among
 this many ids at least."""
+
+
+APART, FEW, FEWER = 730, 0.01, 10
+"""Days without a row that set dates apart; the share of rows up to which such dates, or one of them, are a slip; and
+how many times as many the others are."""
+_CREDIT = r"^[Cc]-?\d+$"
+_KEEP_DATES = "--keep-far-dates keeps them"
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,19 @@ def _rules(rows: pl.DataFrame, choices: ImportChoices) -> Iterator[_Rule]:
     """Yield the rules in the order in which they take rows."""
     price, quantity = pl.col("unit_price"), pl.col("quantity")
     missing = pl.col("timestamp").is_null() | quantity.is_null() | (price.is_null() & (quantity != 0))
-    unreadable = missing | (price.abs() > HIGHEST_PRICE) | quantity.is_infinite()
+    unreadable = missing | (price.abs() > HIGHEST_PRICE)
     yield _Rule("unreadable", unreadable, "a date, quantity or price is missing or cannot be read")
+    words = f"a date {APART // 365} years or more away from all others"
+    yield _Rule("far_dates", pl.lit(_far_dates(rows["timestamp"])), words, choices.drop_far_dates, _KEEP_DATES)
+    if choices.currency is not None and "currency" in rows.columns and rows["currency"].n_unique() > 1:
+        other = pl.col("currency") != choices.currency.strip().upper()
+        yield _Rule("other_currency", other, f"a price in another currency than {choices.currency}")
     yield _Rule("no_product", pl.col("product_id").is_null(), "no product is named")
     if "title" in rows.columns:
         words = "the title is a note, a charge or no word, not a product"
         yield _Rule("notes", _notes(rows), words, choices.drop_notes, "--keep-notes keeps them")
-    yield _refusable("returns", quantity < 0, "negative quantity", choices.drop_returns)
+    words = "negative quantity, or a receipt or status of returns and cancellations"
+    yield _refusable("returns", (quantity < 0) | _undone(rows), words, choices.drop_returns)
     zero = (price < LOWEST_PRICE) | (quantity == 0)
     words = "price or quantity of zero, or a negative price"
     yield _refusable("zero_prices", zero, words, choices.drop_zero_prices)
@@ -85,6 +99,35 @@ def _rules(rows: pl.DataFrame, choices: ImportChoices) -> Iterator[_Rule]:
     weighed = quantity != quantity.round(0)
     yield _refusable("fractions", weighed, "quantity is no whole number (weighed goods)", choices.drop_fractions)
     yield from _repeats(rows, choices)
+
+
+def _far_dates(times: pl.Series) -> pl.Series:
+    """Return whether a date lies far from all others [n]: a slip of the year, or a zero of some system."""
+    days = times.dt.date().drop_nulls().sort()
+    if len(days) == 0:
+        return pl.Series([False] * len(times))
+    group = (days.diff().dt.total_days() >= APART).fill_null(False).cum_sum()
+    sizes = pl.DataFrame({"day": days, "group": group}).group_by("group").agg(
+        pl.len().alias("rows"), pl.col("day").min().alias("first"), pl.col("day").max().alias("last")
+    )  # fmt: skip
+    main = sizes.sort(["rows", "last"], descending=True).row(0, named=True)
+    apart = len(days) - main["rows"]
+    if apart > max(FEW * len(days), 1) or FEWER * apart > main["rows"]:
+        return pl.Series([False] * len(times))
+    return ~times.dt.date().is_between(main["first"], main["last"]).fill_null(True)
+
+
+def _undone(rows: pl.DataFrame) -> pl.Expr:
+    """Return whether a row's status says that it is no sale, or its receipt is C1234 where others are 1234."""
+    undone = pl.lit(False)
+    if "status" in rows.columns:
+        undone |= pl.col("status").str.contains(UNDONE).fill_null(False)
+    if "basket_id" in rows.columns:
+        receipts = rows["basket_id"].drop_nulls()
+        credit = receipts.str.contains(_CREDIT)
+        if credit.any() and (receipts.filter(~credit).str.contains(r"^\d+$").mean() or 0.0) > 0.8:  # type: ignore[operator]
+            undone |= pl.col("basket_id").str.contains(_CREDIT).fill_null(False)
+    return undone
 
 
 def _refusable(name: str, bad: pl.Expr, words: str, drop: bool) -> _Rule:

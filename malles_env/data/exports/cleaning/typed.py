@@ -9,19 +9,23 @@ import polars as pl
 from malles_env.data.exports.choices import ImportChoices
 from malles_env.data.exports.reading.columns import Mapped
 from malles_env.data.exports.reading.joins import FILE, ROW
-from malles_env.data.parsing.dates import read_times
-from malles_env.data.parsing.numbers import Mark, currency_of, decimal_mark, read_numbers
+from malles_env.data.log.schema import HIGHEST_PRICE
+from malles_env.data.parsing.dates import clock_texts, read_times
+from malles_env.data.parsing.numbers import Mark, currencies, currency_of, decimal_mark, read_numbers
 from malles_env.errors import InvalidInput, brief
 
 LONGEST_TITLE = 200
 """Characters of a title that are kept."""
 CELLS = 10
-"""Weeks of products, with two or more quantities, that must tell unit prices from line totals."""
+"""Weeks of products, with two or more quantities, that must distinguish unit prices from line totals."""
 _EXACT = 2.0**53
 """Up to which a float holds every whole number."""
 _IDS = ("household_id", "basket_id", "store_id", "product_id")
 _NUMBERS = ("quantity", "unit_price", "line_total", "regular_price", "coupon_value")
-_WORDS = ("title", "brand", "category", "market", "size")
+_WORDS = ("title", "brand", "category", "market", "size", "status")
+_MOST_PACKAGES = 2**31 - 1
+_CUT = r"^\d(?:[.,]\d+)?[eE]\+?\d\d$"
+"""A long number as spreadsheets show it, with most of its digits lost."""
 _HIDDEN = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+"
 
 
@@ -51,17 +55,19 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
     Args:
         frame: The export, with FILE and ROW.
         mapped: Its columns.
-        choices: What was told.
+        choices: What the person chose.
         source: File names to stand in errors.
         doubtful: Whether dots before three digits are in doubt (files that separate by semicolons).
 
     Raises:
-        InvalidInput: Day and month, or the decimal mark, cannot be told.
+        InvalidInput: Day and month, or the decimal mark, cannot be determined.
     """
     raw = {target: frame[mapped.source(target)] for target in mapped.columns}
     how: dict[str, str] = {}
     columns = {FILE: frame[FILE], ROW: frame[ROW]}
     columns |= {name: _ids(raw[name]).alias(name) for name in _IDS if name in raw}
+    for name in set(_IDS) & columns.keys():
+        _refuse_cut(columns[name], f"{source}: column {mapped.source(name)}")
     columns |= {name: _words(raw[name]).alias(name) for name in _WORDS if name in raw}
     long = columns["title"].str.len_chars() > LONGEST_TITLE if "title" in raw else pl.Series([False])
     if "title" in raw:
@@ -76,6 +82,9 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
     unreadable: dict[str, pl.Series] = {name: columns[name].is_null() for name in needed}
     money = next(raw[name] for name in ("unit_price", "line_total") if name in raw)
     currency = currency_of(money) if money.dtype == pl.String() else None
+    if "currency" in raw or money.dtype == pl.String():
+        columns["currency"] = currencies(raw.get("currency", money).cast(pl.String)).alias("currency")
+        currency = currency or currency_of(columns["currency"])
     rows = pl.DataFrame(columns)
     if "quantity" not in columns:
         rows = rows.with_columns(quantity=pl.lit(1.0))
@@ -109,7 +118,7 @@ def _times(raw: dict[str, pl.Series], mapped: Mapped, choices: ImportChoices, so
     field = f"{source}: column {mapped.source('timestamp')}"
     times, words = read_times(raw["timestamp"], field=field, date_format=choices.date_format)
     if "time" in raw:
-        clock = raw["time"].cast(pl.String)
+        clock = clock_texts(raw["time"])
         joined = times.dt.strftime("%Y-%m-%d") + " " + clock
         both, _ = read_times(joined, field=f"{source}: column {mapped.source('time')}")
         # A date without a clock time is still a date.
@@ -131,7 +140,25 @@ def _numbers(
     if mark is None and texts:
         names = ", ".join(mapped.source(name) for name in texts)
         mark = decimal_mark(texts.values(), field=f"{source}: column {names}", doubtful_dots=doubtful)
-    return {name: read_numbers(raw[name], mark or ".") for name in _NUMBERS if name in raw}, mark if texts else None
+    found = {name: read_numbers(raw[name], mark or ".") for name in _NUMBERS if name in raw}
+    for name, values in found.items():
+        most = _MOST_PACKAGES if name == "quantity" else HIGHEST_PRICE
+        found[name] = values.set((values.abs() > most).fill_null(False), None)
+    return found, mark if texts else None
+
+
+def _refuse_cut(ids: pl.Series, field: str) -> None:
+    """Refuse ids of which a spreadsheet has kept the first digits only: several would be one.
+
+    Raises:
+        InvalidInput: Shows one.
+    """
+    cut = ids.filter(ids.str.contains(_CUT).fill_null(False))
+    if len(cut):
+        raise InvalidInput(
+            f"{field}: got {cut[0]!r}, an id whose last digits a spreadsheet has cut ({len(cut):,} such rows); "
+            "allowed: ids in full, exported with the column formatted as text"
+        )
 
 
 def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]:
@@ -146,9 +173,9 @@ def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]
     if mapped.columns[given].how != "told" and cells >= CELLS and abs(unit - total) > 0.2:
         divided = total > unit
     elif cells >= CELLS and abs(unit - total) > 0.2 and divided != (total > unit):
-        words += "; that speaks against what was told"
+        words += "; that speaks against what was given"
     elif cells < CELLS:
-        words = "too few lines of several packages to tell by content"
+        words = "too few lines of several packages to decide by content"
     price = pl.col(given)
     if divided:
         price = pl.when(pl.col("quantity") != 0).then(price / pl.col("quantity"))
@@ -188,7 +215,11 @@ def refuse_unreadable(typed: Typed, frame: pl.DataFrame, mapped: Mapped, sources
         row = int(bad.arg_true()[0])
         column = mapped.source(target if target in mapped else "line_total")
         value, where = frame[column][row], sources[int(frame[FILE][row])]
-        what = {"timestamp": "a date", "quantity": "a number", "unit_price": "a number"}[target]
+        numbers = {
+            "quantity": f"a number up to {_MOST_PACKAGES:,}",
+            "unit_price": f"a number up to {HIGHEST_PRICE:,.0f}",
+        }
+        what = {"timestamp": "a date", **numbers}[target]
         raise InvalidInput(
             f"{where}: column {column}, row {frame[ROW][row]}: got {brief(repr(value))}; allowed: {what} "
             f"({int(bad.sum()):,} such rows; --drop-unreadable leaves them out)"

@@ -1,4 +1,4 @@
-"""Which column of a file is which: told, guessed by name, or guessed by content."""
+"""Which column of a file is which: given, guessed by name, or guessed by content."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from malles_env.data.exports.reading.names import IGNORED, TARGETS, closeness, plain_name
-from malles_env.data.parsing.dates import looks_like_times
-from malles_env.data.parsing.numbers import bare_numbers
+from malles_env.data.exports.reading.names import IGNORED, TARGETS, UNDONE, closeness, known_columns, plain_name
+from malles_env.data.parsing.dates import clock_texts, looks_like_times
+from malles_env.data.parsing.numbers import CURRENCY, bare_numbers
 from malles_env.errors import InvalidInput, brief, invalid
 
 __all__ = ["TARGETS", "Column", "Mapped", "map_columns"]
@@ -21,6 +21,8 @@ MOST_PACKAGES = 10
 """A column called amount holds packages where its values are whole and their median is no larger than this."""
 _NUMBERS = ("quantity", "unit_price", "line_total", "regular_price", "coupon_value")
 _REQUIRED = ("timestamp", "product_id", "unit_price")
+_VAGUE = {"units", "pieces", "pcs", "stueck", "packages", "amount", "count", "szt"}
+"""Names of quantities that also stand over units of measure."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Mapped:
 
     def __str__(self) -> str:
         """Return one line per column."""
-        how = {"told": "as told", "name": "by its name", "content": "guessed by its content"}
+        how = {"told": "as given", "name": "by its name", "content": "guessed by its content"}
         wide = max(len(column.source) for column in self.columns.values())
         lines = [
             f"  {column.target:14} <- {column.source:{wide}}  {how[column.how]}, e.g. {column.example}"
@@ -84,9 +86,10 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
         The columns.
 
     Raises:
-        InvalidInput: A column that was told does not exist, or none can be found for what is needed.
+        InvalidInput: A column that was given does not exist, or none can be found for what is needed.
     """
     sample = frame.head(SAMPLE)
+    _refuse_values(frame.columns, source)
     given = {target: _existing(frame, column, target) for target, column in told.items() if column}
     found = {target: (column, "told") for target, column in given.items()}
     free = [name for name in frame.columns if name not in given.values()]
@@ -94,7 +97,7 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
     for target, column in _by_name(sample, free, open_targets).items():
         found[target] = (column, "name")
     taken = {column for column, _ in found.values()}
-    free = [name for name in free if name not in taken and plain_name(name) not in IGNORED]
+    free = [name for name in free if name not in taken and name.strip() and plain_name(name) not in IGNORED]
     missing = [target for target in open_targets if target not in found]
     for target, column in _by_content(sample, free, missing, found).items():
         found[target] = (column, "content")
@@ -102,7 +105,9 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
         found["product_id"] = found["title"]
     if "unit_price" in found and "line_total" in found and found["unit_price"][0] == found["line_total"][0]:
         del found["line_total"]
-    _check(found, source, frame.columns)
+    _check(found, source, sample)
+    if "quantity" in open_targets and "quantity" not in found:
+        _refuse_unread(sample, [name for name in frame.columns if name not in taken], source)
     columns = {
         target: Column(target, found[target][0], found[target][1], _example(frame[found[target][0]]))
         for target in TARGETS
@@ -143,7 +148,11 @@ def _fits(values: pl.Series, target: str) -> bool:
     if target == "timestamp":
         return looks_like_times(values, numbers=True)
     if target == "time":
-        return values.dtype == pl.Time or (values.dtype == pl.String and _share(values, r"^\d{1,2}:\d{2}") > 0.9)
+        return values.dtype == pl.Time or _share(clock_texts(values), r"^\d{1,2}:\d{2}") > 0.9
+    if target == "status":
+        return values.dtype == pl.String() and 0 < _share(values, UNDONE) < 0.5
+    if target == "currency":
+        return values.dtype == pl.String() and _share(values, rf"^(?:{CURRENCY})$") == 1.0
     if target in _NUMBERS:
         numeric = _numbers(values)
         if numeric is None:
@@ -175,7 +184,7 @@ def _numbers(values: pl.Series) -> pl.Series | None:
 def _by_content(
     sample: pl.DataFrame, free: list[str], missing: list[str], found: Mapping[str, tuple[str, str]]
 ) -> dict[str, str]:
-    """Guess what names did not tell; only where one column alone fits best."""
+    """Guess what names did not decide; only where one column alone fits best."""
     guessed: dict[str, str] = {}
 
     def take(target: str, candidates: list[str]) -> None:
@@ -240,15 +249,49 @@ def _ids(
             guessed["product_id"] = best
 
 
-def _check(found: Mapping[str, object], source: str, columns: list[str]) -> None:
+def _refuse_values(columns: list[str], source: str) -> None:
+    """Refuse a file that begins with a row of values: it would be lost, and its values taken for names.
+
+    Raises:
+        InvalidInput: No name is known, and one is a date.
+    """
+    dates = [name for name in columns if looks_like_times(pl.Series([name]))]
+    if dates and not known_columns(columns):
+        raise InvalidInput(
+            f"{source}: the first line has {dates[0]!r} for a name; needed: a header with the columns' names"
+        )
+
+
+def _refuse_unread(sample: pl.DataFrame, free: list[str], source: str) -> None:
+    """Refuse a column that is called quantity and holds no numbers: without it every row would count as one package.
+
+    Raises:
+        InvalidInput: Names it, and how to leave it out.
+    """
+    for name in free:
+        named = closeness("quantity", name) >= 1.0 and plain_name(name) not in _VAGUE
+        if named and (values := sample[name].drop_nulls()).len() and _numbers(sample[name]) is None:
+            raise InvalidInput(
+                f"{source}: column {name}: got {_example(values)}; allowed: numbers, or --map quantity= to count every "
+                "row as one package"
+            )
+
+
+def _check(found: Mapping[str, object], source: str, sample: pl.DataFrame) -> None:
+    columns = sample.columns
     missing = [target for target in _REQUIRED if target not in found]
     if "unit_price" in missing and "line_total" in found:
         missing.remove("unit_price")
     if missing:
         needed = "; ".join(f"{target} ({TARGETS[target]})" for target in missing)
         other = " or line_total" if "unit_price" in missing else ""
+        named = {name: target for target in missing for name in columns if closeness(target, name) >= 1.0}
+        unfit = "".join(
+            f"; {name} is called so, but holds {_example(sample[name])}" for name in named if sample[name].len()
+        )
+        hint = "; the file was read as one column: give --separator" if len(columns) == 1 else ""
         raise InvalidInput(
-            f"{source}: no column for {needed}{other}; found: {brief(', '.join(columns), 500)}; "
+            f"{source}: no column for {needed}{other}; found: {brief(', '.join(columns), 500)}{unfit}{hint}; "
             f"name it with --map {missing[0]}=COLUMN"
         )
 

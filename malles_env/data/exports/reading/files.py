@@ -1,4 +1,4 @@
-"""Reads one exported file: text of any dialect, Excel, Parquet or R data."""
+"""Reads one exported file: text of any dialect, Excel, Parquet or R data, also in a .zip."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from malles_env.data.exports.reading.kinds import EXCEL, PARQUET, R_DATA, TEXT, Kind, content_kind, unpacked
+from malles_env.data.exports.reading.workbook import read_workbook
 from malles_env.data.parsing.dialect import read_text_table
 from malles_env.data.table_files import read_parquet
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, brief, invalid
-
-TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
-EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
-PARQUET = (".parquet", ".pq")
-R_DATA = (".rda", ".rdata", ".rds")
 
 
 @dataclass(frozen=True)
@@ -25,58 +22,89 @@ class Export:
     """What one file holds.
 
     Attributes:
-        path: The file.
+        name: Of the file, and of its sheet where it has several.
         frame: Its table, columns as the file names them.
         how: How it was read, in words.
     """
 
-    path: Path
+    name: str
     frame: pl.DataFrame
     how: str
 
 
-def read_export(
+def read_exports(
     path: str | Path,
     *,
     separator: str | None = None,
     encoding: str | None = None,
     table: str | None = None,
     known: Callable[[list[str]], int] = len,
-) -> Export:
-    """Read a file by its ending.
+) -> list[Export]:
+    """Read a file by what it holds; its ending tells text and R data apart.
 
     Args:
-        path: .csv, .tsv, .txt (also .gz), .xlsx and other sheets, .parquet, or .rda, .rdata, .rds.
+        path: .csv, .tsv, .txt, .xlsx and other sheets, .parquet, or .rda, .rdata, .rds; packed as .gz or .zip too.
         separator: Of a text file; default: found in it.
         encoding: Of a text file; default: found in it.
         table: Sheet of a workbook, or data frame of an R file; default: the one with the most known columns.
         known: Number of columns, by their names, that mean something to the importer.
 
+    Returns:
+        A table per sheet that holds rows of it, and per file of a .zip.
+
     Raises:
         MissingResource: No such file, or a package that reads it is not installed.
-        CorruptFile: It cannot be read as what its ending says.
-        InvalidInput: Another ending, no such sheet, or a table without rows.
+        CorruptFile: It cannot be read as what it looks like.
+        InvalidInput: Another ending, no such sheet, a folder, or a table without rows.
     """
     path = Path(path)
+    if path.is_dir():
+        raise invalid("FILE", str(path), f"a file, e.g. {brief(', '.join(sorted(map(str, path.glob('*')))[:5]))}")
     if not path.is_file():
         raise MissingResource(f"{path}: no such file")
-    suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-    if table is not None and suffix not in EXCEL + R_DATA:
+    kind = content_kind(path, _suffix(path))
+    if kind != "zip":
+        return _read(path, kind, separator, encoding, table, known)
+    with unpacked(path, TEXT + EXCEL + PARQUET + R_DATA) as parts:
+        kinds = [content_kind(part, _suffix(part)) for part in parts]
+        if "zip" in kinds:
+            raise InvalidInput(f"{path}: holds another archive, {parts[kinds.index('zip')].name}; needed: tables")
+        return [
+            export
+            for part, own in zip(parts, kinds, strict=True)
+            for export in _read(part, own, separator, encoding, table if own in ("workbook", "r") else None, known)
+        ]
+
+
+def _suffix(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def _read(
+    path: Path,
+    kind: Kind,
+    separator: str | None,
+    encoding: str | None,
+    table: str | None,
+    known: Callable[[list[str]], int],
+) -> list[Export]:
+    if table is not None and kind not in ("workbook", "r"):
         raise invalid("--sheet", table, f"nothing for {path.name}: only workbooks and R files hold several tables")
-    if suffix in TEXT:
-        frame, dialect = read_text_table(path, separator=separator, encoding=encoding)
-        how = str(dialect)
-    elif suffix in PARQUET:
-        frame, how = _parquet(path)
-    elif suffix in EXCEL:
-        frame, how = _workbook(path, table, known)
-    elif suffix in R_DATA:
-        frame, how = _r_data(path, table, known)
+    if kind == "parquet":
+        found = [Export(path.name, *_parquet(path))]
+    elif kind == "workbook":
+        sheets, how = read_workbook(path, table, known)
+        several = len(sheets) > 1
+        found = [Export(f"{path.name} {sheet}" if several else path.name, frame, how) for sheet, frame in sheets]
+    elif kind == "r":
+        found = [Export(path.name, *_r_data(path, table, known))]
     else:
-        raise invalid("FILE", str(path), f"a file that ends in {', '.join(TEXT + EXCEL + PARQUET + R_DATA)}")
-    if len(frame) == 0 or frame.width == 0:
+        frame, dialect = read_text_table(path, separator=separator, encoding=encoding)
+        found = [Export(path.name, frame, str(dialect))]
+    filled = [export for export in found if len(export.frame) and export.frame.width]
+    if not filled:
         raise InvalidInput(f"{path}: no rows below the header; needed: at least one")
-    return Export(path, frame, how)
+    return filled
 
 
 def _parquet(path: Path) -> tuple[pl.DataFrame, str]:
@@ -95,38 +123,6 @@ def _parquet(path: Path) -> tuple[pl.DataFrame, str]:
 def _decoded(values: pl.Series) -> pl.Series:
     texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
     return pl.Series(values.name, texts, dtype=pl.String)
-
-
-def _workbook(path: Path, sheet: str | None, known: Callable[[list[str]], int]) -> tuple[pl.DataFrame, str]:
-    try:
-        import fastexcel
-    except ImportError:
-        raise MissingResource(
-            f"{path}: Excel files need the package fastexcel; pip install 'malles-env[data]'"
-        ) from None
-    try:
-        book = fastexcel.read_excel(path)
-        names = list(book.sheet_names)
-        if not names:
-            raise InvalidInput(f"{path}: is a workbook without sheets; needed: one at least")
-        if sheet is not None and sheet not in names:
-            raise invalid("--sheet", sheet, f"a sheet of {path.name}: {', '.join(names)}")
-        wanted = sheet if sheet is not None else _best(names, lambda name: _sheet_head(book, name), known)
-        # All cells as text: a column of invoice numbers may hold numbers and C12345.
-        frame: pl.DataFrame = book.load_sheet(wanted, dtypes="string").to_polars()
-    except fastexcel.FastExcelError as error:
-        raise CorruptFile(f"{path}: cannot be read as a workbook: {brief(error)}") from None
-    frame = frame.select(pl.all().cast(pl.String).str.strip_chars())
-    frame = frame.with_columns(pl.when(pl.all().str.len_bytes() > 0).then(pl.all()))
-    filled = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
-    others = (
-        f" of {len(names)} (others: {', '.join(name for name in names if name != wanted)})" if len(names) > 1 else ""
-    )
-    return filled, f"Excel, sheet {wanted!r}{others}"
-
-
-def _sheet_head(book: Any, name: str) -> list[str]:
-    return [column.name for column in book.load_sheet(name, n_rows=5, dtypes="string").available_columns()]
 
 
 def _best(names: list[str], columns: Callable[[str], list[str]], known: Callable[[list[str]], int]) -> str:

@@ -32,7 +32,7 @@ def combined(exports: list[Export]) -> tuple[pl.DataFrame, list[str]]:
         key = frozenset(frame.columns)
         numbered = frame.with_columns(pl.lit(number, pl.Int32).alias(FILE), pl.int_range(1, pl.len() + 1).alias(ROW))
         parts.setdefault(key, []).append(numbered)
-        names.setdefault(key, []).append(export.path.name)
+        names.setdefault(key, []).append(export.name)
     tables = {", ".join(names[key]): _stacked(frames) for key, frames in parts.items()}
     words = [f"{name}: parts of one table" for key, name in zip(parts, tables, strict=True) if len(names[key]) > 1]
     lines = max(tables, key=lambda name: len(tables[name]))

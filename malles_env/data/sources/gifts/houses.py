@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from malles_env.data.sources.gifts.categories import first_with, plain_words
+from malles_env.yaml_files import parse_yaml
 
 
 class Houses(BaseModel):
@@ -22,7 +22,7 @@ class Houses(BaseModel):
     titles: dict[str, str]
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """Return the house of each name; `rest` where no word tells."""
+        """Return the brand (house) of each name; `rest` where no word decides."""
         wanted = {house: [plain_words(word) for word in words] for house, words in self.houses.items()}
         return [first_with(plain_words(name), wanted, self.rest) for name in names]
 
@@ -31,4 +31,4 @@ class Houses(BaseModel):
 def shipped_houses() -> Houses:
     """Return the houses that ship with the package."""
     text = files("malles_env.data.sources.gifts").joinpath("houses.yaml").read_text(encoding="utf-8")
-    return Houses.model_validate(yaml.safe_load(text))
+    return Houses.model_validate(parse_yaml(text, "houses.yaml"))

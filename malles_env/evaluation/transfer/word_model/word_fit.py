@@ -118,7 +118,7 @@ def fit_words(
         words: The log's names.
         barred: Categories that nothing may be learned of, by name.
         settings: Settings.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
     """
     allowed = ~np.isin(words.market, _codes(train, barred))
     cut = int(train.period.max()) - settings.later
