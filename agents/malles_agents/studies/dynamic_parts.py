@@ -21,7 +21,7 @@ from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.calendar_shape import calendar_shape
 from malles_agents.studies.learned_share import learn_and_score
 from malles_env import __version__
-from malles_env.files import read_json, write_json
+from malles_env.files import read_json, slug, write_json
 from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.blocks.forces import ForcesEntry, PriceMemoryEntry
@@ -51,12 +51,17 @@ class Learning(Protocol):
         ...
 
 
+def market_folder(out: Path, name: str) -> Path:
+    """Return where a market's parts are kept: a folder in `out`, whatever name a scenario file gives itself."""
+    return out / (slug(name) or "market")
+
+
 def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work: Callable[[], Block]) -> Block:
     """Return what the part's file says if it answers this very question, else do the work and write it."""
     scenario, model, rivals = world
     market = load_scenario(scenario)
     asked = {"version": __version__, "scenario_hash": market.digest(), "model": model, "rivals": rivals, **question}
-    folder = out / market.name / file_name(rivals) / Path(model or "scenario").name
+    folder = market_folder(out, market.name) / file_name(rivals) / Path(model or "scenario").name
     path = folder / f"{name}.json"
     if path.exists():
         old = read_json(path)
@@ -198,7 +203,7 @@ def learned_part(study: Learning, world: World, job: tuple[str, int], out: Path)
     market, name = load_scenario(world[0]), f"{algo}-{seed}"
     if trained:
         name += f"-{study.steps}-{study.history}"
-    folder = out / market.name / "runs" / file_name(f"{name}-{world[2]}-{market.digest()}")
+    folder = market_folder(out, market.name) / "runs" / file_name(f"{name}-{world[2]}-{market.digest()}")
 
     def work() -> Block:
         return learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained)
