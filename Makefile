@@ -52,9 +52,9 @@ bench: $(SETUP)  ## speed, side by side with peers
 	$(THREADS) $(BIN)/python -m benchmarks.prepare
 	$(THREADS) $(BIN)/python -m benchmarks.scoring
 
-docs: $(SETUP)  ## the documentation as HTML in docs/_build
+docs: $(SETUP)  ## the documentation as HTML in docs/_build/html
 	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[docs]"
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

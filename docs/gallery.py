@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import gymnasium
-import numpy as np
 from PIL import Image
 
 import malles_env
-from malles_agents.registry import make_seller
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
 SELLERS = "cost-plus"
@@ -47,16 +45,8 @@ def write_changed(path: Path, content: str) -> None:
 
 def _picture(scenario: Scenario) -> Image.Image:
     env = malles_env.parallel_env(scenario, render_mode="rgb_array")
-    observations, _ = env.reset(seed=SEED)
-    sellers = {agent: make_seller(SELLERS, scenario, agent) for agent in env.agents}
-    start = True
-    while env.agents:
-        actions = {
-            agent: sellers[agent].predict(observations[agent][None], None, np.array([start]))[0][0]
-            for agent in env.agents
-        }
-        observations, *_ = env.step(actions)
-        start = False
+    for _ in malles_env.play_episode(env, SELLERS, seed=SEED):
+        pass
     return Image.fromarray(env.render())
 
 

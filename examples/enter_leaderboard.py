@@ -21,5 +21,5 @@ class CarefulFollower(ReactiveSeller):
 
 
 def make_seller(view: SellerView) -> CarefulFollower:
-    """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
+    """Return the seller for an agent; `malles tournament` calls this for every scenario and agent."""
     return CarefulFollower(view)

@@ -10,27 +10,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import malles_env
-from malles_agents.registry import make_seller
 
 
 def frames(scenario: str, kind: str, periods: int, seed: int) -> list[Image.Image]:
     """Return a picture of the market after each period."""
     env = malles_env.parallel_env(scenario, max_cycles=periods, render_mode="rgb_array")
-    observations, _ = env.reset(seed=seed)
-    sellers = {agent: make_seller(kind, scenario, agent) for agent in env.agents}
-    pictures = []
-    while env.agents:
-        actions = {
-            agent: sellers[agent].predict(observations[agent][None], None, np.array([not pictures]))[0][0]
-            for agent in env.agents
-        }
-        observations, *_ = env.step(actions)
-        pictures.append(Image.fromarray(env.render()).resize((600, 400), Image.Resampling.LANCZOS))
-    return pictures
+    return [
+        Image.fromarray(env.render()).resize((600, 400), Image.Resampling.LANCZOS)
+        for _ in malles_env.play_episode(env, kind, seed=seed)
+    ]
 
 
 def main() -> None:

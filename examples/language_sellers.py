@@ -34,7 +34,7 @@ def model(name: str = "smollm2", server: str | None = None) -> LanguageModel:
 
 
 def make_seller(view: SellerView) -> LanguageSeller:
-    """Return the seller for a seat; `malles tournament` calls this for every scenario and seat."""
+    """Return the seller for an agent; `malles tournament` calls this for every scenario and agent."""
     return LanguageSeller(view, model())
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--server", help="base URL of a server of the OpenAI protocol")
     parser.add_argument("--periods", type=int, default=12, help="asked of the models, after one at random prices")
     parser.add_argument("--seeds", type=int, default=4, help="markets per prefix, 2 or more")
-    parser.add_argument("--memory", type=int, default=5, help="past periods the models are told of")
+    parser.add_argument("--memory", type=int, default=5, help="past periods the models see")
     parser.add_argument("--note", type=int, default=0, help="characters of a note to itself; 0 for none")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("runs/language-sellers"))

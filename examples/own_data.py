@@ -369,7 +369,7 @@ def make_scenario(panel: Panel, tables: Tables, model: Path, rate: float) -> Any
 
 
 def train_seller(path: Path, out: Path, *, steps: int, episodes: int, seed: int) -> None:
-    """Train PPO in the seat of the largest brand, then compare it with rules on seeds never trained on."""
+    """Train PPO as the largest brand, then compare it with rules on seeds never trained on."""
     from malles_agents.evaluation.evaluate import compare, summary
     from malles_agents.registry import make_seller
     from malles_agents.training.train import Run, train

@@ -52,7 +52,7 @@ def make_policy(env: TransformedEnv) -> ProbabilisticActor:
 
 
 class Critic(nn.Module):
-    """The global state's value, the same network for every seller; each is told which one it is."""
+    """The global state's value, the same network for every seller; each knows which one it is."""
 
     def __init__(self, inputs: int, agents: int) -> None:
         super().__init__()

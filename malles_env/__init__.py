@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from malles_env.envs.core.settings import EnvSettings
     from malles_env.envs.display.recording import Recording
     from malles_env.envs.parallel import PricingParallelEnv, parallel_env
+    from malles_env.envs.play import play_episode
     from malles_env.envs.sb3 import PricingVecEnv, vec_env
     from malles_env.envs.single import PricingEnv
     from malles_env.envs.vector import PricingVectorEnv
@@ -45,6 +46,7 @@ __all__ = [
     "list_scenarios",
     "load_scenario",
     "parallel_env",
+    "play_episode",
     "save_scenario",
     "vec_env",
 ]
@@ -61,6 +63,7 @@ _HOMES = {
     "PricingEnv": "envs.single",
     "PricingVectorEnv": "envs.vector",
     "Recording": "envs.display.recording",
+    "play_episode": "envs.play",
 }
 
 _install()

@@ -18,7 +18,7 @@ from typing import Any
 
 PLACES = {
     "malles_agents": {
-        "malles_agents": "seat=seller_view spread=parallel_jobs",
+        "malles_agents": "seat=seller_view",
     },
     "malles_agents.evaluation": {
         "malles_agents": "comparison draws evaluate report",
@@ -126,6 +126,9 @@ PLACES = {
     },
     "malles_env.evaluation.validate.estimation": {
         "malles_env.evaluation.validate": "estimates likelihood linear",
+    },
+    "malles_env.jobs": {
+        "malles_agents": "spread=processes parallel_jobs=processes",
     },
     "malles_env.market": {
         "malles_env.market": "asking=generic_step",

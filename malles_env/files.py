@@ -6,12 +6,13 @@ import atexit
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -109,6 +110,20 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = False, allow_nan: 
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def json_plain(content: Any) -> Any:
+    """Return `content` as strict JSON holds it, for `write_json` with ``allow_nan=False``.
+
+    NaN and the infinities become None, tuples and arrays lists, numbers of NumPy plain ones, keys text.
+    """
+    if isinstance(content, Mapping):
+        return {str(key): json_plain(part) for key, part in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [json_plain(part) for part in content]
+    if hasattr(content, "tolist"):
+        return json_plain(content.tolist())
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_text(path: Path, text: str) -> Path:

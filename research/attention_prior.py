@@ -135,6 +135,7 @@ def _row(job: PromptJob, splits: Splits, show: bool) -> StudyRow:
     kept = job.out / "scores.json"
     if not kept.is_file():
         model, progress = run_prompted(job, splits, show=show)
+        assert splits.test is not None
         scores = judge_prompted(model, splits.test)
         plain = {name: [value.mean, value.se] for name, value in scores.items()}
         write_json(

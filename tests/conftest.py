@@ -1,8 +1,10 @@
 """Settings shared by all tests."""
 
+import fcntl
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -25,3 +27,21 @@ def _cache_folder(shared_folder: Path) -> None:
     One folder for all workers: what a taste model reads in one of them the others find.
     """
     os.environ.setdefault("MALLES_CACHE", str(shared_folder / "cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(shared_folder: Path) -> None:
+    """Let one worker compile what nearly every test steps, while the others wait to load it from numba's cache."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    from malles_env import parallel_env, vec_env
+
+    with (shared_folder / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for scenario in ("bertrand-duopoly", "gifts"):  # without and with quantity discounts
+            env = parallel_env(scenario)
+            env.reset(seed=0)
+            env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+        markets = vec_env("bertrand-duopoly", num_markets=2)
+        markets.reset()
+        markets.step(np.stack([markets.action_space.sample() for _ in range(markets.num_envs)]))

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from malles_env.errors import InvalidInput, MissingResource
-from malles_env.files import new_directory, write_json
+from malles_env.files import json_plain, new_directory, write_json
 
 
 def test_new_directory_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
@@ -83,3 +84,11 @@ def test_errors_of_very_long_names_keep_both_ends() -> None:
     assert len(str(error)) < 1200 and str(error).startswith("nnn") and str(error).endswith("n: no such file")
     assert str(InvalidInput("a: got 1\nb: got 2")) == "a: got 1\nb: got 2"
     assert str(pickle.loads(pickle.dumps(InvalidInput("a: got 1")))) == "a: got 1"
+
+
+def test_plain_content_is_strict_json() -> None:
+    content = {1: (math.nan, np.float64(-np.inf), 0.5), "whole": np.int64(3), "true": np.bool_(True), "no": None}
+    content["rows"] = np.array([[1.0, math.nan]])
+    plain = {"1": [None, None, 0.5], "whole": 3, "true": True, "no": None, "rows": [[1.0, None]]}
+    assert json_plain(content) == plain
+    assert json.loads(json.dumps(json_plain(content), allow_nan=False)) == plain

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -69,10 +69,11 @@ def _line_by_line(console: Console, label: str, total: int, currency: str) -> Wa
 
 
 def train_in_console(
-    run: Run, out: Path, *, resume: bool, trust: bool = False, json_file: Path | None = None
+    run: Run, out: Path, *, resume: bool, trust: bool = False, json_file: Path | None = None, address: str | None = None
 ) -> Trained:
     """Train with a progress bar, say where the policy is, write the run and its curve as JSON if asked."""
     from malles_agents.sellers.sb3.policies import algorithm_class
+    from malles_agents.training.rllib.train import train as train_with_rllib
     from malles_agents.training.train import train
     from malles_env.scenarios import load_scenario
 
@@ -81,7 +82,11 @@ def train_in_console(
     currency = load_scenario(run.scenario).currency
     console.print(f"training {run.algo} on {run.scenario} as {run.learner}, {run.steps:,} steps, into {out}")
     with watched(console, run.algo, run.steps, currency) as watch:
-        trained = train(run, out, resume=resume, trust=trust, watch=watch, say=console.print)
+        how: dict[str, Any] = {"resume": resume, "trust": trust, "watch": watch, "say": console.print}
+        if run.engine == "rllib":
+            trained = train_with_rllib(run, out, address=address, **how)
+        else:
+            trained = train(run, out, **how)
     console.print(f"policy: {trained.policy}")
     console.print(f"curves: tensorboard --logdir {out / 'tensorboard'}")
     if run.learner != "all":

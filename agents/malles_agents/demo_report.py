@@ -12,7 +12,8 @@ import numpy as np
 
 from malles_agents import plots
 from malles_agents.evaluation.report import draws_table, results_table, title_of
-from malles_env.files import write_json
+from malles_agents.standard_errors import mean_se, plus_minus
+from malles_env.files import json_plain, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
 LOW_AND_HIGH = (0.1, 0.9)
-"""The two hidden worlds of the picture: draws at these quantiles of the best price."""
+"""The two hidden draws of the picture, at these quantiles of the best price."""
 
 
 @dataclass
@@ -36,7 +37,7 @@ class World:
     """Whom the demo's sellers meet.
 
     Attributes:
-        view: The seat they are tried in.
+        view: The agent they are tried as.
         model: Language model that read the tastes; None where they stand in the scenario's file.
         draws: The tastes that a market may have, hidden; empty where all markets have the mean ones.
         rivals: Kind of the other sellers.
@@ -106,7 +107,7 @@ class Report:
             "scenario": world.market.name,
             "tastes": "draws" if world.draws else "mean",
             "seeds": len(self.trained),
-            "profit": profit,
+            "profit": json_plain(profit),
             "best_stationary": profit["best-stationary"]["mean"],
             "robust_stationary": profit["robust-stationary"]["mean"] if world.draws else None,
             "clairvoyant": profit["clairvoyant"]["mean"] if world.draws else None,
@@ -116,9 +117,8 @@ class Report:
         }
         write_json(out / "results.json", results, allow_nan=False)
         ratios = [value / results["best_stationary"] for value in self._by_seed()]
-        write_json(
-            out / "details.json", {"ratios": ratios, "measures": measures, "draws": len(world.draws)}, allow_nan=False
-        )
+        details = {"ratios": ratios, "measures": measures, "draws": len(world.draws)}
+        write_json(out / "details.json", json_plain(details), allow_nan=False)
         console.print(self._table(measures))
         for line in self._conclusions(results):
             console.print(line)
@@ -168,9 +168,8 @@ class Report:
         ppo, robust = self.over["ppo"].profit, self.over["robust-stationary"].profit
         top = self.over["clairvoyant"].profit
         gained = ppo - robust
-        error = float(gained.std(ddof=1)) / np.sqrt(len(gained))
         return [
-            f"ppo earns {gained.mean():,.0f} ± {error:,.0f} {self.world.market.currency} per episode more than the "
+            f"ppo earns {plus_minus(*mean_se(gained))} {self.world.market.currency} per episode more than the "
             f"best constant action on average, and more than it in {int((gained > 0).sum())} of {len(gained)} draws",
             f"it closes {gained.mean() / (top - robust).mean():.0%} of the gap between that action "
             f"({(robust / top).mean():.3f} of clairvoyant) and the clairvoyant",
@@ -205,7 +204,7 @@ class Report:
         ]  # fmt: skip
 
     def _draw_worlds(self, measures: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
-        """Draw the learner's prices in a world of sensitive and one of less sensitive consumers, and all profits."""
+        """Draw the learner's prices under a draw of sensitive and one of less sensitive consumers, and all profits."""
         from malles_agents.evaluation.evaluate import play
         from malles_agents.registry import default_rivals
         from malles_env.consumers import LogitConsumers

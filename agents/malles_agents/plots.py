@@ -94,13 +94,13 @@ def two_worlds(
     ylabel: str = "price",
     period: str = "period",
 ) -> Path:
-    """Draw what a learner asks in two hidden worlds beside the best constant prices, and every seller's profit.
+    """Draw what a learner asks under two hidden draws beside the best constant prices, and every seller's profit.
 
     Args:
-        prices: One path per world, sensitive consumers first, money, each of shape ``(T,)``.
-        best: What is best in each world, money, shape ``(2,)``.
-        robust: The constant price that is best over all worlds, money.
-        shares: Seller kind -> profit as a share of what knowing the world earns, and its standard error.
+        prices: One path per draw, sensitive consumers first, money, each of shape ``(T,)``.
+        best: What is best under each draw, money, shape ``(2,)``.
+        robust: The constant price that is best over all draws, money.
+        shares: Seller kind -> profit as a share of what knowing the draw earns, and its standard error.
         path: Where the PNG goes.
         title: Above the picture.
         ylabel: Of the prices.
@@ -115,7 +115,7 @@ def two_worlds(
     left.axhline(robust, color=FAINT, linewidth=1.6, linestyle=":", label="best constant price, not knowing")
     left.set_xlabel(f"{period} of an episode never seen in training")
     left.set_ylabel(ylabel)
-    left.set_title("What it asks, in two hidden worlds", loc="left", fontsize=10)
+    left.set_title("What it asks, under two hidden draws", loc="left", fontsize=10)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
     ranked = sorted(shares, key=lambda kind: shares[kind][0])
     means, errors = [100 * shares[kind][0] for kind in ranked], [200 * shares[kind][1] for kind in ranked]
@@ -128,7 +128,7 @@ def two_worlds(
     right.grid(axis="x", color="#e6e6ec", linewidth=0.8)
     right.grid(visible=False, axis="y")
     right.set_xlabel("profit, % of the clairvoyant's; whiskers: 2 standard errors")
-    right.set_title("What it earns, over all hidden worlds", loc="left", fontsize=10)
+    right.set_title("What it earns, over all hidden draws", loc="left", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return save_figure(figure, path)
 
@@ -205,7 +205,7 @@ def comparison(
     figure, axis = new_figure(size=(8.0, 0.55 * len(profit) + 1.8))
     ranked = sorted(profit, key=lambda kind: profit[kind]["mean"])
     means = [profit[kind]["mean"] for kind in ranked]
-    errors = [2.0 * profit[kind]["se"] for kind in ranked]
+    errors = np.nan_to_num([2.0 * profit[kind]["se"] for kind in ranked]).tolist()  # none of a single run
     colours = [COLOURS[0] if kind in ALGORITHMS else "#c9ccd6" for kind in ranked]
     axis.barh(ranked, means, xerr=errors, color=colours, ecolor=INK, capsize=3, height=0.65)
     axis.axvline(best, color=COLOURS[1], linewidth=1.6, linestyle="--")

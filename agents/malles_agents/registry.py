@@ -177,27 +177,27 @@ def _trained(spec: str, text: str | None, view: SellerView, trust: bool = False)
 
 
 def _language(spec: str, text: str | None, view: SellerView) -> Seller:
-    """Return a language model as a seller: ``language``, ``language:MODEL`` or ``language:MODEL@URL``."""
+    """Return a language model as a seller: ``language``, ``language:MODEL``, ``language:MODEL@URL@URL...``."""
     from malles_agents.sellers.language import LanguageSeller
 
     return LanguageSeller(view, _language_model(*_model_and_url(spec, text)))
 
 
-def _model_and_url(spec: str, text: str | None) -> tuple[str, str]:
+def _model_and_url(spec: str, text: str | None) -> tuple[str, tuple[str, ...]]:
     from malles_env.consumers.language.serving.addresses import checked_url
 
-    name, at, url = (text or DEFAULT_MODEL).partition("@")
-    if not name or (at and not url):
+    name, *urls = (text or DEFAULT_MODEL).split("@")
+    if not name or not all(urls):
         raise invalid("seller", spec, "language:MODEL, or language:MODEL@URL with a URL that begins with http")
-    return name, checked_url(url, "seller") if at else ""
+    return name, tuple(checked_url(url, "seller") for url in urls)
 
 
 @cache
-def _language_model(name: str, url: str) -> LanguageModel:
+def _language_model(name: str, urls: tuple[str, ...]) -> LanguageModel:
     """Return a model with its answers kept on disk, loaded once per process."""
     from malles_env.consumers.language import CachedModel, LocalModel, ServedModel
 
-    return CachedModel(ServedModel(name, url) if url else LocalModel.load(name))
+    return CachedModel(ServedModel(name, urls) if urls else LocalModel.load(name))
 
 
 BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]] = {
@@ -259,7 +259,8 @@ BUILDERS: dict[str, tuple[Callable[[str, str | None, SellerView], Seller], str]]
     ),
     "language": (
         _language,
-        "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on a server",
+        "language, language:MODEL, language:MODEL@URL: a language model, local (default smollm2) or on a server, or on "
+        "several (@URL@URL)",
     ),
     **{name: (_trained, f"{name}:PATH: a policy trained with `malles train --algo {name}`") for name in ALGORITHMS},
 }
@@ -294,12 +295,12 @@ def make_seller(
         spec: A name, optionally with an argument behind a colon, e.g. ``"cost-plus:0.5"`` or
             ``"ppo:runs/x/policy.zip"``.
         scenario: The market it will act in.
-        agent: The seat it will hold, e.g. ``"seller_1"``.
+        agent: Whose products it sells, e.g. ``"seller_1"``.
         trust: Let a policy file be unpickled whole, which runs code stored in it: only for files you made.
         seat_options: Passed on to `SellerView.of` (``action_mode``, ``consumers``).
 
     Returns:
-        Something that answers SB3's `predict` with actions of that seat.
+        Something that answers SB3's `predict` with actions of that agent.
 
     Raises:
         InvalidInput: The name or its argument is unknown; the message lists what exists.
@@ -315,6 +316,6 @@ def make_seller(
 
 
 def default_rivals(scenario: Scenario, learner: str, spec: str = "cost-plus", **options: Any) -> dict[str, Seller]:
-    """Return a seller of kind `spec` for every seat but the learner's."""
+    """Return a seller of kind `spec` for every agent but the learner."""
     agents = [f"seller_{n}" for n in range(scenario.catalog().num_sellers)]
     return {agent: make_seller(spec, scenario, agent, **options) for agent in agents if agent != learner}

@@ -35,7 +35,7 @@ class Seen:
         sales: Units sold last, NaN where not visible, shape ``(B, J)``.
         long_share: Long-run shares, NaN where the market has none, shape ``(B, J)``.
         reference: Reference prices, money, NaN where the market has none, shape ``(B, J)``.
-        promoted: What was displayed, then what was advertised, as far as visible, shape ``(2, B, J)``; None: not told.
+        promoted: What was displayed, then what was advertised, shape ``(2, B, J)``; None where not visible.
         ordered: Units ordered last, NaN where not visible, shape ``(B, J)``; None where products are not ordered.
     """
 
@@ -81,7 +81,7 @@ class SellerView:
         price_levels: int = 15,
         history: int = 1,
     ) -> SellerView:
-        """Return the seat called `agent`.
+        """Return the view of `agent`.
 
         Raises:
             InvalidInput: No such scenario, agent or action mode.
@@ -170,12 +170,12 @@ class SellerView:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """The flat observation space of the seat."""
+        """The flat observation space of the agent."""
         return self._layout.space("flat")
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """The action space of the seat."""
+        """The action space of the agent."""
         return self._actions.space(self.agent)
 
     @property

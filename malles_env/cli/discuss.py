@@ -26,7 +26,10 @@ def discuss(
     model: Annotated[
         str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
     ] = None,
-    server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Base URL of a server of the OpenAI protocol; several with the same weights share the load."),
+    ] = None,
     top_logprobs: Annotated[
         int | None, typer.Option(min=1, help="Tokens whose probability a server is asked for, 20 by default.")
     ] = None,
@@ -63,7 +66,7 @@ def discuss(
     at = _segment(loaded, segment)
     console = Console(highlight=False)
     files = {name: None if path is None else str(path) for name, path in (("sheets", sheets), ("transcript", out))}
-    asked = {"model": model, "server": server, "top_logprobs": top_logprobs}
+    asked = {"model": model, "server": tuple(server) if server else None, "top_logprobs": top_logprobs}
     named = {"cast": cast, "rounds": rounds, "temperature": temperature, "seed": seed}
     told = with_discussion(loaded, **asked, **named, **files, orders=1)
     consumers = only_segment(discussion_from_entry(told), at)

@@ -1,14 +1,25 @@
-"""Options that name what a command writes, checked before any work is done."""
+"""Options that say where: what a command writes, checked before any work is done, and which machines do the work."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from malles_env.errors import MallesError, invalid
+
+EngineOption = Annotated[
+    str, typer.Option(help="Where the work is done: processes of this machine, or ray: a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Of a running Ray cluster: HOST:PORT, or auto; default $RAY_ADDRESS, else Ray is started here."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Pieces of work under way at once; default all cores, here or of the cluster.")
+]
 
 
 def file_option(words: str, *names: str) -> Any:

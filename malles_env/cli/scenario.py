@@ -125,7 +125,7 @@ def build_command(
     sellers: Annotated[
         str | None,
         typer.Option(
-            help="Who sells: brands, one, or products; default: brands if all are told. With --protocol: one, houses."
+            help="Who sells: brands, one, or products; default: brands if all are named. With --protocol: one, houses."
         ),
     ] = None,
     protocol: Annotated[
@@ -211,7 +211,7 @@ def build_command(
 
 
 def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSettings | None) -> dict[str, Any]:
-    """Return the block of forces that a log shows in a market; none where it is too small to tell."""
+    """Return the block of forces that a log shows in a market; none where it is too small."""
     from malles_env.data.building.build import build_occasions
     from malles_env.data.sources.prepare import prepare_complete_journey
     from malles_env.evaluation.forces import as_block, estimate_forces
@@ -222,7 +222,7 @@ def _forces_of(market: str, seed: int, tables: Tables | None, settings: BuildSet
         try:
             found = estimate_forces(build_occasions(tables, settings, [market]), market, seed)
         except InvalidInput as error:
-            typer.echo(f"forces: none, the log does not tell ({error})")
+            typer.echo(f"forces: none, the log does not determine them ({error})")
             return {}
     for force in found:
         typer.echo(f"{force.name}: {'kept' if force.kept else 'not kept'} ({force.reason})")

@@ -109,7 +109,7 @@ class Level:
         population: Gives segment weights and initial loyalty.
         regular_price: Money, shape ``(J,)``.
         prices: Prices at which these shares were observed, shape ``(J,)``.
-        mean_field: Shares that consumers felt then, shape ``(J,)``.
+        mean_field: Shares that consumers perceived then, shape ``(J,)``.
         centre: Shares at which those have no effect, shape ``(J,)``.
     """
 

@@ -34,7 +34,7 @@ def shift_to_shares(
         regular_price: Money, shape ``(J,)``.
         target: Shares of consumers, shape ``(J + 1,)``, index 0 buying nothing, all above 0, sum 1.
         prices: Prices at which they were observed, money, shape ``(J,)``.
-        mean_field: Shares felt then, shape ``(J,)``.
+        mean_field: Shares perceived then, shape ``(J,)``.
         centre: Shares at which they have no effect, shape ``(J,)``; None: 1/J each.
         tolerance: Largest difference of log shares at the end.
         max_iterations: Iterations after which it gives up.

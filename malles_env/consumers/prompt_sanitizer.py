@@ -33,7 +33,7 @@ _PRICES = re.compile(
     r"|\b(?:on\s+(?:promotion|sale|offer)|promoted|for\s+free|free\s+of\s+charge)\b",
     re.IGNORECASE,
 )
-"""What looks like a price, a discount, a promotion or a share of purchases: the shelf alone tells these."""
+"""What looks like a price, a discount, a promotion or a share of purchases: the shelf alone states these."""
 _LABELS = re.compile(r"(?<!\w)[A-Z1-9]\s*[:)]")
 """A lone letter or digit with a colon or bracket behind it, as labels stand on the shelf."""
 

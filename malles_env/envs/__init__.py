@@ -1,4 +1,4 @@
-"""The reinforcement-learning faces of a market: PettingZoo, Gymnasium and Stable-Baselines3."""
+"""The environments of a market for reinforcement learning: PettingZoo, Gymnasium and Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from malles_env.envs.core.settings import EnvSettings
     from malles_env.envs.parallel import PricingParallelEnv, env, parallel_env, raw_env
+    from malles_env.envs.play import play_episode
     from malles_env.envs.sb3 import PricingVecEnv, vec_env
     from malles_env.envs.single import PricingEnv
     from malles_env.envs.vector import PricingVectorEnv
@@ -20,6 +21,7 @@ __all__ = [
     "PricingVectorEnv",
     "env",
     "parallel_env",
+    "play_episode",
     "raw_env",
     "vec_env",
 ]
@@ -30,6 +32,7 @@ _HOMES = {
     "parallel_env": "parallel",
     "env": "parallel",
     "raw_env": "parallel",
+    "play_episode": "play",
     "PricingVecEnv": "sb3",
     "vec_env": "sb3",
     "PricingEnv": "single",

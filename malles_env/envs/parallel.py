@@ -1,4 +1,4 @@
-"""The PettingZoo face: all sellers act at once."""
+"""The PettingZoo environment: all sellers act at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     ## Observation Space
 
     A flat `Box` of float32 (or with ``observation_mode="dict"`` its blocks by name). N sellers; own slots
-    come first, so that one policy serves every seat. Rivals come in a circle, the next seller first.
+    come first, so that one policy serves every seller. Rivals come in a circle, the next seller first.
 
     | block | size | min | max | unit |
     |---|---|---|---|---|
@@ -293,10 +293,15 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         agents = self.agents
         if not agents:
             raise MallesError("step: there is no episode under way; call reset() first")
-        market_batch = self.market_batch
         if not isinstance(actions, dict) or actions.keys() != self.observation_spaces.keys():
             need_all(agents, actions)
-        rows = market_batch.actions.rows_of(agents, actions)
+        return self.step_rows(self.market_batch.actions.rows_of(agents, actions))
+
+    def step_rows(
+        self, rows: np.ndarray
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Play one period of an episode under way; `step` with actions as `Actions.put` writes them, ``(1, N, A)``."""
+        agents, market_batch = self.agents, self.market_batch
         seen, rewards, ledger = market_batch.play(rows, self.max_cycles)
         self._cycle += 1
         over = self._cycle >= self.max_cycles

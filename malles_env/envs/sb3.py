@@ -1,4 +1,4 @@
-"""The Stable-Baselines3 face: thousands of markets as one native `VecEnv`."""
+"""The Stable-Baselines3 environment: thousands of markets as one native `VecEnv`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PricingVecEnv(VecEnv):
     """Many independent markets of one scenario for Stable-Baselines3.
 
     With ``learner="all"`` every seller of every market is a slot (slot = market * N + seller), so that one
-    policy learns from all seats: parameter sharing. With ``learner="seller_0"`` a slot is a market, and the
+    policy learns from all sellers: parameter sharing. With ``learner="seller_0"`` a slot is a market, and the
     other sellers follow `rivals`. Actions, observations and rewards are those of `PricingParallelEnv`.
 
     A market starts anew in the step that ends its episode. The infos of that step hold

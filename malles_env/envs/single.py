@@ -1,4 +1,4 @@
-"""The Gymnasium face: one seller learns, its rivals follow given policies."""
+"""The Gymnasium environment: one seller learns, its rivals follow given policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gymnasium vector face: one seller learns in thousands of markets at once."""
+"""The Gymnasium vector environment: one seller learns in thousands of markets at once."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class Market:
     def is_plain(self) -> bool:
         """Whether a period is the compiled one and nothing else.
 
-        So with one draw of known tastes, prices felt as they are, steady traffic, nobody who enters late, and no
+        So with one draw of known tastes, prices perceived as they are, steady traffic, nobody who enters late, and no
         loyalty to be given back to those who found the stock gone.
         """
         runs_short = self._can_run_short and (self._tracks_loyalty or self._pantry is not None)
@@ -181,7 +181,7 @@ class Market:
         return self._coefficients is not None and len(self._draws) == 1 and not beside and self._tiers is None
 
     def compiled_parts(self) -> tuple[Any, tuple[Any, ...], Terms, StockRoom | None]:
-        """Return what the kernels are told once: coefficients, rules (nothing promoted), terms, and the stock room."""
+        """Return what the kernels get once: coefficients, rules (nothing promoted), terms, and the stock room."""
         return self._coefficients, self._rules[False], self._terms, self._stock_room
 
     def compiled_state(self) -> tuple[FloatArray, MarketState, FloatArray]:
@@ -382,7 +382,7 @@ class Market:
         reference = log_reference + np.log(regular) if compares else None
         stock = None if self._pantry is None else pantry
         tier, thresholds = None, None
-        if posted is not None and self.catalog.tiers is not None:  # felt like the list price, in the same ratio to it
+        if posted is not None and self.catalog.tiers is not None:  # perceived in the same ratio to the list price
             tier, thresholds = perceived * (posted[0] / prices), self.catalog.tiers.thresholds(self.catalog.product_ids)
         return Offer(
             perceived, available, regular, mean_field, self.loyalty, flags[0], flags[1], reference, centre, stock, tier,

@@ -119,7 +119,7 @@ def put_loyalty(state: MarketState, markets: IntArray, values: FloatArray, into:
     """Write the loyalty ``(S, J + 1)`` or ``(len(markets), S, J + 1)`` of some markets into their blocks.
 
     Args:
-        state: Tells which block a market is in.
+        state: Says which block a market is in.
         markets: Whole numbers.
         values: What to write.
         into: Blocks of the same form, by default the state's own.
@@ -138,7 +138,7 @@ def give_back(state: MarketState, blocks: FloatArray, markets: IntArray, before:
     """Let consumers who found the stock gone rejoin their segment's shares of last purchases, in proportion.
 
     Args:
-        state: Tells which block a market is in.
+        state: Says which block a market is in.
         blocks: Loyalty after the period, changed in place.
         markets: Where stock ran out.
         before: Their loyalty before the period, ``(len(markets), S, J + 1)``.

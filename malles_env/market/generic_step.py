@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def find_response(
     consumers: Consumers, offer: Offer, weights: FloatArray, settings: MeanField
 ) -> tuple[Offer, Response, FloatArray, FloatArray]:
-    """Ask once, or in equilibrium coupling until the shares felt are the shares brought about.
+    """Ask once, or in equilibrium coupling until the perceived shares are the resulting ones.
 
     Args:
         consumers: Who answers.
@@ -35,7 +35,7 @@ def find_response(
         settings: Coupling, relaxation, tolerance and most iterations.
 
     Returns:
-        The offer with the mean field that was felt, the response, and residual and iterations of shape ``(B,)``.
+        The offer with the perceived mean field, the response, and residual and iterations of shape ``(B,)``.
     """
     response = consumers.respond(offer)
     residual, count = np.zeros(len(offer.prices)), np.zeros(len(offer.prices))

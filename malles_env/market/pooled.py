@@ -189,7 +189,7 @@ class PooledMarket(Market):
         self, perceived: FloatArray, listed: BoolArray, flags: BoolArray, share: FloatArray, extra: FloatArray,
         sums: FloatArray, seen: FloatArray,
     ) -> None:  # fmt: skip
-        """Fill the consumers' answer; in an equilibrium, iterate until the groups' shares are those that are felt."""
+        """Fill the consumers' answer; in an equilibrium, iterate until the groups' shares are the perceived ones."""
         from malles_env.market.kernels.period_kernel import answer_blocks
 
         state, coefficients, settings = self.state, self._coefficients, self.mean_field

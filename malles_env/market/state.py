@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
         seller_profit: Sum over each seller's products, shape ``(B, N)``.
         consumer_surplus: Sum over all consumers, up to a constant, shape ``(B,)``.
         outside: Share of consumers who choose to buy nothing (a probability), shape ``(B,)``.
-        mean_field: The shares that consumers felt in this period, shape ``(B, J)``.
+        mean_field: The shares that consumers perceived in this period, shape ``(B, J)``.
         residual: Of the equilibrium coupling's fixed point, shape ``(B,)``; 0 when lagged.
         iterations: That the fixed point took, shape ``(B,)``; 0 when lagged.
         promoted: What was displayed (row 0) and advertised (row 1), shape ``(2, B, J)``; None: nothing was.

@@ -147,7 +147,7 @@ class Tastes:
     def comparing(self, strength: float) -> Tastes:
         """Return the same tastes with a symmetric reference price: gain and loss grow by `strength` times beta.
 
-        In logs this is what a felt price of log p + strength (log p - R) adds to utility, and like it, it has no
+        In logs this is what a perceived price of log p + strength (log p - R) adds to utility, and like it, it has no
         region in which a high remembered price makes a price feel like nothing.
         """
         more = strength * self.beta

@@ -195,7 +195,6 @@ def new_heads(
     lines: tuple[str, ...] = (),
     markets: tuple[str, ...] | None = None,
     households: tuple[str, ...] = (),
-    kin: bool = False,
     seed: int = 0,
 ) -> HeadSet:
     """Return untrained heads without touching the global random state.
@@ -207,9 +206,8 @@ def new_heads(
         lines: Names of the lines known one by one.
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         households: Names of the households known one by one.
-        kin: Whether the names of what was bought in all categories count.
         seed: Seed of the start.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeadSet(width, members, sizes, lines, markets, households, kin=kin).eval()
+        return HeadSet(width, members, sizes, lines, markets, households).eval()

@@ -1,6 +1,12 @@
 """Markets to play in: files of sellers, products, segments and consumers, checked when they are read."""
 
-from malles_env.scenarios.consumer_kinds import aligned, discussion, logit, prompted  # noqa: F401 - they register
+from malles_env.scenarios.consumer_kinds import (  # noqa: F401 - they register
+    aligned,
+    aligned_prompted,
+    discussion,
+    logit,
+    prompted,
+)
 from malles_env.scenarios.loader import list_scenarios, load_scenario, parse_scenario, save_scenario
 from malles_env.scenarios.schema import Scenario
 

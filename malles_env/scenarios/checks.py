@@ -10,7 +10,13 @@ from malles_env.consumers.discussion.cast import is_yaml, list_casts
 from malles_env.errors import InvalidInput, invalid
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry, SegmentEntry
 from malles_env.scenarios.blocks.forces import InertiaEntry
-from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import (
+    LIVE,
+    AlignedPromptedEntry,
+    DiscussionEntry,
+    LiveModelEntry,
+    PromptedEntry,
+)
 from malles_env.scenarios.fields import ScenarioFields
 
 
@@ -31,11 +37,11 @@ def problems(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     if isinstance(scenario.consumers, AlignedEntry):
         yield from _personas(scenario)
         yield from _calibration(scenario, scenario.consumers)
-    if isinstance(scenario.consumers, PromptedEntry):
+    if isinstance(scenario.consumers, (PromptedEntry, AlignedPromptedEntry)):
         yield from _prompted(scenario, scenario.consumers)
         if scenario.consumers.calibrate == "shares":
             yield from _calibration(scenario, scenario.consumers)
-    if isinstance(scenario.consumers, LiveModelEntry):
+    if isinstance(scenario.consumers, LIVE):
         yield from _asked(scenario, scenario.consumers)
 
 
@@ -66,7 +72,7 @@ def _forces(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     if forces.reference_price is not None and scenario.reference_price is not None:
         yield invalid("reference_price", "a strength", "nothing beside forces.reference_price, which says the same")
     consumers = scenario.consumers
-    if isinstance(consumers, LiveModelEntry):
+    if isinstance(consumers, LIVE):
         for name in ("promotion", "reference_price", "pantry"):
             if getattr(forces, name) is not None:
                 yield invalid(f"forces.{name}", "set", f"nothing with kind: {consumers.kind}, whose answers hold it")
@@ -144,7 +150,7 @@ def _tiers(scenario: ScenarioFields) -> Iterator[InvalidInput]:
     if scenario.tiers is None:
         return
     yield from scenario.tiers.problems(scenario.product_ids)
-    if isinstance(consumers, LiveModelEntry):
+    if isinstance(consumers, LIVE):
         yield invalid("tiers", "set", f"nothing with kind: {consumers.kind}, which is not asked about sizes of orders")
     elif isinstance(consumers, LogitEntry) and consumers.tastes.kappa is None:
         yield invalid("tiers", "set", "nothing where every buyer takes one unit (consumers.tastes.kappa is not given)")
@@ -186,9 +192,10 @@ def _purchases(s: int, segment: SegmentEntry) -> Iterator[InvalidInput]:
         yield invalid(f"segments[{s}].bought", bought, f"at most history_total = {segment.history_total}")
 
 
-def _prompted(scenario: ScenarioFields, consumers: PromptedEntry) -> Iterator[InvalidInput]:
+def _prompted(scenario: ScenarioFields, consumers: PromptedEntry | AlignedPromptedEntry) -> Iterator[InvalidInput]:
     """Yield what does not fit when a language model is asked live; the mean field has one channel at a time."""
-    if np.any(np.asarray(consumers.rho) != 0.0) and consumers.mean_field != "numbers":
+    numbers = isinstance(consumers, PromptedEntry) and np.any(np.asarray(consumers.rho) != 0.0)
+    if isinstance(consumers, PromptedEntry) and numbers and consumers.mean_field != "numbers":
         allowed = f"0, as consumers.mean_field is {consumers.mean_field}: one channel at a time, or it counts twice"
         yield invalid("consumers.rho", consumers.rho, allowed)
     ids = [product.product_id for product in scenario.products]
@@ -199,12 +206,12 @@ def _prompted(scenario: ScenarioFields, consumers: PromptedEntry) -> Iterator[In
         yield from _purchases(s, segment)
 
 
-def _asked(scenario: ScenarioFields, consumers: LiveModelEntry) -> Iterator[InvalidInput]:
+def _asked(scenario: ScenarioFields, consumers: LiveModelEntry | AlignedPromptedEntry) -> Iterator[InvalidInput]:
     """Yield what does not fit when the mean field is stated in the prompt, or when roles talk."""
-    talked = isinstance(consumers, DiscussionEntry)
-    in_words = talked or (isinstance(consumers, PromptedEntry) and consumers.mean_field == "words")
-    if in_words and scenario.mean_field.coupling == "equilibrium":
-        why = "kind is discussion" if talked else "mean_field is words"
+    told = isinstance(consumers, PromptedEntry) and consumers.mean_field == "words"
+    always = not isinstance(consumers, PromptedEntry)
+    if (told or always) and scenario.mean_field.coupling == "equilibrium":
+        why = f"kind is {consumers.kind}" if always else "mean_field is words"
         allowed = f"lagged, as consumers.{why}: whole percents in words have no fixed point to find"
         yield invalid("mean_field.coupling", "equilibrium", allowed)
     if not isinstance(consumers, DiscussionEntry):
@@ -218,7 +225,9 @@ def _asked(scenario: ScenarioFields, consumers: LiveModelEntry) -> Iterator[Inva
         yield invalid("consumers.sheets", consumers.sheets, "the path of a .yaml file")
 
 
-def _calibration(scenario: ScenarioFields, consumers: AlignedEntry | PromptedEntry) -> Iterator[InvalidInput]:
+def _calibration(
+    scenario: ScenarioFields, consumers: AlignedEntry | PromptedEntry | AlignedPromptedEntry
+) -> Iterator[InvalidInput]:
     shares = [product.reference_share for product in scenario.products]
     for j, share in enumerate(shares):
         if share is None:

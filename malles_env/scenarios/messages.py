@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from malles_env.errors import InvalidInput, invalid
 
-_TAGS = ("logit", "aligned", "prompted", "discussion")
+_TAGS = ("logit", "aligned", "prompted", "aligned_prompted", "discussion")
 _ALLOWED = {
     "greater_than_equal": "at least {ge:g}",
     "greater_than": "more than {gt:g}",

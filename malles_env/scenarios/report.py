@@ -13,7 +13,12 @@ from rich.text import Text
 from malles_env.market import Supply
 from malles_env.scenarios.blocks.entries import LogitEntry, ProductEntry, SegmentEntry
 from malles_env.scenarios.blocks.forces import ForcesEntry
-from malles_env.scenarios.blocks.live_model_config import DiscussionEntry, LiveModelEntry, PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import (
+    AlignedPromptedEntry,
+    DiscussionEntry,
+    LiveModelEntry,
+    PromptedEntry,
+)
 from malles_env.scenarios.blocks.seller_rules import ReplenishmentEntry
 from malles_env.scenarios.schema import Scenario
 
@@ -225,11 +230,13 @@ def _tastes(scenario: Scenario) -> str:
     if isinstance(consumers, LogitEntry):
         return f"given in the file, {consumers.tastes.price_transform} price"
     if isinstance(consumers, LiveModelEntry):
-        who = f"{consumers.model} at {consumers.server}" if consumers.server else consumers.model
+        who = f"{consumers.model} at {', '.join(consumers.servers)}" if consumers.servers else consumers.model
         if isinstance(consumers, DiscussionEntry):
             return f"{who} is asked in every period, for roles that talk for {consumers.rounds} rounds and a moderator"
         if isinstance(consumers, PromptedEntry):
             return f"{who} is asked in every period, in {consumers.orders} orders of the shelf"
+    if isinstance(consumers, AlignedPromptedEntry):
+        return f"{consumers.model} is asked in every period in the words of its training, in {consumers.orders} orders"
     words = f"read by {consumers.model} from purchase histories in {consumers.market}"
     if consumers.calibrate == "none" or consumers.purchase_rate is None:
         return words

@@ -50,7 +50,7 @@ def run_job(
         train: Training occasions; see `malles_env.evaluation.protocol`.
         validation: Occasions for early stopping.
         show: Show the progress bars.
-        reading: Told how far the backbone's readings are.
+        reading: Called with how far the backbone's readings are.
     """
     check_replaceable(job.out / "model", "card.json")
     seed = job.heads.seed

@@ -71,8 +71,8 @@ def run_words_job(
     Args:
         job: What to train.
         study: The log.
-        told: Called with what is being done.
-        reading: Told how far the encoder's readings are.
+        told: Called with what is being done, in words.
+        reading: Called with how far the encoder's readings are.
     """
     check_replaceable(job.out / "model", "card.json")
     backbone = load_backbone(job.backbone, pooling="layers")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.evaluation.prompted_response import price_response
+from malles_env.evaluation.transfer.study import WordStudy, with_names
 from malles_env.files import check_replaceable
+from malles_env.preference.data.renamed import Names
 from malles_env.preference.encoder.backbones import load_backbone
-from malles_env.preference.prompted.data import PromptData, prompt_data
+from malles_env.preference.prompted.data import PromptData, fewer_options, prompt_data
 from malles_env.preference.prompted.model import PromptedModel
 from malles_env.preference.prompted.prompt import sample_texts
 from malles_env.preference.prompted.questions import HOUSEHOLDS, ask, draw_shelves
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 SHORT_SHELVES = ("ICE CREAM/MILK/SHERBTS | PREMIUM", "PASTA SAUCE | MAINSTREAM")
 """The scenario markets with the shortest shelves (8 to 14 lines): a prompt's cost grows with its shelf."""
-LIMITS = (
+LIMITS: tuple[str, ...] = (
     "The answer to a price is whatever the weights make of its digits: unlike the taste model's, it need not fall "
     "when the price rises. Read the violations above before pricing against it.",
     "Responses are observational (no instruments). Brands are numbers: the data are anonymised.",
@@ -38,12 +40,12 @@ class Splits:
     Attributes:
         train: Training weeks.
         validation: Validation weeks, for early stopping and settings.
-        test: Test weeks.
+        test: Test weeks; None where another command judges.
     """
 
     train: PromptData
     validation: PromptData
-    test: PromptData
+    test: PromptData | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class PromptJob:
         rank: Rank of the adapter of a pre-trained backbone.
         command: The command line, for the card.
         data_licence: What was trained on and what its owners allow, for the card.
+        limits: What the model does not know, for the card.
         resume: Continue the run in `out`.
     """
 
@@ -70,6 +73,7 @@ class PromptJob:
     rank: int = 8
     command: str = ""
     data_licence: str = "not stated"
+    limits: tuple[str, ...] = LIMITS
     resume: bool = True
 
 
@@ -89,6 +93,29 @@ def draw_splits(
         for name, size in parts.items()
     }
     return Splits(**drawn)
+
+
+def draw_named(
+    study: WordStudy, limit: int, *, names: Names = "true", shelf: int = 8, validation: int = 100, seed: int = 0
+) -> Splits:
+    """Draw cold training and validation purchases from a log with real product names, as its protocol trains.
+
+    Args:
+        study: The log.
+        limit: Training purchases, at most.
+        names: What products are called, for the control.
+        shelf: Options of a shelf, at most: what was bought, and others drawn at random.
+        validation: Validation purchases, at most.
+        seed: Seed of the draws.
+
+    Raises:
+        InvalidInput: A shelf of fewer than 2 options.
+    """
+    parts = []
+    for part, size in zip(study.study.training("unseen_cold"), (limit, validation), strict=True):
+        rows = np.sort(np.random.default_rng(seed).permutation(len(part))[:size])
+        parts.append(fewer_options(prompt_data(with_names(part.take(rows), names)), shelf, seed))
+    return Splits(*parts)
 
 
 def new_model(backbone: str, train: PromptData, *, prior: float, reference: str, rank: int, seed: int) -> PromptedModel:
@@ -133,7 +160,7 @@ def run_prompted(job: PromptJob, splits: Splits, *, show: bool = True) -> tuple[
             "seed": job.config.seed,
             "validation nats": round(progress.best, 4),
         },
-        "limits": list(LIMITS),
+        "limits": list(job.limits),
     }
     model.save(job.out / "model")
     return model, progress

@@ -1,6 +1,6 @@
 """Makes a scenario's consumers ready for the audit: its market as a `Subject`, and twins read anew.
 
-Consumers whose tastes a language model read can be told of the same products in another order or in other words:
+Consumers whose tastes a language model read can be asked about the same products in another order or in other words:
 the model reads the scenario again, and the calibration's shift of the first reading is kept, so that a twin differs
 from the first by nothing but the reading.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import InvalidInput
+from malles_env.files import json_plain
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.blocks.live_model_config import PromptedEntry
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_again, prompted_consumers
@@ -118,7 +119,7 @@ def market_of(scenario: Scenario) -> str:
     """Return the log's market that a scenario was built from.
 
     Raises:
-        InvalidInput: The scenario does not tell.
+        InvalidInput: The scenario does not say.
     """
     if not isinstance(scenario.consumers, AlignedEntry):
         raise InvalidInput(
@@ -160,7 +161,7 @@ def described(found: Calibrated, command: str) -> Scenario:
 def as_json(found: Calibrated) -> dict[str, Any]:
     """Return all numbers; what is not known is null."""
     pooled = found.pooled
-    return {
+    content: dict[str, Any] = json_plain({
         "market": found.market,
         "consumers": found.scenario.consumers.model_dump(mode="json", exclude_defaults=True),
         "visits": {"fit": _counts(found.fit.visits), "test": _counts(found.test.visits)},
@@ -171,7 +172,8 @@ def as_json(found: Calibrated) -> dict[str, Any]:
         "scores": {
             row: {"values": _pairs(score.values), "gains": _pairs(score.gains)} for row, score in found.scores.items()
         },
-    }
+    })  # fmt: skip
+    return content
 
 
 def _counts(visits: Visits) -> dict[str, Any]:
@@ -184,16 +186,11 @@ def _counts(visits: Visits) -> dict[str, Any]:
 
 
 def _candidate(one: Tried) -> dict[str, Any]:
-    return {"pull": _plain(one.pull), "shift": one.shift, "nats": _plain(one.nats)}
+    return {"pull": "infinite" if math.isinf(one.pull) else one.pull, "shift": one.shift, "nats": one.nats}
 
 
 def _pairs(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: {"mean": _plain(one.mean), "se": _plain(one.se)} for name, one in estimates.items()}
-
-
-def _plain(value: float) -> float | str | None:
-    """Return a number that JSON can hold."""
-    return None if math.isnan(value) else "infinite" if math.isinf(value) else float(value)
+    return {name: {"mean": one.mean, "se": one.se} for name, one in estimates.items()}
 
 
 def _entered(scenario: Scenario, how: dict[str, Any]) -> Scenario:

@@ -48,7 +48,7 @@ def run_experiment(
         prices: Other control prices, money by product.
         settings: Weeks, replications and seed.
         model: Language model to read tastes with instead of the scenario's own.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
 
     Returns:
         The findings; `report` and `plots` in `malles_env.evaluation.experiments` make tables, JSON and a picture.

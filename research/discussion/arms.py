@@ -73,7 +73,7 @@ def decide_all(
     summaries, over shelf orders of their own with averaged verdicts, as come nearest to the tokens of the longest
     discussion.
     A local model begins each way of deciding without what it read for the last one. Purchases are decided side by
-    side; each record tells the mean cost over them.
+    side; each record states the mean cost over them.
     """
     seats = Seats.of(purchases, size, length)
     meter = Meter(model)

@@ -98,7 +98,7 @@ def table(found: Sequence[Cell], command: str, clock: str = "cpu_seconds") -> st
     Args:
         found: The cells.
         command: What made them.
-        clock: Which time is told: ``cpu_seconds``, or ``seconds`` where the work was another process's.
+        clock: Which time is reported: ``cpu_seconds``, or ``seconds`` where the work was another process's.
     """
     lines = [
         "| shelf | sheet | decided by | purchases | hit rate | probability | nats (uniform) | nats less single's "

@@ -55,8 +55,8 @@ def run_study(
         summary: Whether one-pass summaries at the tokens of the longest discussion are made too.
         together: Purchases decided side by side: a local model writes for several nearly as fast as for one.
         limit: Seconds of the clock after which no further cell is begun.
-        clock: What tells the time: that of this process, or of the wall where another process works.
-        say: Told what was done.
+        clock: What measures the time: that of this process, or of the wall where another process works.
+        say: Called with what was done.
 
     Returns:
         All records, old and new.

@@ -150,7 +150,7 @@ class Lab:
             validation: Occasions that choose between start and end.
             seed: Seed of weights and order.
             readings: Readings of the goods; by default all goods of the lab.
-            reworded: Readings of the same goods in other words.
+            reworded: Readings of the same products in other words.
             cold: Train the heads for cold starts too; otherwise these stay at their start.
             changes: Other fields of `AlignConfig` than the plan's.
         """

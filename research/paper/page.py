@@ -1,11 +1,14 @@
 """The page of the paper's claims, written from the JSON files of `python -m research.paper CLAIM --json FILE`.
 
 Run as ``python -m research.paper.page FOLDER PAGE``: FOLDER holds ``paper-....json``, PAGE is the
-Markdown file to write; pictures are looked for in ``images/`` beside the page's parent.
+Markdown file to write, with all numbers in a .csv file beside it; pictures are looked for in ``images/`` beside the
+page's parent.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,24 +25,37 @@ the judged weeks; ± is one standard error, clustered by household, over the sam
 compared; with several training runs it covers their spread too. "Higher" and "lower" are said where a difference
 exceeds two standard errors.
 
-The column *paper* comes from a third party's summary of the paper and from other data (one industrial seller): compare
-directions, not levels. The runs are small, so that each command ends in minutes: the scores are not the best ones this
+The paper's own figures are not set beside ours: its full text was not read, and its data are another seller's. The runs are small, so that each command ends in minutes: the scores are not the best ones this
 package reaches, only comparable with one another. More `--steps` and more `--sessions` (training runs) make them
 larger; trained heads are kept in the user cache, so a command goes on where it stopped.
 
 The language model is frozen SmolLM2; only heads are trained on its readings of the products' texts. The paper trains
 the language model itself.
+
+All measured numbers with their standard errors, as a file: [{0}]({0}).
 """
 
 
-def page(found: list[dict[str, Any]], images: Path | None = None) -> str:
-    """Return the page of some experiments' figures.
+def page(found: list[dict[str, Any]], table: str, images: Path | None = None) -> str:
+    """Return the page of some experiments' findings.
 
     Args:
         found: What `python -m research.paper --json` wrote, one per claim.
+        table: Name of the file of `all_numbers`, which the page links to.
         images: Folder in which their pictures are looked for; None leaves pictures out.
     """
-    return "\n".join([INTRODUCTION, *(_section(of, images) for of in found)])
+    return "\n".join([INTRODUCTION.format(table), *(_section(of, images) for of in found)])
+
+
+def all_numbers(found: list[dict[str, Any]]) -> str:
+    """Return what was measured as CSV: one line per claim and quantity."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["claim", "quantity", "measured", "standard_error"])
+    for of in found:
+        name = of["experiment"].removeprefix("paper-")
+        writer.writerows([name, r["quantity"], f"{r['measured']:.6g}", f"{r['se']:.3g}"] for r in of["rows"])
+    return text.getvalue()
 
 
 def _section(of: dict[str, Any], images: Path | None) -> str:
@@ -47,16 +63,9 @@ def _section(of: dict[str, Any], images: Path | None) -> str:
     lines = [f"## {of['title']}", "", f"`python -m research.paper {name.removeprefix('paper-')}`", "", finding, ""]
     if images is not None and (images / f"{name}.png").is_file():
         lines += [f"![{of['title']}](../images/{name}.png)", ""]
-    lines += ["| | measured | paper |", "|---|---:|---:|", *(_line(row) for row in of["rows"]), ""]
     lines += [f"{note}" for note in notes[:-1]]  # the last one is the caveat of all
     settings = ", ".join(f"{key} {_short(value)}" for key, value in of["settings"].items())
     return "\n".join([*lines, "", f"Run with: {settings}.", ""])
-
-
-def _line(row: dict[str, Any]) -> str:
-    published = row["published"]
-    said = "" if published is None else published if isinstance(published, str) else f"{published:g}"
-    return f"| {row['quantity']} | {row['measured']:.4g} ± {row['se']:.2g} | {said} |"
 
 
 def _short(value: Any) -> str:
@@ -73,7 +82,8 @@ def main(folder: Path, target: Path) -> Path:
     if not names:
         raise invalid("folder", str(folder), "a folder with figures such as paper-window.json")
     found = [read_json_object(folder / f"{name}.json") for name in names]
-    write_text(target, page(found, target.parent.parent / "images"))
+    table = write_text(target.with_suffix(".csv"), all_numbers(found))
+    write_text(target, page(found, table.name, target.parent.parent / "images"))
     return target
 
 

@@ -268,7 +268,7 @@ def test_every_scenario_plays_with_its_own_consumers(name):
     assert all(np.isfinite(reward) for reward in rewards.values())
 
 
-@pytest.mark.parametrize("module", ["parallel", "single", "sb3", "vector", "display.recording"])
+@pytest.mark.parametrize("module", ["parallel", "play", "single", "sb3", "vector", "display.recording"])
 def test_examples_in_docstrings(module):
     results = doctest.testmod(importlib.import_module(f"malles_env.envs.{module}"))
     assert results.attempted > 0

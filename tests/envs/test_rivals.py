@@ -131,3 +131,34 @@ def test_steps_outside_an_episode_are_refused() -> None:
     assert env.step(np.zeros(2, np.float32))[3] is True
     with pytest.raises(MallesError, match="call reset"):
         env.step(np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("mode", ACTION_MODES)
+def test_an_episode_of_named_sellers_is_that_of_the_same_rivals(mode: Any) -> None:
+    sellers = {"seller_0": "random", "seller_1": "thompson"} if mode == "continuous" else {"seller_1": "nash"}
+    env = malles_env.parallel_env("bertrand-duopoly", max_cycles=12, action_mode=mode)
+    played = [infos["seller_1"]["profit"] for infos in malles_env.play_episode(env, sellers, seed=3)]
+    assert len(played) == 12 and env.agents == []
+    again = [infos["seller_1"]["profit"] for infos in malles_env.play_episode(env, sellers, seed=3)]
+    assert again == played
+    other = single("bertrand-duopoly", rivals={"seller_1": sellers["seller_1"]}, max_cycles=12, action_mode=mode)
+    core: Any = other.unwrapped
+    other.reset(seed=3)
+    prices, listed = core.core.market_batch.seats.default_offer
+    if "seller_0" not in sellers:  # who is not named asks regular prices
+        for profit in played:
+            other.step(core.encode_action(prices[:1], listed[:1]))
+            assert core.outcome.seller_profit[0, 1] == profit
+
+
+@pytest.mark.parametrize(
+    ("sellers", "words"),
+    [
+        ("nobody", "nobody"),
+        ({"seller_7": "nash"}, "sellers: got 'seller_7'"),
+        ({"seller_0": 3}, r"sellers\['seller_0'\]"),
+    ],
+)
+def test_sellers_that_do_not_exist_are_refused_before_the_first_period(sellers: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        malles_env.play_episode(malles_env.parallel_env("bertrand-duopoly"), sellers)

@@ -16,7 +16,7 @@ REQUIREMENTS: dict[str, list[str]] = {
     "d3rlpy": [".[logs]", "d3rlpy>=2.8"],
     "skrl": [".[skrl]"],
     "torchrl": [".[benchmarl]"],
-    "ray": [".[rllib]"],
+    "ray": [".[rllib]", "pytest>=8"],
     "agilerl": [".[agilerl]"],
     "zoo": [".[zoo]"],
 }
@@ -25,8 +25,8 @@ TOO_STRICT = {"d3rlpy": ["gymnasium>=1.1"]}
 """What is installed last, against a library's own declaration."""
 
 
-PATIENT = {"RAY_raylet_start_wait_time_s": "600"}
-"""Ray gives its processes 30 seconds to start, which a busy machine may not keep."""
+PATIENT = {"RAY_raylet_start_wait_time_s": "600", "RAY_worker_niceness": "0"}
+"""Ray gives its processes 30 seconds to start, and its workers what other processes leave: too little on a busy one."""
 
 
 def pinned_torch() -> str:

@@ -44,9 +44,13 @@ def lines_for(text: str) -> list[str]:
         (
             "kind: logit",
             "kind: magic",
-            "consumers.kind: got 'magic'; allowed: 'logit', 'aligned', 'prompted', 'discussion'",
+            "consumers.kind: got 'magic'; allowed: 'logit', 'aligned', 'prompted', 'aligned_prompted', 'discussion'",
         ),
-        ("  kind: logit\n", "", "consumers.kind: is missing; allowed: 'logit', 'aligned', 'prompted', 'discussion'"),
+        (
+            "  kind: logit\n",
+            "",
+            "consumers.kind: is missing; allowed: 'logit', 'aligned', 'prompted', 'aligned_prompted', 'discussion'",
+        ),
         (
             "rho: 0.5",
             "rho: x",

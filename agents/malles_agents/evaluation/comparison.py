@@ -1,4 +1,4 @@
-"""`malles evaluate`: which sellers, in which world, and the tables and JSON that come of it."""
+"""`malles evaluate`: which sellers, before which consumers, and the tables and JSON that come of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.console import make_console
 from malles_agents.evaluation.report import as_csv, as_json, draws_table, results_table, title_of
 from malles_env.errors import invalid
-from malles_env.files import read_json, write_json, write_text
+from malles_env.files import json_plain, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sellers to compare, and the world they meet.
+    """Sellers to compare, and the market they meet.
 
     Attributes:
         scenario: Name or path.
         sellers: Kinds, see `make_seller`.
         policies: Files written by `malles train`; several of one algorithm are seeds of one kind.
-        seat: The seat every kind is tried in.
+        seat: The agent every kind is tried as.
         rivals: Kind of the other sellers.
         episodes: Held-out seeds, one episode each; with draws, as many for each draw as make this number or more.
         search: Whether to add the best stationary action.
@@ -79,7 +79,7 @@ def compare_in_console(question: Comparison, json_file: Path | None = None, csv_
     """Compare sellers, print a table per taste model, write JSON, and episodes as CSV, if asked.
 
     Raises:
-        InvalidInput: No sellers, an unknown seat, or a setting out of range.
+        InvalidInput: No sellers, an unknown agent, or a setting out of range.
     """
     from malles_env.scenarios import load_scenario
 
@@ -98,7 +98,8 @@ def compare_in_console(question: Comparison, json_file: Path | None = None, csv_
     if json_file is not None:
         one = next(iter(found.values()))
         shared = {key: one[key] for key in ("scenario", "scenario_hash", "seat", "rivals", "tastes", "cost_share")}
-        write_json(json_file, one if len(found) == 1 else {**shared, "models": found}, allow_nan=False)
+        content = one if len(found) == 1 else {**shared, "models": found}
+        write_json(json_file, json_plain(content), allow_nan=False)
         console.print(f"written: {json_file}")
     if csv_file is not None:
         write_text(csv_file, as_csv(rows))
@@ -117,7 +118,7 @@ def models_asked(market: Scenario, model: str | None) -> list[str | None]:
 
 
 def _as_trained(console: Console, question: Comparison, market: Scenario) -> tuple[str | None, str]:
-    """Return model and tastes to judge in, and warn where a policy was trained in another world."""
+    """Return model and tastes to judge in, and warn where a policy was trained with others."""
     runs = {path: run_of(path) for path in question.policies}
     trained = {name: {str(run.get(name)) for run in runs.values() if run.get(name)} for name in ("model", "tastes")}
 
@@ -140,7 +141,7 @@ def _as_trained(console: Console, question: Comparison, market: Scenario) -> tup
 def _compared(
     console: Console, question: Comparison, market: Scenario, model: str | None, tastes: str, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Play all sellers in the world of one taste model, print the table, and return what JSON holds.
+    """Play all sellers with the tastes of one model, print the table, and return what JSON holds.
 
     `rows` get one row per episode.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from malles_agents.planning.search import search
 from malles_agents.registry import Seller
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
+from malles_agents.standard_errors import mean_se
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.market import Tastes
@@ -47,25 +48,20 @@ class OverDraws:
         of all episodes (conditional value at risk, Rockafellar and Uryasev 2000); ``worst``: profit under the worst
         draw; ``regret``, ``regret_se``: mean over draws of what the best stationary action of the draw earns more,
         and its standard error; ``of_best``, ``of_best_se``, ``least_of_best``: mean share of that action's profit, its
-        standard error, and the least.
+        standard error, and the least. Errors are NaN with a single draw.
         """
         lost, share = self.best - self.profit, self.profit / self.best
         ordered = np.sort(self.episodes, axis=None)
         return {
-            "profit": _mean_se(self.profit),
+            "profit": mean_se(self.profit)._asdict(),
             "cvar10": float(ordered[: ceil(TAIL * ordered.size)].mean()),
             "worst": float(self.profit.min()),
             "regret": float(lost.mean()),
-            "regret_se": _mean_se(lost)["se"],
+            "regret_se": mean_se(lost).se,
             "of_best": float(share.mean()),
-            "of_best_se": _mean_se(share)["se"],
+            "of_best_se": mean_se(share).se,
             "least_of_best": float(share.min()),
         }
-
-
-def _mean_se(values: FloatArray) -> dict[str, float]:
-    error = float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
-    return {"mean": float(values.mean()), "se": error}
 
 
 def over_draws(
@@ -89,8 +85,8 @@ def over_draws(
         scenario: The market.
         draws: D tastes, see `AlignedConsumers.draws`.
         sellers: Kind -> sellers of that kind (several when trained with several seeds).
-        agent: The seat.
-        rivals: Seller per other seat.
+        agent: Whose products it sells.
+        rivals: Seller per other agent.
         episodes: Held-out seeds per draw, E.
         best: The best stationary action of each of these draws against these rivals; searched for where not given.
         watch: Called with words before each draw.

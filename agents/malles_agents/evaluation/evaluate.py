@@ -1,10 +1,9 @@
-"""Sellers compared in the same seat, against the same rivals, on the same held-out seeds."""
+"""Sellers compared as the same agent, against the same rivals, on the same held-out seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
+from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.envs import vec_env
 from malles_env.envs.core.hooks import as_policy
@@ -29,8 +29,8 @@ class Played:
     """Episodes of one seller, one per held-out seed.
 
     Attributes:
-        profit: Of the seat, money per episode, shape ``(M,)``.
-        share: Of all purchases that went to the seat's products, mean over the episode's periods, ``(M,)``.
+        profit: Of the seller, money per episode, shape ``(M,)``.
+        share: Of all purchases that went to the seller's products, mean over the episode's periods, ``(M,)``.
         surplus: Consumer surplus, money per consumer and period (up to a constant), shape ``(M,)``.
         prices, listed, period_share: The first episode, shape ``(T, J)``.
     """
@@ -66,8 +66,8 @@ def play(
         scenario: The market.
         seller: Answers `predict`; asked for its deterministic action. Or a function from observations ``(B, D)`` to
             actions ``(B, A)``.
-        agent: Its seat.
-        rivals: Seller per other seat; default cost-plus.
+        agent: Whose products it sells.
+        rivals: Seller per other agent; default cost-plus.
         episodes: Held-out seeds, played side by side.
         seed: First held-out seed, counted from HELD_OUT.
         max_cycles: Periods per episode; default the scenario's.
@@ -129,14 +129,13 @@ def summary(runs: Sequence[Played]) -> dict[str, dict[str, float]]:
     """Return mean and standard error of each measure.
 
     With one seller the error is that over held-out episodes; with several trained with other seeds it is that over
-    those seeds, each seed's mean over the same episodes counting once.
+    those seeds, each seed's mean over the same episodes counting once. It is NaN with one seller and one episode.
     """
     found = {}
     for measure in MEASURES:
         rows = np.array([getattr(run, measure) for run in runs])
         sample = rows[0] if len(rows) == 1 else rows.mean(axis=1)
-        error = float(sample.std(ddof=1)) / sqrt(len(sample)) if len(sample) > 1 else 0.0
-        found[measure] = {"mean": float(rows.mean()), "se": error}
+        found[measure] = {"mean": float(rows.mean()), "se": mean_se(sample).se}
     return found
 
 
@@ -149,13 +148,13 @@ def compare(
     watch: Callable[[str], object] | None = None,
     **options: Any,
 ) -> dict[str, list[Played]]:
-    """Play every seller kind in the same seat on the same seeds.
+    """Play every seller kind as the same agent on the same seeds.
 
     Args:
         scenario: The market.
         sellers: Kind -> sellers of that kind (several when trained with several seeds).
-        agent: The seat.
-        rivals: Seller per other seat; default cost-plus.
+        agent: Whose products it sells.
+        rivals: Seller per other agent; default cost-plus.
         watch: Called with each kind before it plays.
         options: Passed on to `play`.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from malles_agents.sellers.sb3.policies import ALGORITHMS
+from malles_agents.standard_errors import plus_minus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,7 +106,7 @@ def _cell(value: Mapping[str, float], scale: float = 1.0) -> str:
     """Return mean and standard error with digits that fit the size of the mean."""
     mean, error = value["mean"] * scale, value["se"] * scale
     digits = 0 if abs(mean) >= 1000 else 1 if abs(mean) >= 1 else 3
-    return f"{mean:,.{digits}f} ± {error:,.{digits}f}"
+    return plus_minus(mean, error, f",.{digits}f")
 
 
 def as_json(results: Summary, **context: Any) -> dict[str, Any]:

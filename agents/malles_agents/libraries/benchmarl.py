@@ -55,7 +55,7 @@ class PricingTask(TaskClass):
         return int(env.max_cycles)
 
     def has_render(self, env: EnvBase) -> bool:
-        """Return whether the market was told to draw itself."""
+        """Return whether the market is to draw itself."""
         return bool(self.config.get("render_mode") == "rgb_array")
 
     def group_map(self, env: EnvBase) -> dict[str, list[str]]:

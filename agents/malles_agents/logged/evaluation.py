@@ -23,6 +23,7 @@ from malles_agents.logged.recorder import Table as Market
 from malles_agents.logged.stochastic import StochasticSeller, as_target
 from malles_agents.logged.value_model import Table, crossed, direct, fit, market_features, said
 from malles_agents.registry import check_name
+from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import MissingResource, invalid
 from malles_env.market.arrays import FloatArray
@@ -95,7 +96,7 @@ class Truth:
 
     Attributes:
         mean: Over episodes.
-        error: Standard error of the mean.
+        error: Standard error of the mean; NaN with one episode.
         episodes: How many.
     """
 
@@ -292,5 +293,4 @@ def true_value(log: Log, target: StochasticSeller, market: Market, settings: Set
     sellers: dict[str, Any] = {**market.sellers, log.agent: target}
     (played,) = market.play(sellers, (log.agent,), settings.truth, HELD_OUT + settings.seed)
     profit = played.profit.sum(axis=1)
-    error = float(profit.std(ddof=1)) / len(profit) ** 0.5 if len(profit) > 1 else float("nan")
-    return Truth(float(profit.mean()), error, len(profit))
+    return Truth(*mean_se(profit), len(profit))

@@ -55,10 +55,10 @@ class World:
 
     @classmethod
     def from_dict(cls, found: Any, where: str) -> World:
-        """Return the world that a file tells of.
+        """Return the setting that a file states.
 
         Raises:
-            CorruptFile: It tells of none.
+            CorruptFile: It states none.
             InvalidInput: It was written by a newer version.
         """
         try:

@@ -34,7 +34,7 @@ class Plan:
 
     Attributes:
         scenario: Name or path.
-        sellers: Seller of each seat by its name, in the order of the seats; one name alone serves all.
+        sellers: Seller of each agent by its name, in the order of the agents; one name alone serves all.
         agent: The only seller to log, or None: all. The others are then rivals, who need no propensities.
         rivals: Kind of the other sellers where one is logged.
         episodes: n.
@@ -59,10 +59,10 @@ class Plan:
     model: str | None = None
 
     def by_agent(self, scenario: Scenario) -> dict[str, str]:
-        """Return each seat's seller by name.
+        """Return each agent's seller by name.
 
         Raises:
-            InvalidInput: No such seat or seller, or another number of sellers than of seats.
+            InvalidInput: No such agent or seller, or another number of sellers than of agents.
         """
         agents = [f"seller_{n}" for n in range(scenario.catalog().num_sellers)]
         for spec in (*self.sellers, self.rivals):
@@ -74,12 +74,12 @@ class Plan:
                 raise invalid("sellers", ",".join(self.sellers), "one seller, that of the agent; --rivals: the others")
             return {agent: self.sellers[0] if agent == self.agent else self.rivals for agent in agents}
         if len(self.sellers) not in (1, len(agents)):
-            raise invalid("sellers", ",".join(self.sellers), f"one seller for all seats, or {len(agents)}, one each")
+            raise invalid("sellers", ",".join(self.sellers), f"one seller for all agents, or {len(agents)}, one each")
         names = self.sellers * len(agents) if len(self.sellers) == 1 else self.sellers
         return dict(zip(agents, names, strict=True))
 
     def world(self, scenario: Scenario) -> World:
-        """Return what a log tells of where it was played.
+        """Return what a log states of where it was played.
 
         Raises:
             InvalidInput: See `by_agent`, or an episode's length that is no whole number of at least 1.
@@ -98,15 +98,15 @@ class Plan:
 
 
 class Table:
-    """The sellers of a world around their market, ready to play.
+    """The sellers of a setting around their market, ready to play.
 
     Args:
         world: Who plays where.
-        scenario: The market of that world.
+        scenario: The market of that setting.
         absent: An agent whose seller is not built, as its policy file may be elsewhere; None: all are.
 
     Attributes:
-        seats: Seat by agent.
+        seats: Number by agent.
         sellers: Seller by agent.
     """
 
@@ -125,7 +125,7 @@ class Table:
         }
 
     def make(self, spec: str, agent: str) -> Seller:
-        """Return a seller for one of the seats."""
+        """Return a seller for one of the agents."""
         return make_seller(spec, self.scenario, agent, **self.options)
 
     def play(

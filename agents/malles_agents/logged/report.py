@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.logged.estimators import ESTIMATORS, FORMS, Estimate
 from malles_agents.logged.evaluation import Found
 from malles_agents.logged.log import Log
+from malles_agents.standard_errors import plus_minus
 from malles_env.files import replacing
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def table_of(found: Found, log: Log) -> Table:
     from rich.table import Table
 
     money = f"{log.world.currency} per episode"
-    truth = "" if found.truth is None else f"; truth {found.truth.mean:,.0f} ± {found.truth.error:,.0f}"
+    truth = "" if found.truth is None else f"; truth {plus_minus(found.truth.mean, found.truth.error)}"
     table = Table(
         title=f"{found.policy}{truth} ({money})", title_justify="left", caption="\n".join(remarks(found, log)) or None,
         caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,

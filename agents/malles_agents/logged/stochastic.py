@@ -45,7 +45,7 @@ class StochasticSeller(Protocol):
 
 
 def read_of(view: SellerView) -> Read:
-    """Return which numbers of a seat's actions the market reads."""
+    """Return which numbers of a seller's actions the market reads."""
     own = len(view.products)
     columns = np.tile(np.arange(view.slots) < own, len(view.action_parts))
     listed = view.action_parts.get("listed")
@@ -236,7 +236,7 @@ def as_stochastic(seller: Seller, view: SellerView, spec: str) -> StochasticSell
 
     Args:
         seller: From `make_seller`.
-        view: Its seat.
+        view: What it knows of its place in the market.
         spec: Its name, for messages.
 
     Raises:

@@ -66,14 +66,14 @@ class PossibleTastes(LogitConsumers):
 
 
 def with_draws(view: SellerView) -> Consumers:
-    """Return the seat's consumers carrying draws: as they are where they have some, else with those of `draws_of`."""
+    """Return the seller's consumers carrying draws: as they are where they have some, else with those of `draws_of`."""
     consumers: Any = view.consumers
     return consumers if getattr(consumers, "draws", ()) else PossibleTastes(consumers.tastes, draws_of(view))
 
 
 @dataclass(frozen=True)
 class BestOfDraws:
-    """What is best for a seat under each of D draws, against rivals of one kind.
+    """What is best for a seller under each of D draws, against rivals of one kind.
 
     Attributes:
         draws: The tastes.
@@ -102,7 +102,7 @@ def _key(view: SellerView, rivals: str) -> Key:
 
 
 def best_of_draws(view: SellerView, rivals: str = "cost-plus") -> BestOfDraws:
-    """Return the best stationary action of each draw; found once per scenario, seat, consumers and kind of rivals."""
+    """Return the best stationary action of each draw; found once per scenario, agent, consumers and kind of rivals."""
     if _key(view, rivals) not in _KNOWN:
         draws = draws_of(view)
         found = [_best_under(draw, view, rivals) for draw in draws]
@@ -116,7 +116,7 @@ def best_of_draws(view: SellerView, rivals: str = "cost-plus") -> BestOfDraws:
 def know_best_of_draws(
     view: SellerView, table: BestOfDraws, rivals: str = "cost-plus", robust: tuple[FloatArray, BoolArray] | None = None
 ) -> None:
-    """Take as known what `best_of_draws` (and `robust_stationary`) found before for the same seat and draws."""
+    """Take as known what `best_of_draws` (and `robust_stationary`) found before for the same agent and draws."""
     # the consumers are kept, so that their id stays theirs
     _KNOWN[_key(view, rivals)] = (view.consumers, table)
     if robust is not None:
@@ -190,11 +190,12 @@ def robust_action(view: SellerView, values: DrawValues, worst: bool = False) -> 
 class ThompsonDraws(RememberingSeller):
     """Thompson sampling over the draws of the tastes: sample one from the posterior, play its best stationary action.
 
-    The prior is uniform over `draws_of`. Each period every draw predicts the seat's units from what was asked, the mean
-    field and reference prices it saw, and loyalty and pantry as they would have moved under that draw; the likelihood
-    is Gaussian, product by product, with the variance of a Poisson number of buyers who take 1 + Poisson(q - 1) units
-    each, of the scenario's traffic, and of MODEL_ERROR. Products out of stock tell nothing. Thompson (1933); Ferreira,
-    Simchi-Levi and Wang (2018) for prices. The action of each draw is that against cost-plus rivals.
+    The prior is uniform over `draws_of`. Each period every draw predicts the seller's units from what was asked, the
+    mean field and reference prices it saw, and loyalty and pantry as they would have moved under that draw; the
+    likelihood is Gaussian, product by product, with the variance of a Poisson number of buyers who take
+    1 + Poisson(q - 1) units each, of the scenario's traffic, and of MODEL_ERROR. Products out of stock say nothing.
+    Thompson (1933); Ferreira, Simchi-Levi and Wang (2018) for prices. The action of each draw is that against
+    cost-plus rivals.
 
     Args:
         view: Whose products it prices.
@@ -255,7 +256,7 @@ class ThompsonDraws(RememberingSeller):
             memory["score"][rows, d] += np.where(told, score, 0.0).sum(axis=1)
 
     def expected(self, seen: Seen, memory: Memory, rows: IntArray, d: int) -> tuple[FloatArray, FloatArray]:
-        """Return mean and variance of the seat's units in the period that `seen` shows, under one draw.
+        """Return mean and variance of the seller's units in the period that `seen` shows, under one draw.
 
         Args:
             seen: What the observations after that period say.
@@ -280,7 +281,7 @@ class ThompsonDraws(RememberingSeller):
         return mean, noise + (spread * mean) ** 2 + 1.0
 
     def _offer(self, seen: Seen, memory: Memory, rows: IntArray, d: int, tastes: Tastes) -> Offer:
-        """Return what consumers were offered in the period that `seen` shows, as the seat knows it."""
+        """Return what consumers were offered in the period that `seen` shows, as the seller knows it."""
         reference, centre = memory["reference"][rows], memory["long_share"][rows]
         return Offer(
             prices=seen.prices[rows],

@@ -25,7 +25,7 @@ STEP, COARSE, FINE = 0.1, 4e-3, 1e-3
 
 @dataclass(frozen=True)
 class BestPaths:
-    """What the search found for a seat.
+    """What the search found for a seller.
 
     Attributes:
         constant: The best constant action, one plan of one week.
@@ -68,7 +68,7 @@ def end_of(weeks: int) -> int:
 
 
 def search_paths(value: PathValue, stationary: Stationary, *, seed: int = 0, restarts: int = 2) -> BestPaths:
-    """Search the best constant action, cycles, and free plans of a seat.
+    """Search the best constant action, cycles, and free plans of a seller.
 
     Calendars of 2 to 8 weeks climb over their prices, shelves and promotions from grids of deals and from random
     prices; the best of them, the constant action and random plans then climb with every week free. All climbs compare

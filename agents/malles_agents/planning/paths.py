@@ -21,7 +21,7 @@ BATCHES = (16, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Paths:
-    """R plans of K weeks for a seat's J products; what a plan asks in a week does not depend on what the seller sees.
+    """R plans of K weeks for a seller's J products; what a plan asks in a week does not depend on what the seller sees.
 
     Attributes:
         prices: Money, shape ``(R, K, J)``.
@@ -96,12 +96,12 @@ class PathValue:
     Args:
         scenario: The market.
         agent: Whose plans.
-        rivals: Seller per other seat.
+        rivals: Seller per other agent.
         consumers: Built consumers, to avoid building them anew.
         max_cycles: T, weeks of an episode; default the scenario's.
 
     Attributes:
-        view: The seat.
+        view: Whose plans they are.
         weeks: T.
         played: Plans valued so far.
     """
@@ -134,7 +134,7 @@ class PathValue:
 
     @property
     def slots(self) -> IntArray | None:
-        """Most products the seat may display, and advertise, shape ``(2,)``; None where nothing can be promoted."""
+        """Most products the seller may display, and advertise, shape ``(2,)``; None where nothing can be promoted."""
         slots = self._batch(1).market_batch.seats.promotion_slots
         return None if slots is None else np.asarray(slots[:, self.view.index])
 

@@ -25,12 +25,12 @@ class Stationary:
     """The action a search found.
 
     Attributes:
-        agent: The seat searched for.
+        agent: Whose products they are.
         prices: Money, shape ``(J_n,)``.
         listed: Shape ``(J_n,)``.
         value: Profit per episode in money under expected demand.
         evaluations: Episodes played by the search.
-        product_ids: The seat's products, in the order of the arrays.
+        product_ids: The seller's products, in the order of the arrays.
     """
 
     agent: str
@@ -59,7 +59,7 @@ class EpisodeValue:
     Args:
         scenario: The market.
         agent: Whose action is searched.
-        rivals: Seller per other seat.
+        rivals: Seller per other agent.
         num_markets: Candidates valued side by side.
         max_cycles: Periods per episode.
         consumers: Built consumers, to avoid building them anew.
@@ -128,7 +128,7 @@ def search(
     Args:
         scenario: The market.
         agent: Whose action is searched.
-        rivals: Seller per other seat; default cost-plus.
+        rivals: Seller per other agent; default cost-plus.
         seed: Decides the random starts.
         finalists: Starting points that climb.
         num_markets: Candidates valued side by side; changes speed only.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
+
+from malles_agents.standard_errors import mean_se
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ResultRow:
     Attributes:
         quantity: What it is, in words.
         measured: What this run gave.
-        se: Its standard error; None for exact figures.
+        se: Its standard error; None for exact figures, NaN with a single number.
         published: The figure in the source, a number or words; None where there is none.
         source: Where the published figure stands.
         sample: What the error is over, e.g. ``"1000 sessions"``.
@@ -48,7 +48,7 @@ class Options:
         seed: Of all draws.
         workers: Threads; None: all cores.
         say: Called with what happens, in words.
-        watch: Told how many parts of how many are done.
+        watch: Called with how many parts of how many are done.
         steps: Optimizer steps of each training run; None: the experiment's own number.
     """
 
@@ -86,19 +86,12 @@ class Reproduction:
 Experiment = Callable[[Options], Reproduction]
 
 
-def mean_se(sample: ArrayLike) -> dict[str, float]:
-    """Return ``mean`` and ``se`` of independent numbers; the error of a single one is 0."""
-    values = np.asarray(sample, dtype=np.float64).reshape(-1)
-    error = float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
-    return {"mean": float(values.mean()), "se": error}
-
-
 def row(
     quantity: str, values: ArrayLike, published: float | str | None = None, *, source: str = "", sample: str = ""
 ) -> ResultRow:
     """Return the row of a sample's mean and standard error."""
     found = mean_se(values)
-    return ResultRow(quantity, found["mean"], found["se"], published, source, sample)
+    return ResultRow(quantity, found.mean, found.se, published, source, sample)
 
 
 def parts(options: Options, cells: Sequence[Any], each: int) -> list[Callable[[int, int], object]]:

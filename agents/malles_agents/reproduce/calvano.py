@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, parts, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, parts, row
 from malles_agents.sellers.tabular import GridMarket, QSettings, Sessions, learn
 from malles_agents.sellers.tabular.analysis import Limits, limits
+from malles_agents.standard_errors import mean_se
 
 PAPER = "Calvano et al. 2020"
 NOT_READ = f"{PAPER}, quoted from memory of the paper, not re-read"
@@ -36,7 +37,7 @@ def representative(options: Options) -> Reproduction:
     rows += [row(f"sessions ending in a {n} (share)", cycles[:, k], sample=sample) for k, n in enumerate(names)]
     rows += grid_nash_rows(market)
     data = _speed(found) | {
-        "profit_gain": mean_se(ends.gain),
+        "profit_gain": mean_se(ends.gain)._asdict(),
         "sd": float(np.std(ends.gain, ddof=min(1, len(ends.gain) - 1))),
     }
     return Reproduction(
@@ -72,7 +73,7 @@ def sellers(options: Options) -> Reproduction:
             market, QSettings(), options, lambda k, _, b=before: options.watch(b + k, sum(counts.values())), count
         )
         done += count
-        gains[str(n)] = mean_se(ends.gain)
+        gains[str(n)] = mean_se(ends.gain)._asdict()
         source = PAPER if n == 2 else NOT_READ
         rows.append(
             row(f"profit gain, {n} sellers", ends.gain, published[n], source=source, sample=f"{count} sessions")
@@ -96,7 +97,7 @@ def learning_grid(options: Options) -> Reproduction:
     for k, (cell, watch) in enumerate(zip(cells, parts(options, cells, each), strict=True)):
         _, ends = _learn(market, QSettings(alpha=cell[0], beta=cell[1]), options, watch, each)
         found = mean_se(ends.gain)
-        table.flat[k], errors.flat[k] = found["mean"], found["se"]
+        table.flat[k], errors.flat[k] = found.mean, found.se
     said, sample = "0.70-0.90 in most cells", f"{each} sessions a cell"
     rows = (
         ResultRow("smallest profit gain of a cell", float(table.min()), None, said, NOT_READ, sample),
@@ -124,7 +125,7 @@ def asymmetry(options: Options) -> Reproduction:
     for (cost, (gain, share)), watch in zip(published.items(), parts(options, list(published), each), strict=True):
         market = GridMarket(cost=(1.0, cost))
         _, ends = _learn(market, QSettings(), options, watch, each)
-        gains[f"{cost:g}"] = mean_se(ends.gain)
+        gains[f"{cost:g}"] = mean_se(ends.gain)._asdict()
         inside = market.nash.share[1] / market.nash.share.sum()
         rows.append(
             ResultRow(f"Nash share of seller 2 at cost {cost:g} (%)", 100 * float(inside), None, share, NOT_READ)
@@ -147,7 +148,7 @@ def patience(options: Options) -> Reproduction:
     each, rows, gains = options.sessions or 60, [], {}
     for factor, watch in zip(factors, parts(options, factors, each), strict=True):
         _, ends = _learn(GridMarket(), QSettings(discount=factor), options, watch, each)
-        gains[f"{factor:g}"] = mean_se(ends.gain)
+        gains[f"{factor:g}"] = mean_se(ends.gain)._asdict()
         published = {0.35: 0.16, 0.95: 0.85}.get(factor)
         source, sample = "" if published is None else NOT_READ, f"{each} sessions"
         rows.append(

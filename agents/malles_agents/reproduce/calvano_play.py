@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, mean_se, row
+from malles_agents.reproduce.base import Options, Reproduction, row
 from malles_agents.reproduce.calvano import NOT_READ, grid_nash_rows
 from malles_agents.sellers.tabular import GridMarket, QSettings, learn
 from malles_agents.sellers.tabular.analysis import Impulse, equilibrium_play, impulse_response, limits
+from malles_agents.standard_errors import mean_se
 
 
 def impulse(options: Options) -> Reproduction:
@@ -40,7 +41,7 @@ def impulse(options: Options) -> Reproduction:
     data = {
         "deviator_price": prices[:, :, 0].mean(axis=0).tolist(),
         "rival_price": prices[:, :, 1].mean(axis=0).tolist(),
-        "unprofitable": mean_se(_by_session(reply.gain < 0)),
+        "unprofitable": mean_se(_by_session(reply.gain < 0))._asdict(),
     }
     return Reproduction(
         "calvano-impulse", "A one-period price cut is punished and forgiven", rows, data,
@@ -89,7 +90,7 @@ def equilibrium(options: Options) -> Reproduction:
         if both.any() else row("sessions that pass the one-shot check", [0.0], sample=sample),
         row("both sellers at an exact best reply (share)", (play.extra < 1e-9).all(axis=1), sample=sample),
     )  # fmt: skip
-    data = {"best_response_gap": mean_se(play.gap.mean(axis=1)), "one_shot_nash": mean_se(both)}
+    data = {"best_response_gap": mean_se(play.gap.mean(axis=1))._asdict(), "one_shot_nash": mean_se(both)._asdict()}
     return Reproduction(
         "calvano-equilibrium", "Learned strategies are exploitable where the one-shot check sees none", rows, data,
         {"sessions": options.sessions, "seed": options.seed},

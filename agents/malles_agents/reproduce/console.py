@@ -14,8 +14,9 @@ from rich.text import Text
 from malles_agents.console import make_console
 from malles_agents.reproduce.base import Options, Reproduction, ResultRow
 from malles_agents.reproduce.registry import EXPERIMENTS, Entry, run_experiment
+from malles_agents.standard_errors import plus_minus
 from malles_env.errors import InvalidInput
-from malles_env.files import write_json
+from malles_env.files import json_plain, write_json
 
 
 def list_in_console(experiments: Mapping[str, Entry] = EXPERIMENTS) -> None:
@@ -84,7 +85,7 @@ def as_table(found: Reproduction) -> Group:
 
 
 def _measured(line: ResultRow) -> str:
-    return f"{line.measured:.5g}" if line.se is None else f"{line.measured:.4g} ± {line.se:.2g}"
+    return f"{line.measured:.5g}" if line.se is None else plus_minus(line.measured, line.se, ".4g", ".2g")
 
 
 def _published(line: ResultRow) -> str:
@@ -111,7 +112,7 @@ def write_json_file(found: Reproduction, path: Path) -> Path:
         InvalidInput: The file cannot be written.
     """
     try:
-        return write_json(path, as_json(found))
+        return write_json(path, json_plain(as_json(found)), allow_nan=False)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
 

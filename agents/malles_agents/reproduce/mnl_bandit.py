@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from malles_agents.plots import COLOURS, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, row
+from malles_agents.standard_errors import mean_se
 from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
@@ -105,8 +106,8 @@ def mnl_bandit(options: Options) -> Reproduction:
                 row(f"regret after {HORIZON:,} consumers, gap {gap:g}, {name}", found[:, -1], sample=f"{count} runs")
             )
             curves[f"{gap:g}, {name}"] = {
-                "middle": mean_se(found[:, middle]),
-                "end": mean_se(found[:, -1]),
+                "middle": mean_se(found[:, middle])._asdict(),
+                "end": mean_se(found[:, -1])._asdict(),
                 "mean": found.mean(axis=0),
             }
     data = {"regret": {name: {"quarter": c["middle"], "end": c["end"]} for name, c in curves.items()}}

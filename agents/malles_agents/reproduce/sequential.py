@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
-from malles_agents.reproduce.base import Options, Reproduction, ResultRow, mean_se, row
+from malles_agents.reproduce.base import Options, Reproduction, ResultRow, row
+from malles_agents.standard_errors import mean_se
 from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
@@ -117,7 +118,7 @@ def klein(options: Options) -> Reproduction:
         )
     rows.append(ResultRow("joint maximum", JOINT_MAXIMUM))
     rows.append(ResultRow("competitive (Edgeworth cycle) benchmark, 7 prices", EDGEWORTH, None, EDGEWORTH, KLEIN))
-    data = {"profit_by_prices": {str(levels + 1): mean_se(profit) for levels, profit in found.items()}}
+    data = {"profit_by_prices": {str(levels + 1): mean_se(profit)._asdict() for levels, profit in found.items()}}
     return Reproduction(
         "klein", "Sequential pricing: alternating Q-learners", tuple(rows), data,
         {"sessions": count, "seed": options.seed, "alpha": 0.3, "discount": 0.95, "periods": 500_000},
@@ -147,7 +148,8 @@ def asker(options: Options) -> Reproduction:
     rows.append(ResultRow("competitive price (cost plus one step)", 2.1))
     return Reproduction(
         "asker", "Learning from counterfactuals restores competition", tuple(rows),
-        {"price": {name: mean_se(prices) for name, prices in found.items()}}, {"sessions": count, "seed": options.seed},
+        {"price": {name: mean_se(prices)._asdict() for name, prices in found.items()}},
+        {"sessions": count, "seed": options.seed},
         draw=lambda path: _draw_asker(found, path),
     )  # fmt: skip
 

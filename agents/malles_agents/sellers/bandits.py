@@ -20,14 +20,14 @@ class LevelLearner(RememberingSeller):
     Args:
         view: Whose products it prices.
         levels: m, at least 2.
-        seed: Of its exploration; one stream per seat for all markets, so runs repeat by seed.
+        seed: Of its exploration; one stream per agent for all markets, so runs repeat by seed.
     """
 
     def __init__(self, view: SellerView, levels: int = 9, seed: int = 0) -> None:
         super().__init__(view)
         if levels < 2:
             raise invalid("levels", levels, "a whole number of at least 2")
-        # with one stream for all seats, sellers of a kind would explore in step and look as if they colluded
+        # with one stream for all, sellers of a kind would explore in step and look as if they colluded
         self.levels, self.rng = levels, np.random.default_rng([seed, view.index])
         self.listed = benchmarks_of(view).monopoly.listed[view.products]
         share = (np.arange(levels)[:, None] + 0.5) / levels
@@ -128,8 +128,8 @@ class QLearning(LevelLearner):
     """Tabular Q-learning on the cheapest rival's last price level (Calvano et al. 2020), started anew each episode.
 
     A state is the rivals' lowest price index in as many classes as there are levels. Q starts at 0, profits are scaled
-    by the seat's profit at monopoly prices, and exploration fades as exp(-beta t). At an episode's length it learns far
-    less than in the million periods of the papers; `malles_agents.sellers.tabular` runs those.
+    by the seller's profit at monopoly prices, and exploration fades as exp(-beta t). At an episode's length it learns
+    far less than in the million periods of the papers; `malles_agents.sellers.tabular` runs those.
 
     Args:
         view: Whose products it prices.

@@ -92,7 +92,7 @@ class _Period:
         self.prices[:, self.view.products] = self.market.catalog.regular_price[self.view.products]
 
     def value(self, rows: IntArray, prices: FloatArray, listed: BoolArray) -> FloatArray:
-        """Return the seat's profit in money of each candidate in situation ``rows[i]``, shape ``(n,)``."""
+        """Return the seller's profit in money of each candidate in situation ``rows[i]``, shape ``(n,)``."""
         parts = [slice(i, i + CHUNK) for i in range(0, len(rows), CHUNK)]
         return np.concatenate([self._play(rows[part], prices[part], listed[part]) for part in parts])
 

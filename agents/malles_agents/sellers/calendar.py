@@ -18,7 +18,7 @@ State = dict[str, np.ndarray]
 class CalendarSeller(RuleSeller):
     """Asks the weekly shelf prices of a calendar in their order, around and around.
 
-    Prices are held in the seat's price box. Of the products on the real shelf in a week it lists those with the
+    Prices are held in the seller's price box. Of the products on the real shelf in a week it lists those with the
     largest past shares, up to capacity. Where the scenario sells promotion, it displays those that are on deal in the
     week, the deepest deals first, up to its slots. An env starts each episode at a week drawn from the market's seed,
     the same for all its calendar sellers (see `begin`); played by itself, a week is drawn from the seller's own
@@ -118,10 +118,10 @@ def _shelves(view: SellerView, real: BoolArray) -> BoolArray:
 
 
 def _displays(view: SellerView, prices: FloatArray, deals: BoolArray) -> BoolArray | None:
-    """Return what is displayed, and nothing advertised, ``(2, T, J_n)``; None: the seat has no slot for a display.
+    """Return what is displayed, and nothing advertised, ``(2, T, J_n)``; None: the seller has no slot for a display.
 
     Args:
-        view: Tells slots and regular prices.
+        view: Gives slots and regular prices.
         prices: Money, ``(T, J_n)``.
         deals: Which products are listed and on deal, ``(T, J_n)``.
     """

@@ -35,7 +35,7 @@ class LanguageSeller(RememberingSeller):
     """A seller whose decisions a language model takes, one question per market and period.
 
     It remembers the last periods' prices and its own profits, and the note it wrote to itself, in SB3's `state`.
-    Prices are told and answered as whole numbers, usually hundredths of the currency: every server's schema bounds
+    Prices are stated and answered as whole numbers, usually hundredths of the currency: every server's schema bounds
     whole numbers, while llama.cpp ignores the bounds of others. An answer that cannot be used is asked for again and
     counted; after `attempts` it is a `LanguageModelError`. There is no default action.
 
@@ -43,7 +43,7 @@ class LanguageSeller(RememberingSeller):
         view: Whose products it prices.
         model: Who answers; its `complete` must obey JSON schemas.
         prefix: Words put before the rules.
-        periods: Past periods it is told of, 1 or more.
+        periods: Past periods it sees, 1 or more.
         temperature: Of the answers; 0 takes the likeliest.
         seed: Of the answers.
         note: Longest note to itself, characters; 0: none is asked for, which makes short answers.
@@ -106,7 +106,7 @@ class LanguageSeller(RememberingSeller):
         }
 
     def decide_in(self, seen: Seen, memory: Memory, fresh: BoolArray) -> tuple[FloatArray, BoolArray]:
-        """Tell the model what happened and do what it says.
+        """Show the model what happened and do what it says.
 
         Raises:
             LanguageModelError: It cannot be reached, or its answers are not what the schema asks for.
@@ -146,7 +146,7 @@ class LanguageSeller(RememberingSeller):
         )
 
     def _shop(self) -> str:
-        """Return the seat in words."""
+        """Return the seller's place in the market in words."""
         view = self.view
         unit = f"{self.step:g} {view.scenario.currency}"
         rows = zip(self.own_codes, view.product_ids, view.unit_cost / self.step, self.low, self.high, strict=True)

@@ -18,7 +18,7 @@ _KNOWN: dict[tuple[str, int], tuple[Consumers, Benchmarks]] = {}
 
 
 def benchmarks_of(view: SellerView) -> Benchmarks:
-    """Return Nash equilibrium and joint monopoly of the seat's market; computed once per scenario and consumers."""
+    """Return Nash equilibrium and joint monopoly of the seller's market; computed once per scenario and consumers."""
     # the name alone would give a market under a tax or a merger the benchmarks of the market without
     key = (view.scenario.model_dump_json(), id(view.consumers))
     if key not in _KNOWN:
@@ -53,7 +53,7 @@ class PriceIndex:
 
     @classmethod
     def of(cls, view: SellerView) -> PriceIndex:
-        """Return the line of the seat's market; where it has no length it is given a tenth of the price box."""
+        """Return the line of the seller's market; where it has no length it is given a tenth of the price box."""
         found = benchmarks_of(view)
         span = 0.1 * (view.catalog.price_high - view.catalog.price_low)
         low = found.nash.prices

@@ -18,7 +18,7 @@ class RememberingSeller(RuleSeller):
 
     Subclasses say with what memory an episode starts and how an observation changes memory and prices. A memory is a
     dict of arrays with one row per market. The first observation of an episode shows prices nobody asked, so
-    `decide_in` is told which rows are new.
+    `decide_in` gets which rows are new.
 
     Attributes:
         view: Whose products it prices.
@@ -67,7 +67,7 @@ class RememberingSeller(RuleSeller):
         """Answer one observation ``(D,)`` or a batch ``(B, D)``, see `RuleSeller.predict`.
 
         Args:
-            observation: Flat observation(s) of this seat.
+            observation: Flat observation(s) of this seller.
             state: What the last call returned, or None at the start.
             episode_start: Rows whose episode has just begun, shape ``(B,)``; None: none of them, if there is a state.
             deterministic: Ignored; sellers that explore draw from their own stream.
@@ -82,7 +82,7 @@ class RememberingSeller(RuleSeller):
 
 
 def own_profit(view: SellerView, seen: Seen) -> FloatArray:
-    """Return the seat's profit of the period that the observations show, money, shape ``(B,)``.
+    """Return the seller's profit of the period that the observations show, money, shape ``(B,)``.
 
     Fees for promotion, orders and what stock costs are in it; salvage is not, as it comes when an episode is over.
     """

@@ -43,13 +43,13 @@ class RuleSeller:
         """Answer one observation ``(D,)`` or a batch ``(B, D)`` with actions of the env, as SB3 models do.
 
         Args:
-            observation: Flat observation(s) of this seat.
+            observation: Flat observation(s) of this seller.
             state: Ignored and handed back: rules keep no hidden state.
             episode_start: Ignored.
             deterministic: Ignored; only the random seller draws.
 
         Returns:
-            Action(s) of the seat's action space, and `state`.
+            Action(s) of the seller's action space, and `state`.
         """
         batch = np.atleast_2d(observation)
         action = self.view.act(batch, *self.decide(batch), lots=self.lots)
@@ -139,7 +139,7 @@ def cost_plus(view: SellerView, markup: float = 0.5) -> StationarySeller:
 
 
 class RandomSeller(RuleSeller):
-    """Prices uniform between the bounds, a random full shelf; one stream per seat, so runs repeat by seed."""
+    """Prices uniform between the bounds, a random full shelf; one stream per agent, so runs repeat by seed."""
 
     def __init__(self, view: SellerView, seed: int = 0) -> None:
         super().__init__(view)

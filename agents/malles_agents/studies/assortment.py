@@ -11,8 +11,10 @@ import numpy as np
 
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.assortment import BestAssortment, RevenueOrdered, mixture_of
+from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import invalid
+from malles_env.files import json_plain, replacing
 from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers.assortment import capacity
 from malles_env.scenarios import Scenario
@@ -218,29 +220,23 @@ def as_json(study: AssortmentStudy) -> dict[str, Any]:
         gap = study.profit["best"] - profit
         rows[name] = {
             "knows": WORDS[name],
-            "profit": float(profit.mean()), "profit_se": _se(profit),
-            "below_best": float(gap.mean()), "below_best_se": _se(gap),
-            "months_after_launches": float(month.mean()), "months_after_launches_se": _se(month),
-            "right_launches": None if np.isnan(study.launches[name]) else study.launches[name],
+            "profit": float(profit.mean()), "profit_se": mean_se(profit).se,
+            "below_best": float(gap.mean()), "below_best_se": mean_se(gap).se,
+            "months_after_launches": float(month.mean()), "months_after_launches_se": mean_se(month).se,
+            "right_launches": study.launches[name],
         }  # fmt: skip
     pair = study.profit["words"] - study.profit["history"]
-    return {
+    return json_plain({
         "scenario": study.scenario, "capacity": study.capacity, "first_period": study.first, "markup": study.markup,
         "seeds": len(study.profit["best"]), "bound": study.bound,
-        "words_minus_history": {"profit": float(pair.mean()), "se": _se(pair)}, "rows": rows,
-    }  # fmt: skip
-
-
-def _se(values: FloatArray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+        "words_minus_history": {"profit": float(pair.mean()), "se": mean_se(pair).se}, "rows": rows,
+    })  # fmt: skip
 
 
 def draw(found: dict[str, Any], path: Path) -> Path:
     """Draw profits with two standard errors either side (PNG), whole or not at all, and return the path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-
-    from malles_env.files import replacing
 
     rows = found["rows"]
     names = list(rows)[::-1]

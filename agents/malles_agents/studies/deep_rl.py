@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, trim_mean
 
-from malles_agents.parallel_jobs import spread
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import invalid
 from malles_env.files import read_json, write_json
+from malles_env.jobs import Check, Executor, Processes
+from malles_env.jobs.checks import files_check
+from malles_env.jobs.folders import spread_into
+from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import list_scenarios, load_scenario
 
 EPISODES = 64
@@ -31,7 +34,7 @@ class Study:
         seeds: Training seeds of each, at least 1; with one there is no interval.
         steps: Env steps of each run.
         rivals: Kind of the other sellers.
-        self_play: Also train one shared policy for all seats of the textbook duopoly.
+        self_play: Also train one shared policy for both sellers of the textbook duopoly.
     """
 
     scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
@@ -65,7 +68,7 @@ class Score:
 
     Attributes:
         scenario, algo, seed, learner: Which run.
-        profit: Money per episode: of the seat, or in self-play the mean over seats.
+        profit: Money per episode: of the seller, or in self-play the mean over sellers.
         curve: Rows with ``steps`` and ``profit`` (money per episode, exploring).
         model: Who read the tastes; None where they stand in the file.
     """
@@ -97,20 +100,26 @@ def run_study(
     out: Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     watch: Callable[[int, int], object] | None = None,
 ) -> tuple[list[Score], dict[str, Yardstick]]:
-    """Train and judge everything that `out` does not hold yet, over the cores.
+    """Train and judge everything that `out` does not hold yet, over the cores or a cluster.
 
     Args:
         study: What to do.
         out: Folder of the runs and scores; a second call goes on where the first was stopped.
         workers: Processes, default all cores; with one all is done in this process.
+        executor: Where runs are done instead, e.g. `malles_env.jobs.RayTasks`.
         watch: Called with parts done and all parts.
+
+    Raises:
+        MissingResource: A machine of the cluster lacks a file or the weights of a taste model.
     """
     jobs = list(study.jobs())
-    parts: list[tuple[Any, ...]] = [(yardstick, scenario, study.rivals, out) for scenario in study.scenarios]
-    parts += [(train_and_score, study, job, out) for job in jobs]
-    with spread(_call, parts, workers) as finished:
+    parts: list[tuple[Any, ...]] = [(yardstick, scenario, study.rivals) for scenario in study.scenarios]
+    parts += [(train_and_score, study, job) for job in jobs]
+    where = executor or Processes(workers)
+    with spread_into(out, where, call, parts, lambda part: _known(out, part), _checks(study)) as finished:
         for done, _ in enumerate(finished, start=1):
             if watch is not None:
                 watch(done, len(parts))
@@ -118,13 +127,29 @@ def run_study(
     return scores, {scenario: yardstick(scenario, study.rivals, out) for scenario in study.scenarios}
 
 
-def _call(work: Callable[..., Any], *arguments: Any) -> Any:
+def call(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function, itself an argument: so that parts of different kinds are jobs of one kind."""
     return work(*arguments)
+
+
+def _known(out: Path, part: tuple[Any, ...]) -> list[Path]:
+    """Return the files that a part goes on from."""
+    work, *arguments = part
+    if work is yardstick:
+        scenario, rivals = arguments
+        path = _yardstick_file(out, scenario, rivals)
+        return [path] if path.exists() else []
+    return [path for path in _run_folder(out, *arguments).rglob("*") if path.is_file()]
+
+
+def _checks(study: Study) -> list[Check]:
+    readers = [getattr(load_scenario(scenario).consumers, "model", None) for scenario in study.scenarios]
+    return [files_check((*study.scenarios, study.rivals)), weights_check(readers)]
 
 
 def yardstick(scenario: str, rivals: str, out: Path) -> Yardstick:
     """Search the best stationary action, play it on the held-out seeds, and keep the answer in `out`."""
-    path = _folder(out, scenario) / f"yardstick-{rivals.replace(':', '_')}.json"
+    path = _yardstick_file(out, scenario, rivals)
     if path.exists():
         return Yardstick(**read_json(path))
     from malles_agents.evaluation.evaluate import play
@@ -154,7 +179,7 @@ def dynamic_optimum(scenario: str) -> float | None:
 def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> Score:
     """Train one run, play it on the held-out seeds, and keep the answer in `out`; resumes a run that was killed."""
     scenario, algo, seed, learner = job
-    folder = _folder(out, scenario) / f"{algo}-{learner}-{seed}-{study.steps}"
+    folder = _run_folder(out, study, job)
     path = folder / "score.json"
     if path.exists():
         return Score(**read_json(path))
@@ -191,6 +216,15 @@ def _held_out_profit(run: Any, model: Any, consumers: Any) -> float:
 
 def _quiet(text: str) -> None:
     return None
+
+
+def _yardstick_file(out: Path, scenario: str, rivals: str) -> Path:
+    return _folder(out, scenario) / f"yardstick-{rivals.replace(':', '_')}.json"
+
+
+def _run_folder(out: Path, study: Study, job: tuple[str, str, int, str]) -> Path:
+    scenario, algo, seed, learner = job
+    return _folder(out, scenario) / f"{algo}-{learner}-{seed}-{study.steps}"
 
 
 def _folder(out: Path, scenario: str) -> Path:

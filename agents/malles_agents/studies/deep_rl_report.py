@@ -11,6 +11,7 @@ import numpy as np
 from malles_agents.evaluation.report import label_of
 from malles_agents.plots import COLOURS, FAINT, INK, new_figure, save_figure
 from malles_agents.studies.deep_rl import ResultLine, Score, Yardstick, interval, iqm, lines, self_play_gain
+from malles_env.files import json_plain
 
 
 def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], command: str) -> str:
@@ -26,7 +27,7 @@ def as_markdown(scores: Sequence[Score], yardsticks: dict[str, Yardstick], comma
         text += ["", "| self-play in the textbook duopoly | profit gain |", "|---|---:|"]
         for algo in dict.fromkeys(score.algo for score in shared):
             gains = self_play_gain([score.profit for score in shared if score.algo == algo])
-            text.append(f"| {algo}, one policy for both seats | {_cell((iqm(gains), *interval(gains)))} |")
+            text.append(f"| {algo}, one policy for both sellers | {_cell((iqm(gains), *interval(gains)))} |")
     many = f"Interquartile mean over {seeds} training seeds, 95% bootstrap interval"
     over = many if seeds > 1 else "One training seed"
     text += ["", f"{over}. Made by `{command}`."]
@@ -38,14 +39,11 @@ def as_json(scores: Sequence[Score], yardsticks: dict[str, Yardstick]) -> dict[s
     found: dict[str, Any] = {}
     for line in lines(scores, yardsticks):
         parts = {"of_stationary": line.stationary, "of_optimum": line.optimum}
-        found.setdefault(line.scenario, {})[line.algo] = {name: _interval(value) for name, value in parts.items()}
-    return found
-
-
-def _interval(value: tuple[float, float, float] | None) -> dict[str, float | None] | None:
-    if value is None:
-        return None
-    return {name: None if np.isnan(v) else v for name, v in zip(("iqm", "low", "high"), value, strict=True)}
+        found.setdefault(line.scenario, {})[line.algo] = {
+            name: None if value is None else dict(zip(("iqm", "low", "high"), value, strict=True))
+            for name, value in parts.items()
+        }
+    return json_plain(found)
 
 
 def _cell(value: tuple[float, float, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""The yardstick: what planning over weeks, or learning within an episode, earns more than the best constant action."""
+"""The benchmark: what planning over weeks, or learning within an episode, earns more than the best constant action."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from malles_agents.evaluation.comparison import models_asked
-from malles_agents.parallel_jobs import spread
 from malles_agents.studies.calendar_shape import alike, calendar_shape
+from malles_agents.studies.deep_rl import call
 from malles_agents.studies.dynamic_parts import (
     ADAPTIVE,
     LOSS,
@@ -20,11 +20,16 @@ from malles_agents.studies.dynamic_parts import (
     Block,
     World,
     draws_part,
+    known_files,
     learned_part,
     plan_part,
 )
 from malles_agents.training.train import MOST_SEEDS
 from malles_env.errors import InvalidInput, invalid
+from malles_env.jobs import Executor, Processes
+from malles_env.jobs.checks import files_check
+from malles_env.jobs.folders import spread_into
+from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 from malles_env.scenarios.calendar import find_calendar, list_calendars
 
@@ -134,14 +139,16 @@ def run_dynamic_study(
     out: Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     watch: Callable[[int, int], object] | None = None,
 ) -> dict[str, Block]:
-    """Do all parts that `out` does not hold yet, over the cores, and put the results together.
+    """Do all parts that `out` does not hold yet, over the cores or a cluster, and put the results together.
 
     Args:
         study: What to do.
         out: Folder of the parts; a second call goes on where the first was stopped.
         workers: Processes, default all cores; with one all is done in this process.
+        executor: Where parts are done instead, e.g. `malles_env.jobs.RayTasks`.
         watch: Called with parts done and all parts.
 
     Returns:
@@ -149,8 +156,11 @@ def run_dynamic_study(
     """
     stages, done = study.parts(), 0
     total = sum(map(len, stages))
+    where = executor or Processes(workers)
+    checks = (files_check((*study.scenarios, *study.rivals)), weights_check(model for _, model, _ in study.worlds()))
     for stage in stages:
-        with spread(_call, [(work, study, world, more, out) for work, world, more in stage], workers) as finished:
+        parts = [(work, study, world, more) for work, world, more in stage]
+        with spread_into(out, where, call, parts, lambda part: known_files(out, *part[1:]), checks) as finished:
             for _ in finished:
                 done += 1
                 if watch is not None:
@@ -163,10 +173,6 @@ def run_dynamic_study(
         of_model = entry["models"].setdefault(model or "scenario", {"rivals": {}})
         of_model["rivals"][rivals] = block
     return found
-
-
-def _call(work: Callable[..., Any], *arguments: Any) -> Any:
-    return work(*arguments)
 
 
 def block_of(study: DynamicStudy, world: World, out: Path) -> Block:

@@ -1,4 +1,4 @@
-"""Parts of the yardstick, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
+"""Parts of the benchmark, each kept on disk as soon as it is done: plans over weeks, hidden draws, learners."""
 
 from __future__ import annotations
 
@@ -51,17 +51,12 @@ class Learning(Protocol):
         ...
 
 
-def market_folder(out: Path, name: str) -> Path:
-    """Return where a market's parts are kept: a folder in `out`, whatever name a scenario file gives itself."""
-    return out / (slug(name) or "market")
-
-
 def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work: Callable[[], Block]) -> Block:
     """Return what the part's file says if it answers this very question, else do the work and write it."""
     scenario, model, rivals = world
     market = load_scenario(scenario)
     asked = {"version": __version__, "scenario_hash": market.digest(), "model": model, "rivals": rivals, **question}
-    folder = market_folder(out, market.name) / file_name(rivals) / Path(model or "scenario").name
+    folder = _part_folder(out, world)
     path = folder / f"{name}.json"
     if path.exists():
         old = read_json(path)
@@ -71,6 +66,24 @@ def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"question": asked, "answer": answer}, allow_nan=False)
     return answer
+
+
+def market_folder(out: Path, name: str) -> Path:
+    """Return where a market's parts are kept: a folder in `out`, whatever name a scenario file gives itself."""
+    return out / (slug(name) or "market")
+
+
+def _part_folder(out: Path, world: World) -> Path:
+    scenario, model, rivals = world
+    return market_folder(out, load_scenario(scenario).name) / file_name(rivals) / Path(model or "scenario").name
+
+
+def known_files(out: Path, study: Learning, world: World, job: Any) -> list[Path]:
+    """Return the files in `out` that a part goes on from: the parts of its world and, of a learner, its run."""
+    found = list(_part_folder(out, world).glob("*.json"))
+    if isinstance(job, tuple):
+        found += [path for path in _run_folder(out, study, world, job).rglob("*") if path.is_file()]
+    return found
 
 
 # -- plans over weeks -----------------------------------------------------------------------------------------------
@@ -188,7 +201,7 @@ def _draws(world: World) -> Block:
 
 
 def drawn_seat(world: World) -> SellerView:
-    """Return the seat whose consumers carry the draws."""
+    """Return the view whose consumers carry the draws."""
     scenario, model, _ = world
     market = load_scenario(scenario)
     view = SellerView.of(market, SEAT, consumers=market.build_consumers(model, draws=True))
@@ -198,14 +211,24 @@ def drawn_seat(world: World) -> SellerView:
 def learned_part(study: Learning, world: World, job: tuple[str, int], out: Path) -> Block:
     """Return what one replicate of one learner earns under every draw, and constant actions on the same seeds."""
     algo, seed = job
-    trained = {} if algo in ADAPTIVE else {"steps": study.steps, "history": study.history}
+    trained = _training(study, algo)
     known = draws_part(study, world, None, out)
-    market, name = load_scenario(world[0]), f"{algo}-{seed}"
-    if trained:
-        name += f"-{study.steps}-{study.history}"
-    folder = market_folder(out, market.name) / "runs" / file_name(f"{name}-{world[2]}-{market.digest()}")
+    name, folder = _run_name(study, job), _run_folder(out, study, world, job)
 
     def work() -> Block:
         return learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained)
 
     return _kept(out, world, name, trained, work)
+
+
+def _training(study: Learning, algo: str) -> dict[str, int]:
+    return {} if algo in ADAPTIVE else {"steps": study.steps, "history": study.history}
+
+
+def _run_name(study: Learning, job: tuple[str, int]) -> str:
+    return "-".join(map(str, (*job, *_training(study, job[0]).values())))
+
+
+def _run_folder(out: Path, study: Learning, world: World, job: tuple[str, int]) -> Path:
+    market = load_scenario(world[0])
+    return market_folder(out, market.name) / "runs" / file_name(f"{_run_name(study, job)}-{world[2]}-{market.digest()}")

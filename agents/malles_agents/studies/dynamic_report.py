@@ -1,4 +1,4 @@
-"""The yardstick for people: Markdown tables and one picture."""
+"""The benchmark for people: Markdown tables and one picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blocks(found: Mapping[str, Block]) -> Iterator[tuple[str, Block]]:
 def as_markdown(found: Mapping[str, Block], command: str) -> str:
     """Return the tables, with the command that made them below."""
     parts = [_plans(found), _calendars(found), _hidden(found), _learned(found), _what_if(found), _aims(found)]
-    told = f"Seat seller_0; expected demand where no learner plays. Made by `{command}`."
+    told = f"Agent seller_0; expected demand where no learner plays. Made by `{command}`."
     return "\n\n".join([part for part in parts if part] + [told])
 
 

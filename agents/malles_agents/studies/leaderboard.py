@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from malles_agents.evaluation.report import label_of
+from malles_agents.standard_errors import mean_se, plus_minus
 from malles_agents.studies.tournament import Match, names
 from malles_env.errors import InvalidInput
-from malles_env.files import replacing
+from malles_env.files import json_plain, replacing
 
 BEGIN, END = "<!-- leaderboard begin -->", "<!-- leaderboard end -->"
 WIDE = 0.05
@@ -92,12 +92,12 @@ def _standing(seller: str, table: _Table, best: dict[tuple[str, str], float]) ->
     neutral = table.get(("nash", "nash"))
     base = float(np.mean([m.surplus for m in neutral])) if neutral else np.nan
     return Standing(
-        seller, _mean_se(profit),
-        _mean_se(np.mean([(np.array(m.profit) - m.nash) / scale for m in met], axis=0)),
-        _mean_se(np.mean([(np.array(m.late) - m.nash) / scale for m in met], axis=0)),
-        _mean_se(np.mean([1.0 - np.array(m.profit) / best[_opponent(m)] for m in met], axis=0)),
+        seller, mean_se(profit),
+        mean_se(np.mean([(np.array(m.profit) - m.nash) / scale for m in met], axis=0)),
+        mean_se(np.mean([(np.array(m.late) - m.nash) / scale for m in met], axis=0)),
+        mean_se(np.mean([1.0 - np.array(m.profit) / best[_opponent(m)] for m in met], axis=0)),
         against[seller], min(against.values()), _beside(met, table),
-        _mean_se(np.mean([m.surplus for m in met], axis=0) - base), tuple(profit.tolist()),
+        mean_se(np.mean([m.surplus for m in met], axis=0) - base), tuple(profit.tolist()),
     )  # fmt: skip
 
 
@@ -109,16 +109,11 @@ def _beside(met: Sequence[Match], table: _Table) -> float:
     return float(np.mean(ratios)) if ratios else float("nan")
 
 
-def _mean_se(values: np.ndarray) -> tuple[float, float]:
-    spread = float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), spread
-
-
 def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
     """Return sellers by their mean rank over scenarios, best first.
 
     A seller ranks behind those that earn more by over two standard errors, paired by held-out seed (with a single seed:
-    behind all that earn more), so whoever cannot be told from the best is first as well.
+    behind all that earn more), so whoever cannot be distinguished from the best is first as well.
     """
     scenarios = list(dict.fromkeys(match.scenario for match in matches))
     ranks: dict[str, list[int]] = {name: [] for name in names(matches)}
@@ -130,7 +125,7 @@ def overall(matches: Sequence[Match]) -> list[tuple[str, float]]:
 
 
 def _ahead(one: Standing, other: Standing) -> bool:
-    difference, error = _mean_se(np.subtract(one.by_seed, other.by_seed))
+    difference, error = mean_se(np.subtract(one.by_seed, other.by_seed))
     return difference > 2.0 * (0.0 if np.isnan(error) else error)
 
 
@@ -139,16 +134,8 @@ def as_json(matches: Sequence[Match]) -> dict[str, Any]:
     scenarios = {}
     for scenario in dict.fromkeys(match.scenario for match in matches):
         rows = {row.seller: asdict(row) for row in standings(matches, scenario)}
-        scenarios[scenario] = {
-            seller: {k: _plain(row[k]) for k in row if k != "seller"} for seller, row in rows.items()
-        }
-    return {"ranks": dict(overall(matches)), "scenarios": scenarios}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    return None if np.isnan(value) else value
+        scenarios[scenario] = {seller: {k: row[k] for k in row if k != "seller"} for seller, row in rows.items()}
+    return json_plain({"ranks": dict(overall(matches)), "scenarios": scenarios})
 
 
 def as_markdown(matches: Sequence[Match], command: str) -> str:
@@ -179,9 +166,7 @@ def _scenario_table(rows: Sequence[Standing], against: str) -> list[str]:
 
 
 def _cell(value: tuple[float, float], digits: int = 3) -> str:
-    if np.isnan(value[0]):
-        return ""
-    return f"{value[0]:.{digits}f}" + ("" if np.isnan(value[1]) else f" ± {value[1]:.{digits}f}")
+    return "" if np.isnan(value[0]) else plus_minus(*value, f".{digits}f")
 
 
 def check_readme(readme: Path) -> tuple[str, str]:

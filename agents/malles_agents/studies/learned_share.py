@@ -21,7 +21,7 @@ from malles_env.market.arrays import FloatArray
 EPISODES = 4
 """Held-out seeds under each draw; every replicate has its own."""
 SMALLEST_GAP = 0.005
-"""A gap below this share of the clairvoyant's profit is too small to tell shares of it."""
+"""A gap below this share of the clairvoyant's profit is too small for shares of it."""
 
 
 def learn_and_score(

@@ -13,7 +13,6 @@ import numpy as np
 
 from malles_agents.checkpoints import file_name
 from malles_agents.evaluation.evaluate import first_state
-from malles_agents.parallel_jobs import spread
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.oracles import benchmarks_of
@@ -22,7 +21,10 @@ from malles_agents.training.train import HELD_OUT, model_of
 from malles_env.envs import vec_env
 from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.files import file_hash, read_json, write_json
+from malles_env.jobs import Executor, Processes
+from malles_env.jobs.checks import files_check
 from malles_env.market import Consumers
+from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
 KINDS = (
@@ -108,7 +110,7 @@ def seller_name(spec: str) -> str:
 
 
 def load_entry(path: str | Path) -> Callable[[SellerView], Seller]:
-    """Return the `make_seller(seat)` of an entry file. The file is run: enter only code you trust.
+    """Return the `make_seller(view)` of an entry file. The file is run: enter only code you trust.
 
     Raises:
         MissingResource: No such file.
@@ -127,7 +129,7 @@ def load_entry(path: str | Path) -> Callable[[SellerView], Seller]:
         raise InvalidInput(f"{file}: fails while it is read: {type(error).__name__}: {error}") from error
     make = getattr(module, "make_seller", None)
     if not callable(make):
-        raise InvalidInput(f"{file}: got no function make_seller(seat); allowed: one that returns a seller")
+        raise InvalidInput(f"{file}: got no function make_seller(view); allowed: one that returns a seller")
     entry: Callable[[SellerView], Seller] = make
     return entry
 
@@ -191,18 +193,21 @@ def run_tournament(
     out: Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     watch: Callable[[int, int], object] | None = None,
 ) -> list[Match]:
-    """Play all matches that `out` does not hold yet, over the cores, and return all of them.
+    """Play all matches that `out` does not hold yet, over the cores or a cluster, and return all of them.
 
     Args:
         tournament: What to play.
         out: Folder of ``tournament.json`` and one file per match; go on in it after a kill or with more sellers.
         workers: Processes, default all cores; with one the matches are played in this process.
+        executor: Where matches are played instead, e.g. `malles_env.jobs.RayTasks`; the numbers are the same.
         watch: Called with matches done and all matches.
 
     Raises:
         InvalidInput: `out` holds matches played with other episodes, cycles or seed.
+        MissingResource: A machine of the cluster lacks a file or the weights of a taste model.
     """
     _check_folder(tournament, out)
     wanted = list(tournament.matches())
@@ -210,8 +215,11 @@ def run_tournament(
     done = len(wanted) - len(todo)
     if watch is not None and wanted:
         watch(done, len(wanted))
-    with spread(play_match, [(tournament, *match) for match in todo], workers) as played:
-        for (_, *match), result in played:
+    readers = [model_of(load_scenario(scenario)) for scenario in tournament.scenarios]
+    checks = (files_check((*tournament.scenarios, *tournament.sellers)), weights_check(readers))
+    spread = (executor or Processes(workers)).spread
+    with spread(play_match, todo, common=(tournament,), checks=checks) as played:
+        for match, result in played:
             write_json(_file(out, *match), asdict(result), allow_nan=False)
             done += 1
             if watch is not None:

@@ -42,7 +42,7 @@ def stop_requests(say: Callable[[str], object]) -> Iterator[Request]:
     In other threads than the main one, and where somebody has chosen to ignore a signal, nothing is changed.
 
     Args:
-        say: Told what will happen.
+        say: Called with what will happen.
 
     Yields:
         Where to look whether one came; whoever works calls its `obey` when all is in order.

@@ -35,7 +35,7 @@ def why_inexact(model: BaseAlgorithm) -> str | None:
 
 
 def add_state(buffer: BytesIO, model: BaseAlgorithm, running: np.ndarray) -> None:
-    """Add to a checkpoint where the run stands, or a word on why it cannot be told.
+    """Add to a checkpoint where the run stands, or a word on why it is not known.
 
     Args:
         buffer: A zip file that SB3 wrote.

@@ -16,7 +16,7 @@ from malles_agents.training.interruption import stop_requests
 from malles_agents.training.settings import load_settings
 from malles_env.envs import vec_env
 from malles_env.envs.spaces.actions import ActionMode
-from malles_env.errors import CorruptFile, InvalidInput, MallesError, invalid
+from malles_env.errors import CorruptFile, InvalidInput, MallesError, check_choice, invalid
 from malles_env.files import read_json, write_json
 from malles_env.market import TastesMode
 from malles_env.scenarios import Scenario, load_scenario
@@ -29,7 +29,9 @@ SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
 MOST_SEEDS = 1_000
 GAUSSIAN = ("ppo", "a2c", "recurrent-ppo")
-"""Algorithms whose policy is a normal distribution around an action, which can be told where to begin."""
+"""Algorithms whose policy is a normal distribution around an action, for which a beginning can be given."""
+ENGINES = ("sb3", "rllib")
+MOST_RUNNERS = 1_000
 HELD_OUT = MOST_SEEDS * SEEDS_PER_RUN
 """First market seed never used in training: run `s` draws its markets' seeds from [s, s + 1) times SEEDS_PER_RUN."""
 
@@ -43,7 +45,7 @@ class Run:
         algo: ``"ppo"``, ``"a2c"``, ``"sac"``, ``"td3"``, ``"dqn"`` or ``"recurrent-ppo"``.
         steps: Env steps to train for, counted over all markets.
         seed: Of network weights, exploration and demand, below 1000.
-        learner: The seat that learns, or ``"all"``: one policy shared by all seats.
+        learner: The agent that learns, or ``"all"``: one policy shared by all.
         rivals: Kind of the other sellers, see `make_seller`.
         model: Language model that reads tastes; None keeps the scenario's.
         checkpoint_every: Steps between checkpoints.
@@ -53,6 +55,8 @@ class Run:
         history: Periods that an observation shows.
         start: Kind of a seller, see `make_seller`; the policy begins at what it does in the first period, so that
             training starts from that benchmark. None: at the middle of the action space.
+        engine: Who trains: ``"sb3"``, or ``"rllib"`` (`malles_agents.training.rllib.train`), which knows ppo.
+        env_runners: Processes, or machines, that play for RLlib; 0 plays where it learns.
     """
 
     scenario: str
@@ -68,6 +72,8 @@ class Run:
     tastes: str = "mean"
     history: int = 1
     start: str | None = None
+    engine: str = "sb3"
+    env_runners: int = 2
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,6 +84,11 @@ class Run:
         for name in ("checkpoint_every", "threads"):
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "a whole number of at least 1")
+        check_choice("engine", self.engine, ENGINES)
+        if self.engine == "rllib" and self.algo != "ppo":
+            raise invalid("algo", self.algo, "ppo with the engine rllib")
+        if not 0 <= self.env_runners <= MOST_RUNNERS:
+            raise invalid("env_runners", self.env_runners, f"a whole number from 0 to {MOST_RUNNERS}")
         if self.tastes not in ("mean", "draws"):
             raise invalid("tastes", self.tastes, "'mean' or 'draws'")
         if self.start is not None and (self.algo not in GAUSSIAN or self.learner == "all"):
@@ -135,25 +146,26 @@ def train(
 
     from malles_agents.training.callbacks import Keeper
 
+    if run.engine != "sb3":
+        raise invalid("engine", run.engine, "sb3 here; malles_agents.training.rllib.train trains with rllib")
     torch.set_num_threads(run.threads)
     out = Path(out)
-    _check_folder(run, out, resume)
+    check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
     built = consumers or scenario.build_consumers(run.model, draws=run.tastes == "draws")
-    env, arguments = _prepare(run, scenario, built, trust)
-    changed = _changes(run, out) if resume else []
-    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
-    write_json(out / "config.json", told, allow_nan=False)
+    env, arguments = prepare(run, scenario, built, trust)
+    changed = changes(run, out) if resume else []
+    write_config(run, scenario, out)
     start = newest_good(out / "checkpoints", say) if resume else None
     if resume and start is None:
         say(f"{out}: there is no checkpoint to go on from; the run begins anew")
     with stop_requests(say) as request:
-        model = _model(run, env, arguments, out, start)
+        model = make_model(run, env, arguments, out, start)
         if start is None and run.start is not None:
-            _begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
-        env.seed(_first_seed(run.seed, model.num_timesteps))
+            begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
+        env.seed(first_seed(run.seed, model.num_timesteps))
         keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
-        keeper.curve = _old_curve(out, model.num_timesteps)
+        keeper.curve = old_curve(out, model.num_timesteps)
         left = run.steps - model.num_timesteps
         if left > 0:
             if start is not None:
@@ -170,18 +182,24 @@ def model_of(scenario: Scenario) -> str | None:
     return getattr(scenario.consumers, "model", None)
 
 
+def write_config(run: Run, scenario: Scenario, out: Path) -> None:
+    """Write what the run is into its folder, with what its policy must be played with."""
+    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
+    write_json(out / "config.json", told, allow_nan=False)
+
+
 def holds_part_of(run: Run, out: Path) -> bool:
     """Return whether a folder holds checkpoints of just this run, which then can be gone on with."""
     if not (out / "checkpoints").is_dir() or not (out / "config.json").is_file():
         return False
     try:
-        _check_folder(run, out, resume=True)
+        check_folder(run, out, resume=True)
     except MallesError:
         return False
-    return not _changes(run, out)
+    return not changes(run, out)
 
 
-def _changes(run: Run, out: Path) -> list[str]:
+def changes(run: Run, out: Path) -> list[str]:
     """Return the settings that may change when resuming and that did, in words."""
     path = out / "config.json"
     old = read_json(path) if path.exists() else {}
@@ -208,7 +226,7 @@ def _go_on(
         say(f"{done}: not the same run bit for bit, its markets begin anew ({error})")
         model._last_obs = None
         model.set_random_seed(run.seed + model.num_timesteps)
-        env.seed(_first_seed(run.seed, model.num_timesteps))
+        env.seed(first_seed(run.seed, model.num_timesteps))
         return None
     if changed:
         say(f"{done}: not the same run bit for bit ({'; '.join(changed)})")
@@ -217,13 +235,13 @@ def _go_on(
     return running
 
 
-def _first_seed(seed: int, steps_done: int) -> int:
+def first_seed(seed: int, steps_done: int) -> int:
     """Return the first market's seed: inside the run's own range, another part of it after each resumption."""
     part = 0 if steps_done == 0 else 1 + steps_done % (SEEDS_PER_RUN // SEEDS_PER_PART - 1)
     return seed * SEEDS_PER_RUN + part * SEEDS_PER_PART
 
 
-def _check_folder(run: Run, out: Path, resume: bool) -> None:
+def check_folder(run: Run, out: Path, resume: bool) -> None:
     """Refuse a folder that holds another run, or this one when not resuming."""
     path = out / "config.json"
     if not path.exists():
@@ -235,11 +253,13 @@ def _check_folder(run: Run, out: Path, resume: bool) -> None:
     for name, value in (asdict(run) | {"model": run.model or own}).items():
         if name in ("tastes", "history", "start") and name not in old:
             continue  # a run from before there were draws, histories and benchmarks to start from
-        if name not in ("steps", "checkpoint_every", "threads") and old.get(name) != value:
+        if name == "engine" and value == old.get(name, "sb3"):
+            continue
+        if name not in ("steps", "checkpoint_every", "threads", "env_runners") and old.get(name) != value:
             raise invalid(name, value, f"{old.get(name)!r}, as in {path}, when resuming")
 
 
-def _prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[VecEnv, dict[str, Any]]:
+def prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[VecEnv, dict[str, Any]]:
     """Return the env to learn in and the arguments of the SB3 class."""
     settings = load_settings(run.algo, scenario=scenario.name, tastes=run.tastes) | run.settings
     mode: ActionMode = "discrete" if run.algo == "dqn" else "continuous"
@@ -283,7 +303,7 @@ def sb3_arguments(settings: dict[str, Any], env: VecEnv) -> dict[str, Any]:
     return settings
 
 
-def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path | None) -> BaseAlgorithm:
+def make_model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path | None) -> BaseAlgorithm:
     """Return a new model, or the one in checkpoint `start` with the run's own schedule."""
     if start is None:
         return algorithm_class(run.algo)(
@@ -295,7 +315,7 @@ def _model(run: Run, env: Any, arguments: dict[str, Any], out: Path, start: Path
     return model
 
 
-def _begin_at(model: BaseAlgorithm, seller: Seller) -> None:
+def begin_at(model: BaseAlgorithm, seller: Seller) -> None:
     """Let the mean action of a new policy be what a seller does first; other observations change it little yet."""
     import torch
 
@@ -308,7 +328,8 @@ def _begin_at(model: BaseAlgorithm, seller: Seller) -> None:
         mean.bias.copy_(torch.as_tensor(action[0], dtype=mean.bias.dtype))
 
 
-def _old_curve(out: Path, steps: int) -> list[dict[str, float]]:
+def old_curve(out: Path, steps: int) -> list[dict[str, float]]:
+    """Return the learning curve in a run's folder up to a checkpoint."""
     path = out / "curve.json"
     if steps == 0 or not path.exists():
         return []

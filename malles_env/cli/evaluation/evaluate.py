@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from malles_env.cli.fitting.occasions import load_occasions
+from malles_env.cli.places import AddressOption, EngineOption
 from malles_env.cli.progress import progress_words
 from malles_env.cli.tables import cell_table, fitting
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
-    from malles_env.evaluation.comparison.registry import Factory, Predictor
     from malles_env.evaluation.comparison.runner import Comparison
 
 
@@ -48,7 +47,10 @@ def evaluate_command(
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
-    docs_file: Annotated[Path | None, typer.Option("--docs", help="Write a Markdown page to this file.")] = None,
+    docs_file: Annotated[
+        Path | None,
+        typer.Option("--docs", help="Write a Markdown page to this file, and all scores to a .csv file beside it."),
+    ] = None,
     card: Annotated[
         list[Path] | None,
         typer.Option(help="Write the scores of `aligned` into the card of this model; may be repeated."),
@@ -60,9 +62,22 @@ def evaluate_command(
         str,
         typer.Option(
             help="complete-journey, or online-retail: a wholesaler's log with real product names, every row with text "
-            "also with names shuffled and anonymous (options: model, rows, splits, limit, threads, json)."
+            "also with names shuffled and anonymous (options: model, prompted, unaligned, encoder, slow, rows, "
+            "splits, limit, threads, json)."
         ),
     ] = "complete-journey",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With online-retail: NAME=BACKBONE, a row frozen_NAME of a language model (a folder, a GGUF file or a "
+            "hub id) that reads names; may be repeated."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
+    ] = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
 ) -> None:
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors.
 
@@ -70,16 +85,22 @@ def evaluate_command(
     """
     import torch
 
+    from malles_env.evaluation.comparison.language_rows import LanguageRows, taste_pairs
     from malles_env.evaluation.comparison.registry import chosen_rows
-    from malles_env.evaluation.comparison.report import markdown
+    from malles_env.evaluation.comparison.report import all_scores, markdown
     from malles_env.evaluation.comparison.results_json import as_json
-    from malles_env.evaluation.comparison.runner import compare
+    from malles_env.evaluation.comparison.runner import Elsewhere, compare
     from malles_env.evaluation.comparison.study import Study
     from malles_env.evaluation.protocol import protocol as known_protocol
     from malles_env.files import write_json, write_text
+    from malles_env.jobs import make_executor
     from malles_env.preference.store.card import put_scores
 
+    here = engine == "processes" and (workers or 1) == 1
+    executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
     torch.set_num_threads(threads)
+    if encoder and protocol != "online-retail":
+        raise invalid("encoder", encoder, "nothing without --protocol online-retail")
     known_protocol(protocol)
     if protocol == "online-retail":
         from malles_env.cli.fitting.align_names import evaluate_words
@@ -87,24 +108,27 @@ def evaluate_command(
         others = {
             "model-seen": model_seen,
             "frozen": frozen,
-            "prompted": prompted,
-            "unaligned": unaligned,
             "seed": seed,
             "docs": docs_file,
             "card": card or None,
             "occasions": occasions,
+            "engine": None if here else engine,
         }
-        evaluate_words(model, rows, splits, limit, json_file, refused=others)
+        evaluate_words(
+            model, rows, splits, limit, json_file, prompted=prompted, unaligned=unaligned, encoders=encoder or (),
+            slow=slow, refused=others,
+        )  # fmt: skip
         return
     pairs = taste_pairs(model, model_seen, frozen)
-    language = {row: _taste_factory(*pair) for row, pair in pairs.items()} | prompted_rows(prompted, unaligned)
+    asked = LanguageRows(tuple(pairs.items()), prompted, unaligned)
+    language = asked.factories()
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
     parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
     with progress_words() as told:
         found = compare(
             study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told,
-            weights=lambda row, split: weights_of(row, split, pairs, language),
+            weights=asked.weights_of, elsewhere=None if here else Elsewhere(executor, asked),
         )  # fmt: skip
     _show(found)
     content = as_json(found)
@@ -113,7 +137,9 @@ def evaluate_command(
     if json_file is not None:
         write_json(json_file, content | {"command": command, "facts": facts}, sort_keys=True)
     if docs_file is not None:
-        write_text(docs_file, markdown(found, study.rules, command, facts))
+        scores_file = write_text(docs_file.with_suffix(".csv"), all_scores(found))
+        write_text(docs_file, markdown(found, study.rules, command, facts, scores_file.name))
+        typer.echo(f"written: {scores_file}")
     for folder in card or ():
         put_scores(folder, content, "aligned")
         typer.echo(f"scores put into the card in {folder}")
@@ -122,111 +148,7 @@ def evaluate_command(
             typer.echo(f"written: {path}")
 
 
-TASTE_ROWS = {"aligned_embedded": "embedded", "aligned": "smollm2"}
-"""Taste models behind the rows; for splits that hold something out, their twins with ``-seen`` at the end."""
-
-
-def taste_pairs(
-    model: str | None = None, seen: str | None = None, frozen: str | None = None
-) -> dict[str, tuple[str, str | None]]:
-    """Return the taste models that can be asked, each with its twin, by row name; of the shipped ones those there are.
-
-    Args:
-        model: Taste model of the row ``aligned``; None takes the shipped one.
-        seen: Its twin for splits that hold something out; None means ``<model>-seen``, if there is one.
-        frozen: Taste model of the row ``aligned_frozen``, its twin likewise; None leaves the row out.
-
-    Raises:
-        MissingResource: No such model.
-    """
-    from malles_env.preference.store.locate import locate, shipped_models
-
-    shipped = {row: (name, f"{name}-seen") for row, name in TASTE_ROWS.items()}
-    pairs: dict[str, tuple[str, str | None]] = {
-        row: pair for row, pair in shipped.items() if set(pair) <= set(shipped_models())
-    }
-    if model is not None:
-        pairs["aligned"] = (model, seen or _twin(model))
-    if frozen is not None:
-        pairs["aligned_frozen"] = (frozen, _twin(frozen))
-    for name in {name for pair in pairs.values() for name in pair if name is not None}:
-        locate(name)
-    return pairs
-
-
-def _twin(name: str) -> str | None:
-    from malles_env.errors import MissingResource
-    from malles_env.preference.store.locate import locate
-
-    try:
-        locate(f"{name}-seen")
-    except MissingResource:
-        return None
-    return f"{name}-seen"
-
-
-def prompted_rows(prompted: str | None, unaligned: str | None) -> dict[str, Factory]:
-    """Return the rows of models that are prompted, by row name.
-
-    Args:
-        prompted: Folder of a prompted model; None leaves the row out.
-        unaligned: A backbone that was never trained on purchases; None leaves the row out.
-
-    Raises:
-        MissingResource: No such model.
-    """
-    from malles_env.evaluation.comparison.registry import PromptedRow
-    from malles_env.preference.prompted import PromptedModel
-
-    rows: dict[str, Factory] = {}
-    if unaligned is not None:
-        bare = PromptedRow(PromptedModel.unaligned(unaligned))
-        rows["unaligned"] = lambda _: bare
-    if prompted is not None:
-        trained = PromptedRow(PromptedModel.load(prompted))
-        rows["prompted"] = lambda _: trained
-    return rows
-
-
-def _taste_factory(whole: str, seen: str | None) -> Factory:
-    """Return a factory that loads the model a split needs, each once."""
-
-    @cache
-    def loaded(name: str) -> Predictor:
-        from malles_env.evaluation.comparison.registry import TasteRow
-        from malles_env.preference.model import TasteModel
-
-        return TasteRow(TasteModel.load(name))
-
-    return lambda split: loaded(whole if split == "time" or seen is None else seen)
-
-
-def weights_of(row: str, split: str, pairs: dict[str, tuple[str, str | None]], language: Mapping[str, Factory]) -> str:
-    """Return what identifies the weights that a row asks on a split; empty for a row without recorded ones.
-
-    Args:
-        row: The row's name.
-        split: The split's.
-        pairs: See `taste_pairs`.
-        language: All rows of language models.
-    """
-    from malles_env.evaluation.comparison.registry import PromptedRow
-    from malles_env.files import text_hash
-    from malles_env.preference.prompted.prompt import WORDING
-    from malles_env.preference.store.locate import recorded_hash
-
-    if row in pairs:
-        whole, seen = pairs[row]
-        return recorded_hash(whole if split == "time" or seen is None else seen)
-    asked = language[row](split) if row in language else None
-    if not isinstance(asked, PromptedRow):
-        return ""
-    weights = asked.model.weights_hash or asked.model.backbone.digest
-    return text_hash(str(WORDING), weights) if weights else ""
-
-
 def _splits(names: str) -> list[str]:
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import SPLITS
 
     if names.strip() == "all":
@@ -246,7 +168,6 @@ def _possible(
     folder: Path | None = None,
 ) -> list[str]:
     """Return the splits that these models and occasions allow; one that was not asked for by name may fall out."""
-    from malles_env.errors import invalid
     from malles_env.evaluation.protocol import split_rows
 
     bought, kept = occasions.occasions["chosen"].to_numpy() > 0, []

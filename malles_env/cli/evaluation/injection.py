@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -86,18 +87,13 @@ def write(found: Mapping[str, Mapping[str, Uplift]], path: Path) -> None:
         InvalidInput: The file cannot be written.
     """
     from malles_env.errors import InvalidInput
-    from malles_env.files import write_json
+    from malles_env.files import json_plain, write_json
 
-    told = {kind: {name: _plain(part) for name, part in rows.items()} for kind, rows in found.items()}
+    content = {kind: {name: asdict(part) for name, part in rows.items()} for kind, rows in found.items()}
     try:
-        write_json(path, told)
+        write_json(path, json_plain(content), allow_nan=False)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _plain(part: Uplift) -> dict[str, Any]:
-    se = None if part.se != part.se else part.se
-    return {"uplift": part.uplift, "se": se, "clean": part.clean, "cases": part.cases}
 
 
 def _clean(rows: Mapping[str, Uplift]) -> str:

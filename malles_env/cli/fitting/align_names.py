@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -78,6 +78,10 @@ def evaluate_words(
     limit: int | None,
     json_file: Path | None,
     *,
+    prompted: str | None = None,
+    unaligned: str | None = None,
+    encoders: Sequence[str] = (),
+    slow: int = 60,
     refused: Mapping[str, Any],
 ) -> None:
     """Judge every row on every split and on launches; answers are kept as they are finished.
@@ -88,6 +92,11 @@ def evaluate_words(
         splits: Likewise; ``launches`` is one.
         limit: Test purchases of a split, at most.
         json_file: Written anew after each row.
+        prompted: Folder of the row ``prompted``, made by `malles align-prompted --protocol online-retail`; its control
+            is PROMPTED-shuffled.
+        unaligned: Backbone of the row ``unaligned``.
+        encoders: Further frozen encoders, ``NAME=BACKBONE`` each: rows ``frozen_NAME``.
+        slow: Test purchases of a split put to prompted rows.
         refused: Options that mean nothing here, by name; all must be None.
 
     Raises:
@@ -97,12 +106,13 @@ def evaluate_words(
     from malles_env.evaluation.comparison.registry import rows_among
     from malles_env.evaluation.protocol import protocol
     from malles_env.evaluation.transfer.comparison import LAUNCHES, Comparison, compare_words
-    from malles_env.evaluation.transfer.rows import possible_rows
+    from malles_env.evaluation.transfer.rows import encoder_rows, possible_rows
     from malles_env.evaluation.transfer.study import WordStudy
     from malles_env.files import write_json
 
     _refuse(refused)
-    names = rows_among(rows, possible_rows(model))
+    frozen = encoder_rows(encoders)
+    names = rows_among(rows, possible_rows(model, prompted, unaligned, frozen))
     there = [*protocol("online-retail").splits, LAUNCHES]
     parts = there if splits.strip() == "all" else [name.strip() for name in splits.split(",") if name.strip()]
     for name in parts:
@@ -115,7 +125,10 @@ def evaluate_words(
             write_json(json_file, found.as_json() | {"command": command})
 
     with progress_words() as told:
-        found = compare_words(WordStudy.online_retail(), names, parts, model=model, limit=limit, told=told, done=keep)
+        found = compare_words(
+            WordStudy.online_retail(), names, parts, model=model, prompted=prompted, unaligned=unaligned,
+            encoders=frozen, limit=limit, slow=slow, told=told, done=keep,
+        )  # fmt: skip
     _show(found)
     if json_file is not None:
         typer.echo(f"written: {json_file}")
@@ -140,7 +153,8 @@ def _show(found: Any) -> None:
 
     for split, rows in found.scores.items():
         counts = found.counts[split]
-        body = [[row, _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
+        few = {row: f" ({count} purchases)" for row, count in found.asked[split].items()}
+        body = [[row + few.get(row, ""), _cell(values["hit"]), _cell(values["nll"])] for row, values in rows.items()]
         show(
             [["row", "hit", "nll"], *body],
             f"{split}: {counts['purchases']:,} purchases, {counts['customers']:,} customers",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from malles_env.cli.fitting.occasions import data_licence, load_occasions
 from malles_env.cli.places import folder_option
+from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.evaluation.metrics import Estimate
+    from malles_env.preference.data.renamed import Names
 
 
 def prompted_command(
@@ -38,13 +40,29 @@ def prompted_command(
     seed: Annotated[int, typer.Option(help="Seed of weights, data order and shelf orders.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     resume: Annotated[bool, typer.Option(help="Continue the run found in OUT.")] = True,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="complete-journey, or online-retail: a wholesaler's log with real product names, cold, without its "
+            "held-out categories and customers; `malles consumers evaluate --protocol online-retail` judges it."
+        ),
+    ] = "complete-journey",
+    names: Annotated[
+        str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
+    ] = "true",
+    shelf: Annotated[
+        int, typer.Option(min=2, help="With online-retail: options of a training shelf, what was bought among them.")
+    ] = 8,
 ) -> None:
     """Train a consumer that reads shelf and household as a prompt and answers with label probabilities."""
+    from malles_env.evaluation.protocol import protocol as known_protocol
     from malles_env.preference.prompted.trainer import PromptConfig
     from malles_env.workflows.align_prompted import (
+        LIMITS,
         SHORT_SHELVES,
         PromptJob,
         card_table,
+        draw_named,
         draw_splits,
         judge_prompted,
         run_prompted,
@@ -60,9 +78,25 @@ def prompted_command(
         seed=seed,
         threads=threads,
     )
-    splits = draw_splits(
-        load_occasions(occasions), occasions_limit, markets=tuple(market or SHORT_SHELVES), test=max(test_limit, 1)
-    )
+    known_protocol(protocol)
+    licence, limits = data_licence(occasions), LIMITS
+    if protocol == "online-retail":
+        for name, value in {"occasions": occasions, "market": market}.items():
+            if value:
+                raise invalid(name, value, "nothing with --protocol online-retail")
+        if names not in ("true", "shuffled"):
+            raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
+        from malles_env.evaluation.transfer.study import WordStudy
+        from malles_env.workflows import align_names
+
+        licence, limits = align_names.LICENCE, (*LIMITS[:1], *align_names.LIMITS)
+        splits = draw_named(
+            WordStudy.online_retail(), occasions_limit, names=cast("Names", names), shelf=shelf, seed=seed
+        )
+    else:
+        splits = draw_splits(
+            load_occasions(occasions), occasions_limit, markets=tuple(market or SHORT_SHELVES), test=max(test_limit, 1)
+        )
     job = PromptJob(
         backbone,
         out,
@@ -70,17 +104,20 @@ def prompted_command(
         reference,
         config,
         command=_command_line(),
-        data_licence=data_licence(occasions),
+        data_licence=licence,
+        limits=limits,
         resume=resume,
     )
     model, progress = run_prompted(job, splits)
-    if test_limit:
+    if test_limit and splits.test is not None:
         scores = judge_prompted(model, splits.test)
         model.card["tables"] = {f"{len(splits.test)} test occasions": card_table({"prompted": scores})}
         model.save(out / "model")
         _show(scores)
     typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'} (step {progress.best_step} of {progress.step})")
     typer.echo(f"curves: tensorboard --logdir {out}")
+    if splits.test is None:
+        typer.echo(f"next: malles consumers evaluate --protocol online-retail --rows prompted --prompted {out}")
 
 
 def _show(scores: dict[str, Estimate]) -> None:

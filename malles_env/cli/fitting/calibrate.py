@@ -25,7 +25,10 @@ def calibrate_command(
     model: Annotated[
         str | None, typer.Option(help="smollm2 (default), a local path or a hub id; with --server its name there.")
     ] = None,
-    server: Annotated[str | None, typer.Option(help="Base URL of a server of the OpenAI protocol.")] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Base URL of a server of the OpenAI protocol; several with the same weights share the load."),
+    ] = None,
     top_logprobs: Annotated[
         int | None, typer.Option(min=1, help="Tokens whose probability a server is asked for, 20 by default.")
     ] = None,
@@ -33,7 +36,7 @@ def calibrate_command(
     test_visits: Annotated[int, typer.Option(min=1, help="Visits to judge on, at most; test weeks.")] = 200,
     orders: Annotated[int | None, typer.Option(min=1, help="Shelf orders averaged; 4 by default.")] = None,
     loyalty: Annotated[
-        str | None, typer.Option(help="states (default), words or none: how past buying is told.")
+        str | None, typer.Option(help="states (default), words or none: how past purchases are stated.")
     ] = None,
     mean_field: Annotated[
         str | None, typer.Option(help="words (default), numbers (its pull is fitted) or none.")
@@ -62,7 +65,12 @@ def calibrate_command(
     check_scenario_out(out)
     loaded, console = load_scenario(scenario), plain_console()
     asked = {"orders": orders, "loyalty": loyalty, "mean_field": mean_field, "quantity": quantity}
-    how: dict[str, Any] = {"model": model, "server": server, "top_logprobs": top_logprobs, **asked}
+    how: dict[str, Any] = {
+        "model": model,
+        "server": tuple(server) if server else None,
+        "top_logprobs": top_logprobs,
+        **asked,
+    }
     with asking_bar(console, "visits") as bar:
         found = calibrate(
             loaded,

@@ -1,4 +1,4 @@
-"""`malles distil`: ask any consumers, fit fast ones to them, and tell how well these stand for those."""
+"""`malles distil`: ask any consumers, fit fast ones to them, and measure how well these stand for those."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from malles_env.cli.places import file_option
+from malles_env.cli.places import AddressOption, EngineOption, file_option
 from malles_env.cli.progress import asking_bar, check_scenario_out, plain_console
 from malles_env.errors import invalid
 
 if TYPE_CHECKING:
-    from malles_env.market import Consumers
-    from malles_env.scenarios import Scenario
+    from malles_env.jobs import Check
+    from malles_env.workflows.distillation import Asked
 
 
 def distil_command(
@@ -23,17 +23,18 @@ def distil_command(
     consumers: Annotated[
         str,
         typer.Option(
-            help="Who is asked: scenario (those of the scenario), prompted (a language model, live) or discussion "
-            "(its roles talk before they buy)."
+            help="Who is asked: scenario (those of the scenario), prompted (a language model, live), aligned-prompted "
+            "(one trained by `malles align-prompted`, live) or discussion (its roles talk before they buy)."
         ),
     ] = "scenario",
     model: Annotated[
-        str | None, typer.Option(help="Taste model (of aligned consumers) or language model (of the others).")
+        str | None, typer.Option(help="Taste model (of aligned consumers), language model, or a trained one's folder.")
     ] = None,
     questions: Annotated[int, typer.Option(help="Questions for the fit, at most; every segment answers each.")] = 96,
     fresh: Annotated[int, typer.Option(help="Further questions to judge the fit on; 0 leaves it unjudged.")] = 128,
     orders: Annotated[
-        int | None, typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 1 (discussion).")
+        int | None,
+        typer.Option(min=1, help="Shelf orders averaged; default 4 (prompted), 2 (aligned-prompted), 1 (discussion)."),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Rounds (discussion); default 3.")] = None,
     units: Annotated[bool, typer.Option(help="Ask for units, too (prompted); without: always one.")] = True,
@@ -54,17 +55,30 @@ def distil_command(
         Path | None,
         file_option("File that keeps the answers, to go on from; default beside OUT."),
     ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Base URL of a server of the OpenAI protocol (prompted, discussion); several share the load."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
+    ] = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
     json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
 ) -> None:
     """Put a conjoint experiment to consumers and write a scenario with tastes fitted to their answers."""
-    from malles_env.consumers.distil import DistilSettings, distil
+    from malles_env.consumers.distil import DistilSettings, Elsewhere, distil
     from malles_env.consumers.distil.report import as_json, table
     from malles_env.files import write_json
+    from malles_env.jobs import make_executor
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.workflows.audit import audit_subject
-    from malles_env.workflows.distillation import distilled_scenario
+    from malles_env.workflows.distillation import Asked, distilled_scenario
 
     check_scenario_out(out)
+    executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
     settings = DistilSettings(
         questions=questions,
         fresh=fresh,
@@ -79,11 +93,20 @@ def distil_command(
     )
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
-    asked, words = who(loaded, consumers, model, **{name: value for name, value in how.items() if value is not None})
-    subject = audit_subject(loaded, asked)
+    how["server"] = tuple(server) if server else None
+    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None))
+    words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
-        found = distil(subject, settings, answers=answers or out.with_suffix(".answers.jsonl"), watch=watch)
+        found = distil(
+            subject,
+            settings,
+            answers=answers or out.with_suffix(".answers.jsonl"),
+            watch=watch,
+            elsewhere=None
+            if engine == "processes" and (workers or 1) == 1
+            else Elsewhere(executor, asked, _needed(asked)),
+        )
     command = " ".join(["malles", *sys.argv[1:]])
     save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)
     console.print(table(found, f"{loaded.name}: tastes fitted to {words}"))
@@ -93,38 +116,13 @@ def distil_command(
     console.print(f"scenario: {out}", markup=False)
 
 
-def who(scenario: Scenario, kind: str, model: str | None, **how: object) -> tuple[Consumers, str]:
-    """Return the consumers to ask, and who they are in words.
+def _needed(asked: Asked) -> list[Check]:
+    """Return what other machines must have to make the same consumers."""
+    from malles_env.jobs.checks import files_check
+    from malles_env.preference.store.locate import weights_check
 
-    Args:
-        scenario: The market.
-        kind: ``scenario``, ``prompted`` or ``discussion``.
-        model: Taste model or language model instead of the scenario's own.
-        how: Fields of the kind's entry, see `malles_env.scenarios.blocks.live_model_config`.
-
-    Raises:
-        InvalidInput: No such kind, or a field that it does not have.
-        MissingResource: The model is not there.
-    """
-    if kind == "scenario":
-        reader = model or getattr(scenario.consumers, "model", None)
-        words = f"the scenario's {scenario.consumers.kind} consumers" + (f", {reader}" if reader else "")
-        return scenario.build_consumers(model), words
-    chosen = _asked(scenario, kind, {**how, **({} if model is None else {"model": model})})
-    name = getattr(chosen.consumers, "model", "")
-    words = "in discussion" if kind == "discussion" else "asked live"
-    return chosen.build_consumers(), f"the language model {name}, {words}"
-
-
-def _asked(scenario: Scenario, kind: str, how: dict[str, object]) -> Scenario:
-    from malles_env.scenarios.consumer_kinds.discussion import with_discussion
-    from malles_env.scenarios.consumer_kinds.prompted import with_prompted
-
-    if kind == "prompted":
-        return with_prompted(scenario, **how)
-    if kind == "discussion":
-        return with_discussion(scenario, **how)
-    raise invalid("consumers", kind, "scenario, prompted or discussion")
+    reader = asked.model or getattr(asked.applied().consumers, "model", None)
+    return [files_check([asked.scenario]), weights_check([reader if asked.kind == "scenario" else None])]
 
 
 def _transform(name: str) -> Any:

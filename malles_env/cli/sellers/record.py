@@ -20,7 +20,7 @@ def record_command(
     sellers: Annotated[
         str,
         typer.Option(
-            help="Sellers that draw at random, separated by commas: one per seat, or one for all of them. "
+            help="Sellers that draw at random, separated by commas: one per agent, or one for all of them. "
             "gaussian:0.2:SELLER, epsilon:0.1:SELLER, random, ppo:PATH (also a2c, sac, recurrent-ppo)."
         ),
     ],

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from malles_env.cli.places import file_option, folder_option
+from malles_env.cli.places import AddressOption, EngineOption, WorkersOption, file_option, folder_option
 from malles_env.errors import invalid
+from malles_env.jobs import Executor, make_executor
 
 
 def study(
@@ -54,8 +55,10 @@ def study(
         ),
     ] = None,
     json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
-    self_play: Annotated[bool, typer.Option(help="Also train one policy for all seats of the duopoly.")] = True,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
+    self_play: Annotated[bool, typer.Option(help="Also train one policy for both sellers of the duopoly.")] = True,
+    workers: WorkersOption = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
     out: Annotated[
         Path | None,
         folder_option("Folder of the runs; a second call goes on in it. Default runs/study, or runs/dynamic."),
@@ -69,6 +72,7 @@ def study(
     from malles_agents.sellers.sb3.policies import ALGORITHMS, algorithm_class
     from malles_env.scenarios import list_scenarios, load_scenario
 
+    executor = make_executor(engine, workers, address)
     names = tuple([*(scenarios or []), *(scenario or [])] or list_scenarios())
     for name in names:
         load_scenario(name)
@@ -77,7 +81,7 @@ def study(
         asked |= {} if algo is None else {"algos": () if algo == "none" else _listed(algo)}
         asked |= {} if model is None else {"model": model}
         asked |= {} if history is None else {"history": history}
-        _dynamic(names, asked, workers, out or Path("runs/dynamic"), json_file)
+        _dynamic(names, asked, executor, out or Path("runs/dynamic"), json_file)
         return
     only = {"--what-if": what_if, "--model": model, "--history": history}
     for option, value in only.items():
@@ -88,7 +92,7 @@ def study(
         raise invalid("--algo", algo, f"names of {', '.join(ALGORITHMS)}, separated by commas")
     for name in algos:
         algorithm_class(name)
-    _trained(names, algos, seeds, steps, rivals, self_play, workers, out or Path("runs/study"), json_file)
+    _trained(names, algos, seeds, steps, rivals, self_play, executor, out or Path("runs/study"), json_file)
 
 
 def _listed(words: str) -> tuple[str, ...]:
@@ -104,7 +108,7 @@ def _numbers(words: str | None) -> tuple[float, ...]:
 
 def _trained(
     names: tuple[str, ...], algos: tuple[str, ...], seeds: int, steps: int, rivals: str, self_play: bool,
-    workers: int | None, out: Path, json_file: Path | None,
+    executor: Executor, out: Path, json_file: Path | None,
 ) -> None:  # fmt: skip
     from rich.progress import Progress
 
@@ -118,7 +122,7 @@ def _trained(
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("runs", total=None)
         scores, yardsticks = run_study(
-            what, out, workers=workers, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
+            what, out, executor=executor, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
         )
     text = as_markdown(scores, yardsticks, " ".join(["malles", *sys.argv[1:]]))
     typer.echo(text)
@@ -130,7 +134,7 @@ def _trained(
 
 
 def _dynamic(
-    names: tuple[str, ...], asked: dict[str, Any], workers: int | None, out: Path, json_file: Path | None
+    names: tuple[str, ...], asked: dict[str, Any], executor: Executor, out: Path, json_file: Path | None
 ) -> None:
     from rich.progress import Progress
 
@@ -144,7 +148,7 @@ def _dynamic(
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("parts", total=None)
         found = run_dynamic_study(
-            what, out, workers=workers, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
+            what, out, executor=executor, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
         )
     text = as_markdown(found, " ".join(["malles", *sys.argv[1:]]))
     typer.echo(text)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from malles_env.cli.places import file_option, folder_option
+from malles_env.cli.places import AddressOption, EngineOption, WorkersOption, file_option, folder_option
 from malles_env.cli.sellers.train import TrustOption
 
 
@@ -26,7 +26,7 @@ def tournament(
     entry: Annotated[
         list[str] | None,
         typer.Option(
-            help="A seller to add to the field: a .py file with make_seller(seat), or a name such as "
+            help="A seller to add to the field: a .py file with make_seller(view), or a name such as "
             "language:MODEL or language:MODEL@URL; repeatable."
         ),
     ] = None,
@@ -35,7 +35,9 @@ def tournament(
     ] = 16,
     cycles: Annotated[int, typer.Option(help="Periods of an episode, at least 2.")] = 200,
     seed: Annotated[int, typer.Option(help="First held-out seed.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default all cores.")] = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = "processes",
+    address: AddressOption = None,
     out: Annotated[
         Path,
         folder_option("Folder of the matches; going on in it plays only what is missing."),
@@ -53,8 +55,10 @@ def tournament(
     from malles_agents.studies.leaderboard import as_json, as_markdown, check_readme, write_leaderboard
     from malles_agents.studies.tournament import KINDS, Tournament, load_entry, run_tournament
     from malles_env.files import write_json
+    from malles_env.jobs import make_executor
     from malles_env.scenarios import list_scenarios, load_scenario
 
+    executor = make_executor(engine, workers, address)
     kinds = [name.strip() for names in seller or () for name in names.split(",") if name.strip()]
     sellers, named = (*(kinds or KINDS), *(entry or [])), [*(scenarios or []), *(scenario or [])]
     for name in sellers:  # a broken file or a wrong name should say so before anything is played
@@ -71,7 +75,7 @@ def tournament(
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("matches", total=None)
         matches = run_tournament(
-            what, out, workers=workers, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
+            what, out, executor=executor, watch=lambda done, whole: bar.update(task, completed=done, total=whole)
         )
     text = as_markdown(matches, " ".join(["malles", *sys.argv[1:]]))
     if console.is_terminal:

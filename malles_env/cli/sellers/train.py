@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from malles_env.cli.places import file_option, folder_option
+from malles_env.cli.places import AddressOption, file_option, folder_option
 
 ScenarioArgument = Annotated[str, typer.Argument(help="Name of a bundled scenario, or a .yaml file.")]
 RivalsOption = Annotated[str, typer.Option(help="Kind of the other sellers, e.g. cost-plus:0.3.")]
@@ -49,19 +49,29 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A seller whose first action the policy begins at, e.g. robust-stationary.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="sb3: Stable-Baselines3 in this process; rllib: RLlib's PPO on a Ray cluster.")
+    ] = "sb3",
+    env_runners: Annotated[
+        int, typer.Option("--num-env-runners", help="With --engine rllib: workers that play, a CPU each.")
+    ] = 2,
+    address: AddressOption = None,
     json_file: Annotated[Path | None, file_option("Write run and learning curve to this file.", "--json")] = None,
     trust_policy: TrustOption = False,
 ) -> None:
-    """Train a Stable-Baselines3 seller."""
+    """Train a seller with Stable-Baselines3, or with RLlib on one machine or many."""
     from malles_agents.console import train_in_console
     from malles_agents.training.train import Run
+    from malles_env.errors import invalid
 
+    if address is not None and engine != "rllib":
+        raise invalid("address", address, "nothing without --engine rllib")
     folder = out or Path("runs") / f"{Path(scenario).stem}-{algo}-{seed}"
     run = Run(
         scenario, algo, steps, seed, learner, rivals, model, checkpoint_every, threads, tastes=tastes, history=history,
-        start=start,
+        start=start, engine=engine, env_runners=env_runners,
     )  # fmt: skip
-    train_in_console(run, folder, resume=resume, trust=trust_policy, json_file=json_file)
+    train_in_console(run, folder, resume=resume, trust=trust_policy, json_file=json_file, address=address)
 
 
 def evaluate(

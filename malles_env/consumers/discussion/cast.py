@@ -83,7 +83,7 @@ class Moderator(Part):
     Attributes:
         brief: Its rules.
         facts, sections: What it sees of every product, as for a `Role`.
-        hears: Rounds it is told of.
+        hears: Rounds it hears of.
     """
 
     brief: Words
@@ -188,7 +188,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def checked(kind: type[ModelType], fields: dict[str, Any], source: str) -> ModelType:
-    """Return `fields` as a `kind`; every problem is told in a line of its own.
+    """Return `fields` as a `kind`; every problem is reported on a line of its own.
 
     Raises:
         InvalidInput: A field that is missing, unknown or not allowed.

@@ -23,7 +23,7 @@ from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
 
 LOYAL = 0.05
-"""Share of a segment whose last purchase was a product, from which on the moderator is told of it."""
+"""Share of a segment whose last purchase was a product, from which on the moderator hears of it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class DiscussionConsumers:
         seed: Of shelf orders and of what is said.
         about: Written into every line of the transcript.
         transcript: File for all discussions; None keeps none.
-        watch: Told of every turn.
+        watch: Called with every turn.
 
     Raises:
         InvalidInput: Sheets or personas are missing, a number is out of range, or the transcript cannot be written.
@@ -81,7 +81,7 @@ class DiscussionConsumers:
             raise invalid("orders", self.orders, f"1 to {len(ids)}, the number of products")
         self._talk()
         if self.transcript is not None:
-            TranscriptFile(self.transcript)  # a file that cannot be gone on with is told before anybody talks
+            TranscriptFile(self.transcript)  # a file that cannot be continued is refused before anybody talks
 
     @property
     def num_segments(self) -> int:
@@ -162,7 +162,7 @@ class DiscussionConsumers:
 
     @cached_property
     def identity(self) -> str:
-        """Tells these consumers from others that would answer differently: model, cast, sheets, buyers, numbers."""
+        """What distinguishes these consumers from others: model, cast, sheets, buyers, numbers."""
         told = [asdict(sheet) for sheet in self._cleaned], list(self.personas), self.cast.model_dump(mode="json")
         numbers = [self.rounds, self.orders, self.temperature, self.seed]
         digest = json_hash([self.model.identity, *told, numbers], sort_keys=True)

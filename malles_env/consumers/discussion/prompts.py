@@ -1,4 +1,4 @@
-"""The words of a discussion: what a role, and at the end the moderator, is told and asked."""
+"""The words of a discussion: what a role, and at the end the moderator, hears and is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Product sheets: what sellers tell of their products at length, by section; untrusted text, cleaned and bounded."""
+"""Product sheets: what sellers say of their products at length, by section; untrusted text, cleaned and bounded."""
 
 from __future__ import annotations
 

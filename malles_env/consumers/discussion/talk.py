@@ -35,7 +35,7 @@ class Talk:
         rounds: Rounds R; 0 lets the moderator decide at once, as a single agent.
         temperature: Of what is said; 0 takes the likeliest words. Verdicts are distributions and never drawn.
         seed: Of what is said.
-        watch: Told of every turn once its round is over.
+        watch: Called with every turn once its round is over.
     """
 
     model: LanguageModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from malles_env.consumers.distil.asking import Elsewhere
 from malles_env.consumers.distil.design import Design, fresh_states
 from malles_env.consumers.distil.experiment import Distilled, DistilSettings, distil
 from malles_env.consumers.distil.fidelity import Elasticity, Fidelity, judge
@@ -12,6 +13,7 @@ __all__ = [
     "DistilSettings",
     "Distilled",
     "Elasticity",
+    "Elsewhere",
     "Experiment",
     "Fidelity",
     "Fit",

@@ -1,4 +1,4 @@
-"""Which questions to put next: those that tell most about the answers in play, by the logit's Fisher information.
+"""Which questions to ask next: those that inform most about the answers in play, by the logit's Fisher information.
 
 What one more answered question x does to segment s is known before it is asked: its information matrix is
 

@@ -1,19 +1,41 @@
-"""Puts questions to consumers one by one, keeps each answer before the next, and counts what it cost."""
+"""Puts questions to consumers one by one, here or on other machines, keeps each answer, and counts what it cost."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from malles_env.consumers.distil.answers import AnswerLog, arrays
 from malles_env.consumers.language.base import Usage
-from malles_env.errors import invalid
+from malles_env.errors import MissingResource, invalid
 from malles_env.evaluation.audit.subject import Answers, Asker, Subject, Watch, take
 from malles_env.files import json_hash
+from malles_env.jobs import Check, Executor
 from malles_env.market import Consumers, Offer
+
+Put = tuple[Answers, float, dict[str, float]]
+"""Answers, seconds per question, and use of a language model per question."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where questions are put if not here.
+
+    Attributes:
+        executor: Who does it.
+        make: Makes the consumers there, once per process; can be pickled and hashed.
+        checks: What other machines must have.
+    """
+
+    executor: Executor
+    make: Callable[[], Consumers]
+    checks: Sequence[Check] = ()
 
 
 class Interview:
@@ -23,12 +45,21 @@ class Interview:
         subject: Who is asked.
         log: Where answers are kept.
         in_flight: Questions put at once; that many are lost when the process is killed.
-        watch: Told of progress.
+        watch: Called with the progress.
+        elsewhere: Where they are put; None puts them here.
     """
 
-    def __init__(self, subject: Subject, log: AnswerLog, in_flight: int = 1, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        log: AnswerLog,
+        in_flight: int = 1,
+        watch: Watch | None = None,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         if in_flight < 1:
             raise invalid("in_flight", in_flight, "1 or more")
+        self.elsewhere = elsewhere
         self.subject, self.log, self.in_flight, self.watch = subject, log, in_flight, watch
         self.asked = 0
         self.seconds = 0.0
@@ -41,32 +72,44 @@ class Interview:
             part: Name of the part of the experiment.
             offer: N questions.
             first: Number of the first of them within the part.
-            total: Questions of the part in all, for the progress told; default those up to here.
+            total: Questions of the part in all, for the progress shown; default those up to here.
 
         Raises:
             InvalidInput: An answer is no distribution, or has the wrong shape; it is not kept.
         """
-        count = len(offer.prices)
-        asker = Asker(self.in_flight)
-        for start in range(0, count, self.in_flight):
-            stop = min(start + self.in_flight, count)
-            missing = [n for n in range(start, stop) if self.log.answer(part, first + n, _one(offer, n)) is None]
-            if missing:
-                self._put(asker, part, offer, missing, first)
-            if self.watch is not None:
-                self.watch(part, first + stop, total or first + count)
+        count, done = len(offer.prices), first
+        missing = [n for n in range(count) if self.log.answer(part, first + n, _one(offer, n)) is None]
+        together = [[n for n in missing if n // self.in_flight == at] for at in range(-(-count // self.in_flight))]
+        done += count - len(missing)
+        if self.watch is not None and done > first:
+            self.watch(part, done, total or first + count)
+        with self._put(offer, [tuple(numbers) for numbers in together if numbers]) as put:
+            for numbers, answered in put:
+                self._keep(part, offer, numbers, first, answered)
+                done += len(numbers)
+                if self.watch is not None:
+                    self.watch(part, done, total or first + count)
         entries = [self.log.kept[(part, first + n)] for n in range(count)]
         for entry in entries:
             self._count(entry)
         pairs = [arrays(entry) for entry in entries]
         return Answers(np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]))
 
-    def _put(self, asker: Asker, part: str, offer: Offer, missing: list[int], first: int) -> None:
-        before, start = usage_of(self.subject.consumers), time.perf_counter()
-        answers = asker.ask(self.subject.consumers, take(offer, np.array(missing)))
-        seconds = (time.perf_counter() - start) / len(missing)
-        cost = {name: value / len(missing) for name, value in _difference(before, self.subject.consumers).items()}
-        for row, number in enumerate(missing):
+    @contextmanager
+    def _put(self, offer: Offer, together: list[tuple[int, ...]]) -> Iterator[Iterator[tuple[tuple[int, ...], Put]]]:
+        """Give the numbers of questions put together, with their answers, as they come."""
+        if self.elsewhere is None:
+            consumers = self.subject.consumers
+            yield ((numbers, put(consumers, take(offer, np.array(numbers)))) for numbers in together)
+            return
+        jobs = [(numbers, take(offer, np.array(numbers))) for numbers in together]
+        common = (self.elsewhere.make, identity_of(self.subject.consumers))
+        with self.elsewhere.executor.spread(_put_there, jobs, common=common, checks=self.elsewhere.checks) as found:
+            yield ((numbers, answered) for (numbers, _), answered in found)
+
+    def _keep(self, part: str, offer: Offer, numbers: tuple[int, ...], first: int, answered: Put) -> None:
+        answers, seconds, cost = answered
+        for row, number in enumerate(numbers):
             probability = np.maximum(answers.probability[row], 0.0)
             if abs(probability.sum(axis=1) - 1.0).max() > 1e-6:
                 raise invalid("response.probability", probability.sum(axis=1).tolist(), "distributions with sum 1")
@@ -79,6 +122,29 @@ class Interview:
         self.seconds += entry["seconds"]
         for name, value in entry["usage"].items():
             setattr(self.usage, name, getattr(self.usage, name) + value)
+
+
+def put(consumers: Consumers, offer: Offer) -> Put:
+    """Put questions to consumers together."""
+    count, before, start = len(offer.prices), usage_of(consumers), time.perf_counter()
+    answers = Asker(count).ask(consumers, offer)
+    seconds = (time.perf_counter() - start) / count
+    return answers, seconds, {name: value / count for name, value in _difference(before, consumers).items()}
+
+
+def _put_there(make: Callable[[], Consumers], identity: str, numbers: tuple[int, ...], offer: Offer) -> Put:
+    """Put questions to consumers made in this process; they must be those of the caller."""
+    consumers = _made(make)
+    if identity_of(consumers) != identity:
+        raise MissingResource(
+            "has other consumers than are asked here: other weights, another server or other words; make them the same"
+        )
+    return put(consumers, offer)
+
+
+@cache
+def _made(make: Callable[[], Consumers]) -> Consumers:
+    return make()
 
 
 def usage_of(consumers: Consumers) -> Usage | None:
@@ -94,7 +160,7 @@ def usage_of(consumers: Consumers) -> Usage | None:
 
 
 def identity_of(consumers: Consumers) -> str:
-    """Return what tells consumers from others that would answer differently.
+    """Return what distinguishes consumers from others that would answer differently.
 
     Their own ``identity`` where they have one. Otherwise a hash of their class and, for dataclasses, of all their
     fields: numbers, words, arrays and, of a language model, its identity. Fields of other kinds count by their class.

@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.consumers.distil.active import choose
 from malles_env.consumers.distil.answers import AnswerLog
-from malles_env.consumers.distil.asking import Interview, identity_of, market_of
+from malles_env.consumers.distil.asking import Elsewhere, Interview, identity_of, market_of
 from malles_env.consumers.distil.design import Design, fresh_states, joined_offers, price_steps
 from malles_env.consumers.distil.fidelity import Fidelity, judge, total_variation
 from malles_env.consumers.distil.fit import Experiment, Fit, fit
@@ -37,7 +37,7 @@ class DistilSettings:
         questions: Most questions put for the fit; each is answered by every segment.
         fresh: Further questions to judge the fit on; 0 leaves it unjudged.
         seed: Of the design, the candidates and the fresh states.
-        choice: ``"active"`` chooses every second question by what it would tell, ``"random"`` takes all as drawn.
+        choice: ``"active"`` chooses every second question by its information, ``"random"`` takes all as drawn.
         batch: Questions put between two fits; the first batch is drawn.
         pool: Candidates a batch is chosen from.
         target: Stops asking when the answers of a whole new batch are predicted with at most this median total
@@ -124,6 +124,7 @@ def distil(
     *,
     answers: Path | None = None,
     watch: Watch | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Distilled:
     """Fit fast consumers to slow ones.
 
@@ -131,7 +132,8 @@ def distil(
         subject: The consumers and their market; `malles_env.workflows.audit.audit_subject` makes one.
         settings: How to ask.
         answers: File in which answers are kept; an interrupted experiment goes on from it.
-        watch: Told of progress.
+        watch: Called with the progress.
+        elsewhere: Where questions are put, e.g. on a cluster; the numbers are the same. None puts them here.
 
     Raises:
         InvalidInput: The file holds answers to other questions or of other consumers; or an answer is no distribution.
@@ -140,7 +142,7 @@ def distil(
     """
     settings = settings or DistilSettings()
     with AnswerLog(answers, settings.asked(subject)) as log:
-        interview = Interview(subject, log, settings.in_flight, watch)
+        interview = Interview(subject, log, settings.in_flight, watch, elsewhere)
         experiment, curve = _ask(interview, settings)
         whole = fit(experiment, settings.price_transform)
         tastes = whole.tastes(subject.regular_price)

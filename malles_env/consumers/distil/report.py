@@ -1,4 +1,4 @@
-"""Tells what a distillation found: a table for people, all numbers as JSON, sentences for a scenario's notes."""
+"""What a distillation found: a table for people, all numbers as JSON, sentences for a scenario's notes."""
 
 from __future__ import annotations
 

@@ -30,25 +30,29 @@ _BEGUN = Prompt("", "Spell the alphabet.", "", "A, B, C, D, E,")
 _NEXT = " F"
 """With its space: a new turn would begin without one."""
 _PASSING = ("created", "permission")
-"""What a server's entry of a model tells anew each time; vLLM gives every look a permission of a new number."""
+"""What a server's entry of a model states anew each time; vLLM gives every look a permission of a new number."""
 T = TypeVar("T")
 _Request = tuple[str, dict[str, Any], Callable[[dict[str, Any]], T]]
 
 
 class ServedModel:
-    """A language model on a server.
+    """A language model on a server, or on several that have the same weights.
+
+    Each question goes to the server with the fewest under way, and to another one if that dies. Servers must tell the
+    same of the model and say the same words after a fixed question; then an answer counts for all of them, and a cache
+    of answers does not ask which one gave it.
 
     Args:
         model: Its name on the server.
-        base_url: Of the server, usually ending in ``/v1``, without user name, password or query.
+        base_url: Of the server, usually ending in ``/v1``, without user name, password or query; or of several.
         api_key: None takes ``$OPENAI_API_KEY``; servers of one's own often need none. Where a file chose the address,
             give ``addresses.NO_KEY``.
         api: Where labels are asked: ``"chat"`` or ``"completions"`` with log probabilities, ``"systemone"`` or
             ``"decisions"`` with typed answers; ``"auto"`` takes typed answers where the server has them, else chat.
-        concurrency: Requests under way at once.
+        concurrency: Requests under way at once at each server.
         patience: Timeout, attempts and waits.
         top_logprobs: Tokens whose probability is asked; OpenAI allows 20, llama.cpp any number.
-        label_token_ids: Token id of each label, for vLLM's ``logprob_token_ids``, which tells exactly these.
+        label_token_ids: Token id of each label, for vLLM's ``logprob_token_ids``, which reports exactly these.
         prices: Money per million prompt tokens and per million tokens written.
         check_after: Seconds after which the next call first makes sure that the same model still answers.
     """
@@ -56,7 +60,7 @@ class ServedModel:
     def __init__(
         self,
         model: str,
-        base_url: str = "http://127.0.0.1:8000/v1",
+        base_url: str | Sequence[str] = "http://127.0.0.1:8000/v1",
         *,
         api_key: str | None = None,
         api: Api = "auto",
@@ -72,8 +76,9 @@ class ServedModel:
         if top_logprobs < 1:
             raise invalid("top_logprobs", top_logprobs, "1 or more")
         key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY") or NO_KEY
+        urls = [base_url] if isinstance(base_url, str) else list(base_url)
         self.name, self._usage = model, Usage()
-        self._line = ServerClient(base_url, key, concurrency, patience or Patience(), self._usage)
+        self._line = ServerClient(urls, key, concurrency, patience or Patience(), self._usage)
         self._api: Api = api
         self._continues: bool | None = None
         self._top, self._ids, self._prices = top_logprobs, dict(label_token_ids or {}), prices
@@ -88,7 +93,7 @@ class ServedModel:
 
     @property
     def identity(self) -> str:
-        """Hash of what the server tells about the model and of its likeliest words after a fixed question.
+        """Hash of what the server reports about the model and of its likeliest words after a fixed question.
 
         Raises:
             LanguageModelError: The server cannot be asked.
@@ -183,7 +188,13 @@ class ServedModel:
         usage.cost += (self._prices[0] * prompt + self._prices[1] * written) / 1e6
 
     def _look(self) -> str:
-        """Return what the server tells about the model and its likeliest words after a fixed question, as JSON."""
+        """Return what the servers report about the model and its likeliest words after a fixed question, as JSON.
+
+        Those that cannot be asked are left alone, as long as one can.
+
+        Raises:
+            LanguageModelError: None can be asked, or two have different models.
+        """
 
         async def look(talk: Talk) -> tuple[dict[str, Any], str]:
             try:
@@ -198,9 +209,25 @@ class ServedModel:
             words = _job(*self._words_request(_PROBE, Sampling(max_tokens=16)), self._count_probe)
             return {key: entry[key] for key in entry if key not in _PASSING}, (await words(talk)).text
 
-        (found,) = self._line.ask([look])
-        self._checked, self._line.faulty = time.monotonic(), False
-        return json.dumps(found, sort_keys=True)
+        told: dict[str, str] = {}
+        found = self._line.look(look)
+        for server, answer in zip(self._line.servers, found, strict=True):
+            server.down = isinstance(answer, LanguageModelError)
+            if not isinstance(answer, LanguageModelError):
+                told[server.shown], server.faulty = json.dumps(answer, sort_keys=True), False
+        if not told:
+            for server in self._line.servers:
+                server.down = False
+            raise next(answer for answer in found if isinstance(answer, LanguageModelError))
+        self._checked = time.monotonic()
+        (first, seen), *others = told.items()
+        for shown, other in others:
+            if other != seen:
+                raise LanguageModelError(
+                    f"language model servers {first} and {shown}: different models answer as {self.name!r} (their "
+                    "entries or words after a fixed question differ); start them with the same weights and settings"
+                )
+        return seen
 
     def _find_api(self) -> Api:
         typed: tuple[Api, ...] = ("systemone", "decisions")
@@ -251,12 +278,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _counted(value: Any) -> int:
-    """Return a number of tokens that a server told, 0 where it is none."""
+    """Return a number of tokens that a server reported, 0 where it is none."""
     return int(value) if isinstance(value, (int, float)) and 0 <= value < 1e15 else 0
 
 
 def _begun_turns(prompt: Prompt) -> dict[str, Any]:
-    """Return the messages of a prompt whose answer is begun; vLLM goes on with it when told so, llama.cpp always."""
+    """Return the messages of a prompt whose answer is begun; vLLM continues it when asked to, llama.cpp always."""
     opening, begun = parted_lead(prompt)
     asked = messages(dataclasses.replace(prompt, lead=opening), lead_in_question=True)
     answer = {"role": "assistant", "content": begun}

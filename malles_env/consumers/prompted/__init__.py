@@ -11,7 +11,8 @@ from malles_env.consumers.prompted.pooling import Pooled, fit_pooled
 from malles_env.consumers.prompted.scores import Score, scores
 from malles_env.consumers.prompted.settings import PromptSettings
 from malles_env.consumers.prompted.visits import VisitAnswers, Visits, ask_visits
-from malles_env.consumers.prompted.wording import Persona, ShelfLine, Wording, default_wording, read_wording
+from malles_env.consumers.prompted.wording import Persona, Wording, default_wording, read_wording
+from malles_env.preference.prompted.prompt import ShelfLine
 
 __all__ = [
     "Calibration",

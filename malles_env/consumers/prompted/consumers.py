@@ -27,7 +27,7 @@ class PromptedConsumers:
         model: Who is asked.
         products: J product texts; sellers wrote them, so they are fenced.
         personas: S households.
-        names: J distinct names of the products, told to nobody; default their texts.
+        names: J distinct names of the products, shown to nobody; default their texts.
         market: What the shelf holds, in words.
         currency: Of all prices.
         settings: How to ask.

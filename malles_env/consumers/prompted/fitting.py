@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.consumers import PromptedConsumers, settled
+from malles_env.consumers.prompted.questions import PooledAnswers
 from malles_env.errors import invalid
 from malles_env.market.arrays import FloatArray, as_floats
 from malles_env.market.offer import Offer
 
 
+class Askable(Protocol):
+    """Consumers whose answers are kept apart from what is fitted to them."""
+
+    @property
+    def num_products(self) -> int:
+        """J."""
+        ...
+
+    @property
+    def fitted(self) -> Calibration:
+        """The numbers fitted so far."""
+        ...
+
+    def ask(self, offer: Offer) -> PooledAnswers:
+        """Return what the model says about an offer, before any calibration."""
+        ...
+
+
 def fit_to_shares(
-    consumers: PromptedConsumers,
+    consumers: Askable,
     offer: Offer,
     weights: FloatArray,
     target: FloatArray,
@@ -24,7 +44,7 @@ def fit_to_shares(
 ) -> Calibration:
     """Return the calibration whose product shifts give the population observed shares; the model is asked once.
 
-    One set of shares tells the level of J products against buying nothing and nothing else, so temperature and
+    One set of shares determines the level of J products against buying nothing and nothing else, so temperature and
     outside offsets stay as they are. The iteration is the contraction of Berry, Levinsohn and Pakes (1995), as in
     `malles_env.consumers.calibration`.
 

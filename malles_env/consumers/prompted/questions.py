@@ -9,10 +9,13 @@ import numpy as np
 
 from malles_env.consumers.language.base import LanguageModel, Prompt
 from malles_env.consumers.prompted.settings import PromptSettings
-from malles_env.consumers.prompted.wording import DIGITS, LETTERS, OUTSIDE, Persona, ShelfLine, Wording
+from malles_env.consumers.prompted.wording import DIGITS, Persona, Wording
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.offer import Offer
+from malles_env.preference.prompted.labels import OPTION_LETTERS as LETTERS
+from malles_env.preference.prompted.labels import OUTSIDE_LETTER as OUTSIDE
+from malles_env.preference.prompted.prompt import ShelfLine
 
 FLOOR = np.log(1e-12)
 """Least log probability of a label: a model that rules an option out in one order of the shelf may not do so in all."""
@@ -24,7 +27,7 @@ class Shop:
 
     Attributes:
         products: J texts, untrusted.
-        names: J distinct names that no model is told; they settle the order of products with equal texts.
+        names: J distinct names that no model sees; they settle the order of products with equal texts.
         personas: S households.
         market: What the shelf holds.
         currency: Of all prices.
@@ -79,6 +82,20 @@ class PooledAnswers:
     row_of: IntArray
     log_units: FloatArray | None
     questions: int
+
+
+def last_purchases(shares: FloatArray, present: Sequence[int], threshold: float) -> list[int]:
+    """Return the last purchases a segment is asked about, -1 for the question without one, which comes first.
+
+    Args:
+        shares: Shares of the segment by last purchase, shape ``(J + 1,)``.
+        present: Products on the shelf.
+        threshold: Share from which a last purchase gets a question of its own.
+    """
+    told = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= threshold]
+    rest = 1.0 - float(sum(shares[j + 1] for j in told))
+    silent = not told or (rest >= threshold and rest > 1e-9)
+    return [*([-1] if silent else []), *told]
 
 
 @dataclass
@@ -156,13 +173,10 @@ class Questions:
 
     def _states(self, b: int, s: int, present: list[int]) -> list[int]:
         """Return the last purchases to ask for, -1 for the question without one."""
-        settings, shares = self.shop.settings, self.offer.loyalty[b, s]
+        settings = self.shop.settings
         if settings.loyalty != "states":
             return [-1]
-        told = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= settings.threshold]
-        rest = 1.0 - float(sum(shares[j + 1] for j in told))
-        silent = not told or (rest >= settings.threshold and rest > 1e-9)
-        return [*([-1] if silent else []), *told]
+        return last_purchases(self.offer.loyalty[b, s], present, settings.threshold)
 
     def _answers_for(self, b: int, s: int, state: int, row: int) -> None:
         if state < 0:
@@ -178,7 +192,7 @@ class Questions:
                 shop.products[j],
                 float(offer.prices[b, j]),
                 float(offer.regular_price[j]),
-                float(offer.mean_field[b, j]) if telling else None,
+                share=float(offer.mean_field[b, j]) if telling else None,
             )
             for j in places
         ]

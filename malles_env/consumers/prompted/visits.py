@@ -15,7 +15,7 @@ from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.offer import Offer
 
 Watch = Callable[[int, int], None]
-"""Told how many visits were asked about, and how many there are."""
+"""Called with how many visits were asked about, and how many there are."""
 
 
 @dataclass(frozen=True)

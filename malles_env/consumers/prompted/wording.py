@@ -11,17 +11,16 @@ from typing import Any
 
 from malles_env.consumers.prompt_sanitizer import fenced
 from malles_env.errors import CorruptFile, InvalidInput, invalid
+from malles_env.preference.prompted.labels import OPTION_LETTERS as LETTERS
+from malles_env.preference.prompted.labels import OUTSIDE_LETTER as OUTSIDE
+from malles_env.preference.prompted.labels import UNIT_DIGITS
+from malles_env.preference.prompted.prompt import ShelfLine, most_bought
 from malles_env.yaml_files import parse_yaml, read_plain_text
 
-LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
-"""Labels of products in the order listed; N is kept for buying nothing (as in `malles_env.preference.prompted`)."""
-OUTSIDE = "N"
-DIGITS = tuple("123456789")
+DIGITS = tuple(UNIT_DIGITS)
 """Labels of the units."""
 PROMOTED = 0.05
 """Discount depth from which a product counts as on promotion."""
-MOST_KNOWN = 6
-"""Products of its own past a household is told about, at most; the most bought first."""
 _NAMES = {
     "shelf": {"market", "currency"},
     "line": {"label", "product", "price", "regular", "discount", "promotion", "share"},
@@ -42,30 +41,14 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class ShelfLine:
-    """One product on the shelf as it is told.
-
-    Attributes:
-        product: Its text, untrusted.
-        price, regular_price: Money, more than 0.
-        share: Its share of recent purchases, 0 to 1; None where the mean field is not told.
-    """
-
-    product: str
-    price: float
-    regular_price: float
-    share: float | None = None
-
-
-@dataclass(frozen=True)
 class Persona:
     """A segment's household in words and counts.
 
     Attributes:
-        words: Whatever is to be told of it; may be empty.
-        history_total: Own earlier purchases on this shelf; None: nothing is told of its history.
+        words: Whatever is to be said of it; may be empty.
+        history_total: Own earlier purchases on this shelf; None: nothing is said of its history.
         weeks_seen: Own earlier shopping weeks.
-        bought: How many of those purchases fell on each product, J counts; empty: not told.
+        bought: How many of those purchases fell on each product, J counts; empty: not stated.
     """
 
     words: str = ""
@@ -125,7 +108,7 @@ class Wording:
         """Return the shelf, the outside option last.
 
         Args:
-            lines: In the order to be listed, at most 25.
+            lines: In the order to be listed, at most 25; a discount from `PROMOTED` counts as a promotion.
             market: What the shelf holds.
             currency: Of all prices.
             limit: Longest product text, which is then fenced; None lets sellers write what they like (for tests of
@@ -139,15 +122,12 @@ class Wording:
 
     def _columns(self, line: ShelfLine) -> dict[str, str]:
         """Return price, regular price, discount, promotion and share in words; what does not apply is empty."""
-        depth = 1.0 - line.price / line.regular_price
-        off = f"{100 * depth:.0f}"
-        share = "" if line.share is None else self.share.format(percent=f"{100 * line.share:.0f}")
         return {
             "price": f"{line.price:.2f}",
-            "regular": self.regular.format(regular_price=f"{line.regular_price:.2f}") if abs(depth) >= 0.005 else "",
-            "discount": self.discount.format(percent=off) if depth >= 0.005 else "",
-            "promotion": self.promotion if depth >= PROMOTED else "",
-            "share": share,
+            "regular": self.regular.format(regular_price=f"{line.regular_price:.2f}") if line.unusual else "",
+            "discount": self.discount.format(percent=line.percent_off) if line.percent_off else "",
+            "promotion": self.promotion if line.depth >= PROMOTED else "",
+            "share": self.share.format(percent=line.percent_share) if line.percent_share else "",
         }
 
     def persona_words(self, persona: Persona, places: Sequence[int]) -> str:
@@ -167,11 +147,9 @@ class Wording:
         return self.household.format(persona=" ".join(part for part in parts if part))
 
     def _known(self, persona: Persona, places: Sequence[int]) -> str:
-        counts = (
-            [(persona.bought[j], label) for label, j in zip(LETTERS, places, strict=False)] if persona.bought else []
-        )
-        bought = sorted((pair for pair in counts if pair[0]), key=lambda pair: -pair[0])[:MOST_KNOWN]
-        listed = ", ".join(self.known_one.format(label=label, count=count) for count, label in bought)
+        counts = [persona.bought[j] for j in places] if persona.bought else []
+        told = [(LETTERS[at], counts[at]) for at in most_bought(counts)]
+        listed = ", ".join(self.known_one.format(label=label, count=count) for label, count in told)
         return self.known.format(list=listed) if listed else ""
 
     def last_words(self, shares: Sequence[tuple[str, float]]) -> str:

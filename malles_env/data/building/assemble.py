@@ -107,7 +107,7 @@ def _all_visits(parts: list[Part]) -> pl.DataFrame:
 def _alternatives(parts: list[Part], visits: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     """Put every alternative where its occasion and position belong; the shelves of `parts` are used up.
 
-    Nothing is sorted: the sizes of the shelves tell each row's place. Column by column the old rows make room for the
+    Nothing is sorted: the sizes of the shelves give each row's place. Column by column the old rows make room for the
     new ones, so that at no time both stand in memory.
     """
     size = visits["size"].to_numpy()

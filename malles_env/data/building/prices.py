@@ -99,7 +99,7 @@ class OthersPrices:
         self._regular = others_median(chain, household, bought["regular"].to_numpy(), count)
 
     def get(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:
-        """Return prices [n], money per package; NaN where no other household tells one."""
+        """Return prices [n], money per package; NaN where no other household paid one."""
         chain = line * self._periods + period
         prices = self._store.get(chain * self._stores + store, household)
         rows = np.flatnonzero(np.isnan(prices))

@@ -23,7 +23,7 @@ SHELF_COLUMNS = (
     "store_sales",
     "mean_quantity",
 )
-"""What a shelf tells of each alternative."""
+"""What a shelf says of each alternative."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Shelves:
         self._offered = self._offer_lookup(coded.offers)
 
     def others_price(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:
-        """Return the price that other households tell [n]; the log must have no table of offers."""
+        """Return the price that other households paid [n]; the log must have no table of offers."""
         assert self._prices is not None
         return self._prices.get(line, store, period, household)
 

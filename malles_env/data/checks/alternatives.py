@@ -87,7 +87,7 @@ def _has_twin(listed: pl.DataFrame) -> Flags:
 
 
 def check_order(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
-    """Refuse a log whose rows are sorted by product inside each household: a history would tell the choice.
+    """Refuse a log whose rows are sorted by product inside each household: a history would give the choice away.
 
     Two signs, both among the times a household bought another product of the market than before: how often the
     product comes later in the product list (about half the time in a real order), and how often it is one that the

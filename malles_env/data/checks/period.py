@@ -9,6 +9,7 @@ import polars as pl
 
 from malles_env.data.checks.agreement import FEW, TOLERANCE, Agreement, agreement
 from malles_env.data.checks.report import Check, graded, skipped
+from malles_env.files import json_plain
 
 WARN, ERROR = 0.02, 0.06
 """Agreement lost against weeks that start on the best weekday."""
@@ -100,16 +101,11 @@ def check_period(transactions: pl.DataFrame) -> Check:
             "assumed_start": WEEKDAYS[start],
             "most_changes": WEEKDAYS[changes],
             "most_agreement": WEEKDAYS[best],
-            "change_rate": {day: _known(rate) for day, rate in zip(WEEKDAYS, rates, strict=True)},
-            "agreement": {day: _known(week.share) for day, week in zip(WEEKDAYS, shifted, strict=True)},
+            "change_rate": json_plain(dict(zip(WEEKDAYS, rates, strict=True))),
+            "agreement": json_plain({day: week.share for day, week in zip(WEEKDAYS, shifted, strict=True)}),
             "agreement_of_periods": own.share,
         },
     )
-
-
-def _known(value: float) -> float | None:
-    """Return a number that JSON can hold; None where nothing was measured."""
-    return None if math.isnan(value) else value
 
 
 def _others(rates: list[float], but: int) -> float:

@@ -141,7 +141,7 @@ def _exactness(found: pl.DataFrame, *, offers: bool) -> Check:
         return skipped(_EXACT, "hardly any price is known from other households")
     error = np.abs(known["price"].to_numpy() / known["paid"].to_numpy() - 1)
     exact, mean = float((error <= TOLERANCE).mean()), float(error.mean())
-    rule = "of the table of offers" if offers else "that other households tell"
+    rule = "of the table of offers" if offers else "that other households paid"
     return Check(
         _EXACT,
         exact,

@@ -1,4 +1,4 @@
-"""What a person may tell the importer; what is not told is found in the files and reported."""
+"""What a person may say to the importer; the rest is found in the files and reported."""
 
 from __future__ import annotations
 

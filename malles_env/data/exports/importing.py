@@ -113,7 +113,7 @@ def planned(paths: Sequence[Path], choices: ImportChoices) -> Plan:
 
     Args:
         paths: Parts or tables of one export.
-        choices: What was told.
+        choices: What the person chose.
 
     Raises:
         MissingResource, CorruptFile, InvalidInput: A file or option cannot be used.
@@ -136,7 +136,7 @@ def import_log(plan: Plan, choices: ImportChoices) -> Imported:
 
     Args:
         plan: From `planned`.
-        choices: What was told.
+        choices: What the person chose.
 
     Raises:
         InvalidInput: A value cannot be read or decided, a row must not be dropped, or nothing is left.

@@ -28,9 +28,7 @@ def text_report(found: Imported, out: Path) -> str:
     ]
     errors = [check.name for check in found.report.checks if check.verdict == "error"]
     if errors:
-        lines.append(
-            f"an error was found ({', '.join(errors)}): data build refuses this log unless told --despite-errors"
-        )
+        lines.append(f"an error was found ({', '.join(errors)}): data build refuses this log without --despite-errors")
     return "\n".join([*lines, "next:", *(f"  {command}" for command in next_commands(found, out))])
 
 

@@ -116,7 +116,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "product_id": Column(_TEXT, "joins products", check=_some_text),
         "period": Column(pl.Int32(), "period of the promotion, at least 1", check=_from_one),
         "display": Column(
-            _FLAG, "shown on a display; default true where feature_ad is not told", required=False, nullable=True
+            _FLAG, "shown on a display; default true where feature_ad is not given", required=False, nullable=True
         ),
         "feature_ad": Column(_FLAG, "in the leaflet; default false", required=False, nullable=True),
     },

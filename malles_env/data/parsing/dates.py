@@ -139,7 +139,7 @@ def _decided(texts: pl.Series, order: str | None, field: str) -> tuple[pl.Series
     # One column has one writing: what is written in another way is not read, rather than guessed at.
     kind = max(counts, key=lambda name: counts[name])
     own = {"numeric": numeric, "spelt": spelt}.get(kind, ~numeric & ~spelt)
-    words = {"year": "year first", "spelt": "month in words"}.get(kind, f"as {order}, as told")
+    words = {"year": "year first", "spelt": "month in words"}.get(kind, f"as {order}, as given")
     if kind == "numeric" and order is None:
         order, words = _order(dates.filter(numeric), field)
     times = pl.DataFrame({"time": _times(texts, order or "dmy"), "own": own})
@@ -164,7 +164,7 @@ def _order(dates: pl.Series, field: str) -> tuple[str, str]:
     doubtful = dates.filter(first != second)
     if len(doubtful):
         raise InvalidInput(
-            f"{field}: got {doubtful[0]!r}, and no value of the column tells day from month; allowed: {_ADVICE}"
+            f"{field}: got {doubtful[0]!r}, and no value of the column distinguishes day from month; allowed: {_ADVICE}"
         )
     return "dmy", "day and month are the same number throughout"
 

@@ -1,4 +1,4 @@
-"""Text tables of any dialect: encoding, separator and header found in the file, and told."""
+"""Text tables of any dialect: encoding, separator and header, found in the file and reported."""
 
 from __future__ import annotations
 

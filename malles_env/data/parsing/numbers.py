@@ -94,7 +94,7 @@ def decimal_mark(columns: Iterable[pl.Series], *, field: str, doubtful_dots: boo
         The mark; a dot where no value has one.
 
     Raises:
-        InvalidInput: The values contradict each other, or do not tell.
+        InvalidInput: The values contradict each other, or do not decide.
     """
     texts = [bare_numbers(column.unique().drop_nulls()).rename("v") for column in columns]
     values = pl.concat(texts) if texts else pl.Series("v", [], dtype=pl.String)
@@ -113,7 +113,7 @@ def decimal_mark(columns: Iterable[pl.Series], *, field: str, doubtful_dots: boo
     if len(groups):
         raise InvalidInput(
             f"{field}: got {brief(repr(groups[0]), 60)}, in which the mark may stand before decimals or thousands, "
-            "and no value tells which; allowed: --decimal . or --decimal ,"
+            "and no value decides which; allowed: --decimal . or --decimal ,"
         )
     return "."
 

@@ -1,1 +1,1 @@
-"""What all faces share: batches of markets, the step of one market, snapshots."""
+"""What all environments share: batches of markets, the step of one market, snapshots."""

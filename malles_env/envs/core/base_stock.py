@@ -19,7 +19,7 @@ class BaseStock:
 
     The rate is the units sold in the last period, if the product was on the shelf and is not sold out. If it is sold
     out, off the shelf, or no period has been played, the rate is the expected demand at regular prices, or half as much
-    again as was sold, if that is more: sales of what is sold out tell less than demand. Products that are not to be
+    again as was sold, if that is more: sales of what is sold out are less than demand. Products that are not to be
     listed are not ordered. An order is at most what there is room for, and rounded to whole units where these are due.
     The rule looks neither at costs nor at the end of the episode.
 
@@ -50,7 +50,7 @@ class BaseStock:
         """Return units to order of each own product, shape ``(B, J_n)``.
 
         Args:
-            observation: Flat observations of the seat, shape ``(B, D)``.
+            observation: Flat observations of the seller, shape ``(B, D)``.
             listed: What it will list, shape ``(B, J_n)``.
         """
         said = self.layout.read(observation, self.seat)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GivenMarket:
-    """What the faces need of a scenario, taken from a market; the market itself is not played.
+    """What environments need of a scenario, taken from a market; the market itself is not played.
 
     Attributes:
         made: Its catalog, population, consumers and settings are those of every market played.
-        max_cycles: Periods of an episode unless a face is given others.
+        max_cycles: Periods of an episode unless an environment is given others.
         reward_scale: Money of profit per unit of reward: rewards are profits.
         name, title: Words for pictures.
     """

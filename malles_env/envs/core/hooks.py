@@ -26,7 +26,7 @@ def check_function(name: str, function: Any) -> None:
 
 
 def checked_rewards(function: RewardFn, outcome: Outcome) -> FloatArray:
-    """Return the rewards of all seats that a function gives for an outcome, fresh, shape ``(B, N)``.
+    """Return the rewards of all sellers that a function gives for an outcome, fresh, shape ``(B, N)``.
 
     Raises:
         InvalidInput: They are no finite numbers or do not broadcast to that shape. The period has been played.
@@ -75,8 +75,8 @@ class FunctionSeller:
     4
 
     Args:
-        function: Called with the observations of its seat, ``(B, D)`` (or a dict of ``(B, size)``); returns the actions
-            as their space says with a leading axis of B, or one action for all markets.
+        function: Called with the observations of its seller, ``(B, D)`` (or a dict of ``(B, size)``); returns the
+            actions as their space says with a leading axis of B, or one action for all markets.
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:

@@ -73,7 +73,7 @@ def check_seed(seed: Any) -> int:
 
 
 class MarketBatch:
-    """B markets of one scenario, N seats each.
+    """B markets of one scenario with N sellers.
 
     Args:
         scenario: Name, path, scenario or `Market`.
@@ -86,7 +86,7 @@ class MarketBatch:
         as_dict: Whether agents see the blocks of an observation by name.
         seats, actions, layout: Who plays, what goes in, what comes out.
         rules: The price rules; None where the scenario has none.
-        info_keys: What `ledger` holds of each seat: MONEY_KEYS, what the price rules count, TIER_KEYS where products
+        info_keys: What `ledger` holds of each seller: MONEY_KEYS, what the price rules count, TIER_KEYS where products
             carry tiers, and STOCK_KEYS where they are ordered.
         episode: A number per market that its seed, or its stream and its last episode, gave the present episode;
             shape ``(B,)``.
@@ -230,7 +230,7 @@ class MarketBatch:
         """Play one period.
 
         Args:
-            rows: Actions of all seats from `Actions.blank` and `Actions.put`, shape ``(B, N, A)``.
+            rows: Actions of all sellers from `Actions.blank` and `Actions.put`, shape ``(B, N, A)``.
             cycles: Periods of an episode: in its last one, stock that is left is sold for its salvage value.
 
         Raises:
@@ -264,7 +264,7 @@ class MarketBatch:
         """Play one period of one market, in one compiled call where that is possible.
 
         Args:
-            rows: Actions of all seats, shape ``(1, N, A)``.
+            rows: Actions of all sellers, shape ``(1, N, A)``.
             cycles: Periods of an episode.
 
         Returns:
@@ -328,13 +328,13 @@ class MarketBatch:
         )
 
     def rewards(self, outcome: Outcome) -> FloatArray:
-        """Return the reward of each seat, shape ``(B, N)``: profit / reward_scale, or what `reward_fn` says."""
+        """Return the reward of each seller, shape ``(B, N)``: profit / reward_scale, or what `reward_fn` says."""
         if self.reward_fn is not None:
             return checked_rewards(self.reward_fn, outcome)
         return outcome.seller_profit / self.reward_scale
 
     def ledger(self, outcome: Outcome) -> FloatArray:
-        """Return `info_keys` of each seat, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
+        """Return `info_keys` of each seller, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
         books, of = np.empty((self.num_markets, self.seats.count, len(self.info_keys))), self.seats.seller_of
         write_ledger(
             outcome.revenue, outcome.cost, outcome.fees, outcome.profit, outcome.units, outcome.share,
@@ -356,7 +356,7 @@ class MarketBatch:
         return books
 
     def masks(self, seat: int, market: int) -> BoolArray:
-        """Return which discrete choices of a seat make sense in a market, see `Actions.masks`.
+        """Return which discrete choices of a seller make sense in a market, see `Actions.masks`.
 
         Raises:
             InvalidInput: The actions are not discrete.
@@ -371,13 +371,13 @@ class MarketBatch:
 
     @cached_property
     def _fixed_masks(self) -> list[Any] | None:
-        """What `mask_info` answers where it is the same in all periods, by seat; else None."""
+        """What `mask_info` answers where it is the same in all periods, by seller; else None."""
         if self.seats.catalog.replenishment is not None or np.isfinite(self.seats.catalog.stock).any():
             return None
         return [self._mask_info(seat, 0) for seat in range(self.seats.count)]
 
     def mask_info(self, seat: int, market: int) -> Any:
-        """Return which discrete choices of a seat make sense, as its space takes them in `sample(mask)`, fresh.
+        """Return which discrete choices of a seller make sense, as its space takes them in `sample(mask)`, fresh.
 
         Returns:
             int8 arrays of 0 and 1: a tuple of one per number of the action, or one array where actions are `Discrete`.

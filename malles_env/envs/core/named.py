@@ -50,11 +50,11 @@ class Beginner(Protocol):
 
 
 MAKER = "malles_agents.registry:make_seller"
-"""``module:function`` called with a name, the scenario, the agent and the seat's options; returns a seller."""
+"""``module:function`` called with a name, the scenario, the agent and the agent's options; returns a seller."""
 
 
 def named_seller(spec: str, market_batch: MarketBatch, agent: str) -> Policy:
-    """Return the seller called `spec` for a seat, e.g. ``"cost-plus:0.3"`` or ``"calendar"``.
+    """Return the seller called `spec` for an agent, e.g. ``"cost-plus:0.3"`` or ``"calendar"``.
 
     Raises:
         InvalidInput: There is no such seller; the message lists those that exist.

@@ -55,7 +55,7 @@ class RegularPrice:
 
 AnySeller = Policy | str | Callable[[Any], Any]
 Policies = AnySeller | Mapping[str, AnySeller] | None
-"""Who plays the other seats: one policy, function or seller's name for all of them, or one per agent."""
+"""Who plays the other sellers: one policy, function or seller's name for all of them, or one per agent."""
 
 
 def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
@@ -65,16 +65,17 @@ def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
 
 
 class Rivals:
-    """The policies of all seats but the learner's, with their memories.
+    """The policies of all sellers but the learner's, with their memories.
 
     Args:
         market_batch: Where they play.
-        learner: Number of the seat that is left to the learner.
+        learner: Number of the seller that is left to the learner; -1 for nobody.
         policies: None (all `RegularPrice`), one policy for every rival, or policies by agent name; agents not
             listed are `RegularPrice`. A policy may be a function from observations to actions, see `FunctionSeller`, or
             a seller's name, see `named_seller`; such sellers always see the
             flat observation of one period with ``"prices"`` monitoring, and those that draw at random draw anew
             from the seeds when all markets are given some.
+        field: What errors call `policies`.
 
     Policies that are no names see what the market batch shows: the blocks by name where `MarketBatch.as_dict` says so.
 
@@ -87,6 +88,7 @@ class Rivals:
         market_batch: MarketBatch,
         learner: int,
         policies: Policies,
+        field: str = "rivals",
     ) -> None:
         agents = market_batch.seats.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
@@ -98,10 +100,10 @@ class Rivals:
             chosen = dict.fromkeys(names, as_policy(policies))
         for name, policy in chosen.items():
             if name not in names:
-                raise invalid("rivals", name, ", ".join(names) or "nobody: the seller is alone")
+                raise invalid(field, name, ", ".join(names) or "nobody: the seller is alone")
             if not isinstance(policy, (Policy, str)):
                 allowed = "a seller's name, a function of observations, or an object with predict(observation, ...)"
-                raise invalid(f"rivals[{name!r}]", policy, allowed)
+                raise invalid(f"{field}[{name!r}]", policy, allowed)
         self._market_batch = market_batch
         self._named = {n for n, agent in enumerate(agents) if isinstance(chosen.get(agent), str)}
         own = market_batch.observation_fn is not None  # the default rival knows no observation of a user's own
@@ -119,7 +121,7 @@ class Rivals:
                 self.policies[seat].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
 
     def forget(self, markets: BoolArray | None) -> None:
-        """Tell the policies that episodes start, in some markets or (None) in all."""
+        """Note that episodes start, in some markets or (None) in all."""
         if markets is None:
             self._states: dict[int, Any] = {}
             self._fresh = np.ones(self._market_batch.num_markets, dtype=bool)
@@ -130,8 +132,8 @@ class Rivals:
         """Fill the rivals' actions.
 
         Args:
-            rows: Actions of all seats, shape ``(B, N, A)``.
-            observations: Of all seats, shape ``(B, N, D)``; each policy gets a copy of its own rows.
+            rows: Actions of all sellers, shape ``(B, N, A)``.
+            observations: Of all sellers, shape ``(B, N, D)``; each policy gets a copy of its own rows.
             cycles: Periods of an episode.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The settings that every face takes, typed once: completion and type checks for all constructors."""
+"""The settings that every environment takes, typed once: completion and type checks for all constructors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from malles_env.scenarios import Scenario
 
     ScenarioLike: TypeAlias = "str | PathLike[str] | Scenario | Market"
-    """What every face plays: a bundled scenario's name, a path, a `Scenario`, or a `Market` made in Python."""
+    """What every environment plays: a bundled scenario's name, a path, a `Scenario`, or a `Market` made in Python."""
     RewardFn: TypeAlias = "Callable[[Outcome], FloatArray]"
     ObservationFn: TypeAlias = "Callable[[Mapping[str, np.ndarray]], np.ndarray]"
 
 
 class EnvSettings(TypedDict, total=False):
-    """Keyword arguments of every face; all may be left out.
+    """Keyword arguments of every environment; all may be left out.
 
     >>> from malles_env.envs import EnvSettings, parallel_env
     >>> settings: EnvSettings = {"max_cycles": 12, "demand": "expected"}

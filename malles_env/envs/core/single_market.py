@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from malles_env.market import Outcome
+from malles_env.market import Market, Outcome
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.kernels.ordering import STOCK_LEDGER
 from malles_env.market.state import LEDGER
+
+if TYPE_CHECKING:
+    from malles_env.envs.spaces.actions import Actions
+    from malles_env.envs.spaces.observations import Layout
+    from malles_env.envs.spaces.price_rules import RuledPrices
+    from malles_env.envs.spaces.slot_layout import SlotLayout
 
 NO_ORDERS, NO_BOOKS = np.zeros((0, 0)), np.zeros((0, 0, 0))
 STOCK_ROWS = 8
 """Rows of the table of `StockRoom`."""
 
 
-def fits(market_batch: Any) -> bool:
+class Playable(Protocol):
+    """What a step of one market needs of its `MarketBatch`; see there."""
+
+    market: Market
+    seats: SlotLayout
+    actions: Actions
+    layout: Layout
+    rules: RuledPrices | None
+    info_keys: tuple[str, ...]
+    reward_scale: float
+
+    @property
+    def num_markets(self) -> int:
+        """B."""
+        ...
+
+    @property
+    def observation_fn(self) -> object:
+        """A user's own observations, or None."""
+        ...
+
+    def played(
+        self, prices: FloatArray, listed: BoolArray, flags: BoolArray | None, asked: FloatArray, books: FloatArray,
+        stocked: FloatArray, rest: FloatArray,
+    ) -> None:  # fmt: skip
+        """Keep what was played."""
+        ...
+
+
+def fits(market_batch: Playable) -> bool:
     """Say whether steps of `market_batch` are one plain market's: no price rules, tiers or own observations."""
     special = market_batch.rules is not None or market_batch.actions.tiers
     shown = market_batch.layout.history == 1 and market_batch.observation_fn is None
@@ -31,7 +66,7 @@ class SingleMarket:
         market_batch: One that `fits`.
     """
 
-    def __init__(self, market_batch: Any) -> None:
+    def __init__(self, market_batch: Playable) -> None:
         self.market_batch = market_batch
         self.orders, self.ads = market_batch.actions.orders, market_batch.actions.promotes
         self.whole, self.real = packed(market_batch)
@@ -47,7 +82,7 @@ class SingleMarket:
         """Play one period.
 
         Args:
-            rows: Actions of all seats, shape ``(1, N, A)``.
+            rows: Actions of all sellers, shape ``(1, N, A)``.
             cycles: Periods of an episode.
 
         Returns:
@@ -102,7 +137,7 @@ def outcome_of(
     )  # fmt: skip
 
 
-def packed(market_batch: Any) -> tuple[IntArray, FloatArray]:
+def packed(market_batch: Playable) -> tuple[IntArray, FloatArray]:
     """Return all that never changes as whole and as real numbers, in the order in which `step_market` reads them."""
     from malles_env.envs.spaces import step_kernel as k
 

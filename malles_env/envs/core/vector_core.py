@@ -1,4 +1,4 @@
-"""A batch of markets that resets itself, with rivals inside: shared by the vector faces and the single one."""
+"""A batch of markets that resets itself, with rivals inside: shared by the vector environments and the single one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Turn:
 
 
 class VectorCore:
-    """B markets played by L learning seats; the other seats follow given policies.
+    """B markets in which L sellers learn; the others follow given policies.
 
     Args:
         scenario: Name, path, scenario or `Market`.
@@ -81,7 +81,7 @@ class VectorCore:
             self.learners = slice(seat, seat + 1)
             self.rivals = Rivals(market_batch, seat, rivals)
         elif rivals is not None:
-            raise invalid("rivals", rivals, "nothing when learner='all': no seat is left for them")
+            raise invalid("rivals", rivals, "nothing when learner='all': no seller is left for them")
         self._seen: np.ndarray | None = None
 
     @property
@@ -113,7 +113,7 @@ class VectorCore:
 
     @property
     def seen(self) -> np.ndarray:
-        """What all seats saw last, shape ``(B, N, D)``.
+        """What all sellers saw last, shape ``(B, N, D)``.
 
         Raises:
             MallesError: `reset` was never called.
@@ -150,7 +150,7 @@ class VectorCore:
         return Turn(observations, observations, rewards, turn.over & ~starting, turn.outcome)
 
     def _rows(self, actions: Any) -> FloatArray:
-        """Return the actions of all seats, rivals included."""
+        """Return the actions of all sellers, rivals included."""
         rows = self.market_batch.actions.blank(self.market_batch.num_markets)
         seen = self.seen
         if self.rivals is None:

@@ -43,7 +43,7 @@ def check_render_mode(mode: str | None) -> str | None:
 def draw(figure: Figure, catalog: Catalog, recording: Recording, title: str = "", currency: str = "") -> None:
     """Draw prices, shares, profits and the mean field of a recording over its periods.
 
-    Prices are left out where a product was not listed. Colours tell sellers, line styles their products.
+    Prices are left out where a product was not listed. Colours stand for sellers, line styles for their products.
 
     Args:
         figure: Drawn over.

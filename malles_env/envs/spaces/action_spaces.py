@@ -35,7 +35,7 @@ def parts_of(seats: SlotLayout, mode: ActionMode) -> dict[str, int]:
 
 
 def bounds_of(seats: SlotLayout, mode: ActionMode, levels: int, parts: dict[str, int]) -> tuple[FloatArray, FloatArray]:
-    """Return the smallest and largest numbers of every seat's row, shape ``(N, A)`` each."""
+    """Return the smallest and largest numbers of every seller's row, shape ``(N, A)`` each."""
     shape, at = (seats.count, len(parts) * seats.slots), parts.get(ORDER, 0)
     if mode == "continuous":
         return np.full(shape, -1.0 - SLACK), np.full(shape, 1.0 + SLACK)
@@ -59,7 +59,7 @@ def bounds_of(seats: SlotLayout, mode: ActionMode, levels: int, parts: dict[str,
 
 
 def choices_of(high: FloatArray) -> tuple[int, ...]:
-    """Return how many choices each number of a discrete action has; all seats have the same.
+    """Return how many choices each number of a discrete action has; all sellers have the same.
 
     Args:
         high: From `bounds_of`.
@@ -75,13 +75,13 @@ def choices_of(high: FloatArray) -> tuple[int, ...]:
 
 
 def kinds_open(seats: SlotLayout, seat: int) -> tuple[str, ...]:
-    """Return the kinds of promotion that a seat has slots for."""
+    """Return the kinds of promotion that a seller has slots for."""
     slots = seats.promotion_slots
     return () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seat], strict=True) if most > 0)
 
 
 def space_of(seats: SlotLayout, seat: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
-    """Return a new action space of a seat; `high` is from `bounds_of`."""
+    """Return a new action space of a seller; `high` is from `bounds_of`."""
     if mode == "continuous":
         return spaces.Box(-1.0, 1.0, (high.shape[1],), np.float32)
     if mode == "discrete":

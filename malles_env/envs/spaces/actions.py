@@ -56,7 +56,7 @@ class Actions:
     m orders up to the largest, rounded likewise; or ``"order"``, ``Box`` in units ``(J_n,)``. What there is no room for
     is not ordered.
 
-    Slots in which a seat has no product (see `SlotLayout`) are checked like the others and then ignored.
+    Slots in which a seller has no product (see `SlotLayout`) are checked like the others and then ignored.
 
     Args:
         seats: Who owns what.
@@ -112,7 +112,7 @@ class Actions:
         return self._blank.copy()
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
-        """Write one seat's action, or a batch of them, into `rows`.
+        """Write one seller's action, or a batch of them, into `rows`.
 
         Args:
             rows: From `blank`, shape ``(B, N, A)``.
@@ -149,7 +149,7 @@ class Actions:
         return np.stack(np.unravel_index(choices[..., 0], self._flat), axis=-1)
 
     def put_all(self, rows: FloatArray, actions: Any) -> None:
-        """Write the actions of all seats, shape ``(B, N, A)`` (``(B, N)`` of single numbers), into `rows`.
+        """Write the actions of all sellers, shape ``(B, N, A)`` (``(B, N)`` of single numbers), into `rows`.
 
         Raises:
             InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
@@ -290,7 +290,7 @@ class Actions:
                 discounts.
 
         Raises:
-            InvalidInput: Promotion that the seat has no slot for, or an order that is negative, too large, or
+            InvalidInput: Promotion that the seller has no slot for, or an order that is negative, too large, or
                 fractional where whole ones are due, or a discount that is negative, too deep or of no tier.
         """
         products = self.seats.products(seat)
@@ -331,7 +331,7 @@ class Actions:
         return action
 
     def masks(self, seat: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
-        """Return which discrete choices of a seat make sense: flat, or of each choice in the flat-discrete mode.
+        """Return which discrete choices of a seller make sense: flat, or of each choice in the flat-discrete mode.
 
         Args:
             seat: Whose.

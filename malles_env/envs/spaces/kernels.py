@@ -216,7 +216,7 @@ def encode(
     places: Any,
     out: Any,
 ) -> None:
-    """Write the observation of every seat in every market.
+    """Write the observation of every seller in every market.
 
     Args:
         prices: Last asked, money, shape ``(B, J)``.
@@ -234,7 +234,7 @@ def encode(
         cycles: Periods of an episode.
         table: Product constants, shape ``(4, J)``.
         scales: Per product: highest price, largest stock, units that show as one half, largest order; shape ``(4, J)``.
-        places: Of each observed number: what it tells times J plus its product, or one of the two places after those
+        places: Of each observed number: what it states times J plus its product, or one of the two places after those
             of TIME, which hold 0 and 1; those on order come behind. Shape ``(N, D)``.
         out: Filled, shape ``(B, N, D)``.
     """

@@ -33,7 +33,7 @@ class MoneyActions:
         self._known = [{*self.parts} - (set() if tier else {TIER}) for tier in tiers]
 
     def put(self, rows: FloatArray, seat: int, action: Any) -> None:
-        """Write one seat's action, or a batch of them, into `rows`, see `Actions.put`.
+        """Write one seller's action, or a batch of them, into `rows`, see `Actions.put`.
 
         Raises:
             InvalidInput: No dict, a missing or unknown key, a wrong shape, or a promoted product without a slot.
@@ -56,7 +56,7 @@ class MoneyActions:
             rows[:, seat, slice(start, start + count) if tiered is None else start + tiered] = array
 
     def refuse_flags(self, seat: int, kind: str, flags: np.ndarray) -> None:
-        """Refuse a promoted product where a seat has no slot to promote any.
+        """Refuse a promoted product where a seller has no slot to promote any.
 
         Raises:
             InvalidInput: Says why.
@@ -67,7 +67,7 @@ class MoneyActions:
             raise invalid(f"action of {self.seats.agents[seat]}[{kind!r}]", np.asarray(flags).tolist(), f"0, as {why}")
 
     def checked_orders(self, seat: int, order: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
-        """Return orders of a seat's products in units, of the given shape ``(..., J_n)``; None: nothing is ordered.
+        """Return orders of a seller's products in units, of the given shape ``(..., J_n)``; None: nothing is ordered.
 
         Raises:
             InvalidInput: Orders where products are not ordered, or one that is negative, too large or fractional.
@@ -88,7 +88,7 @@ class MoneyActions:
         return units
 
     def complaint(self, where: str, seat: int, entry: int, value: float) -> InvalidInput:
-        """Return what is wrong with the number at `entry` of a seat's row; `where` names the agent."""
+        """Return what is wrong with the number at `entry` of a seller's row; `where` names the agent."""
         key = [name for name, start in self.parts.items() if start <= entry][-1]
         i = entry - self.parts[key]
         product, catalog, field = self.seats.own[seat, i], self.seats.catalog, f"{where}, [{key!r}][{i}]"

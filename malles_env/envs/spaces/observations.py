@@ -22,7 +22,7 @@ MONITORING: tuple[Monitoring, ...] = ("full", "prices", "own")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Neighbouring numbers of an observation that tell the same thing.
+    """Neighbouring numbers of an observation that state the same quantity.
 
     Attributes:
         name: Key in dict observations.
@@ -44,7 +44,7 @@ class Block:
         return slice(self.start, self.start + self.size)
 
 
-# name -> (what it tells, lowest value, unit); all highest values are 1
+# name -> (what it states, lowest value, unit); all highest values are 1
 FIELDS = {
     "price": (k.PRICE, -1.0, "place in the price box; 0 where not listed"),
     "listed": (k.LISTED, 0.0, "1 = was on the shelf"),
@@ -70,9 +70,9 @@ NO_ORDERS, NO_PIPELINE = np.zeros((0, 0)), np.zeros((0, 0, 0))
 
 
 class Layout:
-    """The observation of every seat: which number stands where.
+    """The observation of every seller: which number stands where.
 
-    Blocks, in order (W slots per seat, N seats; slots without a product hold 0):
+    Blocks, in order (W slots per seller, N sellers; slots without a product hold 0):
 
     ``own_price, own_listed, own_cost, own_stock, own_sales, own_reference, own_display, own_feature`` (W each) of the
     last period (costs are constant; stock only if the catalog limits any, reference prices only where they matter,
@@ -268,7 +268,7 @@ class Layout:
         pipeline: np.ndarray = NO_PIPELINE,
         state: bool = False,
     ) -> np.ndarray:
-        """Return observations of all seats ``(B, N, D)``, or with `state` the global view, see `state_space`.
+        """Return observations of all sellers ``(B, N, D)``, or with `state` the global view, see `state_space`.
 
         Without blocks of earlier periods: whoever keeps these puts them behind.
 
@@ -286,7 +286,7 @@ class Layout:
             tier: Depth of the last tier prices over the deepest, ``(B, J)``; needed only where products carry tiers.
             ordered: Last ordered, units, ``(B, J)``; needed only where products are ordered, as is the next.
             pipeline: On order by remaining lead time, ``(B, L, J)``.
-            state: Whether to describe the whole market instead of what each seat sees.
+            state: Whether to describe the whole market instead of what each seller sees.
         """
         places = self._places[state]
         out = np.empty((len(prices), *places.shape), dtype=np.float32)
@@ -312,7 +312,7 @@ class Layout:
         return out
 
     def read(self, observation: np.ndarray, seat: int) -> dict[str, FloatArray]:
-        """Return what flat observation(s) of a seat say, in physical units and the catalog's order.
+        """Return what flat observation(s) of a seller say, in physical units and the catalog's order.
 
         Args:
             observation: Shape ``(D,)`` or ``(B, D)``.

@@ -15,10 +15,10 @@ NOTHING = -1
 
 
 class SlotLayout:
-    """The N seats at a market, one per seller of the catalog, in its order.
+    """Where the products of each of the N sellers of a catalog stand in actions and observations.
 
-    Every seat has W slots, W being the largest number of products that one seller owns; a seller with fewer
-    leaves its last slots empty. So all seats share their spaces, and one policy can serve every seat.
+    Every seller has W slots, W being the largest number of products that one seller owns; a seller with fewer
+    leaves its last slots empty. So all sellers share their spaces, and one policy can serve each of them.
 
     Attributes:
         agents: ``"seller_0"`` to ``"seller_<N-1>"``; seller n of the catalog plays ``"seller_n"``.
@@ -64,16 +64,16 @@ class SlotLayout:
         return len(self.agents)
 
     def products(self, seat: int) -> IntArray:
-        """Return the products of a seat, shape ``(J_n,)``."""
+        """Return the products of a seller, shape ``(J_n,)``."""
         return self.own[seat][self.own[seat] != NOTHING]
 
     def tier_slots(self, seat: int) -> IntArray:
-        """Return the slots of a seat whose products may carry a quantity discount."""
+        """Return the slots of a seller whose products may carry a quantity discount."""
         most = np.zeros(self.catalog.num_products) if self.deepest_tier is None else self.deepest_tier
         return np.flatnonzero(most[self.products(seat)])
 
     def index(self, agent: str) -> int:
-        """Return the number of a seat.
+        """Return the number of an agent.
 
         Raises:
             InvalidInput: There is no such agent.

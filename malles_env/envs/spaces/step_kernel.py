@@ -50,7 +50,7 @@ def step_market(  # type: ignore[no-untyped-def]
         traffic: Consumers over the usual number, ``(1,)``; this and the next eleven are the market's state, see
             `MarketState`, moved on in place but for stock and pipeline where products are ordered.
         stock: On hand.
-        mean_field: Shares that consumers feel.
+        mean_field: Shares that consumers perceive.
         centre: Their long-run shares.
         log_reference: Log of reference over regular price.
         pantry: Stocks at home.
@@ -68,7 +68,7 @@ def step_market(  # type: ignore[no-untyped-def]
         asked: Filled with orders, units, shape ``(1, J)``; not read without.
         books: Filled, see `Outcome`, shape ``(8, 1, J)``.
         stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``.
-        rest: Filled: the four sums of the response, the mean field felt, the sellers' profits and rewards, shape
+        rest: Filled: the four sums of the response, the perceived mean field, the sellers' profits and rewards, shape
             ``(4 + J + 2 N,)``.
         ledger: Filled, shape ``(1, N, 7)``, with orders ``(1, N, 13)``.
         out: Filled with the observations, shape ``(1, N, D)``.

@@ -23,7 +23,7 @@ NO_TIERS = np.zeros((0, 0))
 
 
 def checked_depths(seats: SlotLayout, seat: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
-    """Return the depths of a seat's tier prices below its list prices, of the given shape ``(..., J_n)``.
+    """Return the depths of a seller's tier prices below its list prices, of the given shape ``(..., J_n)``.
 
     Raises:
         InvalidInput: A discount where there are no tiers, or one that is negative or too deep.
@@ -78,7 +78,7 @@ def decode_tiers(
 
 
 def shown_depths(seats: SlotLayout, outcome: Outcome) -> FloatArray:
-    """Return what observations tell of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
+    """Return what observations state of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
     assert outcome.tier_prices is not None
     if seats.deepest_tier is None:
         return NO_TIERS

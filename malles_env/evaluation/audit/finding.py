@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from malles_env.files import json_plain
+
 Verdict = Literal["pass", "warn", "fail", "reported", "not applicable"]
 Style = Literal["line", "faint", "points", "bars"]
 
@@ -89,27 +91,12 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """Return all fields but the chart as plain JSON."""
         fields = {name: value for name, value in asdict(self).items() if name != "chart"}
-        return {name: plain(value) for name, value in fields.items()}
+        return {name: json_plain(value) for name, value in fields.items()}
 
 
 def not_applicable(name: str, measure: str, reason: str, bound: str = "") -> Finding:
     """Return the finding of a test that cannot be put to these consumers."""
     return Finding(name, measure, None, "", bound, "not applicable", 0, reason)
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as JSON holds it; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
 
 
 @dataclass(frozen=True)

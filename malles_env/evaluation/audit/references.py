@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from malles_env.errors import invalid
+from malles_env.files import json_plain
 from malles_env.market.arrays import FloatArray
 
 CHOICE_BAND = (-2.0, -0.3)
@@ -83,9 +84,7 @@ class ElasticityComparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        from malles_env.evaluation.audit.finding import plain
-
-        fields: dict[str, Any] = plain(asdict(self))
+        fields: dict[str, Any] = json_plain(asdict(self))
         return fields
 
 

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from malles_env.evaluation.audit.finding import plain
 from malles_env.evaluation.audit.plots import draw_findings, file_name
 from malles_env.evaluation.audit.runner import AuditReport
-from malles_env.files import write_json, write_text
+from malles_env.files import json_plain, write_json, write_text
 
 COLUMNS = ("test", "measured", "value", "bound", "verdict", "offers asked")
 
@@ -54,7 +53,7 @@ def as_json(report: AuditReport, about: Mapping[str, Any]) -> dict[str, Any]:
         "failed": list(report.failed),
         "findings": {finding.name: finding.as_json() for finding in report.findings},
     }
-    cleaned: dict[str, Any] = plain(content)
+    cleaned: dict[str, Any] = json_plain(content)
     return cleaned
 
 

@@ -89,7 +89,7 @@ def audit(subject: Subject, settings: AuditSettings | None = None, watch: Watch 
     Args:
         subject: The consumers and their market.
         settings: How thoroughly to ask.
-        watch: Told of progress.
+        watch: Called with the progress.
 
     Raises:
         InvalidInput: An answer has the wrong shape, is negative or not a number.

@@ -119,7 +119,7 @@ class Asker:
 
     Args:
         batch: Most offers per call of `respond`.
-        watch: Told of progress.
+        watch: Called with the progress.
     """
 
     def __init__(self, batch: int = 64, watch: Watch | None = None) -> None:

@@ -19,7 +19,7 @@ class Reordered(Protocol):
 
 @runtime_checkable
 class Reworded(Protocol):
-    """Consumers that can be told of the same products in other words."""
+    """Consumers that can be asked about the same products in other words."""
 
     def reworded(self, seed: int) -> Consumers:
         """Return consumers of the same products, paraphrased; equal seeds give equal words."""

@@ -30,7 +30,7 @@ class Scores:
 
     Attributes:
         metrics: By name, see `malles_env.evaluation.metrics`; besides, order_variation is the total variation
-            between answers to one shelf told in different orders, repeat_variance the variance over repeated asking.
+            between answers to one shelf listed in different orders, repeat_variance the variance over repeated asking.
         seconds: Per 1,000 decisions, everything from occasions to answers included.
         history: By history length.
         shelf: By shelf size.

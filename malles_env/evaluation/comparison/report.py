@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.comparison.answers import Scores
 from malles_env.evaluation.comparison.runner import REFERENCE, Comparison
@@ -22,11 +24,16 @@ _TITLES = {
     "households": "Households never trained on",
 }
 _NOTE = (
-    "hit, top3, nll and ece are given a purchase; nll_all includes buying nothing, among buyers. nll, nll_all and "
-    "quantity_nll are in nats, lower is better. Every ± is one standard error, clustered by household. quantity_error "
-    "is the summed error of the median over summed units, quantity_bias the mean predicted minus the mean bought. "
-    "orders is the total variation between answers to one shelf told in different orders, repeats the variance of the "
-    "choice probabilities over repeated asking, summed over the shelf."
+    "hit and nll are given a purchase; nll_all includes buying nothing, among buyers. nll and nll_all are in nats, "
+    "lower is better; so is quantity_error, the summed error of the median over summed units. Every ± is one standard "
+    "error, clustered by household; differences are on the same occasions."
+)
+_FILE = (
+    "All scores, also by history and shelf and averaged over markets, as a file: [{0}]({0}). There quantity_bias is "
+    "the mean predicted minus the mean bought, order_variation the total variation between answers to one shelf listed "
+    "in different orders, repeat_variance the variance of the choice probabilities over repeated asking, summed over "
+    "the shelf, ece the calibration error of the choice probabilities, and elasticity that of own prices, each moved "
+    "by a tenth."
 )
 Cells = list[list[str]]
 
@@ -55,18 +62,6 @@ def quantity_cells(rows: dict[str, Scores]) -> Cells:
     ]
 
 
-def elasticity_cells(rows: dict[str, Scores]) -> Cells:
-    """Return own-price elasticities of the rows that have some, over markets, header first."""
-    header = ["row", "markets", "choice: median (5 % to 95 %)", "units: median (5 % to 95 %)", "both negative"]
-    body = []
-    for name, scores in rows.items():
-        if scores.elasticities:
-            choice, units = (np.array([getattr(e, by).mean for e in scores.elasticities]) for by in ("choice", "units"))
-            negative = f"{((choice < 0) & (units < 0)).mean():.0%}"
-            body.append([name, str(len(choice)), _spread(choice), _spread(units), negative])
-    return [header, *body]
-
-
 def paired_cells(pairs: dict[str, dict[str, Estimate]]) -> Cells:
     """Return the table of differences to the reference row, header first."""
     columns = ("hit", "nll", "nll_all", "quantity_error")
@@ -74,29 +69,20 @@ def paired_cells(pairs: dict[str, dict[str, Estimate]]) -> Cells:
     return [[f"{REFERENCE} minus", *columns], *body]
 
 
-def group_cells(rows: dict[str, Scores], by: str) -> Cells:
-    """Return hit and nll by history length (``history``) or shelf size (``shelf``), header first."""
-    kept = {name: getattr(scores, by) for name, scores in rows.items() if getattr(scores, by)}
-    groups = list(dict.fromkeys(group for parts in kept.values() for group in parts))
-    counts: dict[str, dict[str, Estimate | int]] = next(iter(kept.values()), {})
-    header = [f"{by}", *(f"{group} (n = {counts[group]['purchases']})" for group in groups)]
-    body = [[name, *(f"{p[g]['hit']} / {p[g]['nll']}" for g in groups)] for name, p in kept.items()]
-    return [header, *body]
-
-
-def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, str]) -> str:
-    """Return the page.
+def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, str], table: str) -> str:
+    """Return the page: what was done and the scores that matter most; the others stand in a file beside it.
 
     Args:
         found: The comparison.
         rules: The protocol it followed.
         command: The command line that makes the page again.
         facts: What else is worth telling, by name.
+        table: Name of the file of `all_scores`, which the page links to.
     """
-    parts = ["# How well consumers predict real purchases", f"Made by\n\n```bash\n{command}\n```", _rules(rules)]
+    parts = ["# Scores of every kind of consumers", f"Made by\n\n```bash\n{command}\n```", _rules(rules)]
     if facts:
         parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
-    parts.append(_NOTE)
+    parts += [_NOTE, _FILE.format(table)]
     for split, rows in found.scores.items():
         counts = found.counts[split]
         parts.append(f"## {_TITLES.get(split, split)}")
@@ -106,21 +92,55 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
             told = ", ".join(f"`{name}` {n:,}" for name, n in fewer.items())
             parts.append(f"Rows that read a prompt for each decision were asked about fewer visits: {told}.")
         parts += [f"Left out: `{name}`, {why}." for name, why in found.left_out.get(split, {}).items()]
-        parts += [_table(choice_cells(rows)), _table(quantity_cells(rows))]
-        if found.paired.get(split):
-            parts += ["Paired differences on the same occasions:", _table(paired_cells(found.paired[split]))]
-        for by, words in (("history", "own earlier purchases in the market"), ("shelf", "options on the shelf")):
-            parts += [f"hit / nll by {words}:", _table(group_cells(rows, by))]
-        if len(elastic := elasticity_cells(rows)) > 1:
-            parts += ["Own-price elasticities, each price moved by a tenth up and down:", _table(elastic)]
-        parts += ["Averaged over markets, each counting once:", _table(_market_cells(rows))]
+        parts.append(_table(_main_cells(rows, found.paired.get(split, {}))))
     return "\n\n".join(parts) + "\n"
 
 
-def _market_cells(rows: dict[str, Scores]) -> Cells:
-    kept = {name: scores.markets for name, scores in rows.items() if scores.markets}
-    body = [[n, str(m["markets"]), _cell_of(m["hit"]), _cell_of(m["nll"])] for n, m in kept.items()]
-    return [["row", "markets", "hit", "nll"], *body]
+def all_scores(found: Comparison) -> str:
+    """Return every score as CSV: one line per split, row, part and measure.
+
+    Parts: ``all``; ``history`` and ``shelf`` by group; ``markets``, the average that counts each market once;
+    ``paired``, the reference row minus this one; ``elasticity`` over markets, its quantiles as measures.
+    """
+    lines = [["split", "row", "part", "group", "measure", "value", "standard_error"]]
+    for split, rows in found.scores.items():
+        for name, scores in rows.items():
+            lines += _lines([split, name, "all", ""], scores.metrics)
+            lines.append([split, name, "all", "", "seconds_per_1000", f"{scores.seconds:.6g}", ""])
+            for part in ("history", "shelf"):
+                for group, values in getattr(scores, part).items():
+                    lines += _lines([split, name, part, str(group)], values)
+            lines += _lines([split, name, "markets", ""], scores.markets)
+            lines += _lines([split, name, "paired", REFERENCE], found.paired.get(split, {}).get(name, {}))
+            for by in ("choice", "units") if scores.elasticities else ():
+                of = np.array([getattr(e, by).mean for e in scores.elasticities])
+                for quantile in (0.05, 0.5, 0.95):
+                    value = f"{np.quantile(of, quantile):.6g}"
+                    lines.append([split, name, "elasticity", by, f"quantile_{quantile:g}", value, ""])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _lines(head: list[str], values: Mapping[str, Estimate | int]) -> Cells:
+    return [
+        [*head, name, f"{value.mean:.6g}", f"{value.se:.6g}"]
+        if isinstance(value, Estimate)
+        else [*head, name, str(value), ""]
+        for name, value in values.items()
+    ]
+
+
+def _main_cells(rows: dict[str, Scores], pairs: dict[str, dict[str, Estimate]]) -> Cells:
+    header = ["row", "hit", "nll", "nll_all", "quantity_error", f"{REFERENCE} minus row, nll"]
+    columns = header[1:5]
+    return [
+        header,
+        *(
+            [name, *(_cell(s.metrics.get(c)) for c in columns), _cell(pairs.get(name, {}).get("nll"), signed=True)]
+            for name, s in rows.items()
+        ),
+    ]
 
 
 def _rules(rules: Protocol) -> str:
@@ -144,11 +164,6 @@ def _table(cells: Cells) -> str:
 def _steady(scores: Scores, by: str) -> str:
     value = scores.metrics.get(by)
     return "-" if value is None else f"{value.mean:.3f}"
-
-
-def _spread(values: NDArray[np.float64]) -> str:
-    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _cell(value: Estimate | None, signed: bool = False) -> str:

@@ -10,6 +10,7 @@ from malles_env.evaluation.audit.references import ElasticityComparison, compare
 from malles_env.evaluation.comparison.answers import Scores
 from malles_env.evaluation.comparison.runner import Comparison
 from malles_env.evaluation.metrics import Elasticity, Estimate
+from malles_env.files import json_plain
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
     content["counts"] = found.counts
     content["judged"] = found.judged
     content["left_out"] = found.left_out
-    return content
+    plain: dict[str, Any] = json_plain(content)
+    return plain
 
 
 def agreement(scores: Scores) -> ElasticityComparison | None:
@@ -41,7 +43,7 @@ def agreement(scores: Scores) -> ElasticityComparison | None:
 
 
 def _row_json(scores: Scores) -> dict[str, Any]:
-    whole: dict[str, Any] = _flat(scores.metrics) | {"seconds_per_1000": _finite(scores.seconds)}
+    whole: dict[str, Any] = _flat(scores.metrics) | {"seconds_per_1000": scores.seconds}
     if scores.history:
         whole["by_history"] = {name: _flat(part) for name, part in scores.history.items()}
         whole["by_shelf"] = {name: _flat(part) for name, part in scores.shelf.items()}
@@ -54,15 +56,11 @@ def _elasticity_json(of: Elasticity) -> dict[str, Any]:
     return numbers | _flat({"choice": of.choice, "units": of.units})
 
 
-def _flat(values: Mapping[str, Estimate | int]) -> dict[str, float | int | None]:
-    flat: dict[str, float | int | None] = {}
+def _flat(values: Mapping[str, Estimate | int]) -> dict[str, float]:
+    flat: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Estimate):
-            flat[name], flat[f"{name}_se"] = _finite(value.mean), _finite(value.se)
+            flat[name], flat[f"{name}_se"] = value.mean, value.se
         else:
             flat[name] = value
     return flat
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

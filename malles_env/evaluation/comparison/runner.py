@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,23 @@ from malles_env.evaluation.baselines.base import Row, TooSmallLog
 from malles_env.evaluation.baselines.table import purchases
 from malles_env.evaluation.comparison.answers import KeptAnswers, Scores, answers_path, kept_answers, save_answers
 from malles_env.evaluation.comparison.breakdown import by_history, by_shelf, market_average
+from malles_env.evaluation.comparison.language_rows import LanguageRows
 from malles_env.evaluation.comparison.registry import NUMBER_ROWS, SLOW_ROWS, Factory, Predictor, seeded
 from malles_env.evaluation.comparison.stability import order_variation, repeat_variance
 from malles_env.evaluation.comparison.store import CODE as FITTED_BY
 from malles_env.evaluation.comparison.store import kept_row, row_path, save_row
 from malles_env.evaluation.comparison.study import Judged, Study
 from malles_env.evaluation.metrics import QUANTITY_METRICS, Estimate, Values, elasticities, fidelity, paired_values
+from malles_env.jobs import Executor
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.preference.store.locate import weights_check
 
 Told = Callable[[str], None]
 REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
-"""Purchases whose shelves are told again in two other orders, for `order_variation`."""
+"""Purchases whose shelves are listed again in two other orders, for `order_variation`."""
 SLOW = 60
 """Visits, a fresh draw from the split's, put to a row that reads a whole prompt for each; as many per row."""
 SLOW_REORDERED = 10
@@ -52,6 +56,19 @@ class Comparison:
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where rows are asked if not here.
+
+    Attributes:
+        executor: Who does it.
+        language: The language models, to be made there.
+    """
+
+    executor: Executor
+    language: LanguageRows
+
+
 def compare(
     study: Study,
     rows: list[str],
@@ -63,6 +80,7 @@ def compare(
     slow: int = SLOW,
     told: Told = lambda _: None,
     weights: Callable[[str, str], str] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Comparison:
     """Judge rows on the test occasions of splits.
 
@@ -77,23 +95,29 @@ def compare(
         limit: Test purchases of each split, at most; None means the protocol's number.
         seed: Seed of the draw of test occasions; None means the protocol's.
         slow: Occasions of each split put to the rows of `SLOW_ROWS`.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
         weights: Gives what identifies the weights of a language model, from row and split; its answers are kept under
             it. None, or an empty text, means that they are not kept.
+        elsewhere: Where the rows are fitted and asked, e.g. on a cluster; the scores are the same, but for seconds.
+            Rows whose answers are not kept are asked here.
     """
     found = Comparison()
+    drawn_of = _Drawn(study, limit, seed, told)
+    too_small: dict[tuple[str, str], str] = {}
+    if elsewhere is not None:
+        too_small = _ask_elsewhere(elsewhere, drawn_of, rows, splits, slow, weights or _unknown)
     for split in splits:
-        told(f"{split}: drawing occasions")
-        judged = study.judging(split, limit=limit, seed=seed)
+        judged = drawn_of(split)
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, told)
         asked: dict[str, KeptAnswers] = {}
         found.left_out[split] = {}
         for at, name in enumerate(rows, 1):
-            few = name in SLOW_ROWS and slow < len(judged.data)
-            places = drawn(len(judged.data), slow) if few else None
+            places = _places(name, judged, slow)
             try:
+                if (split, name) in too_small:
+                    raise TooSmallLog(too_small[split, name])
                 asked[name] = answers(makers, name, judged, places, (weights or _unknown)(name, split))
             except TooSmallLog as error:
                 found.left_out[split][name] = str(error)
@@ -123,11 +147,8 @@ def answers(
     Raises:
         TooSmallLog: The row cannot be fitted on this log.
     """
-    path = None
-    if weights or name in NUMBER_ROWS:
-        asked = judged.data if places is None else judged.data.take(places)
-        key = {"row": makers.key(), "fitted_by": FITTED_BY, "weights": weights, "cold": not judged.data.known.all()}
-        path = answers_path(name, makers.split, key | {"buyers": int(judged.buyer.sum())}, asked)
+    path = _path(makers, name, judged, places, weights)
+    if path is not None:
         kept = kept_answers(path, places)
         if kept is not None:
             makers.told(f"{makers.split}: {name} kept from an earlier run")
@@ -138,6 +159,77 @@ def answers(
     if path is not None:
         save_answers(answer, path)
     return answer
+
+
+def _path(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str) -> Path | None:
+    """Return where a row's answers are kept; None where they are not."""
+    if not weights and name not in NUMBER_ROWS:
+        return None
+    asked = judged.data if places is None else judged.data.take(places)
+    key = {"row": makers.key(), "fitted_by": FITTED_BY, "weights": weights, "cold": not judged.data.known.all()}
+    return answers_path(name, makers.split, key | {"buyers": int(judged.buyer.sum())}, asked)
+
+
+class _Drawn:
+    """Draws the occasions of each split, once."""
+
+    def __init__(self, study: Study, limit: int | None, seed: int | None, told: Told) -> None:
+        self.study, self.limit, self.seed, self.told = study, limit, seed, told
+        self._kept: dict[str, Judged] = {}
+
+    def __call__(self, split: str) -> Judged:
+        if split not in self._kept:
+            self.told(f"{split}: drawing occasions")
+            self._kept[split] = self.study.judging(split, limit=self.limit, seed=self.seed)
+        return self._kept[split]
+
+
+def _places(name: str, judged: Judged, slow: int) -> NDArray[np.int64] | None:
+    few = name in SLOW_ROWS and slow < len(judged.data)
+    return drawn(len(judged.data), slow) if few else None
+
+
+def _ask_elsewhere(
+    elsewhere: Elsewhere, drawn_of: _Drawn, rows: list[str], splits: list[str], slow: int,
+    weights: Callable[[str, str], str],
+) -> dict[tuple[str, str], str]:  # fmt: skip
+    """Let every row that has no kept answers be asked elsewhere, and keep its answers here as they come.
+
+    Returns:
+        Split and row -> why the log is too small for it.
+    """
+    study, told, paths = drawn_of.study, drawn_of.told, {}
+    for split in splits:
+        judged, makers = drawn_of(split), Makers(study, split, {}, told)
+        for name in rows:
+            places = _places(name, judged, slow)
+            path = _path(makers, name, judged, places, weights(name, split))
+            if path is not None and kept_answers(path, places) is None:
+                paths[split, name] = path
+    told(f"asking {len(paths)} rows elsewhere")
+    common = (study, elsewhere.language, drawn_of.limit, drawn_of.seed, slow)
+    checks = [weights_check(elsewhere.language.taste_models)]
+    too_small = {}
+    with elsewhere.executor.spread(_ask_there, list(paths), common=common, checks=checks) as found:
+        for done, ((split, name), answer) in enumerate(found, 1):
+            if isinstance(answer, str):
+                too_small[split, name] = answer
+            else:
+                save_answers(answer, paths[split, name])
+            told(f"{split}: {name} done elsewhere ({done} of {len(paths)})")
+    return too_small
+
+
+def _ask_there(
+    study: Study, language: LanguageRows, limit: int | None, seed: int | None, slow: int, split: str, name: str
+) -> KeptAnswers | str:
+    """Fit and ask a row in this process; return its answers, or why the log is too small for it."""
+    judged = study.judging(split, limit=limit, seed=seed)
+    makers = Makers(study, split, language.factories(), lambda _: None)
+    try:
+        return ask_row(name, makers.of(name), judged, _places(name, judged, slow))
+    except TooSmallLog as error:
+        return str(error)
 
 
 def _unknown(name: str, split: str) -> str:
@@ -170,7 +262,7 @@ class Makers:
         study: Occasions and protocol.
         split: The split.
         language: Language models by row name.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
     """
 
     def __init__(self, study: Study, split: str, language: Mapping[str, Factory], told: Told) -> None:

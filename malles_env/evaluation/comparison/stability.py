@@ -1,4 +1,4 @@
-"""How steady a model is: over repeated asking, and over the order in which a shelf is told."""
+"""How steady a model is: over repeated asking, and over the order in which a shelf is listed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SeededPredict = Callable[[TasteData, int], Prediction]
 
 
 def order_variation(predict: Predict, data: TasteData, *, orders: int = 4, seed: int = 0) -> Estimate:
-    """Return the mean total variation between choice probabilities of one shelf told in different orders.
+    """Return the mean total variation between choice probabilities of one shelf listed in different orders.
 
     0 for a model that does not mind the order, up to rounding; 1 for one whose answer hangs on it alone.
 

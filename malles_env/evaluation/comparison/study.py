@@ -109,7 +109,7 @@ class Study:
         return from_occasions(replace(self.occasions, occasions=kept, alternatives=shelf))
 
     def _listing(self) -> TasteData:
-        """Return one occasion of each market, with the goods of all."""
+        """Return one occasion of each market, with the products of all."""
         if self._listed is None:
             _, first = np.unique(self.occasions.occasions["market"].to_numpy(), return_index=True)
             plain = self._plain(np.sort(first))

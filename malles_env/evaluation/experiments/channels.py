@@ -47,7 +47,7 @@ class ControlWorld:
 
     Attributes:
         states: State before each recorded week.
-        perceived: Mean field that was felt in each recorded week, ``(J,)`` each.
+        perceived: Mean field that was perceived in each recorded week, ``(J,)`` each.
     """
 
     states: tuple[MarketState, ...]

@@ -14,7 +14,7 @@ from malles_env.market.pooled import Pooling
 
 
 class Design(Protocol):
-    """What a design has to tell. R replications, T weeks, C cells of a market (see `Pooling`), K outcomes."""
+    """What a design found. R replications, T weeks, C cells of a market (see `Pooling`), K outcomes."""
 
     @property
     def name(self) -> str:

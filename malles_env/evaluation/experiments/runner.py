@@ -142,7 +142,7 @@ def run(
         test: What is tested.
         designs: At least one, each name once.
         settings: Weeks, replications and seed.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
 
     Raises:
         InvalidInput: Settings that do not fit, or consumers that must be asked.

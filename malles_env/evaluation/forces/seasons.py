@@ -14,7 +14,7 @@ from malles_env.evaluation.forces.log import REPEATS, MarketLog
 from malles_env.evaluation.metrics import Estimate, clustered
 
 HIGHEST = 0.95
-"""Largest persistence; a year of weeks tells none above it from a trend."""
+"""Largest persistence; a year of weeks distinguishes none above it from a trend."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, brief
+from malles_env.evaluation.comparison.runner import SLOW, drawn
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
-from malles_env.evaluation.transfer.rows import TRAINED, WordRows, model_folder, row_parts
+from malles_env.evaluation.transfer.rows import ENCODERS, PROMPTED, Encoders, WordRows, row_parts
 from malles_env.evaluation.transfer.study import WordStudy
-from malles_env.evaluation.transfer.word_model.saving import recorded_words
 from malles_env.files import cache_dir, replacing
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
@@ -38,12 +38,14 @@ class Comparison:
         paired: Split -> "row - other row" -> difference in nats and in hit.
         launches: Row -> rank correlation with the sales of the first weeks.
         counts: Split -> purchases and customers judged; for launches, launches and categories.
+        asked: Split -> prompted row -> purchases it was asked about; its differences are on these alone.
     """
 
     scores: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
     paired: dict[str, dict[str, dict[str, Estimate]]] = field(default_factory=dict)
     launches: dict[str, Estimate] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    asked: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON; null where a number is not finite."""
@@ -56,7 +58,7 @@ class Comparison:
         content[LAUNCHES] = {
             row: {"spearman": _finite(e.mean), "se": _finite(e.se)} for row, e in self.launches.items()
         }
-        content["counts"] = self.counts
+        content["counts"], content["asked"] = self.counts, self.asked
         return content
 
 
@@ -66,7 +68,11 @@ def compare_words(
     splits: list[str],
     *,
     model: str | Path | None = None,
+    prompted: str | Path | None = None,
+    unaligned: str | None = None,
+    encoders: Encoders = ENCODERS,
     limit: int | None = None,
+    slow: int = SLOW,
     told: Told = lambda _: None,
     done: Callable[[Comparison], None] = lambda _: None,
 ) -> Comparison:
@@ -77,31 +83,36 @@ def compare_words(
         rows: Names out of `malles_env.evaluation.transfer.rows.possible_rows`.
         splits: The protocol's splits, and ``launches``.
         model: Folder of the taste model of the row ``aligned``.
+        prompted: Folder of the model of the row ``prompted``.
+        unaligned: Backbone of the row ``unaligned``.
+        encoders: Rows of frozen encoders.
         limit: Test purchases of a split, at most; None means the protocol's number.
-        told: Called with what is being done.
+        slow: Those put to prompted rows, a draw of them, the same for all; these rows are not asked about launches.
+        told: Called with what is being done, in words.
         done: Called with what there is after each row.
     """
-    found, makers = Comparison(), WordRows(study, model, told)
+    found, makers = Comparison(), WordRows(study, model, told, prompted, unaligned, encoders)
     for split in (name for name in splits if name != LAUNCHES):
         told(f"{split}: drawing occasions")
         data = study.study.judging(split, limit=limit).data
         found.counts[split] = {"purchases": len(data), "customers": len(np.unique(data.household))}
-        found.scores[split], found.paired[split] = {}, {}
+        found.scores[split], found.paired[split], found.asked[split] = {}, {}, {}
         values: dict[str, dict[str, np.ndarray]] = {}
         for row in rows:
             told(f"{split}: {row}")
-            answer = _answered(makers, row, split, split, data)
-            values[row] = purchase_values(answer, data)
-            found.scores[split][row] = {n: clustered(values[row][n], data.household) for n in ("hit", "nll")}
+            values[row] = _values(makers, row, split, data, slow)
+            if row_parts(row)[0] in PROMPTED:
+                found.asked[split][row] = int((~np.isnan(values[row]["nll"])).sum())
+            found.scores[split][row] = {n: _judged(values[row][n], data) for n in ("hit", "nll")}
             for one, other in _pairs(row, values):
                 differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
-                pair = {n: clustered(difference, data.household) for n, difference in differences.items()}
+                pair = {n: _judged(difference, data) for n, difference in differences.items()}
                 found.paired[split][f"{one} - {other}"] = pair
             done(found)
     if LAUNCHES in splits:
         launches = study.launches()
         found.counts[LAUNCHES] = {"launches": len(launches.sales), "categories": len(np.unique(launches.market))}
-        for row in rows:
+        for row in (row for row in rows if row_parts(row)[0] not in PROMPTED):
             told(f"launches: {row}")
             answer = _answered(makers, row, COLD_SPLIT, LAUNCHES, launches.data)
             found.launches[row] = launches.rank_correlation(launches.expected(answer))
@@ -109,11 +120,31 @@ def compare_words(
     return found
 
 
+def _values(makers: WordRows, row: str, split: str, data: TasteData, slow: int) -> dict[str, np.ndarray]:
+    """Return hit and nll of each purchase; NaN where a prompted row is not asked."""
+    if row_parts(row)[0] not in PROMPTED or slow >= len(data):
+        return purchase_values(_answered(makers, row, split, split, data), data)
+    places = drawn(len(data), slow)
+    few = data.take(places)
+    values = purchase_values(_answered(makers, row, split, split, few), few)
+    whole = {name: np.full(len(data), np.nan) for name in ("hit", "nll")}
+    for name, part in whole.items():
+        part[places] = values[name]
+    return whole
+
+
+def _judged(values: np.ndarray, data: TasteData) -> Estimate:
+    there = ~np.isnan(values)
+    return clustered(values[there], data.household[there])
+
+
 def _pairs(row: str, values: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the differences that a row completes: with itself under other names, with ``aligned``, and from there."""
     there = list(values)
     kin, names = row_parts(row)
     pairs = [(kin, row)] if names != "true" and kin in there else []
+    if row == "prompted" and "unaligned" in there:
+        pairs.append((row, "unaligned"))
     if row == "aligned":
         pairs += [("aligned", other) for other in there if other != "aligned"]
     elif "aligned" in there and ("aligned", row) not in pairs:
@@ -139,14 +170,10 @@ def _answered(makers: WordRows, row: str, split: str, asked: str, data: TasteDat
 def _path(makers: WordRows, row: str, asked: str, data: TasteData) -> Path:
     """Return where a row's answers are kept: under all that they depend on."""
     study = makers.study.study
-    kin, names = row_parts(row)
-    trained = ""
-    if kin in TRAINED:
-        trained = recorded_words(model_folder(str(makers.model), kin, names))
     rules = study.rules.model_dump(mode="json")
     rules = {name: sorted(part) if name.endswith("categories") else part for name, part in rules.items()}
     who = hashlib.sha256(data.product.tobytes() + data.chosen.tobytes() + data.household.tobytes()).hexdigest()
-    parts = [CODE, row, asked, trained, rules, study.occasions.meta, who, data.known.all().item()]
+    parts = [CODE, row, asked, makers.weights(row), rules, study.occasions.meta, who, data.known.all().item()]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
     return cache_dir() / "answers" / f"{asked}-{row}-{key}.npz"
 

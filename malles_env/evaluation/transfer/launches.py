@@ -58,7 +58,7 @@ class Launches:
     def rank_correlation(self, expected: FloatArray, seed: int = 0) -> Estimate:
         """Return Spearman's correlation with sales, both less their category's mean in logs; bootstrap over launches.
 
-        Categories are centred since a launch competes within its category; those with one launch tell nothing.
+        Categories are centred since a launch competes within its category; those with one launch say nothing.
 
         Args:
             expected: Of each launch [L].

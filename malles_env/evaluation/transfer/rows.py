@@ -1,23 +1,25 @@
-"""The rows of the comparison on names: numbers, frozen encoders, trained models; those with text under three names."""
+"""The rows of the comparison on names: numbers, frozen encoders, trained and prompted models; text with three names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from malles_env.errors import MissingResource
+from malles_env.errors import MissingResource, invalid
 from malles_env.evaluation.comparison.runner import Makers
-from malles_env.evaluation.transfer.study import WordStudy
+from malles_env.evaluation.transfer.study import WordStudy, with_names
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.evaluation.transfer.word_model.model import TransferModel
-from malles_env.evaluation.transfer.word_model.saving import locate_words
+from malles_env.evaluation.transfer.word_model.saving import locate_words, recorded_words
 from malles_env.evaluation.transfer.word_model.scoring import same_text, scorer_of
+from malles_env.files import file_hash
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import NAMES, Names, renamed
 from malles_env.preference.data.shelves import ProductTable
@@ -25,12 +27,17 @@ from malles_env.preference.encoder.backbones import Pooling, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.prediction import Prediction
 
+if TYPE_CHECKING:
+    from malles_env.preference.prompted.model import PromptedModel
+
 NUMBERS = ("uniform", "popularity", "numbers_only", "conditional_logit", "set_network")
 """Rows without words, in the order of the tables; `numbers_only` knows prices alone."""
 ENCODERS: dict[str, tuple[str, Pooling]] = {"frozen_minilm": ("minilm", "alone"), "frozen_smollm2": ("smollm2", "mean")}
-"""Rows of frozen encoders: backbone, and what a reading is."""
+"""Rows of frozen encoders: backbone, and what a reading is; others are added by name, see `encoder_rows`."""
 TRAINED = ("aligned_frozen", "aligned")
 """Taste models: the encoder frozen, and trained end to end."""
+PROMPTED = ("unaligned", "prompted")
+"""Language models that read each occasion as a prompt: as it is, and trained on purchases. They are slow."""
 Told = Callable[[str], None]
 
 
@@ -40,6 +47,28 @@ class Predictor(Protocol):
     def predict(self, data: TasteData) -> Prediction:
         """Return what it says about occasions."""
         ...
+
+
+Encoders = Mapping[str, tuple[str, Pooling]]
+
+
+def encoder_rows(backbones: Sequence[str] = ()) -> dict[str, tuple[str, Pooling]]:
+    """Return the rows of frozen encoders, those of further causal language models among them.
+
+    Args:
+        backbones: ``NAME=BACKBONE`` each, the row being called ``frozen_NAME``; a BACKBONE as
+            `malles_env.preference.encoder.backbones.load_backbone` takes it.
+
+    Raises:
+        InvalidInput: Something else, or a name that is taken.
+    """
+    rows = dict(ENCODERS)
+    for told in backbones:
+        name, _, backbone = told.partition("=")
+        if not re.fullmatch("[a-z0-9]+", name) or not backbone or f"frozen_{name}" in rows:
+            raise invalid("encoder", told, "NAME=BACKBONE, a new name of small letters and digits")
+        rows[f"frozen_{name}"] = (backbone, "mean")
+    return rows
 
 
 def row_name(row: str, names: Names) -> str:
@@ -56,9 +85,26 @@ def model_folder(model: str | Path, row: str, names: Names) -> Path:
     return Path(f"{model}{frozen}{'-shuffled' if names == 'shuffled' else ''}")
 
 
-def possible_rows(model: str | Path | None) -> list[str]:
-    """Return the rows there are, in the order of the tables; taste models where they were trained."""
-    rows = [*NUMBERS, *(row_name(row, names) for row in ENCODERS for names in NAMES)]
+def prompted_folder(prompted: str | Path, names: Names) -> Path:
+    """Return where the prompted model of a row is looked for: PROMPTED or PROMPTED-shuffled."""
+    return Path(f"{prompted}{'-shuffled' if names == 'shuffled' else ''}")
+
+
+def possible_rows(
+    model: str | Path | None,
+    prompted: str | Path | None = None,
+    unaligned: str | None = None,
+    encoders: Encoders = ENCODERS,
+) -> list[str]:
+    """Return the rows there are, in the order of the tables; models where they were trained.
+
+    Args:
+        model: Folder of the row ``aligned``; None where there are no taste models.
+        prompted: Folder of the row ``prompted``, if any.
+        unaligned: Backbone of the row ``unaligned``, if any.
+        encoders: Rows of frozen encoders.
+    """
+    rows = [*NUMBERS, *(row_name(row, names) for row in encoders for names in NAMES)]
     for row in TRAINED if model is not None else ():
         for names in NAMES:
             try:
@@ -66,7 +112,41 @@ def possible_rows(model: str | Path | None) -> list[str]:
             except MissingResource:
                 continue
             rows.append(row_name(row, names))
+    if unaligned is not None:
+        rows += [row_name("unaligned", names) for names in NAMES]
+    if prompted is not None:
+        there = [names for names in NAMES if _is_prompted(prompted_folder(prompted, names))]
+        rows += [row_name("prompted", names) for names in there]
     return rows
+
+
+def _is_prompted(folder: Path) -> bool:
+    from malles_env.preference.prompted.store import locate_prompted
+
+    try:
+        locate_prompted(folder)
+    except MissingResource:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class AskedByName:
+    """A prompted model that is told products by true names, by others', or by none.
+
+    Attributes:
+        model: The model.
+        names: Which names.
+        orders: Cyclic orders of the shelf that are averaged.
+    """
+
+    model: PromptedModel
+    names: Names
+    orders: int = 1
+
+    def predict(self, data: TasteData) -> Prediction:
+        """Return choices among the options and buying nothing."""
+        return self.model.predict(with_names(data, self.names), orders=self.orders, units=False)
 
 
 @dataclass
@@ -76,18 +156,24 @@ class WordRows:
     Attributes:
         study: The log.
         model: Folder of the row ``aligned``; None where there are no taste models.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
+        prompted: Folder of the row ``prompted``, if any.
+        unaligned: Backbone of the row ``unaligned``, if any.
+        encoders: Rows of frozen encoders.
     """
 
     study: WordStudy
     model: str | Path | None = None
     told: Told = lambda _: None
+    prompted: str | Path | None = None
+    unaligned: str | None = None
+    encoders: Encoders = field(default_factory=lambda: ENCODERS)
     _fitted: dict[tuple[str, bool], Predictor] = field(default_factory=dict, init=False)
 
     def of(self, name: str, split: str) -> Predictor:
         """Return a row for a split."""
         cold = self.study.study.rules.rule(split).cold
-        key = (name, cold and row_parts(name)[0] not in TRAINED)
+        key = (name, cold and row_parts(name)[0] not in (*TRAINED, *PROMPTED))
         if key not in self._fitted:
             self.told(f"fitting {name} ({'cold' if cold else 'known'})")
             self._fitted[key] = self._made(name, split)
@@ -98,6 +184,8 @@ class WordRows:
         if row in TRAINED:
             model = TransferModel.from_pretrained(model_folder(str(self.model), row, names))
             return scorer_of(model, self.goods, self.study.sales, names)
+        if row in PROMPTED:
+            return AskedByName(self._prompted(row, names), names)
         if row == "numbers_only":
             return WordLogit.fit(self._training(split), facts=False)
         if row in NUMBERS:
@@ -105,21 +193,45 @@ class WordRows:
         readings = self._readings(row, names)
         return WordLogit.fit(self._training(split), readings)
 
+    def _prompted(self, row: str, names: Names) -> PromptedModel:
+        from malles_env.preference.prompted.model import PromptedModel
+
+        if row == "unaligned":
+            return PromptedModel.unaligned(str(self.unaligned))
+        return PromptedModel.load(prompted_folder(str(self.prompted), names))
+
+    def weights(self, name: str) -> str:
+        """Return what identifies the weights of a row of a model that is not the package's own; empty for others."""
+        from malles_env.preference.prompted.store import recorded_prompted
+
+        row, names = row_parts(name)
+        if row in TRAINED:
+            return recorded_words(model_folder(str(self.model), row, names))
+        if row == "unaligned":
+            return str(self.unaligned)
+        if row in self.encoders and row not in ENCODERS:
+            backbone = Path(self.encoders[row][0])
+            return file_hash(backbone) if backbone.is_file() else str(backbone)
+        return recorded_prompted(prompted_folder(str(self.prompted), names)) if row == "prompted" else ""
+
     def _training(self, split: str) -> TasteData:
         return self.study.study.training(split)[0]
 
     @cached_property
     def goods(self) -> ProductTable:
-        """The goods with their true names."""
+        """The products with their true names."""
         return self.study.study.data(np.arange(1)).goods
 
     def _readings(self, row: str, names: Names) -> torch.Tensor:
-        """Return an encoder's readings of the goods; names that only went to others are not read again."""
-        backbone, pooling = ENCODERS[row]
+        """Return an encoder's readings of the products; names that only went to others are not read again."""
+        name, pooling = self.encoders[row]
         goods = renamed(self.goods, names)
+        # weights of four bits lose nothing in 16 bits, and large models are read several times faster
+        precision = torch.bfloat16 if name.endswith(".gguf") else torch.float32
+        backbone = load_backbone(name, pooling=pooling, dtype=precision)
         if names == "anonymous":
-            return make_readings(load_backbone(backbone, pooling=pooling), goods).product
-        true = make_readings(load_backbone(backbone, pooling=pooling), self.goods).product
+            return make_readings(backbone, goods).product
+        true = make_readings(backbone, self.goods).product
         return true[torch.as_tensor(same_text(self.goods, goods))]
 
 

@@ -28,7 +28,7 @@ class WordLogit:
 
     Attributes:
         weights: Coefficients.
-        meaning: Centred readings of the goods by a frozen encoder [P, width]; None leaves words out.
+        meaning: Centred readings of the products by a frozen encoder [P, width]; None leaves words out.
         facts: Whether all facts of the options count, or their price levels only.
     """
 
@@ -62,7 +62,7 @@ class WordLogit:
         return replace(empty, weights=fit_choice(replace(table(bought), options=np.concatenate(parts))))
 
     def predict(self, data: TasteData) -> Prediction:
-        """Return choices among the options; whether anything is bought is not told."""
+        """Return choices among the options; whether anything is bought is left open."""
         return in_chunks(data, self._part, size=512)
 
     def _part(self, data: TasteData) -> Prediction:

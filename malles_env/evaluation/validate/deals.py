@@ -38,7 +38,7 @@ class Weeks:
         until: Weeks until the next deal starts, at most LEADS + 1, which stands for later; 0 on a deal [R].
         since: Weeks since the last deal, 0 in the first one without, at most LAGS + 1, which stands for longer ago; -1
             on a deal [R].
-        known: Whether the log reaches far enough back and ahead to tell these numbers [R].
+        known: Whether the log reaches far enough back and ahead for these numbers [R].
         starts: Deals whose start is seen.
         stops: Deals whose stop is seen.
     """

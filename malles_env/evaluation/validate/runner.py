@@ -121,7 +121,7 @@ def validate(
             that its data refuse.
         models: Taste models by name.
         settings: What is checked.
-        told: Told what is being done.
+        told: Called with what is being done, in words.
 
     Raises:
         InvalidInput: An unknown market, too little data for a check of a named market, or a result that is no number.
@@ -149,7 +149,7 @@ class _Attempts:
         market: Its name.
         checks: The checks asked for.
         lenient: Whether a check that the data refuse is noted instead of raised.
-        told: Told what is being done.
+        told: Called with what is being done, in words.
         refused: What was noted.
     """
 

@@ -58,7 +58,7 @@ class Said:
 
         Each product's own price is moved to 10% less and 10% more, all else as it was. The coefficient is the change of
         its log odds per change of log price, the elasticity that of its log share; both weighted by shares, errors
-        clustered by household and week, the larger told.
+        clustered by household and week, the larger reported.
         """
         drawn = self._drawn(np.ones(len(self.rows.visit), dtype=bool))
         data = self.data.take(drawn)

@@ -19,7 +19,7 @@ class ReferencePrice:
 
     A price p next to a reference price r feels like p + strength (p - r); in linear utility that adds
     beta strength (r - p). The reference follows r' = memory r + (1 - memory) p for products on the shelf (Popescu and
-    Wu 2007). Discount depths are measured with the felt price too.
+    Wu 2007). Discount depths are measured with the perceived price too.
 
     Attributes:
         strength: At least 0; 0 switches the effect off.

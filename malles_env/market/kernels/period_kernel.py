@@ -127,7 +127,7 @@ def move_mean_field(
 ) -> None:  # fmt: skip
     """Write the period's purchase shares of market b, move its centre and, unless `keep`, the windowed mean field.
 
-    A period without any purchase has no shares of buyers; it repeats the mean field that was felt.
+    A period without any purchase has no shares of buyers; it repeats the perceived mean field.
     """
     products, length = buyers.shape[1], window.shape[1]
     total = size

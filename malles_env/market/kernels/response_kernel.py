@@ -451,7 +451,7 @@ def respond_block(  # type: ignore[no-untyped-def]
         out_share: Written: share of the population that buys each product, shape ``(B, J)``.
         out_extra: Written: units beyond one per buyer, per consumer of the population, shape ``(B, J)``.
         sums: Written: outside share, surplus, residual, iterations, shape ``(4, B)``.
-        seen: Written: the mean field that was felt, shape ``(B, J)``.
+        seen: Written: the perceived mean field, shape ``(B, J)``.
 
     Arrays are passed whole with an index: a view inside a loop would cost an atomic reference count each.
     """

@@ -103,7 +103,7 @@ def regret(profit: ArrayLike, best: ArrayLike) -> FloatArray:
 
     Args:
         profit: Earned in each period, shape ``(..., T)``.
-        best: What the yardstick earns, broadcastable to the same shape.
+        best: What the benchmark earns, broadcastable to the same shape.
     """
     return np.cumsum(np.asarray(best, dtype=np.float64) - np.asarray(profit, dtype=np.float64), axis=-1)
 

@@ -256,9 +256,9 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
 def _goods(
     occasions: Occasions, markets: NDArray[Any], arrays: dict[str, NDArray[Any]]
 ) -> tuple[ProductTable, IntArray]:
-    """Return the goods in the order of `Occasions.products`, and each market's prefix."""
+    """Return the products in the order of `Occasions.products`, and each market's prefix."""
     products = occasions.products
-    # All markets of the product list, so that every part of a data set has the same goods.
+    # All markets of the product list, so that every part of a data set has the same products.
     listed = products.select("market", "category").unique(maintain_order=True)
     text_of = {str(name): market_text(str(name), str(wider)) for name, wider in listed.iter_rows()}
     prefixes = tuple(dict.fromkeys(text_of.values()))

@@ -25,7 +25,7 @@ def as_occasions(
 ) -> TasteData:
     """Return one occasion per persona, all before the same shelf at regular prices.
 
-    Purchases are spread evenly over the weeks seen and mixed as evenly as their shares allow. What is not told (store,
+    Purchases are spread evenly over the weeks seen and mixed as evenly as their shares allow. What is not given (store,
     other categories) is NaN, which the heads read as the usual.
 
     Args:
@@ -115,7 +115,7 @@ def mixed(counts: NDArray[np.int64], total: int, length: int) -> NDArray[np.int6
 def _goods(
     personas: Sequence[Persona], products: Sequence[ProductText], regular_price: NDArray[np.float64]
 ) -> tuple[ProductTable, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the goods, each persona's prefix [S] and its products [S, J]; notes make prefixes of their own."""
+    """Return the products, each persona's prefix [S] and its products [S, J]; notes make prefixes of their own."""
     texts = [persona_text(persona) for persona in personas]
     prefixes = tuple(dict.fromkeys(texts))
     prefix = np.array([prefixes.index(text) for text in texts])

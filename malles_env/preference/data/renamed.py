@@ -1,4 +1,4 @@
-"""Controls of what words are worth: the same goods with names that went to others, or with none."""
+"""Controls of what words are worth: the same products with names that went to others, or with none."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NAMES: tuple[Names, ...] = ("true", "shuffled", "anonymous")
 
 
 def renamed(goods: ProductTable, names: Names, *, seed: int = 0) -> ProductTable:
-    """Return goods whose texts are true, shuffled among the products of each market, or mere numbers.
+    """Return products whose texts are true, shuffled among the products of each market, or mere numbers.
 
     Shuffled texts leave the set of words that a market's shelf holds as it is, and anonymous ones nothing at all; both
     keep every number, so what a model predicts worse under them is what it read in the words.
 
     Args:
-        goods: The goods.
+        goods: The products.
         names: Which.
         seed: Seed of the shuffle.
 

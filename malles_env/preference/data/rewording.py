@@ -1,4 +1,4 @@
-"""The same goods in other words, for the consistency term of training and for audits."""
+"""The same products in other words, for the consistency term of training and for audits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SWAPS = (("store brand", "own label"), ("national brand", "name brand"), ("make
 
 
 def reworded(goods: ProductTable, *, seed: int = 0) -> ProductTable:
-    """Return goods whose texts say the same in other words: another order, another phrase for labels and makers.
+    """Return products whose texts say the same in other words: another order, another phrase for labels and makers.
 
     Args:
-        goods: The goods.
+        goods: The products.
         seed: Seed of the wordings drawn.
     """
     rng = np.random.default_rng([seed, 3])

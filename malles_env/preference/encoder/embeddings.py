@@ -27,7 +27,7 @@ def make_readings(
     directory: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Readings:
-    """Read all goods with a frozen backbone, skipping what an earlier run already read.
+    """Read all products with a frozen backbone, skipping what an earlier run already read.
 
     Args:
         backbone: The backbone; its precision is used as it is.

@@ -13,7 +13,6 @@ from torch import nn
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import MARKET_TERMS, OptionTastes, PrefixTastes, averaged, of_market
 from malles_env.preference.heads.inputs import Codes
-from malles_env.preference.heads.kinship import Kinship, meanings
 from malles_env.preference.heads.taste_heads import Inputs, Sizes, TasteHeads
 
 COLD_SIZES = Sizes(text=16, hidden=32, dropout=0.5)
@@ -83,7 +82,6 @@ class HeadSet(nn.Module):
         markets: Prefix texts of the markets trained on; None means that readings count everywhere.
         households: Names of the households known one by one, in the same markets as the lines.
         draws: D.
-        kin: Whether the names of what was bought in all categories count, see `malles_env.preference.heads.kinship`.
 
     Attributes:
         market_terms: `MARKET_TERMS` of each market trained on; row 0 is any other, all 0 [1 + markets, terms].
@@ -102,7 +100,6 @@ class HeadSet(nn.Module):
         markets: tuple[str, ...] | None = None,
         households: tuple[str, ...] = (),
         draws: int = 0,
-        kin: bool = False,
     ) -> None:
         """Make all four."""
         super().__init__()
@@ -111,7 +108,6 @@ class HeadSet(nn.Module):
         self.cold = Ensemble(width, members, COLD_SIZES, cold=True)
         self.new_warm = Ensemble(1, members, replace(sizes or Sizes(), text=4), trend=True)
         self.new_cold = Ensemble(1, members, replace(COLD_SIZES, text=4), cold=True)
-        self.kinship = Kinship() if kin else None
         shape = (len(markets or ()) + 1, len(MARKET_TERMS))
         self.register_buffer("market_terms", torch.zeros(shape))
         self.register_buffer("market_draws", torch.zeros(draws, *shape))
@@ -140,11 +136,7 @@ class HeadSet(nn.Module):
                 tastes = [of_market(*pair, own[inputs.market_at]) for pair in tastes]
             found = tastes if found is None else [_either(here, *pair) for pair in zip(tastes, found, strict=True)]
         assert found is not None  # a batch holds at least one occasion
-        if self.kinship is None or inputs.kin is None:
-            return found
-        meaning = meanings(inputs.product, inputs.kin.market)
-        added = self.kinship(meaning, inputs.product_at, inputs.kin, inputs.known)
-        return [(prefix, replace(option, alpha=option.alpha + added)) for prefix, option in found]
+        return found
 
     def forward(self, inputs: Inputs, terms: torch.Tensor | None = None) -> tuple[PrefixTastes, OptionTastes]:
         """Return the mean tastes; `terms` as for `each`."""
@@ -157,9 +149,9 @@ class HeadSet(nn.Module):
             getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
 
     def codes(self, goods: ProductTable, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
-        """Return what the heads know of goods and households; `new` treats all markets as never trained on.
+        """Return what the heads know of products and households; `new` treats all markets as never trained on.
 
-        The batches of one data set share goods and households, so the last answer is kept.
+        The batches of one data set share products and households, so the last answer is kept.
         """
         last = self._known.get(new)
         if last is None or last[0] is not goods or last[1] is not households:

@@ -14,7 +14,6 @@ from malles_env.preference.data.features import LIVE_FEATURES, Features, feature
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import Live
 from malles_env.preference.heads.history import Past
-from malles_env.preference.heads.kinship import Kin
 from malles_env.preference.heads.taste_heads import SEEN_LIVE, TREND_LIVE, Inputs
 
 _SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
@@ -22,7 +21,7 @@ _SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
 
 @dataclass(frozen=True)
 class Readings:
-    """What a backbone made of the goods' texts.
+    """What a backbone made of the products' texts.
 
     Attributes:
         market: Hidden states at the ends of the prefixes [M, width].
@@ -33,7 +32,7 @@ class Readings:
     product: torch.Tensor
 
     def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
-        """Return the readings of the goods; they are all here already."""
+        """Return the readings of the products; they are all here already."""
         return self
 
 
@@ -62,7 +61,7 @@ class HeadInputs:
 
 @dataclass(frozen=True)
 class Codes:
-    """What heads know of goods and households.
+    """What heads know of products and households.
 
     Attributes:
         line: Code of each product's line, 0 where it is not known [P].
@@ -83,7 +82,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
     Args:
         data: The occasions.
         reader: Gives the readings.
-        codes: What the heads know of goods and households; None knows all markets, no line and no household.
+        codes: What the heads know of products and households; None knows all markets, no line and no household.
     """
     if codes is None:
         every = np.ones(len(data.goods.prefixes), dtype=np.float32)
@@ -92,9 +91,6 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
     known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
-    if data.other is not None:
-        # Kinship compares with the mean of whole categories, so every product's reading must be right.
-        wanted = np.concatenate([wanted, np.arange(len(data.goods))])
     readings = reader.of(data.goods, wanted)
     device = readings.product.device
 
@@ -126,7 +122,6 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         known=tensor(data.known),
         told=tensor(codes.told[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
-        kin=None if data.other is None else Kin(tensor(data.goods.prefix), tensor(data.other), tensor(data.past)),
     )
     columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))
     live = Live(

@@ -11,14 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 FEATURES = ("largest", "mean of the 5 largest", "mean")
 """Of the cosines between a product and what was bought; all 0 where nothing was."""
 _TOP = 5
-_GAIN = 10.0
-"""Cosines of centred readings spread by about .1: their weights must move ten times as far as others."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,3 @@ def likeness(meaning: torch.Tensor, option: torch.Tensor, bought: torch.Tensor) 
 def kin_features(meaning: torch.Tensor, option: torch.Tensor, kin: Kin) -> torch.Tensor:
     """Return the features of other categories, then those of the own one [B, J, 6]."""
     return torch.cat([likeness(meaning, option, kin.other), likeness(meaning, option, kin.own)], dim=-1)
-
-
-class Kinship(nn.Module):
-    """A linear form in the features, one where the category's past is known and one for cold starts."""
-
-    def __init__(self) -> None:
-        """Start at nothing."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2, 2 * len(FEATURES)))
-
-    def forward(self, meaning: torch.Tensor, option: torch.Tensor, kin: Kin, known: torch.Tensor) -> torch.Tensor:
-        """Return what kinship adds to the utility of each option [B, J]; `known` says where the past is known [B]."""
-        weight = _GAIN * self.weight[known.long()]
-        return torch.einsum("bjf,bf->bj", kin_features(meaning, option, kin), weight)

@@ -96,7 +96,7 @@ def objective(
         heads: The heads.
         reader: Gives the readings.
         weights: Weights of the parts.
-        reworded: Readings of the same goods in other words, for the consistency term.
+        reworded: Readings of the same products in other words, for the consistency term.
         new: Treat all markets as never trained on.
         reference: Utilities of a frozen reference model [B, J + 1], for reference-adjusted scores.
     """

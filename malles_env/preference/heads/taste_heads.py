@@ -23,7 +23,6 @@ from malles_env.preference.data.features import OPTION_FEATURES, QUANTITY_FEATUR
 from malles_env.preference.heads.bounds import RHO_BOUND
 from malles_env.preference.heads.coefficients import OptionTastes, PrefixTastes
 from malles_env.preference.heads.history import HistoryEncoder, Past
-from malles_env.preference.heads.kinship import Kin
 from malles_env.preference.heads.layers import Curve, Named, Outputs, Standardize, inverse_softplus
 from malles_env.preference.heads.quantities import QUANTITIES
 
@@ -92,7 +91,6 @@ class Inputs:
         told: 1 where readings count, 0 in a market that was never trained on [B].
         market_at: Code of the market, 0 where it was never trained on [B].
         units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
-        kin: What was bought in all categories; None where the log does not keep it.
     """
 
     market: torch.Tensor
@@ -111,7 +109,6 @@ class Inputs:
     told: torch.Tensor
     market_at: torch.Tensor
     units_of: torch.Tensor | None = None
-    kin: Kin | None = None
 
 
 class TasteHeads(nn.Module):
@@ -120,8 +117,8 @@ class TasteHeads(nn.Module):
     Args:
         width: Size of the backbone's hidden states.
         sizes: Widths of the layers.
-        lines: Lines known one by one, 0 for none: what a text does not tell of a product is learned beside it.
-        households: Households known one by one, 0 for none: what their purchases in a market do not tell.
+        lines: Lines known one by one, 0 for none: what a text does not say of a product is learned beside it.
+        households: Households known one by one, 0 for none: what their purchases in a market do not show.
         cold: For cold starts: an additive form in bent facts carries over to new categories where layers do not.
         trend: Control for what has been selling better than in the long run, see `TREND_LIVE`.
     """

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.errors import InvalidInput
-from malles_env.preference.data.text import ProductText, product_text
+from malles_env.errors import InvalidInput, invalid
+from malles_env.preference.data.shelves import listed_words
+from malles_env.preference.data.text import product_text
+from malles_env.preference.prompted.prompt import ELSEWHERE
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -19,6 +21,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 _SHARED = ("products", "markets")
+_BY_OPTION = ("product", "price", "regular_price", "promotion", "bought", "last", "share", "mask")
 _COLUMNS = {
     np.float32: ("price", "regular_price", "share", "log_sampling"),
     np.int64: ("bought", "chosen", "quantity", "history_total", "weeks_seen"),
@@ -48,6 +51,8 @@ class PromptData:
         log_sampling: Utility of the outside option in the sample [B].
         history_total: Own earlier purchases in the market [B].
         weeks_seen: Own earlier shopping weeks [B].
+        elsewhere: Own last products of other categories, index into `products`, -1 in the padding, newest first [B, E];
+            None where the log does not keep them.
     """
 
     products: tuple[str, ...]
@@ -67,6 +72,7 @@ class PromptData:
     log_sampling: FloatArray
     history_total: IntArray
     weeks_seen: IntArray
+    elsewhere: IntArray | None = None
 
     def __len__(self) -> int:
         """Number of occasions."""
@@ -74,8 +80,44 @@ class PromptData:
 
     def take(self, index: NDArray[Any]) -> PromptData:
         """Return the occasions at `index` (integers or a boolean mask), texts shared."""
-        rows = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in _SHARED}
-        return replace(self, **rows)
+        whole = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _SHARED}
+        return replace(self, **{name: values[index] for name, values in whole.items() if values is not None})
+
+    @property
+    def most_elsewhere(self) -> int:
+        """Names of other categories that a prompt tells, at most."""
+        return 0 if self.elsewhere is None else min(self.elsewhere.shape[1], ELSEWHERE)
+
+    def names_elsewhere(self, row: int) -> tuple[str, ...]:
+        """Return the names of what a household bought in other categories, newest first."""
+        if self.elsewhere is None:
+            return ()
+        return tuple(self.products[at] for at in self.elsewhere[row, : self.most_elsewhere] if at >= 0)
+
+
+def fewer_options(data: PromptData, most: int, seed: int = 0) -> PromptData:
+    """Return the occasions before shorter shelves: what was bought and others drawn at random.
+
+    Under a logit such draws estimate the same preferences (McFadden 1978), and a prompt costs as much as its shelf.
+
+    Args:
+        data: The occasions.
+        most: Options to keep, 2 or more.
+        seed: Seed of the draw.
+
+    Raises:
+        InvalidInput: Fewer than 2 options.
+    """
+    if most < 2:
+        raise invalid("shelf", most, "2 or more options")
+    key = np.random.default_rng(seed).random(data.mask.shape)
+    key[~data.mask] = 2.0
+    bought = np.flatnonzero(data.chosen > 0)
+    key[bought, data.chosen[bought] - 1] = -1.0
+    kept = np.sort(np.argsort(key, axis=1)[:, :most], axis=1)
+    columns: dict[str, Any] = {name: np.take_along_axis(getattr(data, name), kept, axis=1) for name in _BY_OPTION}
+    place = (kept == (data.chosen - 1)[:, None]).argmax(axis=1) + 1
+    return replace(data, **columns, chosen=np.where(data.chosen > 0, place, 0))
 
 
 def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
@@ -95,15 +137,16 @@ def prompt_data(data: PromptData | TasteData | Occasions) -> PromptData:
 
 def _from_occasions(occasions: Occasions) -> PromptData:
     table, arrays = occasions.occasions, occasions.arrays()
-    texts = [product_text(_words(row)) for row in occasions.products.iter_rows(named=True)]
+    texts = [product_text(product) for product in listed_words(occasions.products)]
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
     _, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
-    return _whole(arrays, texts, arrays["product"], tuple(str(name) for name in markets), market, household)
+    other = (occasions.bought_elsewhere() or (None,))[0]
+    return _whole(arrays, texts, arrays["product"], tuple(str(name) for name in markets), market, household, other)
 
 
 def _from_taste(data: TasteData) -> PromptData:
     arrays = {name: np.asarray(getattr(data, name)) for names in _COLUMNS.values() for name in names}
-    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household)
+    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household, data.other)
 
 
 def _whole(
@@ -113,6 +156,7 @@ def _whole(
     markets: tuple[str, ...],
     market: NDArray[Any],
     household: NDArray[Any],
+    other: IntArray | None,
 ) -> PromptData:
     products = tuple(dict.fromkeys(texts))
     place = {text: at for at, text in enumerate(products)}
@@ -129,14 +173,6 @@ def _whole(
         product=np.where(mask, code[np.where(mask, product, 0)], 0),
         market=market.astype(np.int64),
         household=household.astype(np.int64),
+        elsewhere=None if other is None else np.where(other >= 0, code[other], -1),
         **columns,
-    )
-
-
-def _words(row: dict[str, Any]) -> ProductText:
-    return ProductText(
-        brand=str(row["brand"]),
-        private_label=bool(row["private_label"]),
-        size_value=float(row["size_value"] or 0.0),
-        size_unit=str(row["size_unit"] or ""),
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.preference.data.packing import TextEncoder
+
+if TYPE_CHECKING:
+    from malles_env.preference.data.packing import TextEncoder
 
 OPTION_LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
 """Labels of the options, in the order they are listed; N is kept for buying nothing."""

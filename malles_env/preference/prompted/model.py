@@ -154,6 +154,23 @@ class PromptedModel(StoredPrompted):
             units: Also ask for the units of every option, in the first order.
         """
         told = prompt_data(data)
+        total, logs = self.label_probabilities(told, orders=orders, seed=seed, units=units)
+        utilities = _relative(total, told)
+        if logs is None:
+            return Prediction(utilities)
+        chosen = np.maximum(told.chosen - 1, 0)
+        return Prediction(utilities, mean_units(logs), logs[np.arange(len(told)), chosen])
+
+    @torch.no_grad()
+    def label_probabilities(
+        self, told: PromptData, *, orders: int = 2, seed: int = 0, units: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return choice probabilities, averaged over orders, and log probabilities of units; arguments as in `predict`.
+
+        Returns:
+            Of the outside option (with its sampling offset) and the options [B, J + 1], and of 1..9 units of each
+            option [B, J, 9], None where not asked.
+        """
         if orders < 1:
             raise invalid("orders", orders, "1 or more")
         self.backbone.model.eval()
@@ -167,11 +184,7 @@ class PromptedModel(StoredPrompted):
                 rows, owner = answers.rows.numpy(), answers.unit_owner.numpy()
                 total[rows] += answers.scores.double().softmax(1).numpy() / orders
                 logs[rows[owner[:, 0]], owner[:, 1]] = answers.units.double().numpy()
-        utilities = _relative(total, told)
-        if not units:
-            return Prediction(utilities)
-        chosen = np.maximum(told.chosen - 1, 0)
-        return Prediction(utilities, mean_units(logs), logs[np.arange(len(told)), chosen])
+        return total, logs if units else None
 
     def _states(self, batch: PromptBatch, body: nn.Module) -> torch.Tensor:
         dtype = self.embeddings.dtype

@@ -65,6 +65,7 @@ class Question:
                 weeks_seen=int(data.weeks_seen[row]),
                 bought=tuple(int(count) for count in data.bought[row, own]),
                 last=int(last[0]) if len(last) else -1,
+                elsewhere=data.names_elsewhere(int(row)),
             )
 
 
@@ -138,7 +139,8 @@ def cyclic(questions: Iterable[Question], turn: int, turns: int, seed: int) -> l
 
 def passes(questions: Sequence[Question], data: PromptData) -> list[list[Question]]:
     """Cut questions into passes of about `TOKENS_PER_PASS` padded tokens, like lengths together."""
-    sizes = [len(question.order) * 30 + len(question.rows) * 60 for question in questions]
+    own = 60 + 10 * data.most_elsewhere
+    sizes = [len(question.order) * 30 + len(question.rows) * own for question in questions]
     whole: list[list[Question]] = []
     for at in np.argsort(sizes, kind="stable"):
         longest = sizes[at]  # ascending, so the newest is the longest

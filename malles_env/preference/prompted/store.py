@@ -96,6 +96,11 @@ def locate_prompted(name: str | Path) -> Path:
     )
 
 
+def recorded_prompted(name: str | Path) -> str:
+    """Return the weights' hash of a saved prompted model."""
+    return str(read_json_object(locate_prompted(name) / CONFIG)["weights_hash"])
+
+
 def _write_weights(model: StoredPrompted, target: Path) -> None:
     if is_adapted(model.backbone):
         save_adapter(model.backbone, target)

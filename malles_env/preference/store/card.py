@@ -21,7 +21,7 @@ LIMITS = (
     "purchase share of the last periods, beyond the long-run one, moves utility. It also carries seasons and "
     "unrecorded promotions, so it is no evidence of social influence. It stays below 1.9, where a single segment has "
     "one mean-field equilibrium; training fails where it ends there. In a market that was never trained on it is 0.",
-    "The draws tell what the sample of households leaves open in each market's own terms; they take the heads as "
+    "The draws show what the sample of households leaves open in each market's own terms; they take the heads as "
     "given, and price endogeneity is not in them.",
     "Demographics and free notes were never trained on.",
 )

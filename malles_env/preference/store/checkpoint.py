@@ -113,8 +113,8 @@ def untrained_heads(backbone: Backbone, described: dict[str, Any]) -> HeadSet:
     members, lines = int(described.pop("members")), tuple(described.pop("lines"))
     markets, households = described.pop("markets"), tuple(described.pop("households", ()))
     known, draws = None if markets is None else tuple(markets), int(described.pop("draws", 0))
-    kin = bool(described.pop("kin", False))
-    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws, kin)
+    described.pop("kin", None)  # false in every model of version 0.1; such heads are no more
+    return HeadSet(backbone.width, members, Sizes(**described), lines, known, households, draws)
 
 
 def _save_module(module: nn.Module, path: Path) -> str:
@@ -136,7 +136,6 @@ def _config(model: Stored, files: dict[str, str], directory: Path) -> dict[str, 
             "markets": None if model.heads.markets is None else list(model.heads.markets),
             "households": list(model.heads.households),
             "draws": len(model.heads.market_draws),
-            "kin": model.heads.kinship is not None,
             **asdict(model.heads.warm.sizes),
         },
         "files": files,

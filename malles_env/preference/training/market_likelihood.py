@@ -15,7 +15,7 @@ _CLOSE = 1e-5
 
 @dataclass(frozen=True)
 class MarketLog:
-    """What one market's B occasions tell of its K terms; the first is the log multiplier of beta.
+    """What one market's B occasions say of its K terms; the first is the log multiplier of beta.
 
     Attributes:
         utility: Utilities with all terms at 0, outside option first, -inf where no option is [B, J + 1].

@@ -1,6 +1,6 @@
 """Each market's own terms: a last, small phase that leaves the heads as they are.
 
-Heads share what they learn of prices over all markets, and price and promotion are a tenth of what choices tell, so
+Heads share what they learn of prices over all markets, and price and promotion are a tenth of what choices say, so
 sensitivities come out too alike; and what others buy is a market's matter, not a household's. With the heads frozen,
 one penalised likelihood per market (a hierarchical logit with a plug-in prior) finds its multiplier of beta, its level,
 its rho, and what display and advertising are worth there beyond what the heads say. Earlier prices of the same line are
@@ -36,7 +36,7 @@ SPREADS = {"log beta multiplier": 0.5, "level": 1.0, "rho": 0.5, "display": 0.5,
 LAG_SPREAD = 1.0
 """The same of the coefficients of earlier log prices, in utils."""
 STEADY = 0.03
-"""Markets whose log(p/r) varies less than this (standard deviation) tell no sensitivity to prices: the few prices off
+"""Markets whose log(p/r) varies less than this (standard deviation) show no sensitivity to prices: the few prices off
 the regular one are known only because somebody paid them. Their multiplier is the prior's."""
 DRAWS = 16
 _KEPT = len(MARKET_TERMS)

@@ -59,7 +59,7 @@ def align(
         out_dir: Folder of the run: ``checkpoints/`` and ``tensorboard/``.
         reader: Readings made before instead of the live backbone; then only the heads are trained.
         live: How the backbone that is trained reads; by default every text of a batch.
-        reworded: Readings of the same goods in other words, for the consistency term.
+        reworded: Readings of the same products in other words, for the consistency term.
         resume: Continue the newest checkpoint of `out_dir`; otherwise an old run there is refused.
         show: Show a progress bar.
 

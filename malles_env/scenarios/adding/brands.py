@@ -66,7 +66,7 @@ def with_shares(scenario: Scenario, entry: dict[str, Any], reading: Reading) -> 
 
 
 def _typed(scenario: Scenario, asked: Proposal) -> dict[str, Any]:
-    """Return the fields of the product that the model reads; of its popularity it is told the median product's."""
+    """Return the fields of the product that the model reads; its popularity is that of the median product."""
     sizes = Counter((product.size_value, product.size_unit) for product in scenario.products)
     value, unit = sizes.most_common(1)[0][0]
     own = [product for product in scenario.products if product.seller == asked.seller]

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from malles_env._moved import old_names
 from malles_env.consumers.language.serving.addresses import checked_url
+from malles_env.errors import invalid
 from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
     Coefficients,
@@ -27,15 +28,16 @@ class LiveModelEntry(Entry):
     Attributes:
         kind: How it is asked.
         model: ``smollm2``, a local path or a hub id; with `server`, the model's name there.
-        server: Base URL of a server that speaks the OpenAI protocol; empty: the model runs in this process. A file's
-            server gets ``$OPENAI_API_KEY`` only if the user lists it in ``$MALLES_TRUSTED_SERVERS``.
+        server: Base URL of a server that speaks the OpenAI protocol, or a list of several with the same weights, which
+            share the questions; empty: the model runs in this process. A file's servers get ``$OPENAI_API_KEY`` only if
+            the user lists them in ``$MALLES_TRUSTED_SERVERS``.
         cache: Whether answers are kept on disk, so that no question is put to the same model twice.
-        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20, where it may tell.
+        top_logprobs: Tokens whose probability a server is asked for; small models need more than 20.
     """
 
     kind: str
     model: Name = "smollm2"
-    server: str = ""
+    server: str | tuple[str, ...] = ""
     cache: bool = True
     top_logprobs: Positive = 20
     _named: frozenset[str] = PrivateAttr(default=frozenset())
@@ -56,8 +58,18 @@ class LiveModelEntry(Entry):
 
     @field_validator("server")
     @classmethod
-    def _plain_server(cls, value: str) -> str:
-        return checked_url(value, "") if value else value
+    def _plain_server(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            return checked_url(value, "") if value else value
+        if not value or len(set(value)) < len(value):
+            raise invalid("", f"{len(value)} servers", "one or more, each once")
+        urls = tuple(checked_url(url, "") for url in value)
+        return urls if len(urls) > 1 else urls[0]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers, none where the model runs in this process."""
+        return ((self.server,) if self.server else ()) if isinstance(self.server, str) else self.server
 
 
 class PromptedEntry(LiveModelEntry):
@@ -98,6 +110,38 @@ class PromptedEntry(LiveModelEntry):
     purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
 
 
+class AlignedPromptedEntry(Entry):
+    """Consumers who are a post-trained language model, asked live; see `malles_env.consumers.aligned_prompted`.
+
+    Attributes:
+        kind: How it is asked.
+        model: Folder that `malles align-prompted` made, or a shipped name.
+        market: The market as its training called it, e.g. ``COFFEE | GROUND COFFEE``.
+        orders, seed, loyalty, threshold: How to ask, as in `AlignedPromptedConsumers`.
+        quantity: ``asked`` asks for units; with ``one`` every buyer takes one.
+        temperature, outside, price_sensitivity, unit_temperature, unit_tilt: Fitted numbers, as in `Calibration`.
+        shift: Utils added, by product.
+        calibrate, purchase_rate: As in `PromptedEntry`.
+    """
+
+    kind: Literal["aligned_prompted"]
+    model: Name
+    market: Name
+    orders: Positive = 2
+    seed: Count = 0
+    loyalty: Literal["states", "none"] = "states"
+    threshold: Share = 0.1
+    quantity: Literal["asked", "one"] = "asked"
+    temperature: Coefficients = 1.0
+    outside: Coefficients = 0.0
+    shift: dict[str, Number] = Field(default_factory=dict)
+    price_sensitivity: Coefficients = 0.0
+    unit_temperature: Annotated[float, Field(strict=True, gt=0.0)] = 1.0
+    unit_tilt: Number = 0.0
+    calibrate: Literal["shares", "none"] = "none"
+    purchase_rate: Annotated[float, Field(strict=True, gt=0.0, lt=1.0)] | None = None
+
+
 class DiscussionEntry(LiveModelEntry):
     """Consumers whose role agents talk an offer over before they buy; see `malles_env.consumers.discussion`.
 
@@ -123,7 +167,11 @@ class DiscussionEntry(LiveModelEntry):
     transcript: str = ""
 
 
-ConsumersEntry = Annotated[LogitEntry | AlignedEntry | PromptedEntry | DiscussionEntry, Field(discriminator="kind")]
+ConsumersEntry = Annotated[
+    LogitEntry | AlignedEntry | PromptedEntry | AlignedPromptedEntry | DiscussionEntry, Field(discriminator="kind")
+]
+LIVE = (LiveModelEntry, AlignedPromptedEntry)
+"""Entries whose model is asked anew in every period, and so holds the forces of demand itself."""
 
 
 __getattr__ = old_names(__name__)

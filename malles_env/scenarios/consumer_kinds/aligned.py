@@ -7,7 +7,7 @@ import numpy as np
 from malles_env.market import Consumers
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
-from malles_env.scenarios.blocks.live_model_config import PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import AlignedPromptedEntry, PromptedEntry
 from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.schema import Scenario
 
@@ -63,7 +63,7 @@ def reference_shares(scenario: Scenario) -> FloatArray:
     return np.array([product.reference_share or 0.0 for product in scenario.products])
 
 
-def target_shares(scenario: Scenario, entry: AlignedEntry | PromptedEntry) -> FloatArray | None:
+def target_shares(scenario: Scenario, entry: AlignedEntry | PromptedEntry | AlignedPromptedEntry) -> FloatArray | None:
     """Return the shares of consumers that demand should have at average prices, shape ``(J + 1,)``, sum 1.
 
     Index 0 is buying nothing. None when the tastes are to stay as read.

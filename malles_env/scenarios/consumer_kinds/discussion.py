@@ -1,4 +1,4 @@
-"""Seats a scenario's segments around discussion tables: its products and their sheets, its personas, a cast."""
+"""Sets up a scenario's discussions: its products and their sheets, its personas, a cast."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ DISCUSSION_MEMORY = 1000
 
 
 def language_model(entry: LiveModelEntry) -> LanguageModel:
-    """Return the model an entry names; its server gets the user's key only if the user named or lists it.
+    """Return the model an entry names; its servers get the user's key only if the user named or lists it.
 
     Raises:
         InvalidInput: ``$MALLES_TRUSTED_SERVERS`` holds something that is no plain URL.
@@ -24,9 +24,9 @@ def language_model(entry: LiveModelEntry) -> LanguageModel:
     from malles_env.consumers.language.serving.addresses import NO_KEY, is_trusted
 
     model: LanguageModel
-    if entry.server:
-        key = None if entry.named_by_user("server") or is_trusted(entry.server) else NO_KEY
-        model = ServedModel(entry.model, entry.server, api_key=key, top_logprobs=entry.top_logprobs)
+    if entry.servers:
+        key = None if entry.named_by_user("server") or all(map(is_trusted, entry.servers)) else NO_KEY
+        model = ServedModel(entry.model, entry.servers, api_key=key, top_logprobs=entry.top_logprobs)
     else:
         kept = DISCUSSION_MEMORY if isinstance(entry, DiscussionEntry) else 0
         model = LocalModel.load(entry.model, reading_memory=kept)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from malles_env._moved import old_names
 from malles_env.market import Consumers, Offer
 from malles_env.scenarios.blocks.entries import SegmentEntry
-from malles_env.scenarios.blocks.live_model_config import PromptedEntry
+from malles_env.scenarios.blocks.live_model_config import AlignedPromptedEntry, PromptedEntry
 from malles_env.scenarios.consumer_kinds.aligned import target_shares
 from malles_env.scenarios.consumer_kinds.model_factory import language_model
 from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
+    from malles_env.consumers.aligned_prompted import AlignedPromptedConsumers
     from malles_env.consumers.language import LanguageModel
     from malles_env.consumers.prompted import Calibration, Persona, PromptedConsumers
+
+Levelled = TypeVar("Levelled", "PromptedConsumers", "AlignedPromptedConsumers")
 
 HOW = ("orders", "order", "seed", "loyalty", "threshold", "mean_field", "quantity", "unit_orders")
 
@@ -51,10 +54,15 @@ def prompted_consumers(
         market=how.market,
         currency=scenario.currency,
         settings=PromptSettings(**{name: getattr(how, name) for name in HOW}, limit=how.text_limit),
-        calibration=_calibration(scenario, how),
+        calibration=entry_calibration(scenario, how),
         wording=read_wording(Path(how.wording)) if how.wording else default_wording(),
     )
-    target = target_shares(scenario, how)
+    return at_observed_level(consumers, scenario, how)
+
+
+def at_observed_level(consumers: Levelled, scenario: Scenario, entry: PromptedEntry | AlignedPromptedEntry) -> Levelled:
+    """Return consumers with the shifts that give demand the observed shares, where `entry` asks for them."""
+    target = target_shares(scenario, entry)
     if target is None:
         return consumers
     from malles_env.consumers.prompted import fit_to_shares
@@ -132,7 +140,8 @@ def prompted_again(scenario: Scenario, kept: dict[str, object], named: dict[str,
     return found
 
 
-def _calibration(scenario: Scenario, entry: PromptedEntry) -> Calibration:
+def entry_calibration(scenario: Scenario, entry: PromptedEntry | AlignedPromptedEntry) -> Calibration:
+    """Return the fitted numbers that an entry states."""
     from malles_env.consumers.prompted import Calibration
 
     neutral = Calibration.of(
@@ -140,7 +149,7 @@ def _calibration(scenario: Scenario, entry: PromptedEntry) -> Calibration:
         len(scenario.products),
         temperature=entry.temperature,
         outside=entry.outside,
-        rho=entry.rho,
+        rho=entry.rho if isinstance(entry, PromptedEntry) else 0.0,
         price_sensitivity=entry.price_sensitivity,
         unit_temperature=entry.unit_temperature,
         unit_tilt=entry.unit_tilt,

@@ -37,7 +37,7 @@ def build_scenario(
 
     Args:
         market: Name of the market, e.g. ``ICE CREAM/MILK/SHERBTS | PREMIUM``.
-        choices: What the data do not tell.
+        choices: What the data leave open.
         made_by: The command that asked for it.
         forces: Its block of forces, see `malles_env.evaluation.forces`; None: none.
         tables: The log; default the Complete Journey.
@@ -97,7 +97,7 @@ def scenario_from(
 
     Args:
         statistics: Of the market; brands become sellers.
-        choices: What the data do not tell.
+        choices: What the data leave open.
         made_by: The command that asked for it.
         origin: What the log is, for the scenario's sources, licence, currency and notes.
         forces: Its block of forces; None: none, and display and advertising are worth nothing in it.
@@ -175,7 +175,7 @@ def scenario_from(
 
 
 def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float:
-    """Return the share of consumers who buy in a week, told or from the log."""
+    """Return the share of consumers who buy in a week, given or from the log."""
     if choices.purchase_rate is not None:
         return choices.purchase_rate
     rate = statistics.incidence * statistics.share_covered
@@ -235,7 +235,7 @@ def _product(line: dict[str, Any], choices: BuildChoices, fee: float, origin: Or
     if origin.names_products:
         product |= {"source_id": str(line["product_id"]), "source_title": shown_words(line.get("title"))}
     if made_up and product.get("source_title"):
-        # A made-up brand tells people nothing.
+        # A made-up brand means nothing to people.
         product["title"] = product["source_title"]
     return product
 

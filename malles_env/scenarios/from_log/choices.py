@@ -17,7 +17,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class BuildChoices:
-    """What the data do not tell and a person has to choose.
+    """What the data leave open and a person has to choose.
 
     Attributes:
         name: Name of the scenario.
@@ -35,7 +35,7 @@ class BuildChoices:
         seed: Seed of the segments.
         notes: Further caveats.
         purchase_rate: Share of consumers who buy in a week; None: that of the buyers' shopping weeks in the log,
-            which a log of one market alone does not tell.
+            which a log of one market alone does not show.
         sellers: Who sells: ``brands``, ``one`` retailer, or each of the ``products`` by itself; None: brands where
             every line has one, else one.
 

@@ -81,7 +81,7 @@ class TwinMarket:
         population: S households, weighed by their shopping weeks; `size` of them shop in a week.
         consumers: Their tastes.
         household_ids: Who they are in the log [S].
-        mean_field: Shares felt at the start [J].
+        mean_field: Shares perceived at the start [J].
     """
 
     catalog: Catalog

@@ -1,4 +1,4 @@
-"""Brands become sellers: which spellings are one maker, what it is called, and who sells where no brand is told."""
+"""Brands become sellers: which spellings are one maker, what it is called, and who sells where no brand is named."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from malles_env.scenarios.from_log.clusters import cluster
 HISTORY_WEEKS = 36
 """Shopping weeks in the history of a segment's typical household."""
 MIN_CELL = 5
-"""A share of fewer households than this is not told; they count among those who bought nothing listed."""
+"""A share of fewer households than this is not published; they count among those who bought nothing listed."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def build_gifts(market: GiftMarket, chosen: GiftChoices, *, made_by: str = "") -
 
     Args:
         market: The categories.
-        chosen: What the log does not tell.
+        chosen: What the log leaves open.
         made_by: The command that asked for it.
 
     Raises:

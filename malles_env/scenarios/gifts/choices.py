@@ -14,7 +14,7 @@ from malles_env.scenarios.gifts.personas import Personas
 
 @dataclass(frozen=True)
 class GiftChoices:
-    """What the log does not tell and a person has to choose.
+    """What the log leaves open and a person has to choose.
 
     Attributes:
         name: Name of the scenario.

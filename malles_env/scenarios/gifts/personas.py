@@ -1,4 +1,4 @@
-"""Segments of the wholesaler's customers: grouped by what their purchases elsewhere say they like, told in names."""
+"""Segments of the wholesaler's customers: grouped by their likes as purchases elsewhere show them, in names."""
 
 from __future__ import annotations
 

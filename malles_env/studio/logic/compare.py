@@ -49,7 +49,7 @@ def compared(world: World, question: Question, watch: Callable[[str], object] = 
     Args:
         world: The market.
         question: What is compared.
-        watch: Told the name of each seller before it plays.
+        watch: Called with the name of each seller before it plays.
 
     Raises:
         InvalidInput: Nothing to compare, too many episodes, an unknown kind, or a policy of another market.
@@ -137,7 +137,7 @@ def saved_policies(runs: Path) -> list[Path]:
 
 
 def mismatch(world: World, policies: Sequence[Path]) -> list[str]:
-    """Return in words where policies were trained in another world than they are judged in."""
+    """Return in words where policies were trained in another market, or with another taste model."""
     said = []
     for path in policies:
         run = run_of(path)

@@ -99,7 +99,7 @@ class NewProduct:
 def with_product(scenario: Scenario, product: NewProduct) -> Scenario:
     """Return a copy of a scenario in which a new seller sells one more product; tastes stay as the model reads them.
 
-    The model is told the median share of the others, as it was trained on products that had one.
+    The model sees the median share of the others, as it was trained on products that had one.
 
     Raises:
         InvalidInput: Tastes that no model reads, no words, or a field that is not allowed.

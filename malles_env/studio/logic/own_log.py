@@ -24,7 +24,7 @@ LIGHTS = {"ok": "green", "warn": "orange", "error": "red", "skipped": "gray"}
 
 @dataclass(frozen=True)
 class LogChoices:
-    """What a person tells the importer beside columns; see `malles_env.data.exports.ImportChoices`.
+    """What a person gives the importer beside columns; see `malles_env.data.exports.ImportChoices`.
 
     Attributes:
         columns: Canonical column -> column of the files; GUESS and LEAVE_OUT may stand there.

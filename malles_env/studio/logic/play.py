@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from malles_agents.evaluation.evaluate import first_state
 from malles_agents.planning.search import Stationary, search
 from malles_agents.registry import Seller, make_seller
 from malles_agents.seller_view import SellerView
 from malles_env.envs.display.recording import Recording
+from malles_env.envs.parallel import parallel_env
+from malles_env.envs.play import play_episode
 from malles_env.envs.single import PricingEnv
 from malles_env.errors import MallesError, invalid
 from malles_env.studio.logic.market import World
@@ -220,25 +221,9 @@ def policy_profits(world: World, agent: str, rivals: Mapping[str, str], seed: in
         seed: As in `HandPlay`.
         seller: Who sells.
     """
-    env = PricingEnv(world.scenario, seller=agent, rivals=dict(rivals), consumers=world.consumers)
-    observation, _ = env.reset(seed=seed)
-    start, state = np.ones(1, dtype=bool), first_state(_Single(env), seller)
-    found = []
-    for _ in range(env.max_cycles):
-        action, state = seller.predict(np.asarray(observation)[None], state, start, deterministic=True)
-        observation, _, _, _, info = env.step(action[0])
-        found.append(float(info["profit"]))
-        start = np.zeros(1, dtype=bool)
-    return found
-
-
-class _Single:
-    """A single env in the shape that `first_state` asks for."""
-
-    num_envs = 1
-
-    def __init__(self, env: PricingEnv) -> None:
-        self.batch = env.core
+    env = parallel_env(world.scenario, consumers=world.consumers)
+    sellers: dict[str, Any] = {**rivals, agent: seller}
+    return [float(infos[agent]["profit"]) for infos in play_episode(env, sellers, seed=seed)]
 
 
 def constant_profits(world: World, agent: str, rivals: Mapping[str, str], seed: int, best: Stationary) -> list[float]:

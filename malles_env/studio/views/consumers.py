@@ -60,7 +60,7 @@ def _new_product(here: World) -> None:
         store = st.checkbox("The shop's own label")
         sent = st.form_submit_button("Who would buy it?", type="primary")
     if not sent:
-        st.caption("The shipped models read brand, label and size; other words than those of the log tell them little.")
+        st.caption("The shipped models read brand, label and size; words beside those of the log mean little to them.")
         return
     with st.spinner("a language model reads the product"):
         found = consumers.reception(here, consumers.NewProduct(words, price, store, size, unit))

@@ -66,7 +66,7 @@ def _columns() -> None:
     try:
         plan = own_log.read_files(now.files, own_log.LogChoices({}))
         guessed = {target: column.source for target, column in plan.mapped.columns.items()}
-    except ValueError as error:  # columns that cannot be guessed are for the visitor to tell
+    except ValueError as error:  # columns that cannot be guessed are for the visitor to name
         st.warning(plain(error))
     options = [own_log.GUESS, own_log.LEAVE_OUT, *names]
     with st.form("columns"):
@@ -114,7 +114,7 @@ def _build(imported: Imported) -> None:
         market = st.selectbox("Market", own_log.market_names(imported))
         left, middle, right = st.columns(3)
         told = left.checkbox(
-            "The log tells how often people buy", True, help="It does not if it holds one market alone."
+            "The log shows how often people buy", True, help="It does not if it holds one market alone."
         )
         rate = left.slider("Else, percent who buy in a week", 1, 99, 20)
         households = int(middle.number_input("Fewest households in a segment", 2, 1000, 20))

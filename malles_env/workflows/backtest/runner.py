@@ -124,7 +124,7 @@ def backtest(
         build: Windows and splits; default those the shipped models were trained with.
         origin: What the log is.
         settings: Bootstrap draws and seed.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
 
     Raises:
         MissingResource: The data or the model is not installed.

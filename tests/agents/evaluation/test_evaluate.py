@@ -16,6 +16,7 @@ from malles_agents.evaluation.comparison import Comparison, compare_in_console
 from malles_agents.evaluation.evaluate import MEASURES, Played, compare, play, summary
 from malles_agents.evaluation.report import as_json, results_table
 from malles_agents.registry import make_seller
+from malles_agents.standard_errors import mean_se, plus_minus
 from malles_env.errors import InvalidInput
 from malles_env.scenarios import load_scenario
 
@@ -92,7 +93,14 @@ def test_standard_errors_of_one_and_of_several_sellers():
     three = summary([run([1.0, 3.0]), run([2.0, 4.0]), run([3.0, 5.0])])["profit"]
     assert three["mean"] == 3.0
     assert three["se"] == pytest.approx(1 / np.sqrt(3))
-    assert summary([run([7.0])])["profit"] == {"mean": 7.0, "se": 0.0}
+    alone = summary([run([7.0])])["profit"]
+    assert alone["mean"] == 7.0 and np.isnan(alone["se"])
+
+
+def test_an_unknown_error_is_not_written():
+    assert plus_minus(1234.5, 6.7) == "1,234 ± 7"
+    assert plus_minus(0.12345, 0.0067, ".4g", ".2g") == "0.1235 ± 0.0067"
+    assert plus_minus(*mean_se([7.0]), ".1f") == "7.0"
 
 
 def test_no_episodes_is_refused():

@@ -14,7 +14,7 @@ from tests.agents.sellers.test_rules import SHOPFUL
 
 
 def observation(seat: SellerView, rival_prices: np.ndarray, listed: bool = True) -> np.ndarray:
-    """Return what the seat sees when every rival product was asked at each of `rival_prices` in turn."""
+    """Return what the seller sees when every rival product was asked at each of `rival_prices` in turn."""
     prices = np.tile(seat.catalog.regular_price, (len(rival_prices), 1))
     shelf = np.zeros(prices.shape, dtype=bool)
     for j in np.setdiff1d(np.arange(prices.shape[1]), seat.products):
@@ -37,7 +37,7 @@ def test_textbook_duopoly(rival, best):
 
 
 def test_both_seats_answer_alike():
-    """The market is symmetric, so seat and rival may change places."""
+    """The market is symmetric, so seller and rival may change places."""
     answers = []
     for agent in ("seller_0", "seller_1"):
         seat = SellerView.of("bertrand-duopoly", agent)

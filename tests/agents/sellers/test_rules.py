@@ -39,7 +39,7 @@ def seat(scenario):
 
 
 def asked(seat: SellerView, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the seat's prices and listings after the env has decoded the action."""
+    """Return the seller's prices and listings after the env has decoded the action."""
     actions = Actions(SlotLayout(seat.catalog), seat.action_mode)
     rows = actions.blank(len(np.atleast_2d(action)))
     actions.put(rows, seat.index, np.atleast_2d(action))

@@ -76,7 +76,7 @@ def test_a_new_episode_is_a_new_start():
 
 @pytest.mark.parametrize("kind", ["random", "epsilon-greedy", "thompson", "q-learning"])
 def test_sellers_of_a_kind_explore_on_their_own(kind):
-    """One stream for both seats would move their prices in step and look like collusion."""
+    """One stream for both sellers would move their prices in step and look like collusion."""
     prices = prices_of(kind, kind, 200)
     assert abs(np.corrcoef(prices.T)[0, 1]) < 0.4
     assert (np.isclose(prices[:, 0], prices[:, 1])).mean() < 0.5

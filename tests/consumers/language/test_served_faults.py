@@ -117,7 +117,7 @@ def test_an_answer_that_drips_in_is_given_up_and_the_episode_goes_on(
 ) -> None:
     """No piece of it is late, but the whole is; twice it is a counted retry, for ever it is an error."""
     proxy, _ = spoiled
-    with_url = spoiled[1]._line.base_url
+    with_url = spoiled[1]._line.servers[0].url
     model = asking(with_url, str(weights), Patience(timeout=6.0, attempts=3, first_wait=0.01))
     cached = CachedModel(model, AnswerCache(tmp_path))
     assert model.identity

@@ -9,8 +9,7 @@ import numpy as np
 
 from malles_env.consumers.language import LanguageModel, Prompt, Reply, Sampling, Usage
 from malles_env.consumers.language.local import LocalModel
-from malles_env.consumers.prompted import Persona, default_wording
-from malles_env.consumers.prompted.wording import ShelfLine
+from malles_env.consumers.prompted import Persona, ShelfLine, default_wording
 from malles_env.errors import LanguageModelError
 
 
@@ -24,7 +23,7 @@ def tiny_model(seed: int = 0) -> LocalModel:
     from malles_env.preference.encoder.backbones import train_tokenizer
 
     words = default_wording()
-    shelf = words.shelf_words([ShelfLine("maker 131, 56 oz", 3.13, 4.79, 0.34)] * 9, "ice cream", "USD", 80)
+    shelf = words.shelf_words([ShelfLine("maker 131, 56 oz", 3.13, 4.79, share=0.34)] * 9, "ice cream", "USD", 80)
     persona = words.persona_words(Persona("thrifty", 9, 36, (1, 2, 3)), [0, 1, 2])
     letters = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ 1 2 3 4 5 6 7 8 9")
     tokenizer = PreTrainedTokenizerFast(

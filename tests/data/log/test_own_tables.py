@@ -95,7 +95,7 @@ REFUSED = {
     "day and month that could be swapped": (
         lambda text: text.replace("2024-01-13", "1/1/2024").replace("2024-01-14", "1/2/2024")
         .replace("2024-02-03", "2/3/2024"),
-        r"column timestamp: got '1/2/2024', and no value of the column tells day from month.*--date-format",
+        r"column timestamp: got '1/2/2024', and no value of the column distinguishes day from month.*--date-format",
     ),
     "two orders of day and month": (
         lambda text: text.replace("2024-01-13", "13/1/2024").replace("2024-01-14", "1/14/2024"), "13/1/2024",

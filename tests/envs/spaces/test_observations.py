@@ -1,4 +1,4 @@
-"""What each seat sees, number by number, and the way back to money and units."""
+"""What each seller sees, number by number, and the way back to money and units."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -25,7 +26,7 @@ from malles_env.evaluation.baselines.shares import LastPurchase, Popularity, Uni
 from malles_env.evaluation.baselines.table import AT, COLUMNS, purchases, table
 from malles_env.evaluation.baselines.units import Histogram, OrderedLogit
 from malles_env.evaluation.comparison.registry import NUMBER_ROWS, ROW_NAMES, chosen_rows
-from malles_env.evaluation.comparison.report import markdown
+from malles_env.evaluation.comparison.report import all_scores, markdown
 from malles_env.evaluation.comparison.results_json import as_json
 from malles_env.evaluation.comparison.runner import compare
 from malles_env.evaluation.comparison.store import kept_row, load_row, row_path, save_row
@@ -274,8 +275,16 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for name in names:
             for key in ("hit", "nll", "quantity_error"):
                 assert content[split][name].get(key) == again[split][name].get(key)
-    page = markdown(first, study.rules, "malles consumers evaluate", {"model": "none"})
+    page = markdown(first, study.rules, "malles consumers evaluate", {"model": "none"}, "scores.csv")
     assert "malles consumers evaluate" in page and "| conditional_logit |" in page and "weeks 41 to 53" in page
+    assert "[scores.csv](scores.csv)" in page and page.count("\n") < 120
+    lines = list(csv.DictReader(io.StringIO(all_scores(first))))
+    keys = [(row["split"], row["row"], row["part"], row["group"], row["measure"]) for row in lines]
+    assert len(set(keys)) == len(keys) and {row["split"] for row in lines} == set(splits)
+    urn = next(row for row, key in zip(lines, keys, strict=True) if key == ("time", "urn", "all", "", "nll"))
+    assert float(urn["value"]) == pytest.approx(content["time"]["urn"]["nll"], rel=1e-5)
+    assert float(urn["standard_error"]) == pytest.approx(content["time"]["urn"]["nll_se"], rel=1e-5)
+    assert {row["part"] for row in lines} == {"all", "history", "shelf", "markets", "paired", "elasticity"}
 
 
 def test_a_slow_row_is_asked_about_fewer_and_compared_on_these_alone(
@@ -288,7 +297,7 @@ def test_a_slow_row_is_asked_about_fewer_and_compared_on_these_alone(
     pair = found.paired["time"]["unaligned"]["nll"]
     assert (pair.mean, pair.se) == (0.0, 0.0), "the same model, so no difference on the same occasions"
     assert found.scores["time"]["unaligned"].metrics["nll"] != found.scores["time"]["aligned"].metrics["nll"]
-    assert "`unaligned` 40" in markdown(found, Study(occasions()).rules, "malles", {})
+    assert "`unaligned` 40" in markdown(found, Study(occasions()).rules, "malles", {}, "scores.csv")
 
 
 def test_scores_go_into_the_card_and_leave_the_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ from malles_env.preference.data.text import ProductText, product_text
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.encoder.encoder import read_states
 from malles_env.preference.heads.inputs import Readings
-from malles_env.preference.heads.kinship import Kin, kin_features, likeness, meanings
+from malles_env.preference.heads.kinship import likeness, meanings
 from malles_env.preference.heads.objective import score
 from malles_env.preference.model import new_heads
 from malles_env.workflows.align_names import WordsJob, run_words_job
@@ -132,30 +132,15 @@ def test_only_the_five_nearest_count_as_nearest() -> None:
     assert found[0, 0].tolist() == pytest.approx([1.0, 1 / 5, 1 / 7])
 
 
-def test_heads_without_kinship_do_not_see_what_was_bought_elsewhere() -> None:
+def test_heads_do_not_see_what_was_bought_elsewhere() -> None:
     """Shipped weights answer to the digit as before, whether a log keeps it or not."""
     data = judged().take(np.arange(40))
     readings = Readings(torch.randn(len(data.goods.prefixes), 32), torch.randn(len(data.goods), 32))
     heads = new_heads(32, members=1, seed=3)
-    assert not any("kinship" in name for name in heads.state_dict())
     with torch.no_grad():
         with_it = score(data, heads, readings).utilities
         without = score(replace(data, other=None, other_ago=None), heads, readings).utilities
     assert torch.equal(with_it, without)
-
-
-def test_kinship_adds_its_linear_form_to_alpha() -> None:
-    data = judged().take(np.arange(40))
-    readings = Readings(torch.zeros(len(data.goods.prefixes), len(THEMES)), theme_readings(data.goods))
-    heads = new_heads(len(THEMES), markets=(), kin=True)
-    assert heads.kinship is not None
-    with torch.no_grad():
-        plain = score(data, heads, readings).option.alpha
-        heads.kinship.weight[0, 0] = 0.3
-        added = score(data, heads, readings).option.alpha - plain
-    kin = Kin(*(torch.as_tensor(values) for values in (data.goods.prefix, data.other, data.past)))
-    expected = 3.0 * kin_features(meanings(readings.product, kin.market), torch.as_tensor(data.product), kin)[..., 0]
-    assert torch.allclose(added, expected, atol=1e-5)
 
 
 def test_words_that_tell_the_taste_win_in_a_category_never_trained_on() -> None:

@@ -9,10 +9,18 @@ import pytest
 import torch
 
 from malles_env.errors import InvalidInput
+from malles_env.preference.prompted.data import fewer_options
 from malles_env.preference.prompted.labels import OPTION_LETTERS, Labels
 from malles_env.preference.prompted.model import PromptedModel, mean_units
 from malles_env.preference.prompted.packing import ALL, CHOSEN, NONE, attention_bias, pad, seen_mask, spell
-from malles_env.preference.prompted.prompt import Household, ShelfLine, household_pieces, price_words, shelf_pieces
+from malles_env.preference.prompted.prompt import (
+    ELSEWHERE,
+    Household,
+    ShelfLine,
+    household_pieces,
+    price_words,
+    shelf_pieces,
+)
 from malles_env.preference.prompted.questions import ask, cyclic, epoch_of
 from tests.preference.prompted.prompted_cases import shelves, tiny
 
@@ -41,6 +49,32 @@ def test_words_of_a_prompt() -> None:
     )
     marked = [piece.text for piece in pieces if piece.economic]
     assert marked == [*price_words(lines[0]), *price_words(lines[1])]
+
+
+def test_words_of_what_was_bought_elsewhere() -> None:
+    """The newest names, at most so many, before the question; a shelf line may tell no share."""
+    household = Household(0, 3, (0,), -1, tuple(f"mug {n}" for n in range(40)))
+    told = "".join(piece.text for piece in household_pieces(household, " "))
+    names = "".join(f" mug {n};" for n in range(ELSEWHERE))
+    assert told == f"\nHousehold: not bought in a few shopping weeks.\nElsewhere, newest first:{names}\nAnswer: "
+    assert not any("share" in piece.text for piece in shelf_pieces((ShelfLine("bag", 1.0, 1.0),), " "))
+
+
+def test_shorter_shelves_keep_what_was_bought() -> None:
+    """Every field moves with its product; the others are drawn at random."""
+    data = shelves(200)
+    short = fewer_options(data, 2, seed=1)
+    bought = np.flatnonzero(data.chosen > 0)
+    assert short.mask.shape == (200, 2) and short.mask.all()
+    assert (short.chosen == 0).sum() == 200 - len(bought)
+    for name in ("product", "price", "share", "bought", "last"):
+        before = getattr(data, name)[bought, data.chosen[bought] - 1]
+        assert (getattr(short, name)[bought, short.chosen[bought] - 1] == before).all()
+    kept = np.array([len({*row}) for row in short.product])
+    assert (kept == 2).all() and len({tuple(sorted(row)) for row in short.product}) == 6
+    np.testing.assert_array_equal(fewer_options(data, 9).product, data.product)
+    with pytest.raises(InvalidInput, match="shelf: got 1; allowed: 2 or more"):
+        fewer_options(data, 1)
 
 
 def test_labels_are_single_tokens_and_shelves_fit_them(model: PromptedModel) -> None:

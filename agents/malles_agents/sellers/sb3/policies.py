@@ -1,4 +1,4 @@
-"""Stable-Baselines3 policies as sellers: classes by name, safe loading, and a check that a policy fits its seat."""
+"""Stable-Baselines3 policies as sellers: classes by name, safe loading, and a check that a policy fits its agent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COUNTERS = (
     "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates", "_n_calls",
     "_current_progress_remaining", "exploration_rate",
 )  # fmt: skip
-"""What a checkpoint tells of how far a run had come."""
+"""What a checkpoint states of how far a run had come."""
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -119,7 +119,7 @@ def load_policy(algorithm: str, path: Path, view: SellerView, *, trust: bool = F
 
 
 def _rebuilt(algorithm: str, path: Path, stored: dict[str, Any], view: SellerView, single: bool) -> Any:
-    """Return SB3's policy, its network built from plain fields and the seat's spaces, with the file's weights."""
+    """Return SB3's policy, its network built from plain fields and the market's spaces, with the file's weights."""
     from gymnasium import spaces
 
     network, action = stored_network(stored, path), view.action_space

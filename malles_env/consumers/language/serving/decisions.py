@@ -15,7 +15,7 @@ from malles_env.consumers.language.serving.server_client import Unusable
 from malles_env.consumers.language.wording import messages
 
 LEAST = 1e-12
-"""Probabilities are told as decimals; what is told as 0 counts as this."""
+"""Probabilities are stated as decimals; what is stated as 0 counts as this."""
 
 
 def is_score(labels: Sequence[str]) -> bool:

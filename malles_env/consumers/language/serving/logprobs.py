@@ -11,7 +11,7 @@ from malles_env.errors import LanguageModelError, invalid
 
 _ROUNDED = 0.01
 UNKNOWN = 0.01
-"""Share of the labels' probability that may lie on labels the server did not tell, at most."""
+"""Share of the labels' probability that may lie on labels the server did not report, at most."""
 LACKS_LOGPROBS = (
     "answers without log probabilities: it does not support `logprobs` (transformers serve ignores them; llama.cpp and "
     "vLLM give them)"
@@ -28,7 +28,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def first_token(found: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return (token, log probability) pairs told for the first token, of a chat or a completion.
+    """Return (token, log probability) pairs reported for the first token, of a chat or a completion.
 
     Raises:
         Unusable: There are none.
@@ -52,11 +52,11 @@ def first_token(found: Mapping[str, Any]) -> list[tuple[str, float]]:
 def label_logs(pairs: Sequence[tuple[str, float]], labels: Sequence[str]) -> list[float]:
     """Return log probabilities of the labels [L], summing to 1 over them.
 
-    A token counts for the one label it begins, with or without a space before it. A label that was not told has at
-    most the probability of the least token told; it gets that much, as long as this is at most 1% of all labels'.
+    A token counts for the one label it begins, with or without a space before it. A label that was not reported has at
+    most the probability of the least token reported; it gets that much, as long as this is at most 1% of all labels'.
 
     Raises:
-        LanguageModelError: Too much may lie on labels the server did not tell.
+        LanguageModelError: Too much may lie on labels the server did not report.
     """
     mass = dict.fromkeys(labels, 0.0)
     for token, value in pairs:
@@ -71,8 +71,8 @@ def label_logs(pairs: Sequence[tuple[str, float]], labels: Sequence[str]) -> lis
     if known == 0.0 or unknown > UNKNOWN * (known + unknown):
         share = unknown / (known + unknown) if known + unknown else 1.0
         raise LanguageModelError(
-            f"the server told the {len(pairs)} likeliest tokens, without the labels {', '.join(missing)}, on which up "
-            f"to {share:.0%} of the labels' probability may lie; raise top_logprobs where the server allows it "
+            f"the server reported the {len(pairs)} likeliest tokens, without the labels {', '.join(missing)}, on which "
+            f"up to {share:.0%} of the labels' probability may lie; raise top_logprobs where the server allows it "
             "(vLLM: --max-logprobs), give label_token_ids (vLLM), or ask so that the labels are likelier answers"
         )
     whole = [mass[label] or least for label in labels]

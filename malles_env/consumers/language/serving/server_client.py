@@ -1,4 +1,4 @@
-"""The async client of a server of the OpenAI protocol: bounded concurrency, retries with backoff, timeouts, counts."""
+"""The async client of one or several servers of the OpenAI protocol: load, retries with backoff, timeouts, counts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,6 +34,10 @@ _NO_KEY_SENT = (
 
 class Unusable(Exception):
     """A whole answer of the server that cannot be used: something is missing in it, or it breaks the schema."""
+
+
+class Replaced(Unusable):
+    """An answer of a server that another may have taken the place of."""
 
 
 class Unsupported(LanguageModelError):
@@ -69,26 +74,86 @@ class Patience:
             return min(self.first_wait * 2**attempt, self.longest_wait) * random.uniform(0.5, 1.5)
 
 
+@dataclass(eq=False)
+class Server:
+    """One of the servers of a client.
+
+    Attributes:
+        url: Base URL.
+        load: Requests under way.
+        sent: Requests sent so far.
+        faulty: A connection broke or timed out since it was last looked at: another model may have taken its place.
+        down: It gets no requests until it was looked at again, as others are there.
+        client: Of the `openai` package, during a call.
+    """
+
+    url: str
+    load: int = 0
+    sent: int = 0
+    faulty: bool = False
+    down: bool = False
+    client: Any = None
+
+    @property
+    def shown(self) -> str:
+        """Scheme, host and port."""
+        return origin(self.url)
+
+
 class ServerClient:
     """Sends requests through the `openai` client. Redirects are not followed, so a key stays with its server.
 
+    Of several servers, each request goes to the one with the fewest under way, and after a fault to another one. A
+    server whose connection broke is left alone until somebody looked whether the same model answers (`look`).
+
     Args:
-        base_url: Of the server, usually ending in ``/v1``; see `checked_url`.
+        urls: Base URL of each server, usually ending in ``/v1``; see `checked_url`.
         api_key: Sent as the bearer; with ``"none"``, nothing else that says who the user is is sent either.
-        concurrency: Requests under way at once, 1 or more.
+        concurrency: Requests under way at once at each server, 1 or more.
         patience: How long to try.
         usage: Counts retries, failures and waiting time.
+
+    Raises:
+        InvalidInput: No server, or one twice.
     """
 
-    def __init__(self, base_url: str, api_key: str, concurrency: int, patience: Patience, usage: Usage) -> None:
+    def __init__(self, urls: Sequence[str], api_key: str, concurrency: int, patience: Patience, usage: Usage) -> None:
         if concurrency < 1:
             raise invalid("concurrency", concurrency, "1 or more")
-        self.base_url, self.api_key, self.concurrency = checked_url(base_url), api_key, concurrency
-        self.shown = origin(base_url)
-        warn_if_readable(base_url)
+        if not urls or len(set(urls)) < len(urls):
+            raise invalid("base_url", f"{len(urls)} servers", "one or more, each once")
+        self.api_key, self.concurrency = api_key, concurrency
+        self.servers = [Server(checked_url(url)) for url in urls]
+        self.shown = ", ".join(server.shown for server in self.servers)
+        for url in urls:
+            warn_if_readable(url)
         self.patience, self.usage = patience, usage
-        self.faulty = False
         self._sure: set[int] = set()
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a server that gets requests may have been replaced by another."""
+        return any(server.faulty and not server.down for server in self.servers)
+
+    def choose(self, but: Server | None = None) -> Server:
+        """Return the server with the fewest requests under way, another one than `but` where there is one."""
+        up = [server for server in self.servers if not server.down]
+        others = [server for server in up if server is not but] or up
+        return min(others, key=lambda server: (server.load, server.sent))
+
+    def break_off(self, server: Server) -> None:
+        """Note that a server's connection broke; with others there, it gets no more requests. The last one stays."""
+        server.faulty = True
+        server.down = any(not other.down for other in self.servers if other is not server)
+
+    def look(self, job: Callable[[Talk], Awaitable[T]]) -> list[T | LanguageModelError]:
+        """Do a job at every server, also those that are left alone; return what it returns, or why it failed."""
+        alone = len(self.servers) == 1
+        found = _run(lambda: self._all([job] * len(self.servers), self.servers))
+        for answer in found:
+            if isinstance(answer, BaseException) and (alone or not isinstance(answer, LanguageModelError)):
+                raise answer
+        return found  # type: ignore[return-value]
 
     def ask(self, jobs: Sequence[Callable[[Talk], Awaitable[T]]]) -> list[T]:
         """Do the jobs side by side; return what they return.
@@ -111,51 +176,68 @@ class ServerClient:
             raise PartlyAnswered(str(failed[0]), answers) from failed[0]
         return [answer for answer in found if not isinstance(answer, BaseException)]
 
-    async def _all(self, jobs: Sequence[Callable[[Talk], Awaitable[T]]]) -> list[T | BaseException]:
+    async def _all(
+        self, jobs: Sequence[Callable[[Talk], Awaitable[T]]], at: Sequence[Server] | None = None
+    ) -> list[T | BaseException]:
+        """Do jobs side by side: each at the server given for it, or anywhere, giving up after the first failure."""
         try:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient
         except ImportError as error:
             raise MissingResource("served models need: pip install 'malles-env[serve]'") from error
-        gate = asyncio.Semaphore(self.concurrency)
+        up = sum(not server.down for server in self.servers) if at is None else len(at)
+        gate = asyncio.Semaphore(self.concurrency * up)
         stop = asyncio.Event()  # after one job was given up, those not begun are not sent
 
-        async def one(at: int, job: Callable[[Talk], Awaitable[T]], talk: Talk) -> T:
+        async def one(number: int, job: Callable[[Talk], Awaitable[T]], talk: Talk) -> T:
             async with gate:
                 if stop.is_set():
                     raise LanguageModelError("not asked: a request before it was given up")
                 try:
                     found = await job(talk)
                 except LanguageModelError:
-                    stop.set()
+                    if at is None:
+                        stop.set()
                     raise
-                if not self.faulty:
-                    self._sure.add(at)
+                if at is None and not talk.unsure:
+                    self._sure.add(number)
                 return found
 
-        async with AsyncOpenAI(
-            base_url=self.base_url,
-            api_key=self.api_key,
-            timeout=self.patience.timeout,
-            max_retries=0,
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
-        ) as client:
-            if self.api_key == NO_KEY:
-                client.organization = client.project = None  # else taken from the environment
-            talk = Talk(client, self)
-            return list(
-                await asyncio.gather(*(one(at, job, talk) for at, job in enumerate(jobs)), return_exceptions=True)
-            )
+        async with AsyncExitStack() as open_clients:
+            for server in self.servers:
+                server.load = 0
+                server.client = await open_clients.enter_async_context(
+                    AsyncOpenAI(
+                        base_url=server.url,
+                        api_key=self.api_key,
+                        timeout=self.patience.timeout,
+                        max_retries=0,
+                        http_client=DefaultAsyncHttpxClient(follow_redirects=False),
+                    )
+                )
+                if self.api_key == NO_KEY:
+                    server.client.organization = server.client.project = None  # else taken from the environment
+            talks = [Talk(self, None if at is None else at[number]) for number in range(len(jobs))]
+            answers = [one(number, job, talks[number]) for number, job in enumerate(jobs)]
+            return list(await asyncio.gather(*answers, return_exceptions=True))
 
 
 class Talk:
-    """Requests of one call to `ServerClient.ask`."""
+    """The requests of one job.
 
-    def __init__(self, client: Any, server: ServerClient) -> None:
-        self.client, self.server = client, server
+    Args:
+        line: The client.
+        only: The server that gets them; None: any.
+
+    Attributes:
+        unsure: The last answer came from a server that may have been replaced by another.
+    """
+
+    def __init__(self, line: ServerClient, only: Server | None = None) -> None:
+        self.line, self.only, self.unsure = line, only, False
 
     async def get(self, path: str) -> Any:
         """Return what the server has at `path`, as JSON."""
-        return await self._try(lambda: self.client.get(path, cast_to=object), lambda found: found)
+        return await self._try(lambda client: client.get(path, cast_to=object), lambda found: found)
 
     async def post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
         """Send a request until `read` can use its answer.
@@ -164,52 +246,70 @@ class Talk:
             Unsupported: The server refuses the request for good.
             LanguageModelError: No usable answer after all attempts; the message names the last fault.
         """
-        return await self._try(lambda: self.client.post(path, cast_to=object, body=body), read)
+        return await self._try(lambda client: client.post(path, cast_to=object, body=body), read)
 
-    async def _try(self, send: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T:
-        patience, usage = self.server.patience, self.server.usage
-        fault, unusable = "", 0
-        for attempt in range(patience.attempts):
+    async def _try(self, send: Callable[[Any], Awaitable[Any]], read: Callable[[Any], T]) -> T:
+        patience, usage = self.line.patience, self.line.usage
+        fault, unusable, tried = "", 0, set[Server]()
+        server = self.only or self.line.choose()
+        attempts = 1 if server.down else patience.attempts  # one that is looked at again while others do its work
+        for attempt in range(attempts):
             asked = None
             try:
-                # the client's own timeout is per piece: an answer that drips in would never end
-                return read(_whole(await asyncio.wait_for(send(), patience.timeout)))
+                return await self._once(server, send, read)
             except Unusable as error:
-                fault, unusable = str(error), unusable + 1
+                fault, unusable = str(error), unusable + (not isinstance(error, Replaced))
             except Exception as error:
-                fault, asked = self._judge(error)
-            if attempt + 1 == patience.attempts or unusable == _UNUSABLE_TRIES:
+                fault, asked = self._judge(server, error)
+            if attempt + 1 == attempts or unusable == _UNUSABLE_TRIES:
                 break
             usage.retries += 1
-            await asyncio.sleep(patience.wait(attempt, asked))
+            tried.add(server)
+            server = self.only or self.line.choose(but=server)
+            if server in tried:  # nobody is left who was not asked: wait before asking again
+                await asyncio.sleep(patience.wait(attempt, asked))
         usage.failures += 1
-        raise LanguageModelError(f"{self._who()} {fault}")
+        raise LanguageModelError(f"{_who(server)} {fault}")
 
-    def _who(self) -> str:
-        return f"language model server {self.server.shown}:"
+    async def _once(self, server: Server, send: Callable[[Any], Awaitable[Any]], read: Callable[[Any], T]) -> T:
+        server.load, server.sent = server.load + 1, server.sent + 1
+        try:
+            # the client's own timeout is per piece: an answer that drips in would never end
+            found = await asyncio.wait_for(send(server.client), self.line.patience.timeout)
+        finally:
+            server.load -= 1
+        if server.down and self.only is None:
+            raise Replaced("answers after its connection broke")
+        answer = read(_whole(found))
+        self.unsure = server.faulty
+        return answer
 
-    def _judge(self, error: Exception) -> tuple[str, str | None]:
+    def _judge(self, server: Server, error: Exception) -> tuple[str, str | None]:
         """Return a passing fault in words and the wait the server asks for; raise what will not pass."""
         import openai
 
         if isinstance(error, openai.APITimeoutError | asyncio.TimeoutError):
-            self.server.faulty = True
-            return f"no answer within {self.server.patience.timeout:g} s; it is overloaded or stopped", None
+            self.line.break_off(server)
+            return f"no answer within {self.line.patience.timeout:g} s; it is overloaded or stopped", None
         if isinstance(error, openai.APIStatusError):
             status, told = error.status_code, " ".join(str(error.message).split())[:300]
             if status in _BUSY or (status >= 500 and status != 501):
                 return f"keeps answering {status} ({told})", error.response.headers.get("retry-after")
-            self.server.usage.failures += 1
+            self.line.usage.failures += 1
             if 300 <= status < 400:
-                raise LanguageModelError(f"{self._who()} redirects ({status}); not followed, name the server itself")
-            key = _NO_KEY_SENT if status in (401, 403) and self.server.api_key == NO_KEY else ""
-            raise Unsupported(f"{self._who()} refuses with {status} ({told}){key}") from error
+                raise LanguageModelError(f"{_who(server)} redirects ({status}); not followed, name the server itself")
+            key = _NO_KEY_SENT if status in (401, 403) and self.line.api_key == NO_KEY else ""
+            raise Unsupported(f"{_who(server)} refuses with {status} ({told}){key}") from error
         if isinstance(error, openai.APIConnectionError):
-            self.server.faulty = True
+            self.line.break_off(server)
             return f"cannot be reached ({error.__cause__ or error}); is it running?", None
         if isinstance(error, ValueError | RecursionError | openai.APIResponseValidationError):
             return "answers something that is not JSON", None
         raise error
+
+
+def _who(server: Server) -> str:
+    return f"language model server {server.shown}:"
 
 
 def _whole(found: Any) -> Any:

@@ -79,7 +79,7 @@ def _with_markets(
 ) -> tuple[pl.DataFrame, str, list[Finding]]:
     findings: list[Finding] = []
     if choices.one_market is not None:
-        products, how = products.with_columns(market=pl.lit(choices.one_market)), "one for all, as told"
+        products, how = products.with_columns(market=pl.lit(choices.one_market)), "one for all, as given"
     elif choices.keywords is not None:
         products, how, findings = _by_keywords(products, rows, choices.keywords)
     elif "market" in products.columns or "category" in products.columns:

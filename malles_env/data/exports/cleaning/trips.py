@@ -40,7 +40,7 @@ def with_trips(rows: pl.DataFrame, *, keep_guests: bool) -> tuple[pl.DataFrame, 
 def _made_trips(rows: pl.DataFrame) -> tuple[pl.DataFrame, Finding]:
     if rows["household_id"].null_count() == len(rows):
         raise InvalidInput(
-            "neither a customer nor a receipt is told; needed: --map household_id=COLUMN or basket_id=COLUMN"
+            "neither a customer nor a receipt is named; needed: --map household_id=COLUMN or basket_id=COLUMN"
         )
     made = pl.format("{} {} {}", pl.col("household_id").fill_null("guest"), "store_id", "timestamp")
     known = pl.col("basket_id") if "basket_id" in rows.columns else pl.lit(None, pl.String)

@@ -17,7 +17,7 @@ from malles_env.errors import InvalidInput, brief
 LONGEST_TITLE = 200
 """Characters of a title that are kept."""
 CELLS = 10
-"""Weeks of products, with two or more quantities, that must tell unit prices from line totals."""
+"""Weeks of products, with two or more quantities, that must distinguish unit prices from line totals."""
 _EXACT = 2.0**53
 """Up to which a float holds every whole number."""
 _IDS = ("household_id", "basket_id", "store_id", "product_id")
@@ -55,12 +55,12 @@ def typed_rows(frame: pl.DataFrame, mapped: Mapped, choices: ImportChoices, sour
     Args:
         frame: The export, with FILE and ROW.
         mapped: Its columns.
-        choices: What was told.
+        choices: What the person chose.
         source: File names to stand in errors.
         doubtful: Whether dots before three digits are in doubt (files that separate by semicolons).
 
     Raises:
-        InvalidInput: Day and month, or the decimal mark, cannot be told.
+        InvalidInput: Day and month, or the decimal mark, cannot be determined.
     """
     raw = {target: frame[mapped.source(target)] for target in mapped.columns}
     how: dict[str, str] = {}
@@ -173,9 +173,9 @@ def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]
     if mapped.columns[given].how != "told" and cells >= CELLS and abs(unit - total) > 0.2:
         divided = total > unit
     elif cells >= CELLS and abs(unit - total) > 0.2 and divided != (total > unit):
-        words += "; that speaks against what was told"
+        words += "; that speaks against what was given"
     elif cells < CELLS:
-        words = "too few lines of several packages to tell by content"
+        words = "too few lines of several packages to decide by content"
     price = pl.col(given)
     if divided:
         price = pl.when(pl.col("quantity") != 0).then(price / pl.col("quantity"))

@@ -1,4 +1,4 @@
-"""What the rows that are left cannot tell: prices that never change, customers who come once, too few weeks."""
+"""What the remaining rows cannot show: prices that never change, customers who come once, too few weeks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 from malles_env.data.exports.findings import Finding
 
 FIXED_SHARE = 0.9
-"""Share of products with one price from which a log is said to tell nothing of price response."""
+"""Share of products with one price from which a log is said to show nothing of price response."""
 ONCE_SHARE = 0.9
 """Share of households with one trip from which a log is said to have no histories."""
 FEW_SALES = 10
@@ -39,7 +39,7 @@ def _constant(rows: pl.DataFrame) -> Finding | None:
         f"{share:.0%} of the {len(often):,} products with {FEW_SALES} sales or more always had one price",
         unit="products",
         example=str(fixed.sort(["sold", "product_id"], descending=[True, False])["product_id"][0]),
-        advice="such a log does not tell how buyers answer to prices; elasticities come from the shipped models"
+        advice="such a log does not show how buyers answer to prices; elasticities come from the shipped models"
         if share >= FIXED_SHARE else "", warn=share >= FIXED_SHARE,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Which column of a file is which: told, guessed by name, or guessed by content."""
+"""Which column of a file is which: given, guessed by name, or guessed by content."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Mapped:
 
     def __str__(self) -> str:
         """Return one line per column."""
-        how = {"told": "as told", "name": "by its name", "content": "guessed by its content"}
+        how = {"told": "as given", "name": "by its name", "content": "guessed by its content"}
         wide = max(len(column.source) for column in self.columns.values())
         lines = [
             f"  {column.target:14} <- {column.source:{wide}}  {how[column.how]}, e.g. {column.example}"
@@ -86,7 +86,7 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
         The columns.
 
     Raises:
-        InvalidInput: A column that was told does not exist, or none can be found for what is needed.
+        InvalidInput: A column that was given does not exist, or none can be found for what is needed.
     """
     sample = frame.head(SAMPLE)
     _refuse_values(frame.columns, source)
@@ -184,7 +184,7 @@ def _numbers(values: pl.Series) -> pl.Series | None:
 def _by_content(
     sample: pl.DataFrame, free: list[str], missing: list[str], found: Mapping[str, tuple[str, str]]
 ) -> dict[str, str]:
-    """Guess what names did not tell; only where one column alone fits best."""
+    """Guess what names did not decide; only where one column alone fits best."""
     guessed: dict[str, str] = {}
 
     def take(target: str, candidates: list[str]) -> None:

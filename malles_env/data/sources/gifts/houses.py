@@ -22,7 +22,7 @@ class Houses(BaseModel):
     titles: dict[str, str]
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """Return the house of each name; `rest` where no word tells."""
+        """Return the brand (house) of each name; `rest` where no word decides."""
         wanted = {house: [plain_words(word) for word in words] for house, words in self.houses.items()}
         return [first_with(plain_words(name), wanted, self.rest) for name in names]
 

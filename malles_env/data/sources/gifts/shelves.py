@@ -88,7 +88,7 @@ def draw_shelves(log: Catalogue, visits: pl.DataFrame, settings: GiftSettings) -
 
 
 def _numbered(visit: Ints, option: Ints, product: Ints, seed: int) -> Draw:
-    """Return the options in an order of its own; that of the draw would tell which one was chosen."""
+    """Return the options in an order of its own; that of the draw would give away which one was chosen."""
     order = np.lexsort((hashing.mix(seed + 2, visit, option), visit))
     visit, option = visit[order], option[order]
     kept, row, size = np.unique(visit, return_inverse=True, return_counts=True)

@@ -94,7 +94,7 @@ def label_bias(subject: Subject, asker: Asker, states: int, seed: int) -> Findin
 
 
 def paraphrase_stability(subject: Subject, asker: Asker, states: int, seed: int, wordings: int) -> Finding:
-    """Tell of the same products in other words and compare the answers.
+    """Describe the same products in other words and compare the answers.
 
     Args:
         subject: Who is asked.
@@ -132,7 +132,7 @@ def _twins(
     answers = [asker.ask(consumers, offer) for consumers in (subject.consumers, *twins)]
     apart = [float(_variation(subject, answers[0], other).mean()) for other in answers[1:]]
     chart = Chart(
-        "The same products, told otherwise: distance from the first answers",
+        "The same products in other words: distance from the first answers",
         "",
         "total variation, mean",
         (Series("", tuple(float(k) for k in range(len(apart))), tuple(apart), "bars"),),

@@ -22,7 +22,7 @@ _ACTIVE = 0.25
 
 
 def who_bought(data: TasteData, until: int) -> BoolArray:
-    """Return which customer bought which product, as far as occasions up to a week tell [households, P].
+    """Return which customer bought which product, as far as occasions up to a week show [households, P].
 
     Args:
         data: Occasions; what a customer bought before counts with what it chose.

@@ -24,7 +24,7 @@ from malles_env.preference.store.card import render_card
 
 FORMAT = 1
 KIND = "words"
-"""Tells a word model's folder from a taste model's."""
+"""Distinguishes a word model's folder from a taste model's."""
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the shipped models lie."""
 COLD, CATALOGUE, KNOWN = "words.safetensors", "catalogue.safetensors", "known.safetensors"

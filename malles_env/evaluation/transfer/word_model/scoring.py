@@ -33,9 +33,9 @@ def log_readings(
 
     Args:
         backbone: The encoder.
-        goods: The goods with their true names.
+        goods: The products with their true names.
         names: What they are called; names that only went to others are not read again.
-        progress: Told how far the readings are.
+        progress: Called with how far the readings are.
     """
     if names == "anonymous":
         return np.asarray(make_readings(backbone, renamed(goods, names), progress=progress).product.numpy())
@@ -55,7 +55,7 @@ def log_words(readings: FloatArray, parts: int, goods: ProductTable, sales: Floa
     Args:
         readings: Of all names [P, F].
         parts: Layers of a reading.
-        goods: The goods.
+        goods: The products.
         sales: Everybody's purchases by product and week [P, weeks].
     """
     states = centred_states(readings, category_means(readings, goods.prefix)[goods.prefix], parts)
@@ -66,7 +66,7 @@ def log_words(readings: FloatArray, parts: int, goods: ProductTable, sales: Floa
 
 @dataclass
 class WordScorer:
-    """A word model before the goods of a log.
+    """A word model before the products of a log.
 
     Attributes:
         fitted: What training learned.
@@ -124,11 +124,11 @@ def as_column(utilities: NDArray[np.float64], data: TasteData) -> NDArray[np.flo
 
 
 def scorer_of(model: TransferModel, goods: ProductTable, sales: FloatArray, names: Names = "true") -> WordScorer:
-    """Return a saved model before the goods of a log.
+    """Return a saved model before the products of a log.
 
     Args:
         model: The model.
-        goods: The goods with their true names.
+        goods: The products with their true names.
         sales: Everybody's purchases by product and week [P, weeks].
         names: What they are called.
     """

@@ -17,7 +17,7 @@ DISTANCES = (0.03, 0.05, 0.1)
 """How far a product's sales reach, as cosines."""
 COLUMNS = tuple(f"{when}, {distance}" for distance in DISTANCES for when in ("lately", "so far"))
 _PRIOR, _PRIOR_COSINE = 5.0, 0.3
-"""Average products at this cosine that every name is thought to have as kin, so that few kin tell little."""
+"""Average products at this cosine that every name is thought to have as kin, so that few kin count little."""
 
 
 class Sold(NamedTuple):

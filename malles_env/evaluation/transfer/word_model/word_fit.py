@@ -111,13 +111,14 @@ def fit_words(
 
     The weights for categories never trained on are those that predict later weeks of each trained category best by maps
     that were fitted on the other categories' earlier weeks; so they know how far such a map can be trusted.
+    Of a single category none can be left out: then its own later weeks judge.
 
     Args:
         train: Training and validation occasions, cold.
         words: The log's names.
         barred: Categories that nothing may be learned of, by name.
         settings: Settings.
-        told: Called with what is being done.
+        told: Called with what is being done, in words.
     """
     allowed = ~np.isin(words.market, _codes(train, barred))
     cut = int(train.period.max()) - settings.later
@@ -129,22 +130,26 @@ def fit_words(
     early = who_bought(train, cut)
     scores: dict[float, float] = {}
     found: dict[float, FloatArray] = {}
-    parts = [(out, late.take(np.flatnonzero(np.isin(late.prefix, out)))) for out in left_out(late, settings)]
+    outs = left_out(late, settings)
+    rows = [np.flatnonzero(np.isin(late.prefix, out)) for out in outs]
+    if len(np.unique(late.prefix)) == 1:
+        outs = [np.zeros(0, dtype=np.int64)]
+    parts = [(out, late.take(part)) for out, part in zip(outs, rows, strict=True)]
+    order = np.concatenate(rows)
     for penalty in settings.penalties:
         told(f"left-out categories, penalty {penalty}")
         features = np.concatenate(
             [words.features(part, _vectors(words, early, allowed & ~np.isin(words.market, out), penalty, settings)[:3])
              for out, part in parts]
         )  # fmt: skip
-        order = np.concatenate([np.flatnonzero(np.isin(late.prefix, out)) for out, _ in parts])
         found[penalty], scores[penalty] = fit_logit(features, late.take(order))
     best = min(scores, key=lambda penalty: scores[penalty])
     told("categories trained on")
     seen, nats = fit_logit(words.features(late, _vectors(words, early, allowed, best, settings)[:3]), late)
-    *_, word_map, rows, vectors = _vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
+    *_, word_map, own, vectors = _vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
     report = {"nats on left-out categories by penalty": {str(p): round(v, 4) for p, v in scores.items()}}
     return FittedWords(
-        found[best], seen, word_map, rows, vectors, best, report | {"nats in later weeks": round(nats, 4)}
+        found[best], seen, word_map, own, vectors, best, report | {"nats in later weeks": round(nats, 4)}
     )
 
 

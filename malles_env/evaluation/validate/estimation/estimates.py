@@ -73,7 +73,7 @@ class Fit:
     Attributes:
         values: The coefficients [K].
         influence: Contribution of each observation to estimate minus truth, to first order [N, K].
-        clusters: Groupings of the observations; errors are computed for each, and the larger ones are told.
+        clusters: Groupings of the observations; errors are computed for each, and the larger ones are reported.
     """
 
     values: FloatArray

@@ -8,8 +8,8 @@ from multiprocessing import active_children
 
 import pytest
 
-from malles_agents.parallel_jobs import spread
 from malles_env.errors import InvalidInput, MallesError
+from malles_env.jobs.processes import spread
 
 
 def nobody_left() -> bool:

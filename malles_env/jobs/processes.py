@@ -8,22 +8,48 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
 from malles_env.errors import MallesError, invalid
+from malles_env.jobs.executor import Check, Done
 
 PATIENCE = 20.0
 """Seconds that workers have to end in order, with a checkpoint where they train, before they are killed."""
 _at_work = False
 
 
+@dataclass(frozen=True)
+class Processes:
+    """Does jobs on the cores of this machine; see `Executor`.
+
+    Attributes:
+        workers: Processes, at most; default all cores. With one, jobs are done in this process.
+    """
+
+    workers: int | None = None
+    shares_disk = True
+
+    def spread(
+        self,
+        work: Callable[..., Any],
+        jobs: Sequence[tuple[Any, ...]],
+        *,
+        common: tuple[Any, ...] = (),
+        checks: Sequence[Check] = (),
+    ) -> AbstractContextManager[Iterator[Done]]:
+        """Give each job with its result; the checks are of other machines, so none is made here."""
+        return spread(partial(work, *common) if common else work, jobs, self.workers)
+
+
 @contextmanager
 def spread(
     work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int | None = None
-) -> Iterator[Iterator[tuple[tuple[Any, ...], Any]]]:
+) -> Iterator[Iterator[Done]]:
     """Give each job with what `work` makes of it, in the order in which they end.
 
     However the block ends, also by Ctrl-C or SIGTERM, no worker is left; and if this process is killed, its workers

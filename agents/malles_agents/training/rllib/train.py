@@ -1,0 +1,180 @@
+"""Training a seller with RLlib's PPO over the env runners of a Ray cluster: checkpoints, resuming, lost runners."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from malles_agents.checkpoints import newest_good, prune, write_whole
+from malles_agents.registry import make_seller
+from malles_agents.training.interruption import Request, stop_requests
+from malles_agents.training.rllib.algorithm import bring_back, build, check_settings, close, markets_each
+from malles_agents.training.rllib.runner_env import RunnerTask
+from malles_agents.training.settings import load_settings
+from malles_agents.training.train import (
+    SEEDS_PER_PART,
+    Run,
+    Trained,
+    begin_at,
+    check_folder,
+    make_model,
+    model_of,
+    old_curve,
+    prepare,
+    write_config,
+)
+from malles_env.errors import MissingResource, invalid
+from malles_env.files import write_json
+from malles_env.jobs.checks import files_check
+from malles_env.jobs.cluster import check_machines, connected, needed_ray
+from malles_env.preference.store.locate import weights_check
+from malles_env.scenarios import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    address: str | None = None,
+    resume: bool = False,
+    trust: bool = False,
+    watch: Callable[[int, float], object] | None = None,
+    say: Callable[[str], object] = print,
+) -> Trained:
+    """Train a seller; the network learns in this process, the markets are played by env runners.
+
+    The network is that of Stable-Baselines3's PPO with the same settings, and so are policy and checkpoints: they play
+    by every command. An env runner that is lost is begun anew with other seeds, and the iteration goes on without it.
+
+    Args:
+        run: What to train; its engine is ``"rllib"``.
+        out: Folder, as of `malles_agents.training.train.train`.
+        address: Of a running cluster, see `malles_env.jobs.cluster.connected`; None starts Ray on this machine.
+        resume: Go on from the newest checkpoint that can be read; its markets begin anew.
+        trust: Let rivals that are policy files be unpickled whole, which runs code stored in them.
+        watch: Called after each iteration with steps done and mean profit per episode (NaN where none ended).
+        say: Called with what a person should know.
+
+    Returns:
+        The trained seller.
+
+    Raises:
+        InvalidInput: `out` holds another run, a setting is not allowed, there is no cluster, or it is too small.
+        MissingResource: RLlib is not installed, or a machine lacks a file or the weights.
+        CorruptFile: Resuming, and no checkpoint can be read.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was kept at the end of the iteration.
+    """
+    import torch
+
+    if run.engine != "rllib":
+        raise invalid("engine", run.engine, "rllib here")
+    needed_rllib()
+    torch.set_num_threads(run.threads)
+    out = Path(out)
+    check_folder(run, out, resume)
+    scenario = load_scenario(run.scenario)
+    settings = load_settings(run.algo, scenario=scenario.name, tastes=run.tastes) | run.settings
+    check_settings(settings)
+    markets = markets_each(settings, run.env_runners)
+    if markets * (run.env_runners + 1) >= SEEDS_PER_PART:
+        raise invalid("num_markets", settings["num_markets"], f"fewer than {SEEDS_PER_PART} over all env runners")
+    consumers = scenario.build_consumers(run.model, draws=run.tastes == "draws")
+    env, arguments = prepare(run, scenario, consumers, trust)
+    start = newest_good(out / "checkpoints", say) if resume else None
+    model: Any = make_model(run, env, arguments, out, start)
+    if start is None and run.start is not None:
+        begin_at(model, make_seller(run.start, scenario, run.learner, consumers=consumers, history=run.history))
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # actors with arguments are warned of, in vain
+    with connected(address, max(run.env_runners, 1)) as ray:
+        _check_cluster(ray, run, scenario)
+        write_config(run, scenario, out)
+        if start is not None:
+            say(f"going on from {start.name}: not the same run bit for bit, its markets begin anew")
+        elif resume:
+            say(f"{out}: there is no checkpoint to go on from; the run begins anew")
+        with stop_requests(say) as request:
+            keeper = _Keeper(run, out, scenario.reward_scale, model, watch, request)
+            if keeper.done < run.steps:
+                task = RunnerTask(run, markets, keeper.done, trust)
+                algorithm = build(settings, task, model)
+                try:
+                    keeper.train(algorithm)
+                finally:
+                    close(algorithm)
+    policy = write_whole(out / "policy.zip", model.save)
+    env.close()
+    return Trained(model, policy, keeper.curve, out)
+
+
+def needed_rllib() -> None:
+    """Make sure that RLlib can be imported.
+
+    Raises:
+        MissingResource: It cannot, or Ray is too old.
+    """
+    needed_ray()
+    try:
+        import ray.rllib  # noqa: F401
+    except ImportError as error:
+        raise MissingResource(f"RLlib is not installed ({error}): run  pip install 'malles-env[rllib]'") from None
+
+
+def _check_cluster(ray: Any, run: Run, scenario: Scenario) -> None:
+    there = int(ray.cluster_resources().get("CPU", 0))
+    if run.env_runners > there:
+        raise invalid("env_runners", run.env_runners, f"at most {there}, the CPUs of the cluster")
+    check_machines(ray, [files_check([run.scenario, run.rivals]), weights_check([run.model or model_of(scenario)])])
+
+
+class _Keeper:
+    """Counts, keeps checkpoints and the learning curve, as `malles_agents.training.callbacks.Keeper` does for SB3."""
+
+    def __init__(
+        self, run: Run, out: Path, reward_scale: float, model: PPO, watch: Callable[[int, float], object] | None,
+        request: Request,
+    ) -> None:  # fmt: skip
+        self.run, self.out, self.reward_scale, self.model = run, out, reward_scale, model
+        self.watch, self.request = watch, request
+        self.done = self.kept = model.num_timesteps
+        self.curve = old_curve(out, self.done)
+        self.began = time.monotonic() - (self.curve[-1]["seconds"] if self.curve else 0.0)
+
+    def train(self, algorithm: Any) -> None:
+        """Train to the run's last step."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        before = self.done
+        with SummaryWriter(str(self.out / "tensorboard" / "rllib")) as self.board:
+            self._go_on(algorithm, before)
+
+    def _go_on(self, algorithm: Any, before: int) -> None:
+        while self.done < self.run.steps:
+            found = algorithm.train()["env_runners"]
+            self.done = before + int(found["num_env_steps_sampled_lifetime"])
+            self._note(float(found.get("episode_return_mean", nan)) * self.reward_scale)
+            asked = self.request.number is not None
+            if asked or self.done >= self.run.steps or self.done - self.kept >= self.run.checkpoint_every:
+                self._keep(algorithm)
+            self.request.obey()
+
+    def _note(self, profit: float) -> None:
+        if not isnan(profit):
+            self.curve.append({"steps": self.done, "profit": profit, "seconds": time.monotonic() - self.began})
+            self.board.add_scalar("malles/profit_per_episode", profit, self.done)
+        if self.watch is not None:
+            self.watch(self.done, profit)
+
+    def _keep(self, algorithm: Any) -> None:
+        bring_back(algorithm, self.model)
+        self.model.num_timesteps = self.kept = self.done
+        write_json(self.out / "curve.json", self.curve, allow_nan=False)
+        folder = self.out / "checkpoints"
+        write_whole(folder / f"checkpoint_{self.done:09d}.zip", self.model.save)
+        prune(folder)
