@@ -15,7 +15,7 @@ from malles_env.cli.sellers.train import TrustOption
 def tournament(
     scenarios: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SCENARIO]...", help="Scenarios; default the bundled ones of at most 30 products."),
+        typer.Argument(metavar="[SCENARIO]...", help="Default: bundled scenarios of up to 30 products."),
     ] = None,
     scenario: Annotated[list[str] | None, typer.Option(help="One more scenario; repeatable.")] = None,
     seller: Annotated[
