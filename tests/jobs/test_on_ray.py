@@ -97,7 +97,10 @@ def test_a_machine_without_a_file_is_named_before_anything_is_done(cluster: Any,
 @pytest.mark.parametrize(
     ("version", "told"),
     [
-        ("2.99.0", r"address: the cluster at .* has another version of Ray or Python \(.*Ray: 2.99.0.*\); allowed: the same"),
+        (
+            "2.99.0",
+            r"address: the cluster at .* has another version of Ray or Python \(.*Ray: 2.99.0.*\); allowed: the same",
+        ),
         ("2.9.3", r"ray 2.9.3 is too old: run  pip install --upgrade 'ray>=2.60'"),
     ],
 )

@@ -66,9 +66,7 @@ def test_the_exported_policy_acts_as_the_module_does_and_the_way_there_and_back_
             assert sorted(map(float, moments)) == sorted(map(float, back)) and min(map(float, moments)) > 0
         finally:
             close(algorithm)
-    with pytest.raises(
-        InvalidInput, match=r"policy: got '.*theirs'; allowed: a policy.zip; this is a"
-    ):
+    with pytest.raises(InvalidInput, match=r"policy: got '.*theirs'; allowed: a policy.zip; this is a"):
         make_seller(f"ppo:{tmp_path / 'theirs'}", scenario, "seller_0")
     model.save(tmp_path / "policy.zip")
     view_seller = make_seller(f"ppo:{tmp_path / 'policy.zip'}", scenario, "seller_0")
