@@ -6,7 +6,10 @@ Run by `test_ray.py` in an environment that has Ray; where the tests themselves 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +36,7 @@ from malles_env.workflows.audit import audit_subject
 from malles_env.workflows.distillation import Asked
 from tests.consumers.language.small_server import servers
 from tests.evaluation.synthetic_study import occasions
-from tests.jobs.cluster import Killer, can_hide_folders, machine_without, two_machines
+from tests.jobs.cluster import Killer, can_hide_folders, machine_with_token, machine_without, two_machines
 
 pytestmark = pytest.mark.slow
 FIELD = Tournament(("bertrand-duopoly",), ("regular-price", "random", "cost-plus", "q-learning"), episodes=2, cycles=20)
@@ -117,6 +120,28 @@ def test_a_version_that_does_not_fit_is_one_line(
     ):
         list(found)
     assert "\n" not in str(error.value)
+
+
+def test_a_cluster_that_wants_a_token_says_so_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom malles_env.errors import MallesError\nfrom malles_env.jobs.cluster import connected\n"
+        "try:\n    with connected(sys.argv[1]): print('connected')\n"
+        "except MallesError as error: print(error)"
+    )
+
+    def connect(mode: str, token: str) -> str:
+        secret = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token}
+        done = subprocess.run(
+            [sys.executable, "-c", code, address], env={**os.environ, **secret}, capture_output=True, text=True
+        )
+        assert "Auth" not in done.stderr
+        return done.stdout
+
+    with machine_with_token("of-this-test" * 4) as address:
+        assert connect("token", "of-this-test" * 4) == "connected\n"
+        refused = connect("disabled", "")
+    assert refused.startswith(f"address: the cluster at {address} wants a token: set RAY_AUTH_MODE=token here")
+    assert len(refused.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
