@@ -20,6 +20,7 @@ import pytest
 
 from malles_agents.studies.deep_rl import Study as TrainingStudy
 from malles_agents.studies.deep_rl import run_study
+from malles_agents.studies.dynamic import DynamicStudy, run_dynamic_study
 from malles_agents.studies.tournament import Tournament, run_tournament
 from malles_env.consumers.distil import DistilSettings, Elsewhere, distil
 from malles_env.errors import InvalidInput, MallesError, MissingResource
@@ -210,6 +211,19 @@ def test_a_study_is_the_same_on_a_machine_that_does_not_see_its_folder(
     with machine_without(out) as address:
         found, _ = run_study(STUDY, out, executor=RayTasks(address))
     check_study(found, out, scores)
+
+
+@pytest.mark.skipif(not can_hide_folders(), reason="needs the right to mount")
+def test_parts_of_the_yardstick_take_those_before_them_along(tmp_path: Path) -> None:
+    """The second stage goes on from files of the first, which lie where the machine does not see them."""
+    what = DynamicStudy(("bertrand-duopoly",), algos=("thompson-draws", "ppo"), seeds=1, steps=3328, history=2)
+    out = tmp_path / "there"
+    out.mkdir()
+    with machine_without(out) as address:
+        found = run_dynamic_study(what, out, executor=RayTasks(address))
+    assert found == run_dynamic_study(what, tmp_path / "here", executor=Processes(1))
+    names = [{path.relative_to(folder) for path in folder.rglob("*.json")} for folder in (out, tmp_path / "here")]
+    assert names[0] == names[1]
 
 
 SLOWLY = DistilSettings(questions=16, fresh=6, batch=8)
