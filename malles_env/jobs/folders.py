@@ -81,6 +81,6 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _packed(folder: Path, paths: Iterable[Path]) -> Files:
-    """Return files with what was written last at the end: it tells that the others are whole."""
+    """Return files with what was written last at the end: it says that the others are whole."""
     ordered = sorted(paths, key=lambda path: path.stat().st_mtime_ns)
     return [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in ordered]

@@ -14,7 +14,7 @@ from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.jobs import Check
-    from malles_env.workflows.distillation import Asked
+    from malles_env.workflows.distillation import AskedConsumers
 
 
 def distil_command(
@@ -75,7 +75,7 @@ def distil_command(
     from malles_env.jobs import make_executor
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.workflows.audit import audit_subject
-    from malles_env.workflows.distillation import Asked, distilled_scenario
+    from malles_env.workflows.distillation import AskedConsumers, distilled_scenario
 
     check_scenario_out(out)
     executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
@@ -94,7 +94,9 @@ def distil_command(
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
     how["server"] = tuple(server) if server else None
-    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None))
+    asked = AskedConsumers(
+        scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None)
+    )
     words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
@@ -116,7 +118,7 @@ def distil_command(
     console.print(f"scenario: {out}", markup=False)
 
 
-def _needed(asked: Asked) -> list[Check]:
+def _needed(asked: AskedConsumers) -> list[Check]:
     """Return what other machines must have to make the same consumers."""
     from malles_env.jobs.checks import files_check
     from malles_env.preference.store.locate import weights_check

@@ -30,7 +30,7 @@ class Visits:
         segment: Shape ``(N,)``.
         chosen: 0 for nothing, else the product from 1, shape ``(N,)``.
         quantity: Units bought, 0 for none, shape ``(N,)``.
-        household: Numbers that tell households apart, shape ``(N,)``.
+        household: Numbers that distinguish households, shape ``(N,)``.
         offset: Utils by which buying nothing is likelier among these visits than in life, shape ``(N,)``.
     """
 
