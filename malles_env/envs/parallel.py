@@ -253,7 +253,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """Start an episode.
 
         Args:
-            seed: Equal seeds give equal episodes; None goes on with the present random stream.
+            seed: Equal seeds give equal episodes; None continues the present random stream.
             options: Ignored; there are none.
 
         Returns:

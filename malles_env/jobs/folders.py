@@ -35,7 +35,7 @@ def spread_into(
         executor: Where jobs are done.
         work: As in `Executor.spread`; called with the job's arguments and the folder.
         jobs: Arguments before the folder.
-        needed: Gives the files inside `out` that a job goes on from.
+        needed: Gives the files inside `out` that a job continues from.
         checks: As in `Executor.spread`.
     """
     out = out.absolute()

@@ -44,10 +44,10 @@ def distil_command(
     ] = "active",
     batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
     target: Annotated[
-        float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
+        float | None, typer.Option(help="Stop when new answers are predicted to this median total variation.")
     ] = None,
-    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what foresees answers better.")] = "auto",
-    in_flight: Annotated[int, typer.Option(help="Questions put at once; so many are lost at a kill.")] = 1,
+    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what predicts answers better.")] = "auto",
+    in_flight: Annotated[int, typer.Option(help="Questions asked at once; a killed run loses so many.")] = 1,
     shares: Annotated[
         bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
     ] = False,

@@ -112,7 +112,7 @@ class ServedModel:
 
     @property
     def continues(self) -> bool:
-        """Whether the server's chat goes on with an answer begun (llama.cpp, vLLM); found out on first use."""
+        """Whether the server's chat continues an answer begun (llama.cpp, vLLM); found out on first use."""
         if self._continues is None:
             self._continues = self._find_continues()
         return self._continues

@@ -98,7 +98,7 @@ def ask_visits(
 
     Raises:
         InvalidInput: Visits that do not fit the consumers, or choose what was not there.
-        LanguageModelError: The model failed; with a cache, asking again goes on from there.
+        LanguageModelError: The model failed; with a cache, asking again continues from there.
     """
     _check(consumers, visits)
     choice = np.full((len(visits), consumers.num_products + 1), -np.inf)

@@ -88,7 +88,7 @@ class RunnerEnv(VectorEnv[Any, Any, Any]):
         """Start all episodes anew.
 
         Args:
-            seed: Which runner this is, as RLlib numbers it: see `RUNNERS`; None goes on with the markets' streams.
+            seed: Which runner this is, as RLlib numbers it: see `RUNNERS`; None continues the markets' streams.
             options: Not used.
         """
         if isinstance(seed, list):
