@@ -94,6 +94,31 @@ def test_a_machine_without_a_file_is_named_before_anything_is_done(cluster: Any,
         list(found)
 
 
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (
+            "2.99.0",
+            r"address: the cluster at .* has another version of Ray or Python \(.*Ray: 2.99.0.*\); allowed: the same",
+        ),
+        ("2.9.3", r"ray 2.9.3 is too old: run  pip install --upgrade 'ray>=2.60'"),
+    ],
+)
+def test_a_version_that_does_not_fit_is_one_line(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, version: str, told: str
+) -> None:
+    """The cluster is of this version, and this process says that it is of another."""
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", version)
+    with (
+        pytest.raises(MallesError, match=told) as error,
+        RayTasks(cluster.address).spread(slowly, [(1,)], common=(0.0,)) as found,
+    ):
+        list(found)
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture(scope="module")
 def matches(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return run_tournament(FIELD, tmp_path_factory.mktemp("here"), executor=Processes(1))

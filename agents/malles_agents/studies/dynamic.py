@@ -158,13 +158,14 @@ def run_dynamic_study(
     total = sum(map(len, stages))
     where = executor or Processes(workers)
     checks = (files_check((*study.scenarios, *study.rivals)), weights_check(model for _, model, _ in study.worlds()))
-    for stage in stages:
-        parts = [(work, study, world, more) for work, world, more in stage]
-        with spread_into(out, where, call, parts, lambda part: known_files(out, *part[1:]), checks) as finished:
-            for _ in finished:
-                done += 1
-                if watch is not None:
-                    watch(done, total)
+    with where.session():
+        for stage in stages:
+            parts = [(work, study, world, more) for work, world, more in stage]
+            with spread_into(out, where, call, parts, lambda part: known_files(out, *part[1:]), checks) as finished:
+                for _ in finished:
+                    done += 1
+                    if watch is not None:
+                        watch(done, total)
     found: dict[str, Block] = {}
     for world in study.worlds():
         scenario, model, rivals = world

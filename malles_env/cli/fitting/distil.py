@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from malles_env.cli.places import AddressOption, EngineOption, file_option
+from malles_env.cli.places import AddressOption, file_option
 from malles_env.cli.progress import asking_bar, check_scenario_out, plain_console
 from malles_env.errors import invalid
 
@@ -62,9 +62,11 @@ def distil_command(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
+        int | None, typer.Option(min=1, help="With --engine ray: questions under way at once, by default all CPUs.")
     ] = None,
-    engine: EngineOption = "processes",
+    engine: Annotated[
+        str, typer.Option(help="Where questions are put: processes: in this one, or ray: on a Ray cluster.")
+    ] = "processes",
     address: AddressOption = None,
     json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
 ) -> None:
@@ -78,7 +80,9 @@ def distil_command(
     from malles_env.workflows.distillation import AskedConsumers, distilled_scenario
 
     check_scenario_out(out)
-    executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
+    executor = make_executor(engine, workers, address)
+    if workers is not None and engine != "ray":
+        raise invalid("workers", workers, "nothing without --engine ray")
     settings = DistilSettings(
         questions=questions,
         fresh=fresh,
@@ -93,10 +97,9 @@ def distil_command(
     )
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
-    how["server"] = tuple(server) if server else None
-    asked = AskedConsumers(
-        scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None)
-    )
+    given = {**how, "server": tuple(server) if server else None}
+    chosen = tuple((name, value) for name, value in given.items() if value is not None)
+    asked = AskedConsumers(scenario, consumers, model, chosen)
     words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
@@ -105,9 +108,7 @@ def distil_command(
             settings,
             answers=answers or out.with_suffix(".answers.jsonl"),
             watch=watch,
-            elsewhere=None
-            if engine == "processes" and (workers or 1) == 1
-            else Elsewhere(executor, asked, _needed(asked)),
+            elsewhere=Elsewhere(executor, asked, _needed(asked)) if engine == "ray" else None,
         )
     command = " ".join(["malles", *sys.argv[1:]])
     save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)

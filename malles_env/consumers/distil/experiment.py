@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -141,7 +142,8 @@ def distil(
         LanguageModelError: A language model behind the consumers could not be asked; what was answered is kept.
     """
     settings = settings or DistilSettings()
-    with AnswerLog(answers, settings.asked(subject)) as log:
+    ready = nullcontext() if elsewhere is None else elsewhere.executor.session()
+    with AnswerLog(answers, settings.asked(subject)) as log, ready:
         interview = Interview(subject, log, settings.in_flight, watch, elsewhere)
         experiment, curve = _ask(interview, settings)
         whole = fit(experiment, settings.price_transform)
