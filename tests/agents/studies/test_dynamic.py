@@ -16,6 +16,7 @@ from malles_agents.seller_view import SellerView
 from malles_agents.studies.calendar_shape import alike, calendar_shape, line_shape
 from malles_agents.studies.dynamic import DynamicStudy, crossing, real_shape, run_dynamic_study
 from malles_agents.studies.dynamic_parts import comparing, market_folder, plan_part
+from malles_agents.studies.dynamic_report import as_markdown
 from malles_agents.studies.learned_share import shares
 from malles_env.cli import app
 from malles_env.errors import InvalidInput
