@@ -182,8 +182,8 @@ def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float
     if not rate < 1.0:
         raise invalid(
             f"market {statistics.market!r}: purchase_rate", rate,
-            "a number below 1, to be given (--purchase-rate of `malles scenario build`): every visit of this log buys, so "
-            "it shows none",
+            "a number below 1, to be given (--purchase-rate of `malles scenario build`): every visit of this log buys, "
+            "so it shows none",
         )  # fmt: skip
     return rate
 
