@@ -38,7 +38,7 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 copybutton_prompt_text = "$ "
 suppress_warnings = ["myst.header"]
@@ -159,10 +159,10 @@ MADE = Path(__file__).parent / "reference" / "made"
 _write_env_pages(MADE)
 write_gallery(MADE / "scenarios")
 _write_schema_page(MADE / "schema.md")
-_pages = api_pages({"PricingParallelEnv": "../parallel.md", "PricingEnv": "../single.md"})
+_pages = api_pages({"PricingParallelEnv": "../parallel", "PricingEnv": "../single"})
 for _page, _text in _pages.items():
     write_changed(MADE / "api" / _page, _text)
-for _old in set((MADE / "api").glob("*.md")) - {MADE / "api" / _page for _page in _pages}:
+for _old in set((MADE / "api").iterdir()) - {MADE / "api" / _page for _page in _pages}:
     _old.unlink()
 for _project in ADDRESSES:
     (MADE / f"{_project}.inv").write_bytes(inventory(_project))
