@@ -82,14 +82,15 @@ def _write_env_pages(folder: Path) -> None:
     for page, place in ENV_PAGES.items():
         module, name = place.split(":")
         text = inspect.getdoc(getattr(import_module(module), name)) or ""
-        methods = f"```{{eval-rst}}\n.. autoclass:: malles_env.{name}\n   :members:\n```"
-        write_changed(folder / f"{page}.md", f"# {name}\n\n{text}\n\n## Methods\n\n{methods}\n")
+        methods = f"Its methods: [](api/malles_env.{name}.rst)."
+        write_changed(folder / f"{page}.md", f"# {name}\n\n{methods}\n\n{text}\n")
 
 
 def _without_page(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Leave out docstrings that are pages themselves."""
-    if what == "class" and name in {f"malles_env.{place.split(':')[1]}" for place in ENV_PAGES.values()}:
-        lines[:] = []
+    """Put a link in the place of docstrings that are pages themselves."""
+    pages = {f"malles_env.{place.split(':')[1]}": page for page, place in ENV_PAGES.items()}
+    if what == "class" and name in pages:
+        lines[:] = [f"Spaces, rewards, episodes and arguments: :doc:`/reference/made/{pages[name]}`."]
 
 
 def _as_written(
@@ -159,7 +160,7 @@ MADE = Path(__file__).parent / "reference" / "made"
 _write_env_pages(MADE)
 write_gallery(MADE / "scenarios")
 _write_schema_page(MADE / "schema.md")
-_pages = api_pages({"PricingParallelEnv": "../parallel", "PricingEnv": "../single"})
+_pages = api_pages()
 for _page, _text in _pages.items():
     write_changed(MADE / "api" / _page, _text)
 for _old in set((MADE / "api").iterdir()) - {MADE / "api" / _page for _page in _pages}:
