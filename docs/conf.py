@@ -78,6 +78,10 @@ ENV_PAGES = {
 }
 
 
+LINKED = ("class", "exception", "function", "data", "module")
+"""What a bare name in a docstring may mean; the attribute of some class it does not."""
+
+
 def _write_env_pages(folder: Path) -> None:
     for page, place in ENV_PAGES.items():
         module, name = place.split(":")
@@ -127,8 +131,11 @@ def _by_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown
         return None
     if (address := address_of(target)) is not None:
         return reference("", "", shown, internal=False, refuri=address)
-    objects = env.domains["py"].data["objects"]
-    places = {(o.docname, o.node_id) for full, o in objects.items() if full == target or full.endswith(f".{target}")}
+    places = {
+        (found.docname, found.node_id)
+        for full, found in env.domains["py"].data["objects"].items()
+        if full.endswith(f".{target}") and ("." in target or found.objtype in LINKED)
+    }
     if len(places) != 1:
         return None
     ((page, anchor),) = places
