@@ -38,7 +38,7 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 copybutton_prompt_text = "$ "
 suppress_warnings = ["myst.header"]
@@ -96,6 +96,8 @@ def _as_written(
     app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str | None, answer: str | None
 ) -> tuple[str, str | None] | None:
     """Show annotations as the source has them: short names, and no alias taken apart."""
+    if what not in ("class", "exception", "function", "method"):
+        return None
     if what == "class" and issubclass(obj, pydantic.BaseModel):
         return "(**fields)", None
     try:
@@ -113,11 +115,8 @@ def _as_written(
 def _no_guesses(app: Sphinx, doctree: document) -> None:
     """Take links off attribute names of docstrings, and let types name one object or none."""
     for node in list(doctree.findall(pending_xref)):
-        if node.get("refdomain") == "py" and node.get("refspecific"):
-            if node["reftype"] == "obj":
-                node.replace_self(node.children)
-            else:
-                del node["refspecific"]
+        if node.get("refdomain") == "py" and node.attributes.pop("refspecific", False) and node["reftype"] == "obj":
+            node.replace_self(node.children)
 
 
 def _by_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: Element) -> Element | None:
@@ -160,8 +159,11 @@ MADE = Path(__file__).parent / "reference" / "made"
 _write_env_pages(MADE)
 write_gallery(MADE / "scenarios")
 _write_schema_page(MADE / "schema.md")
-for _page, _text in api_pages({"PricingParallelEnv": "../parallel.md", "PricingEnv": "../single.md"}).items():
+_pages = api_pages({"PricingParallelEnv": "../parallel", "PricingEnv": "../single"})
+for _page, _text in _pages.items():
     write_changed(MADE / "api" / _page, _text)
+for _old in set((MADE / "api").iterdir()) - {MADE / "api" / _page for _page in _pages}:
+    _old.unlink()
 for _project in ADDRESSES:
     (MADE / f"{_project}.inv").write_bytes(inventory(_project))
 intersphinx_mapping = {name: (where, str(MADE / f"{name}.inv")) for name, where in ADDRESSES.items()}

@@ -96,7 +96,7 @@ def draw_splits(
 
 
 def draw_named(
-    study: WordStudy, limit: int, *, names: Names = "true", shelf: int = 8, validation: int = 100, seed: int = 0
+    study: WordStudy, limit: int, *, names: Names = "true", shelf: int = 8, validation: int | None = None, seed: int = 0
 ) -> Splits:
     """Draw cold training and validation purchases from a log with real product names, as its protocol trains.
 
@@ -105,13 +105,13 @@ def draw_named(
         limit: Training purchases, at most.
         names: What products are called, for the control.
         shelf: Options of a shelf, at most: what was bought, and others drawn at random.
-        validation: Validation purchases, at most.
+        validation: Validation purchases, at most; None means a quarter as many as training ones, up to 100.
         seed: Seed of the draws.
 
     Raises:
         InvalidInput: A shelf of fewer than 2 options.
     """
-    parts = []
+    parts, validation = [], min(100, max(1, limit // 4)) if validation is None else validation
     for part, size in zip(study.study.training("unseen_cold"), (limit, validation), strict=True):
         rows = np.sort(np.random.default_rng(seed).permutation(len(part))[:size])
         parts.append(fewer_options(prompt_data(with_names(part.take(rows), names)), shelf, seed))

@@ -1,7 +1,8 @@
 """`python -m research.words.curves`: transfer to unseen categories against training categories and against model size.
 
 Every point is a word model fitted on some categories of the gift wholesaler's log, judged on the same purchases of
-categories that none was fitted on, cold; beside it the same with names shuffled, and with the encoder frozen.
+categories that none was fitted on, cold; beside it the same with names shuffled, and with the encoder frozen. Nothing
+is learned of products outside these categories, not even of those in none, which `malles align` does learn of.
 """
 
 from __future__ import annotations
@@ -70,10 +71,15 @@ class Curves:
 
     def point(self, backbone: str, count: int, order: int = 0) -> dict[str, Any]:
         """Return what a point of a curve shows: nats, and paired differences, with errors clustered by customer."""
-        rows = np.flatnonzero(np.isin(self.learn.prefix, self.categories(count, order)))
+        chosen = self.categories(count, order)
+        rows = np.flatnonzero(np.isin(self.learn.prefix, chosen))
         train = self.learn.take(rows)
+        prefixes = self.learn.goods.prefixes
+        barred = frozenset(
+            text.removeprefix("market: ").removesuffix(".") for at, text in enumerate(prefixes) if at not in chosen
+        )
         nats = {
-            f"{kind}{'_shuffled' if names == 'shuffled' else ''}": self._nats(backbone, names, train, kind)
+            f"{kind}{'_shuffled' if names == 'shuffled' else ''}": self._nats(backbone, names, train, kind, barred)
             for kind in ("trained", "frozen")
             for names in ("true", "shuffled")
         }
@@ -94,11 +100,11 @@ class Curves:
             "paired": {f"{one} - {other}": told(nats[one] - nats[other]) for one, other in pairs},
         }
 
-    def _nats(self, backbone: str, names: Names, train: TasteData, kind: str) -> FloatArray:
+    def _nats(self, backbone: str, names: Names, train: TasteData, kind: str, barred: frozenset[str]) -> FloatArray:
         words = self._words_of(backbone, names)
         width = self.settings.width if kind == "trained" else 0
         settings = WordSettings(width, self.settings.penalties, self.settings.folds, self.settings.later)
-        fitted = fit_words(train, words, self.study.study.rules.held_out_categories, settings)
+        fitted = fit_words(train, words, barred, settings)
         scorer = WordScorer(fitted, words, np.unique(train.prefix))
         return purchase_values(scorer.predict(self.test), self.test)["nll"]
 

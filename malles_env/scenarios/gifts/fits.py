@@ -75,12 +75,19 @@ def words_gain(
     market: GiftMarket, appeal: FloatArray, features: FloatArray, bought: pl.DataFrame, weights: FloatArray
 ) -> tuple[float, float]:
     """Return by how many nats per purchase the words predict better than appeals alone, and its standard error."""
-    ahead, _ = _likelihood(market, appeal, features, bought, weights)
-    plain, _ = _likelihood(market, appeal, features, bought, 0.0 * weights)
     owner = np.unique(bought["household"].to_numpy(), return_inverse=True)[1]
-    gain = ahead - plain
+    gain = words_gains(market, appeal, features, bought, weights)
     rest = np.bincount(owner, gain - gain.mean())
     return float(gain.mean()), float(np.sqrt((rest**2).sum()) / len(gain))
+
+
+def words_gains(
+    market: GiftMarket, appeal: FloatArray, features: FloatArray, bought: pl.DataFrame, weights: FloatArray
+) -> FloatArray:
+    """Return by how many nats the words predict each purchase better than appeals alone [n]."""
+    ahead, _ = _likelihood(market, appeal, features, bought, weights)
+    plain, _ = _likelihood(market, appeal, features, bought, 0.0 * weights)
+    return ahead - plain
 
 
 def _likelihood(

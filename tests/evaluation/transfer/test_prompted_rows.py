@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from malles_env.errors import InvalidInput
+from malles_env.cli import app
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.evaluation.transfer.comparison import compare_words
-from malles_env.evaluation.transfer.rows import possible_rows
+from malles_env.evaluation.transfer.rows import encoder_rows, possible_rows
+from malles_env.preference.encoder.backbones import _smollm2_gguf, load_backbone
 from malles_env.preference.prompted.trainer import PromptConfig
 from malles_env.workflows.align_prompted import PromptJob, draw_named, run_prompted
-from tests.evaluation.transfer.test_transfer import study
+from tests.evaluation.transfer.test_transfer import encoder, study  # noqa: F401 - a fixture
 
 QUICK = PromptConfig(steps=3, batch_size=12, validate_every=3, warmup=1)
 
@@ -56,3 +59,51 @@ def test_prompted_rows_are_judged_on_a_sample_beside_their_control(
     assert not any(words.startswith("fitting prompted") for words in told)
     assert again.as_json()["unseen_cold"] == content["unseen_cold"]
     assert "unaligned" in possible_rows(None, None, "smollm2")
+
+
+def test_further_encoders_are_rows_by_name(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
+    rows = encoder_rows([f"mine={encoder}"])
+    assert {"frozen_mine", "frozen_mine_shuffled", "frozen_mine_anonymous"} <= set(possible_rows(None, encoders=rows))
+    wanted = ["numbers_only", "frozen_mine", "frozen_mine_shuffled"]
+    found = compare_words(study(), wanted, ["unseen_cold"], encoders=rows, limit=60)
+    pair = found.paired["unseen_cold"]["frozen_mine - frozen_mine_shuffled"]["nll"]
+    assert np.isfinite(pair.mean) and pair.se > 0
+
+
+@pytest.mark.parametrize("told", ["mine", "mine=", "=x", "Mine=x", "minilm=x"])
+def test_an_encoder_that_is_no_pair_is_refused(told: str) -> None:
+    with pytest.raises(InvalidInput, match=r"encoder: got .*NAME=BACKBONE"):
+        encoder_rows([told])
+
+
+def test_a_gguf_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingResource, match=r"none\.gguf: no such GGUF file"):
+        load_backbone(str(tmp_path / "none.gguf"))
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(60))
+    with pytest.raises(CorruptFile, match=r"bad\.gguf: cannot be read"):
+        load_backbone(str(tmp_path / "bad.gguf"))
+
+
+@pytest.mark.slow
+def test_a_gguf_file_is_read_as_the_package_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmolLM2's own file by its path: the weights that the name stands for."""
+    known = load_backbone("smollm2")
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
+    found = load_backbone(str(_smollm2_gguf()))
+    assert found.digest == known.digest and found.width == known.width
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["consumers", "evaluate", "--encoder", "x=y"], "nothing without --protocol online-retail"),
+        (["consumers", "evaluate", "--protocol", "online-retail", "--encoder", "x"], "NAME=BACKBONE"),
+        (["align-prompted", "--protocol", "online-retial"], "online-retial"),
+        (["align-prompted", "--protocol", "online-retail", "--names", "anonymous"], "true or shuffled"),
+        (["align-prompted", "--protocol", "online-retail", "--market", "MUG"], "market"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(command: list[str], told: str) -> None:
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2 and told in " ".join(found.output.split())
