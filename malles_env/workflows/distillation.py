@@ -16,7 +16,7 @@ WHO = ("scenario", "prompted", "aligned-prompted", "discussion")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedConsumers:
     """Consumers by what makes them, so that other processes can make the same.
 
     Attributes:

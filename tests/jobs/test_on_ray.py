@@ -34,7 +34,7 @@ from malles_env.jobs.checks import files_check
 from malles_env.preference.store.locate import locate, weights_check
 from malles_env.scenarios import load_scenario
 from malles_env.workflows.audit import audit_subject
-from malles_env.workflows.distillation import Asked
+from malles_env.workflows.distillation import AskedConsumers
 from tests.consumers.language.small_server import servers
 from tests.evaluation.synthetic_study import occasions
 from tests.jobs.cluster import Killer, can_hide_folders, machine_with_token, machine_without, two_machines
@@ -237,7 +237,7 @@ def test_a_distillation_is_the_same_when_a_worker_is_killed_and_so_is_its_file_o
         for small in (one, other):
             small.delay = 0.05
         how = (("server", (one.url, other.url)), ("quantity", "one"), ("orders", 2), ("cache", False))
-        asked = Asked("bertrand-duopoly", "prompted", "m", how)
+        asked = AskedConsumers("bertrand-duopoly", "prompted", "m", how)
         subject = audit_subject(load_scenario("bertrand-duopoly"), asked())
         known = distil(subject, SLOWLY)
         killer, file = Killer("_do", after=2), tmp_path / "answers.jsonl"

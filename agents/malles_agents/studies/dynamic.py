@@ -146,7 +146,7 @@ def run_dynamic_study(
 
     Args:
         study: What to do.
-        out: Folder of the parts; a second call goes on where the first was stopped.
+        out: Folder of the parts; a second call continues where the first was stopped.
         workers: Processes, default all cores; with one all is done in this process.
         executor: Where parts are done instead, e.g. `malles_env.jobs.RayTasks`.
         watch: Called with parts done and all parts.

@@ -79,7 +79,7 @@ def _part_folder(out: Path, world: World) -> Path:
 
 
 def known_files(out: Path, study: Learning, world: World, job: Any) -> list[Path]:
-    """Return the files in `out` that a part goes on from: the parts of its world and, of a learner, its run."""
+    """Return the files in `out` that a part continues from: the parts of its world and, of a learner, its run."""
     found = list(_part_folder(out, world).glob("*.json"))
     if isinstance(job, tuple):
         found += [path for path in _run_folder(out, study, world, job).rglob("*") if path.is_file()]

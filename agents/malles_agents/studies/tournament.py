@@ -207,7 +207,7 @@ def run_tournament(
 
     Args:
         tournament: What to play.
-        out: Folder of ``tournament.json`` and one file per match; go on in it after a kill or with more sellers.
+        out: Folder of ``tournament.json`` and one file per match; continue in it after a kill or with more sellers.
         workers: Processes, default all cores; with one the matches are played in this process.
         executor: Where matches are played instead, e.g. `malles_env.jobs.RayTasks`; the numbers are the same.
         watch: Called with matches done and all matches.

@@ -14,7 +14,7 @@ from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.jobs import Check
-    from malles_env.workflows.distillation import Asked
+    from malles_env.workflows.distillation import AskedConsumers
 
 
 def distil_command(
@@ -44,10 +44,10 @@ def distil_command(
     ] = "active",
     batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
     target: Annotated[
-        float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
+        float | None, typer.Option(help="Stop when new answers are predicted to this median total variation.")
     ] = None,
-    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what foresees answers better.")] = "auto",
-    in_flight: Annotated[int, typer.Option(help="Questions put at once; so many are lost at a kill.")] = 1,
+    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what predicts answers better.")] = "auto",
+    in_flight: Annotated[int, typer.Option(help="Questions asked at once; a killed run loses so many.")] = 1,
     shares: Annotated[
         bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
     ] = False,
@@ -77,7 +77,7 @@ def distil_command(
     from malles_env.jobs import make_executor
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.workflows.audit import audit_subject
-    from malles_env.workflows.distillation import Asked, distilled_scenario
+    from malles_env.workflows.distillation import AskedConsumers, distilled_scenario
 
     check_scenario_out(out)
     executor = make_executor(engine, workers, address)
@@ -97,8 +97,9 @@ def distil_command(
     )
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
-    told = {**how, "server": tuple(server) if server else None}
-    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in told.items() if value is not None))
+    given = {**how, "server": tuple(server) if server else None}
+    chosen = tuple((name, value) for name, value in given.items() if value is not None)
+    asked = AskedConsumers(scenario, consumers, model, chosen)
     words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
@@ -118,7 +119,7 @@ def distil_command(
     console.print(f"scenario: {out}", markup=False)
 
 
-def _needed(asked: Asked) -> list[Check]:
+def _needed(asked: AskedConsumers) -> list[Check]:
     """Return what other machines must have to make the same consumers."""
     from malles_env.jobs.checks import files_check
     from malles_env.preference.store.locate import weights_check

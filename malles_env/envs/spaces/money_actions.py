@@ -110,6 +110,8 @@ def as_array(name: str, action: Any) -> np.ndarray:
     Raises:
         InvalidInput: It cannot be one.
     """
+    if isinstance(action, np.ma.MaskedArray) and np.ma.is_masked(action):
+        raise invalid(f"action of {name}", f"{np.ma.count_masked(action)} masked entries", "an array without a mask")
     try:
         return np.asarray(action)
     except Exception as error:  # whatever the object's own conversion raises, e.g. a tensor that requires grad

@@ -184,11 +184,12 @@ def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float
     """Return the share of consumers who buy in a week, given or from the log."""
     if choices.purchase_rate is not None:
         return choices.purchase_rate
-    rate = statistics.incidence * statistics.share_covered
+    rate = _fine(statistics.incidence * statistics.share_covered, 4, 0.01)
     if not rate < 1.0:
         raise invalid(
             f"market {statistics.market!r}: purchase_rate", rate,
-            "a number below 1, to be given (--purchase-rate): every visit of this log buys, so it shows none",
+            "a number below 1, to be given (--purchase-rate of `malles scenario build`): every visit of this log buys, "
+            "so it shows none",
         )  # fmt: skip
     return rate
 

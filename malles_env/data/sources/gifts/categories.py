@@ -35,7 +35,7 @@ class Categories(BaseModel):
         for name, count in counts.items():
             if name != OTHER and count == len(found):
                 raise InvalidInput(
-                    f"categories: {name!r} takes all {count} names; allowed: words that tell names apart"
+                    f"categories: {name!r} takes all {count} names; allowed: words that distinguish names"
                 )
         if counts[OTHER] == len(found):
             raise InvalidInput(f"categories: none of them takes any of {len(found)} names; allowed: words of the names")
