@@ -145,7 +145,8 @@ def _check_answer(model: Any, path: Path, view: SellerView) -> None:
         CorruptFile: The policy has no finite action.
     """
     try:
-        action, _ = model.predict(np.zeros(view.observation_space.shape, dtype=np.float32), deterministic=True)
+        nothing_seen = np.zeros_like(view.observation_space.sample())
+        action, _ = model.predict(nothing_seen, deterministic=True)
         finite = bool(np.isfinite(action).all())
     except (ValueError, RuntimeError):  # torch's distributions refuse parameters that are no numbers
         finite = False
