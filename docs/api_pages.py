@@ -90,12 +90,8 @@ GROUPS = {
 ALIASES = {name: f"malles_env.market.arrays.{name}" for name in ("FloatArray", "IntArray", "BoolArray")}
 
 
-def api_pages(told_elsewhere: dict[str, str]) -> dict[str, str]:
-    """Return the pages by file name, in reStructuredText.
-
-    Args:
-        told_elsewhere: Names in `malles_env` with a page of their own, and its path from the pages' folder.
-    """
+def api_pages() -> dict[str, str]:
+    """Return the pages by file name, in reStructuredText."""
     pages: dict[str, str] = {}
     seen: dict[int, str] = {}
     topics = []
@@ -103,7 +99,7 @@ def api_pages(told_elsewhere: dict[str, str]) -> dict[str, str]:
         rows, files = [], []
         for name in modules:
             module = import_module(name)
-            made = dict(_module_pages(module, list(_members(module, seen)), told_elsewhere))
+            made = dict(_module_pages(module, list(_members(module, seen))))
             pages.update(made)
             files += [file.removesuffix(".rst") for file in made]
             rows.append((f":doc:`{name} <{name}>`", _first_line(module)))
@@ -137,12 +133,9 @@ def _members(module: ModuleType, seen: dict[int, str]) -> Iterator[tuple[str, An
             yield name, member, seen.setdefault(id(member), path) if once else path
 
 
-def _module_pages(
-    module: ModuleType, members: list[tuple[str, Any, str]], told_elsewhere: dict[str, str]
-) -> Iterator[tuple[str, str]]:
+def _module_pages(module: ModuleType, members: list[tuple[str, Any, str]]) -> Iterator[tuple[str, str]]:
     """Yield file names and texts: the module's page first, then one for each name that does not fit on it."""
     own = {name: member for name, member, path in members if path == f"{module.__name__}.{name}"}
-    front = {name: own.pop(name) for name in told_elsewhere if name in own}
     sizes = {name: _size(member) for name, member in own.items()}
     apart: list[str] = []
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
@@ -152,8 +145,7 @@ def _module_pages(
     for name, member in own.items():
         if name not in apart:
             lines += _directive(module, name, member)
-    links = [f":doc:`{name} <{told_elsewhere[name]}>`" for name in front]
-    links += [f":doc:`{name} <{module.__name__}.{name}>`" for name in own if name in apart]
+    links = [f":doc:`{name} <{module.__name__}.{name}>`" for name in own if name in apart]
     lines += [f"On pages of their own: {', '.join(links)}.", ""] if links else []
     others = [f":py:obj:`{name} <{path}>`" for name, _, path in members if path != f"{module.__name__}.{name}"]
     lines += [f"Also importable from here: {', '.join(others)}.", ""] if others else []
