@@ -61,8 +61,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     or `"order"`, a `Box` of units `(J_n,)`. What there is no room for is not ordered; infos say how much that was. In
     the dict mode a fraction where whole units are due is an error.
 
-    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput` that leaves the state unchanged; what is
-    outside by rounding (1e-6) is moved onto the bound. A single number may come with or without an axis of length 1.
+    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput` that leaves the state unchanged; what
+    is outside by rounding (1e-6) is moved onto the bound. A single number may come with or without an axis of length 1.
 
     ## Observation Space
 
