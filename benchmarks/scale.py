@@ -36,7 +36,7 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the numbe
 @app.command()
 def matches(
     workers: WorkersOption = [1, 2],  # noqa: B006
-    episodes: Annotated[int, typer.Option(help="Seeds of each match.")] = 16,
+    episodes: Annotated[int, typer.Option(help="Seeds of each match.")] = 64,
     json_file: JsonOption = None,
 ) -> None:
     """Play one tournament on each number of workers; beside its time, what a job costs that does nothing."""
@@ -44,8 +44,8 @@ def matches(
     from malles_env.jobs import Processes, RayTasks
     from malles_env.jobs.cluster import connected
 
-    kinds = ("regular-price", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "nash", "q-learning")
-    field = Tournament(("bertrand-duopoly", "soft-drinks"), kinds, episodes=episodes)
+    kinds = ("regular-price", "cost-plus", "random", "undercut", "tit-for-tat", "q-learning")
+    field = Tournament(("bertrand-duopoly",), kinds, episodes=episodes)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -58,8 +58,8 @@ def matches(
                 here = RayTasks(workers=number)
                 list(_run(here, 4 * number))  # lets the workers start and import
                 began = time.perf_counter()
-                list(_run(here, 400))
-                empty = (time.perf_counter() - began) / 400
+                list(_run(here, 200))
+                empty = (time.perf_counter() - began) / 200
                 began = time.perf_counter()
                 found = run_tournament(field, Path(folder) / f"ray{number}", executor=here)
                 seconds = time.perf_counter() - began
@@ -76,11 +76,11 @@ def _run(executor: Any, count: int) -> Iterator[Any]:
 @app.command()
 def runners(
     workers: WorkersOption = [1, 2],  # noqa: B006
-    scenario: str = "soft-drinks",
-    iterations: int = 6,
+    scenario: str = "bertrand-duopoly",
+    iterations: int = 4,
     json_file: JsonOption = None,
 ) -> None:
-    """Train PPO with each number of env runners: seconds per iteration, sampling and learning apart."""
+    """Train PPO with Stable-Baselines3, then with each number of RLlib's env runners: seconds per iteration."""
     from malles_agents.training.rllib.algorithm import build, close, markets_each
     from malles_agents.training.rllib.runner_env import RunnerTask
     from malles_agents.training.settings import load_settings
@@ -88,30 +88,35 @@ def runners(
     from malles_env.jobs.cluster import connected
     from malles_env.scenarios import load_scenario
 
+    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
     loaded, rows = load_scenario(scenario), []
     settings = load_settings("ppo", scenario=scenario)
+    periods = settings["n_steps"] * settings["num_markets"]
+    env, arguments = prepare(Run(scenario), loaded, loaded.build_consumers(), False)
+    with tempfile.TemporaryDirectory() as folder:
+        model: Any = make_model(Run(scenario), env, arguments, Path(folder), None)
+        model.learn(periods)
+        began = time.perf_counter()
+        model.learn(iterations * periods)
+        seconds = (time.perf_counter() - began) / iterations
+    rows.append({"engine": "sb3", "env_runners": "none", "seconds": seconds, "steps_per_second": periods / seconds})
     for number in workers:
         run = Run(scenario, steps=10**9, engine="rllib", env_runners=number)
         env, arguments = prepare(run, loaded, loaded.build_consumers(), False)
         with tempfile.TemporaryDirectory() as folder, connected("local", number):
-            model: Any = make_model(run, env, arguments, Path(folder), None)
+            model = make_model(run, env, arguments, Path(folder), None)
             algorithm = build(settings, RunnerTask(run, markets_each(settings, number)), model)
             try:
                 algorithm.train()
-                began, before = time.perf_counter(), _timers(algorithm.train())
-                told = [_timers(algorithm.train()) for _ in range(iterations - 1)]
+                began = time.perf_counter()
+                for _ in range(iterations):
+                    algorithm.train()
                 seconds = (time.perf_counter() - began) / iterations
             finally:
                 close(algorithm)
-        whole = [before, *told]
-        row = {"env_runners": number, "seconds": seconds, "steps_per_second": settings["n_steps"] * 64 / seconds}
-        rows.append(row | {name: sum(one[name] for one in whole) / iterations for name in whole[0]})
-    _show(f"{scenario}: an iteration of {settings['n_steps'] * settings['num_markets']:,} periods", rows, {}, json_file)
-
-
-def _timers(result: dict[str, Any]) -> dict[str, float]:
-    timers = result["timers"]
-    return {"sampling": float(timers["env_runner_sampling_timer"]), "learning": float(timers["learner_update_timer"])}
+        row = {"engine": "rllib", "env_runners": number, "seconds": seconds, "steps_per_second": periods / seconds}
+        rows.append(row)
+    _show(f"{scenario}: an iteration of {periods:,} periods", rows, {}, json_file)
 
 
 @app.command()

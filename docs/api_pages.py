@@ -90,32 +90,26 @@ GROUPS = {
 ALIASES = {name: f"malles_env.market.arrays.{name}" for name in ("FloatArray", "IntArray", "BoolArray")}
 
 
-def api_pages(told_elsewhere: dict[str, str]) -> dict[str, str]:
-    """Return the pages by file name.
-
-    Args:
-        told_elsewhere: Names in `malles_env` with a page of their own, and its path from the pages' folder.
-    """
+def api_pages() -> dict[str, str]:
+    """Return the pages by file name, in reStructuredText."""
     pages: dict[str, str] = {}
     seen: dict[int, str] = {}
-    heads: dict[str, list[str]] = {}
+    topics = []
     for group, modules in GROUPS.items():
         rows, files = [], []
         for name in modules:
             module = import_module(name)
-            members = list(_members(module, seen))
-            made = dict(_module_pages(module, members, told_elsewhere))
+            made = dict(_module_pages(module, list(_members(module, seen))))
             pages.update(made)
-            files += [file.removesuffix(".md") for file in made]
-            rows.append(f"| [{name}]({name}.md) | {_first_line(module)} |")
-        heads[group] = rows
-        slug = _slug(group)
-        toctree = ["```{toctree}", ":hidden:", "", *files, "```"]
-        pages[f"{slug}.md"] = "\n".join(
-            [f"# {group}", "", "| module | what is in it |", "|---|---|", *rows, "", *toctree]
-        )
-    pages["malles_env.market.arrays.md"] = _arrays_page()
-    pages["index.md"] = _index(heads)
+            files += [file.removesuffix(".rst") for file in made]
+            rows.append((f":doc:`{name} <{name}>`", _first_line(module)))
+        slug = group.lower().replace(" ", "-")
+        pages[f"{slug}.rst"] = "\n".join([*_title(group), *_table(("module", "what is in it"), rows), *_toctree(files)])
+        topics.append((f":doc:`{group} <{slug}>`", ", ".join(modules)))
+    pages["malles_env.market.arrays.rst"] = _arrays_page()
+    head = [*_title("Python"), "By topic; every page names its module, and types stand in the signatures.", ""]
+    slugs = [group.lower().replace(" ", "-") for group in GROUPS]
+    pages["index.rst"] = "\n".join([*head, *_table(("topic", "modules"), topics), *_toctree(slugs)])
     return {name: text.rstrip() + "\n" for name, text in pages.items()}
 
 
@@ -139,31 +133,41 @@ def _members(module: ModuleType, seen: dict[int, str]) -> Iterator[tuple[str, An
             yield name, member, seen.setdefault(id(member), path) if once else path
 
 
-def _module_pages(
-    module: ModuleType, members: list[tuple[str, Any, str]], told_elsewhere: dict[str, str]
-) -> Iterator[tuple[str, str]]:
+def _module_pages(module: ModuleType, members: list[tuple[str, Any, str]]) -> Iterator[tuple[str, str]]:
     """Yield file names and texts: the module's page first, then one for each name that does not fit on it."""
     own = {name: member for name, member, path in members if path == f"{module.__name__}.{name}"}
-    front = {name: own.pop(name) for name in told_elsewhere if name in own}
     sizes = {name: _size(member) for name, member in own.items()}
     apart: list[str] = []
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if sum(sizes[n] for n in own if n not in apart) > LONGEST and len(apart) < len(own) - 1:
             apart.append(name)
-    lines = [f"# {module.__name__}", "", "```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:", ""]
+    lines = [*_title(module.__name__), f".. automodule:: {module.__name__}", "   :no-members:", ""]
     for name, member in own.items():
         if name not in apart:
             lines += _directive(module, name, member)
-    lines += ["```", ""]
-    links = [f"[{name}]({told_elsewhere[name]})" for name in front]
-    links += [f"[{name}]({module.__name__}.{name}.md)" for name in own if name in apart]
+    links = [f":doc:`{name} <{module.__name__}.{name}>`" for name in own if name in apart]
     lines += [f"On pages of their own: {', '.join(links)}.", ""] if links else []
-    others = [f"{{py:obj}}`{name} <{path}>`" for name, _, path in members if path != f"{module.__name__}.{name}"]
+    others = [f":py:obj:`{name} <{path}>`" for name, _, path in members if path != f"{module.__name__}.{name}"]
     lines += [f"Also importable from here: {', '.join(others)}.", ""] if others else []
-    yield f"{module.__name__}.md", "\n".join(lines)
+    yield f"{module.__name__}.rst", "\n".join(lines)
     for name in apart:
-        text = [f"# {name}", "", f"In [{module.__name__}]({module.__name__}.md).", "", "```{eval-rst}"]
-        yield f"{module.__name__}.{name}.md", "\n".join([*text, *_directive(module, name, own[name]), "```"])
+        text = [*_title(name), f"In :doc:`{module.__name__} <{module.__name__}>`.", ""]
+        yield f"{module.__name__}.{name}.rst", "\n".join([*text, *_directive(module, name, own[name])])
+
+
+def _title(text: str) -> list[str]:
+    return [text, "=" * len(text), ""]
+
+
+def _table(header: tuple[str, str], rows: list[tuple[str, str]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for left, right in [header, *rows]:
+        lines += [f"   * - {left}", f"     - {right}"]
+    return [*lines, ""]
+
+
+def _toctree(files: list[str]) -> list[str]:
+    return [".. toctree::", "   :hidden:", "", *(f"   {file}" for file in files)]
 
 
 def _directive(module: ModuleType, name: str, member: Any) -> list[str]:
@@ -196,37 +200,12 @@ def _signature_lines(member: Any) -> int:
 
 
 def _first_line(module: ModuleType) -> str:
-    return (inspect.getdoc(module) or "").split("\n", 1)[0].replace("|", r"\|")
-
-
-def _slug(group: str) -> str:
-    return group.lower().replace(" ", "-")
+    return (inspect.getdoc(module) or "").split("\n", 1)[0]
 
 
 def _arrays_page() -> str:
-    lines = [
-        "---",
-        "orphan: true",
-        "---",
-        "",
-        "# Array types",
-        "",
-        "```{eval-rst}",
-        ".. py:module:: malles_env.market.arrays",
-        "",
-    ]
+    lines = [":orphan:", "", *_title("Array types"), ".. py:module:: malles_env.market.arrays", ""]
     for name, kind in (("FloatArray", "float64"), ("IntArray", "int64"), ("BoolArray", "bool")):
-        lines += [
-            f".. py:data:: {name}",
-            "",
-            f"   An :class:`numpy.ndarray` of ``{kind}``; its shape stands where it is used.",
-            "",
-        ]
-    return "\n".join([*lines, "```"])
-
-
-def _index(heads: dict[str, list[str]]) -> str:
-    lines = ["# Python", "", "By topic; every page names its module, and types stand in the signatures.", ""]
-    lines += ["| topic | modules |", "|---|---|"]
-    lines += [f"| [{group}]({_slug(group)}.md) | {len(rows)} |" for group, rows in heads.items()]
-    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *map(_slug, heads), "```"])
+        told = f"   An :class:`numpy.ndarray` of ``{kind}``; its shape stands where it is used."
+        lines += [f".. py:data:: {name}", "", told, ""]
+    return "\n".join(lines)

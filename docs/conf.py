@@ -38,7 +38,7 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 copybutton_prompt_text = "$ "
 suppress_warnings = ["myst.header"]
@@ -78,24 +78,31 @@ ENV_PAGES = {
 }
 
 
+LINKED = ("class", "exception", "function", "data", "module")
+"""What a bare name in a docstring may mean; the attribute of some class it does not."""
+
+
 def _write_env_pages(folder: Path) -> None:
     for page, place in ENV_PAGES.items():
         module, name = place.split(":")
         text = inspect.getdoc(getattr(import_module(module), name)) or ""
-        methods = f"```{{eval-rst}}\n.. autoclass:: malles_env.{name}\n   :members:\n```"
-        write_changed(folder / f"{page}.md", f"# {name}\n\n{text}\n\n## Methods\n\n{methods}\n")
+        methods = f"Its methods: [](api/malles_env.{name}.rst)."
+        write_changed(folder / f"{page}.md", f"# {name}\n\n{methods}\n\n{text}\n")
 
 
 def _without_page(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Leave out docstrings that are pages themselves."""
-    if what == "class" and name in {f"malles_env.{place.split(':')[1]}" for place in ENV_PAGES.values()}:
-        lines[:] = []
+    """Put a link in the place of docstrings that are pages themselves."""
+    pages = {f"malles_env.{place.split(':')[1]}": page for page, place in ENV_PAGES.items()}
+    if what == "class" and name in pages:
+        lines[:] = [f"Spaces, rewards, episodes and arguments: :doc:`/reference/made/{pages[name]}`."]
 
 
 def _as_written(
     app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str | None, answer: str | None
 ) -> tuple[str, str | None] | None:
     """Show annotations as the source has them: short names, and no alias taken apart."""
+    if what not in ("class", "exception", "function", "method"):
+        return None
     if what == "class" and issubclass(obj, pydantic.BaseModel):
         return "(**fields)", None
     try:
@@ -113,11 +120,8 @@ def _as_written(
 def _no_guesses(app: Sphinx, doctree: document) -> None:
     """Take links off attribute names of docstrings, and let types name one object or none."""
     for node in list(doctree.findall(pending_xref)):
-        if node.get("refdomain") == "py" and node.get("refspecific"):
-            if node["reftype"] == "obj":
-                node.replace_self(node.children)
-            else:
-                del node["refspecific"]
+        if node.get("refdomain") == "py" and node.attributes.pop("refspecific", False) and node["reftype"] == "obj":
+            node.replace_self(node.children)
 
 
 def _by_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: Element) -> Element | None:
@@ -127,8 +131,11 @@ def _by_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown
         return None
     if (address := address_of(target)) is not None:
         return reference("", "", shown, internal=False, refuri=address)
-    objects = env.domains["py"].data["objects"]
-    places = {(o.docname, o.node_id) for full, o in objects.items() if full == target or full.endswith(f".{target}")}
+    places = {
+        (found.docname, found.node_id)
+        for full, found in env.domains["py"].data["objects"].items()
+        if full.endswith(f".{target}") and ("." in target or found.objtype in LINKED)
+    }
     if len(places) != 1:
         return None
     ((page, anchor),) = places
@@ -160,8 +167,11 @@ MADE = Path(__file__).parent / "reference" / "made"
 _write_env_pages(MADE)
 write_gallery(MADE / "scenarios")
 _write_schema_page(MADE / "schema.md")
-for _page, _text in api_pages({"PricingParallelEnv": "../parallel.md", "PricingEnv": "../single.md"}).items():
+_pages = api_pages()
+for _page, _text in _pages.items():
     write_changed(MADE / "api" / _page, _text)
+for _old in set((MADE / "api").iterdir()) - {MADE / "api" / _page for _page in _pages}:
+    _old.unlink()
 for _project in ADDRESSES:
     (MADE / f"{_project}.inv").write_bytes(inventory(_project))
 intersphinx_mapping = {name: (where, str(MADE / f"{name}.inv")) for name, where in ADDRESSES.items()}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import gymnasium
 from PIL import Image
 
 import malles_env
+from malles_env.market import Catalog
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 
 SELLERS = "cost-plus"
 """Every seller of the pictures; it is defined in all scenarios."""
 SEED = 0
+MOST_PRODUCTS = 16
+"""Products in the table of a page; a file beside it has all."""
 
 
 def write_gallery(folder: Path) -> None:
@@ -28,6 +33,9 @@ def write_gallery(folder: Path) -> None:
         if not picture.exists():
             _picture(scenario).save(picture)
         write_changed(folder / f"{scenario.name}.md", _page(scenario, picture.name))
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows(_products(scenario.catalog()))
+        write_changed(folder / f"{scenario.name}-products.csv", table.getvalue())
     write_changed(folder / "index.md", _index(scenarios))
 
 
@@ -65,18 +73,24 @@ def _page(scenario: Scenario, picture: str) -> str:
         lines.append(
             f"| `{agent}` | {env.catalog.sellers[n]} | {len(env.catalog.products_of(n))} | {shelf[n]} | {spaces} |"
         )
-    lines += ["", "| product | seller | regular price | unit cost | price bounds |", "|---|---|---:|---:|---|"]
-    for j, product in enumerate(env.catalog.products):
-        bounds = f"{env.catalog.price_low[j]:.2f} to {env.catalog.price_high[j]:.2f}"
-        name = product.title or product.product_id
-        lines.append(
-            f"| {name} | {product.seller} | {env.catalog.regular_price[j]:.2f} | {env.catalog.unit_cost[j]:.2f} "
-            f"| {bounds} |"
-        )
+    header, *products = _products(env.catalog)
+    lines += ["", f"| {' | '.join(header)} |", "|---|---|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in products[:MOST_PRODUCTS]]
+    if len(products) > MOST_PRODUCTS:
+        lines += ["", f"[All {len(products)} products]({scenario.name}-products.csv) (CSV)."]
     lines += ["", f"Prices in {scenario.currency}. What each seller earns here: the leaderboard in `agents/README.md`."]
     for title, notes in (("Notes", scenario.notes), ("Sources", scenario.sources)):
         lines += ["", f"**{title}**", "", *(f"- {note.strip()}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
+
+
+def _products(catalog: Catalog) -> list[list[str]]:
+    """Return the table of products, header first."""
+    rows = [["product", "seller", "regular price", "unit cost", "lowest price", "highest price"]]
+    for j, product in enumerate(catalog.products):
+        money = (catalog.regular_price[j], catalog.unit_cost[j], catalog.price_low[j], catalog.price_high[j])
+        rows.append([product.title or product.product_id, product.seller, *(f"{value:.2f}" for value in money)])
+    return rows
 
 
 def _space(space: gymnasium.Space) -> str:

@@ -78,8 +78,9 @@ def draw(asked: dict[str, np.ndarray], nash: float, joint: float, path: Path) ->
         axis.fill_between(periods, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
     for value, name, colour in ((nash, "Nash", FAINT), (joint, "joint maximum", INK)):
         axis.axhline(value, color=colour, linestyle="--", linewidth=1.2, label=name)
-    axis.set(xlabel="period", ylabel="mean price (money)")
-    axis.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axis.set(xlabel="period", ylabel="mean price of both sellers (money)")
+    axis.set_title("Two language models as sellers; band: one standard error over seeds", loc="left", fontsize=10)
+    figure.legend(*axis.get_legend_handles_labels(), frameon=False, fontsize=8.5, ncols=4, loc="outside lower center")
     save_figure(figure, path)
 
 

@@ -37,7 +37,7 @@ def taxes(duopoly: Scenario, axis: plt.Axes) -> None:
     print(f"sales tax: solver and formula differ by at most {worst:.1e}")
     axis.plot(rates, found, "o", label="solver")
     axis.plot(rates, exact, label="formula: unit cost c (1 + t)")
-    axis.set(title="Sales tax", xlabel="tax rate", ylabel="Nash price, tax included")
+    axis.set(title="Sales tax", xlabel="tax rate", ylabel="Nash price, tax included (money)")
 
 
 def cap(duopoly: Scenario, axis: plt.Axes) -> None:
@@ -47,7 +47,7 @@ def cap(duopoly: Scenario, axis: plt.Axes) -> None:
     print(f"price cap: solver and formula differ by at most {np.abs(found - exact).max():.1e}")
     axis.plot(caps, found, "o", label="solver")
     axis.plot(caps, exact, label="formula: the lower of cap and Nash")
-    axis.set(title="Price cap", xlabel="cap", ylabel="Nash price")
+    axis.set(title="Price cap", xlabel="cap (money)", ylabel="Nash price (money)")
 
 
 def entry(duopoly: Scenario, axis: plt.Axes) -> None:
@@ -60,7 +60,7 @@ def entry(duopoly: Scenario, axis: plt.Axes) -> None:
     print(f"entry: engine and formula differ by at most {np.abs(np.subtract(profit, exact)).max():.1e}")
     axis.plot(profit, "o", label="engine")
     axis.plot(exact, label="formula: monopoly, then Nash")
-    axis.set(title="Entry of the second seller in period 10", xlabel="period", ylabel="profit of the first seller")
+    axis.set(title="Entry of the second seller in period 10", xlabel="period", ylabel="first seller's profit (money)")
 
 
 def merger(duopoly: Scenario, axis: plt.Axes) -> None:
@@ -76,7 +76,9 @@ def merger(duopoly: Scenario, axis: plt.Axes) -> None:
     inside = np.array([product.seller in ("firm_1", "firm_2") for product in cereal.products])
     axis.bar(np.flatnonzero(inside), change[inside], label="merging sellers")
     axis.bar(np.flatnonzero(~inside), change[~inside], label="others")
-    axis.set(title="Merger of firm_1 and firm_2, cereal", xlabel="product", ylabel="price change (%)")
+    names = [product.product_id for product in cereal.products]
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+    axis.set(title="Merger of firm_1 and firm_2, cereal", ylabel="price change (%)")
 
 
 def main() -> None:
@@ -86,9 +88,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     duopoly = load_scenario("bertrand-duopoly")
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
-    for draw, axis in zip((taxes, cap, entry, merger), axes.flat, strict=True):
+    legends = ("upper left", "lower right", "upper right", "upper right")
+    for draw, axis, place in zip((taxes, cap, entry, merger), axes.flat, legends, strict=True):
         draw(duopoly, axis)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc=place)
     figure.savefig(out / "policy.png", dpi=130)
     print(f"picture: {out / 'policy.png'}")
 

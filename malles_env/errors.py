@@ -40,7 +40,7 @@ class CorruptFile(MallesError, ValueError):
 class LanguageModelError(MallesError, RuntimeError):
     """A language model could not be asked, or what it answered cannot be used; the message says what to do.
 
-    Nothing is counted and nothing kept of the question: asking again, once the cause is gone, goes on from there.
+    Nothing is counted and nothing kept of the question: asking again, once the cause is gone, continues from there.
     """
 
 

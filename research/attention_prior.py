@@ -104,17 +104,25 @@ def draw(rows: Sequence[StudyRow], path: str | Path) -> Path:
     """Draw nats, elasticity and violations of each run by strength of the prior; return the picture's path."""
     from matplotlib.figure import Figure
 
-    names = {"nll": "nats, given a purchase", "elasticity": "own-price elasticity", "violations": "violations"}
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    priors = list(dict.fromkeys(row.prior for row in rows))
-    for axes, (name, title) in zip(figure.subplots(1, len(names)), names.items(), strict=True):
-        for at, prior in enumerate(priors):
-            found = [row.scores[name] for row in rows if row.prior == prior]
-            spread = at + 0.08 * (np.arange(len(found)) - (len(found) - 1) / 2)
-            axes.errorbar(spread, [v.mean for v in found], yerr=[v.se for v in found], fmt="o", capsize=3)
+    names = {
+        "nll": ("purchases predicted", "nats given a purchase\n(lower is better)"),
+        "elasticity": ("own-price elasticity", "elasticity (real ones are below 0)"),
+        "violations": ("law of demand", "share of price rises that raise demand\n(lower is better)"),
+    }
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    priors, seeds = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("prior", "seed"))
+    panels = figure.subplots(1, len(names))
+    for axes, (name, (title, unit)) in zip(panels, names.items(), strict=True):
+        for k, seed in enumerate(seeds):
+            found = [(priors.index(row.prior), row.scores[name]) for row in rows if row.seed == seed]
+            spread = [at + 0.08 * (k - (len(seeds) - 1) / 2) for at, _ in found]
+            means, errors = [v.mean for _, v in found], [v.se for _, v in found]
+            axes.errorbar(spread, means, yerr=errors, fmt="o", capsize=3, label=f"training seed {seed}")
         axes.set_xticks(range(len(priors)), [f"{prior:g}" for prior in priors])
         axes.set_xlabel("attention prior (nats)")
-        axes.set_title(title)
+        axes.set_ylabel(unit, fontsize=8)
+        axes.set_title(title, fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(seeds), frameon=False)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=120)

@@ -1,9 +1,12 @@
-"""What the documentation tells to type exists: commands and their options, modules, files behind links."""
+"""What the documentation tells to type exists and runs, links lead somewhere, and no page is long."""
 
 from __future__ import annotations
 
 import re
+import struct
+import sys
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,3 +72,86 @@ def test_the_check_finds_what_is_wrong() -> None:
     )
     assert not problem("malles train soft-drinks --algo ppo --out runs/mine # a word")
     assert len([command for page in PAGES for command in typed(page)]) > 100
+
+
+SCREENS, LINES, WIDTH, PIXELS = 5, 60, 95, 26
+"""A page: screens at most, lines of a screen, characters of a line, and the height of a line in a picture."""
+
+
+def rendered_lines(page: Path) -> float:
+    """Return about how many lines a page takes in a browser."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines, paragraph, code = 0.0, 0, False
+    for line in [*text.split("\n"), ""]:
+        plain = not (code or line.startswith(("```", "#", "|", "![")) or not line.strip())
+        if paragraph and not plain:
+            lines, paragraph = lines + 1 - (-paragraph // WIDTH), 0
+        if line.startswith("```"):
+            code, lines = not code, lines + 1
+        elif code:
+            lines += 1
+        elif line.startswith("#"):
+            lines += 3
+        elif line.startswith("!["):
+            lines += 2 + picture_lines(page.parent / re.findall(r"\]\(([^)]+)\)", line)[0])
+        elif line.startswith("|"):
+            letters = sum(len(re.sub(r"\]\([^)]*\)", "", cell).strip()) + 3 for cell in line.strip("|").split("|"))
+            lines += 0 if set(line) <= set("|-: ") else max(1.35, 1.2 * -(-letters // 100))
+        elif plain:
+            item = re.match(r"\s*([-*]|\d+\.)\s", line)
+            paragraph = (-(-paragraph // WIDTH) * WIDTH if item else paragraph) + len(line) + 1
+    return lines
+
+
+def picture_lines(path: Path) -> float:
+    """Return the height of a picture in a column of 740 pixels, in lines."""
+    if path.suffix != ".png":
+        return 20.0
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return float(740 * height / max(width, 740) / PIXELS)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "docs" in page.parts], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_page_is_no_longer_than_five_screens(page: Path) -> None:
+    assert rendered_lines(page) <= SCREENS * LINES
+
+
+def test_names_of_other_projects_that_the_reference_links_to_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    inventories = import_module("inventories")
+    names = [name for pages in inventories.NAMES.values() for found in pages.values() for name in found]
+    for name in {*names, *inventories.SHORT.values()}:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute), name
+        assert inventories.address_of(name), f"{name}: on no page"
+    where = inventories.address_of("np.ndarray")
+    assert where == "https://numpy.org/doc/stable/reference/generated/numpy.ndarray.html#numpy.ndarray"
+
+
+TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials" and page.name != "index.md"]
+
+
+def test_every_tutorial_stands_in_the_index() -> None:
+    assert len(TUTORIALS) == 6
+    told = (ROOT / "docs/tutorials/index.md").read_text(encoding="utf-8")
+    listed = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert all(f"({page.name})" in told and f"tutorials/{page.stem}\n" in listed for page in TUTORIALS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_runs(page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the cells as a script; the documentation runs them as notebooks and keeps what they print."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    cells = re.findall(
+        r"^```\{code-cell\}[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    names: dict[str, Any] = {"__name__": page.stem}
+    for cell in cells:
+        exec(compile(re.sub(r"^:tags:.*$", "", cell, flags=re.MULTILINE), str(page), "exec"), names)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+    assert capsys.readouterr().out.strip()

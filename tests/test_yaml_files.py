@@ -11,7 +11,6 @@ import pytest
 
 from malles_env.data.checks import read_settings
 from malles_env.data.exports.cleaning.products import read_keywords
-from malles_env.data.sources.gifts.categories import read_categories
 from malles_env.errors import CorruptFile, InvalidInput, MallesError, MissingResource
 from malles_env.scenarios import load_scenario, parse_scenario
 from malles_env.yaml_files import parse_yaml, read_plain_text
@@ -71,7 +70,7 @@ def test_numbers_no_market_can_have(old: str, new: str, message: str) -> None:
         parse_scenario(text.replace(old, new), "file.yaml")
 
 
-READERS: list[Callable[[Path], object]] = [read_settings, read_keywords, read_categories, load_scenario]
+READERS: list[Callable[[Path], object]] = [read_settings, read_keywords, load_scenario]
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)

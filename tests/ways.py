@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -77,7 +78,7 @@ def vector() -> list[str]:
     env, way = vec_env("soft-drinks", num_markets=2), Way()
     env.seed(0)
     env.reset()
-    actions = np.full((env.num_envs, *env.action_space.shape), 0.5)
+    actions = np.full_like(np.stack([env.action_space.sample()] * env.num_envs), 0.5)
     env.step(actions)
     way.follow(lambda: env.step(actions))
     return way.names()
@@ -92,7 +93,7 @@ def log(folder: Path) -> list[str]:
     way = Way()
     build = ["scenario", "build", "Tee", "--log", str(folder / "log"), "--out", str(folder / "tee.yaml")]
     for words in (["data", "import", str(folder / "sales.csv"), "--out", str(folder / "log")], build):
-        way.follow(lambda words=words: app(words, standalone_mode=False))
+        way.follow(partial(app, words, standalone_mode=False))
         print()
     return way.names()
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, MissingResource, invalid
 from malles_env.files import replacing
 
+RLLIB_FILES = ("class_and_ctor_args.pkl", "rllib_checkpoint.json")
+"""What RLlib's own checkpoints hold, folders of pickles."""
 NAME = re.compile(r"^checkpoint_(\d+)\.zip$")
 
 
@@ -39,8 +41,14 @@ def check_zip(path: Path) -> None:
 
     Raises:
         MissingResource: It is not there.
+        InvalidInput: It is a folder that RLlib itself wrote.
         CorruptFile: It cannot be what its name says.
     """
+    if any(os.path.isfile(path / name) for name in RLLIB_FILES):
+        raise invalid(
+            "policy", str(path), "a policy.zip; this is a checkpoint of RLlib's own, whose pickles are not read: "
+            "`malles train --engine rllib` writes policy.zip beside its checkpoints"
+        )  # fmt: skip
     if not os.path.isfile(path):  # also of names that no file can have
         raise MissingResource(f"{path}: no such policy; `malles train` writes policy.zip into its --out folder")
     try:

@@ -43,7 +43,7 @@ class Demo:
         steps: Periods per run, over all markets together; None: a million with draws, else half of it.
         rivals: Kind of the other sellers.
         out: Folder of results and pictures. What an earlier demo finished in it is replaced; one that was stopped is
-            gone on with.
+            continued.
     """
 
     scenario: str = "ice-cream"

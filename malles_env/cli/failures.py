@@ -151,7 +151,7 @@ def hear_signals() -> None:
     before = sys.unraisablehook
 
     def tell(failed: sys.UnraisableHookArgs) -> None:
-        if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then told in one line
+        if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then reported in one line
             before(failed)
 
     sys.unraisablehook = tell

@@ -66,7 +66,7 @@ def show_command(
     name: Annotated[str, typer.Argument(help="Name of a bundled scenario, or path of a .yaml file.")],
     elasticities: Annotated[
         bool,
-        typer.Option("--elasticities", help="Print how units answer to prices, and where lost buyers go, instead."),
+        typer.Option("--elasticities", help="Print how units respond to prices, and where lost buyers go, instead."),
     ] = False,
     hold: Annotated[
         str, typer.Option(help="state: the first period's answer; steady: that to a lasting price change.")

@@ -33,14 +33,14 @@ LastPurchase = Literal["states", "none"]
 class AlignedPromptedConsumers:
     """Consumers whose choice probabilities are a post-trained model's label probabilities.
 
-    They keep no state, and the catalog's order of products plays no part. The mean field is told as each product's
+    They keep no state, and the catalog's order of products plays no part. The mean field is stated as each product's
     share, displays and advertisements as a promotion, as in training. The surplus is the log-sum in money at the
     calibration's price sensitivity; NaN where none was measured.
 
     Attributes:
         model: Who is asked: what `malles align-prompted` saved.
         products: J product texts as training had them (`malles_env.preference.data.text.product_text`).
-        personas: S households; of their words nothing is told, since training had none.
+        personas: S households; their words are left out, since training had none.
         names: J distinct names of the products, shown to nobody; default their texts.
         market: The market as training called it, e.g. ``"COFFEE | GROUND COFFEE"``.
         histories: Names of what each segment bought in other categories, newest first, S tuples; default none.
@@ -55,7 +55,7 @@ class AlignedPromptedConsumers:
 
     Raises:
         InvalidInput: Counts that do not fit, names that are not distinct, a setting out of range, a mean field as a
-            number, or a model that was never saved (its weights' hash tells its answers from another's).
+            number, or a model that was never saved (its weights' hash distinguishes its answers from another's).
     """
 
     model: PromptedModel
@@ -102,7 +102,7 @@ class AlignedPromptedConsumers:
         if fitted is not None and (len(fitted.outside), len(fitted.shift)) != shape:
             raise invalid("calibration", (len(fitted.outside), len(fitted.shift)), f"numbers for {shape}")
         if fitted is not None and np.any(fitted.rho != 0.0):
-            raise invalid("calibration.rho", fitted.rho.tolist(), "0, as the mean field is told in words")
+            raise invalid("calibration.rho", fitted.rho.tolist(), "0, as the mean field is stated in words")
 
     @property
     def num_segments(self) -> int:
@@ -181,7 +181,7 @@ class AlignedPromptedConsumers:
         return sorted(range(self.num_products), key=lambda j: (self.products[j], self.names[j]))
 
     def _rows(self, offer: Offer) -> list[tuple[int, int, int]]:
-        """Return market, segment and last purchase (-1: none is told) of each question."""
+        """Return market, segment and last purchase (-1: none is stated) of each question."""
         rows = []
         for b, available in enumerate(offer.available):
             present = [int(j) for j in np.flatnonzero(available)]

@@ -61,8 +61,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     or `"order"`, a `Box` of units `(J_n,)`. What there is no room for is not ordered; infos say how much that was. In
     the dict mode a fraction where whole units are due is an error.
 
-    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput`, and nothing has happened; what is
-    outside by rounding (1e-6) is moved onto the bound. A single number may come with or without an axis of length 1.
+    A wrong shape, NaN, infinity or a value outside the space is an `InvalidInput` that leaves the state unchanged; what
+    is outside by rounding (1e-6) is moved onto the bound. A single number may come with or without an axis of length 1.
 
     ## Observation Space
 
@@ -253,7 +253,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """Start an episode.
 
         Args:
-            seed: Equal seeds give equal episodes; None goes on with the present random stream.
+            seed: Equal seeds give equal episodes; None continues the present random stream.
             options: Ignored; there are none.
 
         Returns:
@@ -264,7 +264,6 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """
         self.market_batch.reset(None if seed is None else [seed])
         self.agents = self.possible_agents[:]
-        self._cycle = 0
         if seed is not None:
             self._seed, self._np_random = seed, None
         if self.render_mode is not None:
@@ -303,8 +302,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         """Play one period of an episode under way; `step` with actions as `Actions.put` writes them, ``(1, N, A)``."""
         agents, market_batch = self.agents, self.market_batch
         seen, rewards, ledger = market_batch.play(rows, self.max_cycles)
-        self._cycle += 1
-        over = self._cycle >= self.max_cycles
+        over = bool(market_batch.market.state.period[0] >= self.max_cycles)
         if self.render_mode is not None:
             assert market_batch.outcome is not None
             self._renderer.add(market_batch.outcome)

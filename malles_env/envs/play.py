@@ -25,7 +25,7 @@ def play_episode(
         env: From `parallel_env`, in any action mode.
         sellers: One for all agents, or one per agent; agents not named ask regular prices. Each is a seller's name such
             as ``"cost-plus:0.3"``, a function from observations to actions, or an object with `predict`.
-        seed: Of the episode; None goes on with the present random stream.
+        seed: Of the episode; None continues the present random stream.
 
     Yields:
         The infos of each period by agent, as `PricingParallelEnv.step` returns them.

@@ -14,6 +14,7 @@ from malles_env.envs.core.rivals import Policies
 from malles_env.envs.core.settings import EnvSettings, check_names
 from malles_env.envs.core.vector_core import Turn, VectorCore
 from malles_env.envs.display.rendering import Renderer
+from malles_env.envs.spaces.money_actions import as_array
 from malles_env.errors import check_choice, invalid
 from malles_env.market import Market, Outcome
 
@@ -179,7 +180,7 @@ class PricingVecEnv(VecEnv):
         Raises:
             InvalidInput: A wrong shape.
         """
-        shape, array = self.core.market_batch.actions.shape, np.asarray(actions)
+        shape, array = self.core.market_batch.actions.shape, as_array("all slots", actions)
         if array.shape == (self.num_envs,) and shape == (1,):
             array = array[:, None]
         if array.shape != (self.num_envs, *shape):

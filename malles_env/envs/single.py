@@ -150,7 +150,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         """Start an episode.
 
         Args:
-            seed: Equal seeds give equal episodes; None goes on with the present random stream.
+            seed: Equal seeds give equal episodes; None continues the present random stream.
             options: Ignored; there are none.
 
         Returns:

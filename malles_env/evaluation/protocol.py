@@ -81,7 +81,7 @@ class Protocol(_Strict):
     """Everything that is fixed about the evaluation; see the files of `PROTOCOLS` for their values.
 
     `stopping_categories` are trained on by rows of numbers and by heads; an encoder that is trained never sees them,
-    and their last weeks before the test tell it when to stop.
+    and their last weeks before the test decide when it stops.
     """
 
     format: Literal[1]

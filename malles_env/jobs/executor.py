@@ -22,6 +22,10 @@ class Executor(Protocol):
         """Whether jobs see the caller's files."""
         ...
 
+    def session(self) -> AbstractContextManager[object]:
+        """Stay ready between several calls of `spread`: on a cluster, workers keep what they have loaded."""
+        ...
+
     def spread(
         self,
         work: Callable[..., Any],

@@ -35,7 +35,7 @@ def spread_into(
         executor: Where jobs are done.
         work: As in `Executor.spread`; called with the job's arguments and the folder.
         jobs: Arguments before the folder.
-        needed: Gives the files inside `out` that a job goes on from.
+        needed: Gives the files inside `out` that a job continues from.
         checks: As in `Executor.spread`.
     """
     out = out.absolute()
@@ -81,6 +81,6 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _packed(folder: Path, paths: Iterable[Path]) -> Files:
-    """Return files with what was written last at the end: it tells that the others are whole."""
+    """Return files with what was written last at the end: it says that the others are whole."""
     ordered = sorted(paths, key=lambda path: path.stat().st_mtime_ns)
     return [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in ordered]

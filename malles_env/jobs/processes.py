@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
@@ -33,6 +33,10 @@ class Processes:
 
     workers: int | None = None
     shares_disk = True
+
+    def session(self) -> AbstractContextManager[object]:
+        """Do nothing: each call of `spread` has processes of its own."""
+        return nullcontext()
 
     def spread(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ class RayTasks:
     address: str | None = None
     workers: int | None = None
     shares_disk = False
+
+    def session(self) -> AbstractContextManager[object]:
+        """Stay connected between several calls of `spread`."""
+        return connected(self.address, self.workers)
 
     @contextmanager
     def spread(

@@ -112,11 +112,6 @@ class Tastes:
         """Whether a reference price matters to anybody."""
         return bool(np.any(self.gain) or np.any(self.loss))
 
-    def class_table(self, values: FloatArray) -> FloatArray:
-        """Return one row of `values` per sensitivity class; `values` must not differ within a class."""
-        _, first = np.unique(self.sensitivity_class, return_index=True)
-        return np.ascontiguousarray(values[first])
-
     def utility_of_price(self, prices: FloatArray, regular_price: FloatArray) -> FloatArray:
         """Return the utility that prices give above the regular ones, ``(B, S, J)``: -beta (f(p) - f(r)) + gamma d."""
         above = np.log(prices / regular_price) if self.price_transform == "log" else prices - regular_price

@@ -148,7 +148,7 @@ def _heads_at_start(model: TasteModel, train: TasteData, job: AlignJob) -> HeadS
 
 
 def backbone_readings(backbone: Backbone, goods: Any, out: Path, progress: ReadingProgress | None = None) -> Readings:
-    """Return readings of all goods, kept in the run's folder unless the backbone has a hash to be cached under."""
+    """Return readings of all products, kept in the run's folder unless the backbone has a hash to be cached under."""
     if backbone.digest:
         return make_readings(backbone, goods, progress=progress)
     learned = {name: p for name, p in backbone.model.named_parameters() if backbone.owned or p.requires_grad}

@@ -14,7 +14,7 @@ from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_model.copurchase import category_means
 from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel
-from malles_env.evaluation.transfer.word_model.scoring import Reading, as_column, log_readings, log_words
+from malles_env.evaluation.transfer.word_model.scoring import Progress, as_column, log_readings, log_words
 from malles_env.evaluation.transfer.word_model.word_fit import (
     FittedWords,
     LogWords,
@@ -64,7 +64,7 @@ class WordsJob:
 
 
 def run_words_job(
-    job: WordsJob, study: WordStudy, *, told: Told = lambda _: None, reading: Reading | None = None
+    job: WordsJob, study: WordStudy, *, told: Told = lambda _: None, reading: Progress | None = None
 ) -> TransferModel:
     """Train a word model, and save it under ``job.out/model``; finished parts are kept and not made again.
 

@@ -16,7 +16,7 @@ WHO = ("scenario", "prompted", "aligned-prompted", "discussion")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedConsumers:
     """Consumers by what makes them, so that other processes can make the same.
 
     Attributes:
@@ -71,7 +71,7 @@ class Asked:
             reader = self.model or getattr(entry, "model", None)
             return f"the scenario's {entry.kind} consumers" + (f", {reader}" if reader else "")
         how_asked = {"discussion": "in discussion", "aligned-prompted": "trained on purchases, asked live"}
-        return f"the language model {entry.model}, {how_asked.get(self.kind, 'asked live')}"
+        return f"the language model {getattr(entry, 'model', '')}, {how_asked.get(self.kind, 'asked live')}"
 
 
 def distilled_scenario(scenario: Scenario, found: Distilled, *, asked: str, command: str) -> Scenario:

@@ -143,7 +143,6 @@ def draw(found: Sequence[Cell], path: Path) -> Path:
         _nats(axes[0], at, by_size, arms)
         axes[0].plot(range(len(sizes)), np.log(sizes), color="#9a9aa8", linestyle="--", linewidth=1.0, label="uniform")
         axes[0].set_xlabel("products on the shelf")
-        axes[0].legend(frameon=False, fontsize=7.5)
         _nats(axes[1], at, by_length, arms)
         axes[1].axhline(np.log(widest), color="#9a9aa8", linestyle="--", linewidth=1.0)
         axes[1].set_xlabel(f"padding of a sheet, characters (shelf of {widest})")
@@ -180,7 +179,9 @@ def _curves(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequenc
 
 def _nats(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequence[str]) -> None:
     _curves(axis, at, places, arms, lambda cell: cell.nats)
-    axis.set_title("nats of the product bought")
+    axis.set_title("how well the purchase is predicted")
+    axis.set_ylabel("nats of the product bought (lower is better)", fontsize=8.5)
+    axis.set_ylim(bottom=0)
 
 
 def _against_rounds(axis: Any, at: dict[Any, Cell], farthest: Cell) -> None:
@@ -189,11 +190,14 @@ def _against_rounds(axis: Any, at: dict[Any, Cell], farthest: Cell) -> None:
     names = [arm.removeprefix("rounds ") for arm in have]
     curve(axis, names, [at[farthest.size, farthest.length, arm].nats for arm in have], "", COLOURS[1])
     axis.axhline(np.log(farthest.size), color="#9a9aa8", linestyle="--", linewidth=1.0)
-    axis.set_title(f"nats by rounds, shelf of {farthest.size}")
+    axis.set_title(f"by rounds, shelf of {farthest.size}")
+    axis.set_ylabel("nats of the product bought (lower is better)", fontsize=8.5)
+    axis.set_ylim(bottom=0)
     axis.set_xlabel("rounds of discussion")
 
 
 def _costs(axis: Any, at: dict[Any, Cell], places: Sequence[Any], arms: Sequence[str]) -> None:
     _curves(axis, at, places, arms, lambda cell: Estimate(cell.cost["tokens"], 0.0))
-    axis.set_title("tokens per decision")
+    axis.set_title("what a decision costs")
+    axis.set_ylabel("tokens read and written", fontsize=8.5)
     axis.set_xlabel("products on the shelf")

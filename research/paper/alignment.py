@@ -17,6 +17,7 @@ from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
 from research.paper.scores import (
     METRICS,
+    UNITS,
     Verdict,
     bars,
     gap,
@@ -154,7 +155,7 @@ def _draw(found: dict[str, dict[str, Verdict]], path: Path) -> Path:
                 bars(axis, list(PLACES), [score(of[place], metric) for place in PLACES], colour=COLOURS[1 - k])
                 axis.plot([], [], "o", color=COLOURS[1 - k], label=name)
             axis.set_title(words)
-        axes[0].legend(frameon=False, fontsize=8.5)
+            axis.set_ylabel(UNITS[metric], fontsize=8.5)
 
     return panels(len(METRICS), path, paint)
 

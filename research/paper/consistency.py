@@ -17,6 +17,7 @@ from malles_env.preference.model import TasteModel
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
 from research.paper.scores import (
+    UNITS,
     FloatArray,
     Verdict,
     bars,
@@ -103,10 +104,12 @@ def _draw(verdicts: dict[float, Verdict], distance: dict[float, Estimate], path:
 
     def paint(axes: list[Any]) -> None:
         bars(axes[0], names, [distance[s] for s in STRENGTHS])
-        axes[0].set_title("total variation between wordings")
+        axes[0].set_title("answers to two wordings")
+        axes[0].set_ylabel("total variation (lower is steadier)", fontsize=8.5)
         axes[0].set_ylim(bottom=0)
         bars(axes[1], names, [score(verdicts[s], "nll") for s in STRENGTHS])
-        axes[1].set_title("test nats")
+        axes[1].set_title("test purchases")
+        axes[1].set_ylabel(UNITS["nll"], fontsize=8.5)
         for axis in axes:
             axis.set_xlabel("weight of the penalty")
 

@@ -144,7 +144,8 @@ def _draw(worse: dict[str, dict[str, Estimate]], path: Path) -> Path:
             names = [name for name in worse[place] if name != "with all"]
             bars(axis, [name.removeprefix("without ") for name in names], [worse[place][name] for name in names])
             axis.axhline(0.0, color=FAINT, linewidth=1.0)
-            axis.set_title(f"nats more without\n{words}")
+            axis.set_title(words)
+            axis.set_ylabel("nats more without the input\n(above 0: it helps)", fontsize=8.5)
 
     return panels(2, path, paint)
 

@@ -25,9 +25,10 @@ the judged weeks; ± is one standard error, clustered by household, over the sam
 compared; with several training runs it covers their spread too. "Higher" and "lower" are said where a difference
 exceeds two standard errors.
 
-The paper's own figures are not set beside ours: its full text was not read, and its data are another seller's. The runs are small, so that each command ends in minutes: the scores are not the best ones this
-package reaches, only comparable with one another. More `--steps` and more `--sessions` (training runs) make them
-larger; trained heads are kept in the user cache, so a command goes on where it stopped.
+The paper's own figures are not set beside ours: its full text was not read, and its data are another seller's. The runs
+are small, so that each command ends in minutes: the scores are not the best ones this package reaches, only comparable
+with one another. More `--steps` and more `--sessions` (training runs) make them larger; trained heads are kept in the
+user cache, so a command goes on where it stopped.
 
 The language model is frozen SmolLM2; only heads are trained on its readings of the products' texts. The paper trains
 the language model itself.

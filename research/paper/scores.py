@@ -21,6 +21,12 @@ FloatArray = NDArray[np.float64]
 SOURCE = "Wu, Liu, Deng 2026 (arXiv 2603.17694), other data, from a third party's summary of it"
 METRICS = {"hit": "hit rate", "nll": "nats", "quantity": "quantity error"}
 """Names and words; nats and hits are of a purchase's product, the error is summed absolute over summed units."""
+UNITS = {
+    "hit": "share of purchases hit\n(higher is better)",
+    "nll": "nats given a purchase\n(lower is better)",
+    "quantity": "error of units / units\n(lower is better)",
+}
+"""What the axes of pictures say."""
 CAVEAT = (
     "The paper's figures come from a third party's summary of it and from other data (one industrial seller): compare "
     "directions, not levels."
@@ -162,17 +168,26 @@ def metric_curves(found: Mapping[str, Sequence[Verdict]], ticks: Sequence[str], 
             for k, (name, verdicts) in enumerate(found.items()):
                 curve(axis, ticks, [score(verdict, metric) for verdict in verdicts], name, COLOURS[k])
             axis.set_title(words)
+            axis.set_ylabel(UNITS[metric], fontsize=8.5)
             axis.set_xlabel(x_label)
-        axes[0].legend(frameon=False, fontsize=8.5)
 
     return panels(len(METRICS), path, paint)
 
 
 def panels(count: int, path: Path, paint: Any, height: float = 3.2) -> Path:
-    """Make a row of panels, let `paint` fill them, and save the picture."""
-    figure, axes = new_figure(1, count, size=(3.6 * count, height))
-    paint(list(np.atleast_1d(axes)))
-    for axis in np.atleast_1d(axes):
+    """Make a row of panels, two rows of more than three, let `paint` fill them, and save the picture.
+
+    What the first panel's curves are called stands below them all.
+    """
+    rows = 1 if count <= 3 else 2
+    columns = -(-count // rows)
+    figure, grid = new_figure(rows, columns, size=(3.6 * columns, height * rows))
+    axes = list(np.atleast_1d(grid).flat)[:count]
+    paint(axes)
+    for axis in axes:
         axis.title.set_color(INK)
         axis.title.set_fontsize(10)
+    handles, labels = axes[0].get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8.5)
     return save_figure(figure, path)

@@ -229,7 +229,7 @@ def _draw(ratio: dict[int, dict[int, Estimate]], strong: dict[int, Estimate], pa
         ):
             axis.axhline(1.0, color=FAINT, linewidth=1.0)
             axis.set_title(title)
+            axis.set_ylabel("spread with over without mean field\n(below 1: steadier)", fontsize=8.5)
             axis.set_xlabel("window (periods)")
-        axes[0].legend(frameon=False, fontsize=8.5)
 
     return panels(2, path, paint)

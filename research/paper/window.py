@@ -218,11 +218,16 @@ def _draw(verdicts: dict[int, Verdict], added: dict[int, tuple[float, float, Est
         curve(axes[0], names, [gap(verdicts[w], verdicts[0], "nll") for w in WINDOWS[1:]], "trained anew", COLOURS[0])
         curve(axes[1], names, [added[w][2] for w in WINDOWS[1:]], "one coefficient", COLOURS[1])
         curve(axes[2], names, [Estimate(*added[w][:2]) for w in WINDOWS[1:]], "rho", COLOURS[2])
-        for axis, title in zip(
-            axes, ("nats against none, trained anew", "the same, one coefficient", "that coefficient, rho"), strict=True
-        ):
+        titles = ("against none, trained anew", "the same, one coefficient", "that coefficient")
+        units = (
+            "nats more than without\n(lower is better)",
+            "nats more than without\n(lower is better)",
+            "rho (utils)",
+        )
+        for axis, title, unit in zip(axes, titles, units, strict=True):
             axis.axhline(0.0, color=FAINT, linewidth=1.0)
             axis.set_title(title)
+            axis.set_ylabel(unit, fontsize=8.5)
             axis.set_xlabel("window (periods)")
 
     return panels(3, path, paint)

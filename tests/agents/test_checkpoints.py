@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from malles_agents.checkpoints import check_zip, found_checkpoints, newest_good, prune, write_whole
-from malles_env.errors import CorruptFile, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.files import read_json, write_json
 
 
@@ -80,3 +80,9 @@ def test_half_a_json(tmp_path):
     path.write_text('{"algo": ')
     with pytest.raises(CorruptFile, match=r"config\.json"):
         read_json(path)
+
+
+def test_a_checkpoint_of_rllib_is_told_from_a_policy(tmp_path):
+    (tmp_path / "class_and_ctor_args.pkl").write_bytes(b"pickle")
+    with pytest.raises(InvalidInput, match=r"policy: got .*; allowed: a policy.zip; this is a checkpoint of"):
+        check_zip(tmp_path)

@@ -172,7 +172,7 @@ def test_it_becomes_tastes(trained, tmp_path) -> None:
         ({"histories": ((),)}, r"histories: got 1; allowed: 2, one per persona"),
         ({"personas": (Persona("", 2, 9, (1, 2)),)}, r"personas\[0\].bought"),
         ({"calibration": Calibration.of(1, 4)}, r"calibration: .*numbers for \(2, 4\)"),
-        ({"calibration": Calibration.of(2, 4, rho=1.0)}, r"calibration.rho: .*told in words"),
+        ({"calibration": Calibration.of(2, 4, rho=1.0)}, r"calibration.rho: .*stated in words"),
     ],
 )
 def test_what_does_not_fit_is_refused(trained, change, message) -> None:

@@ -30,7 +30,7 @@ from malles_env.jobs.checks import files_check
 from malles_env.preference.store.locate import locate, weights_check
 from malles_env.scenarios import load_scenario
 from malles_env.workflows.audit import audit_subject
-from malles_env.workflows.distillation import Asked
+from malles_env.workflows.distillation import AskedConsumers
 from tests.consumers.language.small_server import servers
 from tests.evaluation.synthetic_study import occasions
 from tests.jobs.cluster import Killer, can_hide_folders, machine_without, two_machines
@@ -92,6 +92,31 @@ def test_a_machine_without_a_file_is_named_before_anything_is_done(cluster: Any,
         RayTasks(cluster.address).spread(slowly, [(1,)], common=(0.0,), checks=[check]) as found,
     ):
         list(found)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (
+            "2.99.0",
+            r"address: the cluster at .* has another version of Ray or Python \(.*Ray: 2.99.0.*\); allowed: the same",
+        ),
+        ("2.9.3", r"ray 2.9.3 is too old: run  pip install --upgrade 'ray>=2.60'"),
+    ],
+)
+def test_a_version_that_does_not_fit_is_one_line(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, version: str, told: str
+) -> None:
+    """The cluster is of this version, and this process says that it is of another."""
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", version)
+    with (
+        pytest.raises(MallesError, match=told) as error,
+        RayTasks(cluster.address).spread(slowly, [(1,)], common=(0.0,)) as found,
+    ):
+        list(found)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +198,7 @@ def test_a_distillation_is_the_same_when_a_worker_is_killed_and_so_is_its_file_o
         for small in (one, other):
             small.delay = 0.05
         how = (("server", (one.url, other.url)), ("quantity", "one"), ("orders", 2), ("cache", False))
-        asked = Asked("bertrand-duopoly", "prompted", "m", how)
+        asked = AskedConsumers("bertrand-duopoly", "prompted", "m", how)
         subject = audit_subject(load_scenario("bertrand-duopoly"), asked())
         known = distil(subject, SLOWLY)
         killer, file = Killer("_do", after=2), tmp_path / "answers.jsonl"

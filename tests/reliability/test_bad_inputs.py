@@ -69,12 +69,12 @@ def changed_fields(draw: Any) -> str:
                 node = node[step]
             how = draw(st.sampled_from(["put", "put", "put", "remove", "add", "rename"]))
             if how == "put":
-                node[where[-1]] = draw(PLAIN)
+                node[where[-1]] = copy.deepcopy(draw(PLAIN))  # what is put may itself be changed
             elif how == "remove":
                 del node[where[-1]]
             elif isinstance(node, dict):
                 key = draw(st.sampled_from([*TEXTS, 1, None, True, "unit_cost", "promotions", "price_rules", "forces"]))
-                node[key] = node.pop(where[-1]) if how == "rename" else draw(PLAIN)
+                node[key] = node.pop(where[-1]) if how == "rename" else copy.deepcopy(draw(PLAIN))
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took the place away
     return str(yaml.safe_dump(fields, allow_unicode=True))

@@ -18,7 +18,7 @@ from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.adding.add import Added, _assembled, add_product
 from malles_env.scenarios.adding.names import checked_name
-from malles_env.scenarios.adding.proposal import Proposal, Reading
+from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal
 from tests.preference.conftest import tiny_model
 
 NAME = "JUMBO BAG PINK FLAMINGO"
@@ -134,7 +134,7 @@ def test_diversion_is_that_of_the_logit_for_one_segment() -> None:
     """With one segment buyers come from the others and from nothing in proportion to what these had."""
     scenario = load_scenario("bertrand-duopoly")
     taste = float(np.asarray(scenario.consumers.tastes.alpha)[0])  # type: ignore[union-attr]
-    reading = Reading(np.array([taste]), 0.5, np.array([-np.inf]), "known")
+    reading = PredictedTaste(np.array([taste]), 0.5, np.array([-np.inf]), "known")
     found = _assembled(scenario, Proposal("THIRD PRODUCT", 1.5, scenario.sellers[0].name, 1.0), reading)
     prices = [product.regular_price for product in found.scenario.products]
     worth = np.exp(np.array([taste, taste, taste]) - np.array(prices) * float(_beta(scenario)))

@@ -19,7 +19,7 @@ from malles_env.scenarios.from_log.household_segments import TwinDataset, find_g
 from malles_env.scenarios.from_log.panel import Panel
 from malles_env.workflows.backtest.playback import SHELVES, Forecast, level_to, play, promoted
 from malles_env.workflows.backtest.report import as_json, draw, markdown
-from malles_env.workflows.backtest.runner import Backtest, BacktestSettings, logit_tastes, panel_of, run
+from malles_env.workflows.backtest.runner import Backtest, BacktestSettings, backtest, logit_tastes, panel_of, run
 from malles_env.workflows.backtest.scores import price_response, week_draws
 
 MARKET = "PANTRY | MARKET 0"
@@ -161,6 +161,13 @@ def test_panel_counts_buyers_and_packages(world: tuple[TwinDataset, Panel, Taste
 def test_weeks_outside_the_log_are_refused(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> None:
     with pytest.raises(InvalidInput, match="weeks 41 to 60: got a log of weeks 1 to 53"):
         world[1].weeks(41, 60)
+
+
+def test_a_log_too_short_for_a_forecast_is_refused_before_the_work() -> None:
+    tables, _ = synthetic_transactions(seed=5, num_households=60)
+    build = replace(SETTINGS, splits=Splits(1, 4, 5, frozenset()), min_market_purchases=20)
+    with pytest.raises(InvalidInput, match=r"splits.validation_end: got 5; allowed: at least 8, weeks of which"):
+        backtest(MARKET, tables=tables, build=build)
 
 
 def test_week_draws_keep_neighbours_together() -> None:

@@ -1,7 +1,7 @@
 """Off-policy estimators of a policy's value per episode, from logged play with propensities.
 
 With importance ratios rho_t = pi(a_t | x_t) / b(a_t | x_t) of the policy pi and the logging policy b, rewards r_t, a
-model q of values, v(x) = E_pi q(x, a), and n episodes of T periods, the terms of one episode are
+model q of values, v(x) = E_pi q(x, a), and n episodes of T periods, the terms of one episode are::
 
     form episode: W_t = rho_0 ... rho_t, q_t the value of an action and of all that pi does afterwards
       ips    sum_t W_t r_t                                per decision (Precup, Sutton and Singh 2000)

@@ -64,7 +64,8 @@ def _draw_impulse(reply: Impulse, market: GridMarket, path: Path) -> Path:
     axis.axhline(market.nash.prices[0], color=FAINT, linestyle=":", label="Nash price")
     axis.axhline(market.monopoly.prices[0], color=FAINT, linestyle="--", label="joint-profit price")
     axis.set_xlabel("period (the deviation is in period 1)")
-    axis.set_ylabel("price")
+    axis.set_ylabel("price (money)")
+    axis.set_title("A price cut is punished and forgiven: mean over sessions", loc="left")
     axis.legend(frameon=False)
     return save_figure(figure, path)
 
@@ -109,5 +110,6 @@ def _draw_gap(extra: np.ndarray, passed: np.ndarray, path: Path) -> Path:
     )  # fmt: skip
     axis.set_xlabel("what an exact best reply would earn more (%), mean of both sellers")
     axis.set_ylabel("sessions")
+    axis.set_title("How far learned strategies are from best replies (0: none to gain)", loc="left")
     axis.legend(frameon=False)
     return save_figure(figure, path)

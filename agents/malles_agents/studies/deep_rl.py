@@ -107,7 +107,7 @@ def run_study(
 
     Args:
         study: What to do.
-        out: Folder of the runs and scores; a second call goes on where the first was stopped.
+        out: Folder of the runs and scores; a second call continues where the first was stopped.
         workers: Processes, default all cores; with one all is done in this process.
         executor: Where runs are done instead, e.g. `malles_env.jobs.RayTasks`.
         watch: Called with parts done and all parts.
@@ -133,7 +133,7 @@ def call(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _known(out: Path, part: tuple[Any, ...]) -> list[Path]:
-    """Return the files that a part goes on from."""
+    """Return the files that a part continues from."""
     work, *arguments = part
     if work is yardstick:
         scenario, rivals = arguments

@@ -74,7 +74,8 @@ def _draw_shares(table: Sequence[ResultLine], path: Path) -> Path:
     axis.axvline(1.0, color=FAINT, linestyle="--")
     axis.set_yticks(range(len(table)), [f"{Path(line.scenario).stem}, {line.algo}" for line in table])
     axis.invert_yaxis()
-    axis.set_xlabel("profit as a share of the best stationary response")
+    axis.set_xlabel("profit as a share of the best stationary response (right is better; bars: 95%)")
+    axis.set_title("What deep RL earns beside the best constant answer", loc="left")
     return save_figure(figure, path)
 
 
@@ -98,8 +99,8 @@ def _draw_curves(scores: Sequence[Score], scenario: str, known: Yardstick, path:
     axis.axhline(1.0, color=INK, linestyle="--", label="best stationary response")
     if known.optimum is not None:
         axis.axhline(known.optimum / known.stationary, color=FAINT, linestyle=":", label="dynamic optimum")
-    axis.set_xlabel("env steps")
-    axis.set_ylabel("profit, share of best stationary")
+    axis.set_xlabel("training steps (periods, all markets together)")
+    axis.set_ylabel("profit, share of best stationary (more is better)")
     axis.set_title(Path(scenario).stem, loc="left")
     axis.legend(frameon=False, loc="lower right")
     return save_figure(figure, path)
@@ -114,7 +115,8 @@ def _draw_self_play(shared: Sequence[Score], path: Path) -> Path:
         axis.fill_between(grid, gains.min(axis=0), gains.max(axis=0), color=COLOURS[k], alpha=0.2)
     axis.axhline(0.0, color=FAINT, linestyle=":", label="Bertrand-Nash")
     axis.axhline(1.0, color=FAINT, linestyle="--", label="joint optimum")
-    axis.set_xlabel("env steps")
-    axis.set_ylabel("profit gain")
+    axis.set_xlabel("training steps (periods, all markets together)")
+    axis.set_ylabel("profit gain (0: Nash, 1: joint optimum)")
+    axis.set_title("Self-play in the duopoly: mean of the middle half of the seeds, band: all", loc="left")
     axis.legend(frameon=False)
     return save_figure(figure, path)

@@ -146,7 +146,7 @@ def run_dynamic_study(
 
     Args:
         study: What to do.
-        out: Folder of the parts; a second call goes on where the first was stopped.
+        out: Folder of the parts; a second call continues where the first was stopped.
         workers: Processes, default all cores; with one all is done in this process.
         executor: Where parts are done instead, e.g. `malles_env.jobs.RayTasks`.
         watch: Called with parts done and all parts.
@@ -158,13 +158,14 @@ def run_dynamic_study(
     total = sum(map(len, stages))
     where = executor or Processes(workers)
     checks = (files_check((*study.scenarios, *study.rivals)), weights_check(model for _, model, _ in study.worlds()))
-    for stage in stages:
-        parts = [(work, study, world, more) for work, world, more in stage]
-        with spread_into(out, where, call, parts, lambda part: known_files(out, *part[1:]), checks) as finished:
-            for _ in finished:
-                done += 1
-                if watch is not None:
-                    watch(done, total)
+    with where.session():
+        for stage in stages:
+            parts = [(work, study, world, more) for work, world, more in stage]
+            with spread_into(out, where, call, parts, lambda part: known_files(out, *part[1:]), checks) as finished:
+                for _ in finished:
+                    done += 1
+                    if watch is not None:
+                        watch(done, total)
     found: dict[str, Block] = {}
     for world in study.worlds():
         scenario, model, rivals = world

@@ -21,7 +21,7 @@ from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.calendar_shape import calendar_shape
 from malles_agents.studies.learned_share import learn_and_score
 from malles_env import __version__
-from malles_env.files import read_json, write_json
+from malles_env.files import read_json, slug, write_json
 from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.blocks.forces import ForcesEntry, PriceMemoryEntry
@@ -68,13 +68,18 @@ def _kept(out: Path, world: World, name: str, question: Mapping[str, Any], work:
     return answer
 
 
+def market_folder(out: Path, name: str) -> Path:
+    """Return where a market's parts are kept: a folder in `out`, whatever name a scenario file gives itself."""
+    return out / (slug(name) or "market")
+
+
 def _part_folder(out: Path, world: World) -> Path:
     scenario, model, rivals = world
-    return out / load_scenario(scenario).name / file_name(rivals) / Path(model or "scenario").name
+    return market_folder(out, load_scenario(scenario).name) / file_name(rivals) / Path(model or "scenario").name
 
 
 def known_files(out: Path, study: Learning, world: World, job: Any) -> list[Path]:
-    """Return the files in `out` that a part goes on from: the parts of its world and, of a learner, its run."""
+    """Return the files in `out` that a part continues from: the parts of its world and, of a learner, its run."""
     found = list(_part_folder(out, world).glob("*.json"))
     if isinstance(job, tuple):
         found += [path for path in _run_folder(out, study, world, job).rglob("*") if path.is_file()]
@@ -226,4 +231,4 @@ def _run_name(study: Learning, job: tuple[str, int]) -> str:
 
 def _run_folder(out: Path, study: Learning, world: World, job: tuple[str, int]) -> Path:
     market = load_scenario(world[0])
-    return out / market.name / "runs" / file_name(f"{_run_name(study, job)}-{world[2]}-{market.digest()}")
+    return market_folder(out, market.name) / "runs" / file_name(f"{_run_name(study, job)}-{world[2]}-{market.digest()}")

@@ -36,7 +36,7 @@ def learn_and_score(
         algo: Algorithm of `malles train`, or the name of a seller.
         seed: Number of the replicate: of training, and of the held-out seeds.
         known: What `malles_agents.studies.dynamic_parts.draws_part` returned.
-        folder: Of the training run, which goes on where it was stopped.
+        folder: Of the training run, which continues where it was stopped.
         steps: Env steps of training.
         history: Periods that a trained policy sees.
 

@@ -32,6 +32,8 @@ KINDS = (
     "epsilon-greedy", "ucb", "thompson", "q-learning", "mnl-bandit",
 )  # fmt: skip
 FIRST_SEED = HELD_OUT + 500_000_000
+MOST_PRODUCTS = 30
+"""Scenarios of more products are played when named only: their Nash equilibria over assortments take hours to find."""
 LATE = 0.25
 
 
@@ -40,7 +42,7 @@ class Tournament:
     """What is played; saved as ``tournament.json``.
 
     Attributes:
-        scenarios: Names or paths; default all bundled ones.
+        scenarios: Names or paths; default the bundled ones of at most `MOST_PRODUCTS` products.
         sellers: Specs of `make_seller`, or paths of entry files (see `load_entry`).
         episodes: Held-out seeds of each match, at least 1; with one there are no standard errors.
         cycles: Periods of an episode, at least 2; a scenario with limited stock keeps its own.
@@ -48,7 +50,7 @@ class Tournament:
         trust: Let policy files be unpickled whole, which runs code stored in them: only for files you made.
     """
 
-    scenarios: tuple[str, ...] = field(default_factory=lambda: tuple(list_scenarios()))
+    scenarios: tuple[str, ...] = field(default_factory=lambda: usual_scenarios())
     sellers: tuple[str, ...] = KINDS
     episodes: int = 16
     cycles: int = 200
@@ -102,6 +104,11 @@ class Match:
     monopoly: float
     reach: float
     model: str | None = None
+
+
+def usual_scenarios() -> tuple[str, ...]:
+    """Return the bundled scenarios that a tournament plays by default: those of at most `MOST_PRODUCTS` products."""
+    return tuple(name for name in list_scenarios() if len(load_scenario(name).products) <= MOST_PRODUCTS)
 
 
 def seller_name(spec: str) -> str:
@@ -200,7 +207,7 @@ def run_tournament(
 
     Args:
         tournament: What to play.
-        out: Folder of ``tournament.json`` and one file per match; go on in it after a kill or with more sellers.
+        out: Folder of ``tournament.json`` and one file per match; continue in it after a kill or with more sellers.
         workers: Processes, default all cores; with one the matches are played in this process.
         executor: Where matches are played instead, e.g. `malles_env.jobs.RayTasks`; the numbers are the same.
         watch: Called with matches done and all matches.

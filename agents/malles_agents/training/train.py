@@ -189,7 +189,7 @@ def write_config(run: Run, scenario: Scenario, out: Path) -> None:
 
 
 def holds_part_of(run: Run, out: Path) -> bool:
-    """Return whether a folder holds checkpoints of just this run, which then can be gone on with."""
+    """Return whether a folder holds checkpoints of just this run, which then can be continued."""
     if not (out / "checkpoints").is_dir() or not (out / "config.json").is_file():
         return False
     try:

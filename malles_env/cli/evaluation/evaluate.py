@@ -42,7 +42,7 @@ def evaluate_command(
     unaligned: Annotated[
         str | None, typer.Option(help="Backbone prompted as it is, for the row `unaligned`, e.g. smollm2.")
     ] = None,
-    slow: Annotated[int, typer.Option(help="Visits of a split put to rows that read a prompt for each.")] = 60,
+    slow: Annotated[int, typer.Option(help="Visits of a split given to rows that read a prompt for each.")] = 60,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split; default: the protocol's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw; default: the protocol's.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -81,7 +81,7 @@ def evaluate_command(
 ) -> None:
     """Judge consumers on purchases they never saw, beside every simpler model, with standard errors.
 
-    Each row is kept as it is finished: the same command goes on where it was stopped.
+    Each row is kept as it is finished: the same command continues where it was stopped.
     """
     import torch
 

@@ -72,7 +72,7 @@ def align_command(
         str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
     ] = "true",
 ) -> None:
-    """Post-train a language model on choice occasions; a killed run goes on where its last checkpoint was."""
+    """Post-train a language model on choice occasions; a killed run continues from its last checkpoint."""
     from malles_env.evaluation.protocol import protocol as known_protocol
 
     known_protocol(protocol)

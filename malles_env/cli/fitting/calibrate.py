@@ -53,7 +53,7 @@ def calibrate_command(
 ) -> None:
     """Fit temperature and offsets per persona to real visits, and judge them on visits of later weeks.
 
-    Answers are kept in the answer cache: a killed run goes on where it was.
+    Answers are kept in the answer cache: a killed run continues where it was.
     """
     import torch
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from malles_env.cli.places import AddressOption, EngineOption, file_option
+from malles_env.cli.places import AddressOption, file_option
 from malles_env.cli.progress import asking_bar, check_scenario_out, plain_console
 from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.jobs import Check
-    from malles_env.workflows.distillation import Asked
+    from malles_env.workflows.distillation import AskedConsumers
 
 
 def distil_command(
@@ -44,10 +44,10 @@ def distil_command(
     ] = "active",
     batch: Annotated[int, typer.Option(help="Questions between two fits.")] = 8,
     target: Annotated[
-        float | None, typer.Option(help="Stop when new answers are foreseen to this median total variation.")
+        float | None, typer.Option(help="Stop when new answers are predicted to this median total variation.")
     ] = None,
-    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what foresees answers better.")] = "auto",
-    in_flight: Annotated[int, typer.Option(help="Questions put at once; so many are lost at a kill.")] = 1,
+    price_transform: Annotated[str, typer.Option(help="log, linear, or auto: what predicts answers better.")] = "auto",
+    in_flight: Annotated[int, typer.Option(help="Questions asked at once; a killed run loses so many.")] = 1,
     shares: Annotated[
         bool, typer.Option("--shares", help="Judge on loyalty in shares, as in play, not one last purchase.")
     ] = False,
@@ -62,9 +62,11 @@ def distil_command(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, 1 by default; with --engine ray all cores of the cluster.")
+        int | None, typer.Option(min=1, help="With --engine ray: questions under way at once, by default all CPUs.")
     ] = None,
-    engine: EngineOption = "processes",
+    engine: Annotated[
+        str, typer.Option(help="Where questions are put: processes: in this one, or ray: on a Ray cluster.")
+    ] = "processes",
     address: AddressOption = None,
     json_file: Annotated[Path | None, file_option("Write all numbers to this file.", "--json")] = None,
 ) -> None:
@@ -75,10 +77,12 @@ def distil_command(
     from malles_env.jobs import make_executor
     from malles_env.scenarios import load_scenario, save_scenario
     from malles_env.workflows.audit import audit_subject
-    from malles_env.workflows.distillation import Asked, distilled_scenario
+    from malles_env.workflows.distillation import AskedConsumers, distilled_scenario
 
     check_scenario_out(out)
-    executor = make_executor(engine, workers or (1 if engine == "processes" else None), address)
+    executor = make_executor(engine, workers, address)
+    if workers is not None and engine != "ray":
+        raise invalid("workers", workers, "nothing without --engine ray")
     settings = DistilSettings(
         questions=questions,
         fresh=fresh,
@@ -93,8 +97,9 @@ def distil_command(
     )
     loaded = load_scenario(scenario)
     how = {"orders": orders, "rounds": rounds, "quantity": None if units else "one"}
-    how["server"] = tuple(server) if server else None
-    asked = Asked(scenario, consumers, model, tuple((name, value) for name, value in how.items() if value is not None))
+    given = {**how, "server": tuple(server) if server else None}
+    chosen = tuple((name, value) for name, value in given.items() if value is not None)
+    asked = AskedConsumers(scenario, consumers, model, chosen)
     words, subject = asked.words(), audit_subject(loaded, asked())
     console = plain_console()
     with asking_bar(console, "questions") as watch:
@@ -103,9 +108,7 @@ def distil_command(
             settings,
             answers=answers or out.with_suffix(".answers.jsonl"),
             watch=watch,
-            elsewhere=None
-            if engine == "processes" and (workers or 1) == 1
-            else Elsewhere(executor, asked, _needed(asked)),
+            elsewhere=Elsewhere(executor, asked, _needed(asked)) if engine == "ray" else None,
         )
     command = " ".join(["malles", *sys.argv[1:]])
     save_scenario(distilled_scenario(loaded, found, asked=words, command=command), out)
@@ -116,7 +119,7 @@ def distil_command(
     console.print(f"scenario: {out}", markup=False)
 
 
-def _needed(asked: Asked) -> list[Check]:
+def _needed(asked: AskedConsumers) -> list[Check]:
     """Return what other machines must have to make the same consumers."""
     from malles_env.jobs.checks import files_check
     from malles_env.preference.store.locate import weights_check

@@ -61,7 +61,7 @@ def study(
     address: AddressOption = None,
     out: Annotated[
         Path | None,
-        folder_option("Folder of the runs; a second call goes on in it. Default runs/study, or runs/dynamic."),
+        folder_option("Folder of the runs; a second call continues in it. Default runs/study, or runs/dynamic."),
     ] = None,
 ) -> None:
     """Train sellers with several seeds; print profit as a share of the best stationary response and of the optimum.

@@ -14,7 +14,8 @@ from malles_env.cli.sellers.train import TrustOption
 
 def tournament(
     scenarios: Annotated[
-        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Scenarios; default all bundled.")
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="Default: bundled scenarios of up to 30 products."),
     ] = None,
     scenario: Annotated[list[str] | None, typer.Option(help="One more scenario; repeatable.")] = None,
     seller: Annotated[
@@ -53,10 +54,10 @@ def tournament(
     from malles_agents.console import make_console
     from malles_agents.registry import check_name
     from malles_agents.studies.leaderboard import as_json, as_markdown, check_readme, write_leaderboard
-    from malles_agents.studies.tournament import KINDS, Tournament, load_entry, run_tournament
+    from malles_agents.studies.tournament import KINDS, Tournament, load_entry, run_tournament, usual_scenarios
     from malles_env.files import write_json
     from malles_env.jobs import make_executor
-    from malles_env.scenarios import list_scenarios, load_scenario
+    from malles_env.scenarios import load_scenario
 
     executor = make_executor(engine, workers, address)
     kinds = [name.strip() for names in seller or () for name in names.split(",") if name.strip()]
@@ -70,7 +71,7 @@ def tournament(
         load_scenario(name)
     if readme is not None:
         check_readme(readme)
-    what = Tournament(tuple(named or list_scenarios()), sellers, episodes, cycles, seed, trust_policy)
+    what = Tournament(tuple(named) or usual_scenarios(), sellers, episodes, cycles, seed, trust_policy)
     console = make_console()
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("matches", total=None)

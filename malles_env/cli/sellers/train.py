@@ -40,14 +40,14 @@ def train(
     ] = "seller_0",
     rivals: RivalsOption = "cost-plus",
     out: Annotated[Path | None, folder_option("Folder of the run; default runs/SCENARIO-ALGO-SEED.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest good checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest good checkpoint.")] = False,
     model: ModelOption = None,
     checkpoint_every: Annotated[int, typer.Option(help="Periods between checkpoints.")] = 100_000,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     tastes: Annotated[str, typer.Option(help="mean, or draws: each market has hidden tastes of its own.")] = "mean",
     history: Annotated[int, typer.Option(help="Periods that an observation shows.")] = 1,
     start: Annotated[
-        str | None, typer.Option(help="A seller whose first action the policy begins at, e.g. robust-stationary.")
+        str | None, typer.Option(help="A seller from whose first action the policy starts, e.g. robust-stationary.")
     ] = None,
     engine: Annotated[
         str, typer.Option(help="sb3: Stable-Baselines3 in this process; rllib: RLlib's PPO on a Ray cluster.")

@@ -94,7 +94,7 @@ class TranscriptFile:
     what it held before. A last line that a kill left unfinished is cut off when the file is opened again.
 
     Args:
-        path: The ``.jsonl`` file; its folder is made. An existing file of transcripts is gone on with.
+        path: The ``.jsonl`` file; its folder is made. An existing file of transcripts is continued.
         about: Written into every discussion's line: model, cast, scenario and the like.
 
     Raises:

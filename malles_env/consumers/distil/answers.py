@@ -1,4 +1,4 @@
-"""Answers kept as they come: an append-only file of checked lines, from which an interrupted experiment goes on."""
+"""Answers kept as they come: an append-only file of checked lines, from which an interrupted experiment continues."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Interview:
     Args:
         subject: Who is asked.
         log: Where answers are kept.
-        in_flight: Questions put at once; that many are lost when the process is killed.
+        in_flight: Questions asked at once; that many are lost when the process is killed.
         watch: Called with the progress.
         elsewhere: Where they are put; None puts them here.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +132,7 @@ def distil(
     Args:
         subject: The consumers and their market; `malles_env.workflows.audit.audit_subject` makes one.
         settings: How to ask.
-        answers: File in which answers are kept; an interrupted experiment goes on from it.
+        answers: File in which answers are kept; an interrupted experiment continues from it.
         watch: Called with the progress.
         elsewhere: Where questions are put, e.g. on a cluster; the numbers are the same. None puts them here.
 
@@ -141,7 +142,8 @@ def distil(
         LanguageModelError: A language model behind the consumers could not be asked; what was answered is kept.
     """
     settings = settings or DistilSettings()
-    with AnswerLog(answers, settings.asked(subject)) as log:
+    ready = nullcontext() if elsewhere is None else elsewhere.executor.session()
+    with AnswerLog(answers, settings.asked(subject)) as log, ready:
         interview = Interview(subject, log, settings.in_flight, watch, elsewhere)
         experiment, curve = _ask(interview, settings)
         whole = fit(experiment, settings.price_transform)
@@ -151,7 +153,7 @@ def distil(
 
 
 def _ask(interview: Interview, settings: DistilSettings) -> tuple[Experiment, list[tuple[int, float]]]:
-    """Ask batch by batch; return all answers and how well each batch was foreseen."""
+    """Ask batch by batch; return all answers and how well each batch was predicted."""
     subject, curve = interview.subject, []
     play = fresh_states(subject, PLAY, settings.seed + 1_000_003)
     experiment: Experiment | None = None

@@ -134,11 +134,6 @@ class LocalModel:
         """Give the memory of earlier readings free; the next question is read from its first word."""
         self._reader.kept.clear()
 
-    def reset_usage(self) -> Usage:
-        """Return what was asked so far and start counting anew."""
-        counted, self.usage = replace(self.usage), Usage()
-        return counted
-
     def _ask(self, spelled: list[list[int]], keys: list[Any], ids: tuple[int, ...]) -> FloatArray:
         """Return label log probabilities of prompts with the same label tokens; equal prompts are read once."""
         distinct = list(dict.fromkeys(map(tuple, spelled)))

@@ -38,7 +38,7 @@ _Request = tuple[str, dict[str, Any], Callable[[dict[str, Any]], T]]
 class ServedModel:
     """A language model on a server, or on several that have the same weights.
 
-    Each question goes to the server with the fewest under way, and to another one if that dies. Servers must tell the
+    Each question goes to the server with the fewest under way, and to another one if that dies. Servers must report the
     same of the model and say the same words after a fixed question; then an answer counts for all of them, and a cache
     of answers does not ask which one gave it.
 
@@ -112,7 +112,7 @@ class ServedModel:
 
     @property
     def continues(self) -> bool:
-        """Whether the server's chat goes on with an answer begun (llama.cpp, vLLM); found out on first use."""
+        """Whether the server's chat continues an answer begun (llama.cpp, vLLM); found out on first use."""
         if self._continues is None:
             self._continues = self._find_continues()
         return self._continues

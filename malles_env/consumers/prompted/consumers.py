@@ -114,7 +114,7 @@ class PromptedConsumers:
 
         Raises:
             LanguageModelError: The model failed, or answered with something that is no distribution. There is no
-                default answer; asking again goes on from there.
+                default answer; asking again continues from there.
         """
         return settled(self.ask(offer), offer, self.fitted)
 

@@ -30,7 +30,7 @@ class Visits:
         segment: Shape ``(N,)``.
         chosen: 0 for nothing, else the product from 1, shape ``(N,)``.
         quantity: Units bought, 0 for none, shape ``(N,)``.
-        household: Numbers that tell households apart, shape ``(N,)``.
+        household: Numbers that distinguish households, shape ``(N,)``.
         offset: Utils by which buying nothing is likelier among these visits than in life, shape ``(N,)``.
     """
 
@@ -98,7 +98,7 @@ def ask_visits(
 
     Raises:
         InvalidInput: Visits that do not fit the consumers, or choose what was not there.
-        LanguageModelError: The model failed; with a cache, asking again goes on from there.
+        LanguageModelError: The model failed; with a cache, asking again continues from there.
     """
     _check(consumers, visits)
     choice = np.full((len(visits), consumers.num_products + 1), -np.inf)

@@ -43,10 +43,16 @@ def check_shelves(tables: Tables, settings: BuildSettings) -> tuple[Check, Check
         advice = "Lower min_market_purchases in the settings."
         return tuple(Check(n, None, None, "error", str(error), advice) for n in (_COVERED, _EXACT))  # type: ignore[return-value]
     visits = _sample(purchase_visits(coded, settings), coded, settings)
-    if len(visits) < FEW:
-        why = f"only {len(visits)} purchases after the burn-in are of a line that sells enough"
-        return skipped(_COVERED, why), skipped(_EXACT, why)
     found = pl.concat([_compare(part, visits, settings) for part in _batches(coded, settings)])
+    if len(found) < FEW:
+        why = f"only {len(found)} purchases after the burn-in are of a line that sells enough"
+        if (found["alternatives"] >= settings.min_alternatives).any():
+            return skipped(_COVERED, why), skipped(_EXACT, why)
+        why += f", and no shelf has {settings.min_alternatives} alternatives: nothing can be built"
+        advice = (
+            "Lower min_line_purchases, min_line_households or min_alternatives in the settings, or take a longer log."
+        )
+        return Check(_COVERED, None, None, "error", why, advice), skipped(_EXACT, "nothing can be built")
     return _coverage(found, settings), _exactness(found, offers=coded.offers is not None)
 
 

@@ -173,7 +173,7 @@ def _year_first(dates: pl.Series, field: str) -> bool:
     """Return whether dates of three short numbers begin with the year: read so, they lie much closer together.
 
     Raises:
-        InvalidInput: The dates do not tell.
+        InvalidInput: The dates do not decide.
     """
     readings = {order: _times(dates, order) for order in ORDERS}
     whole = {order: times for order, times in readings.items() if times.null_count() == 0}
@@ -185,7 +185,9 @@ def _year_first(dates: pl.Series, field: str) -> bool:
         return True
     if 4 * other < own or not dates.str.contains("-", literal=True).all():  # 31.12.24 and 12/31/24 end in the year
         return False
-    raise InvalidInput(f"{field}: got {dates[0]!r}, and no value of the column tells year from day; allowed: {_ADVICE}")
+    raise InvalidInput(
+        f"{field}: got {dates[0]!r}, and no value of the column distinguishes year from day; allowed: {_ADVICE}"
+    )
 
 
 def _times(texts: pl.Series, order: str) -> pl.Series:

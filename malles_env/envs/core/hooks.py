@@ -61,7 +61,7 @@ def transformed(function: ObservationFn, blocks: Mapping[str, np.ndarray]) -> np
 def _floats(name: str, values: Any) -> FloatArray:
     try:
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except Exception:  # whatever the object's own conversion raises
         raise InvalidInput(f"{name}: got {type(values).__name__}; allowed: an array of numbers") from None
 
 

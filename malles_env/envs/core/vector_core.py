@@ -93,7 +93,7 @@ class VectorCore:
         """Start episodes anew; return the observations of all learners, shape ``(B, L, D)``.
 
         Args:
-            seeds: One number (market b gets seed + b), one per market, or None; a market without one goes on with its
+            seeds: One number (market b gets seed + b), one per market, or None; a market without one continues its
                 stream. Rivals that draw at random draw anew where all markets are given a seed.
             markets: Which markets, shape ``(B,)``; all by default.
         """

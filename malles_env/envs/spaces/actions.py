@@ -154,7 +154,7 @@ class Actions:
         Raises:
             InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
         """
-        array = np.asarray(actions)
+        array = as_array("all sellers", actions)
         if self._single and array.shape == rows.shape[:2]:
             array = array[..., None]
         shape = (*rows.shape[:2], 1) if self._flat is not None else rows.shape

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from malles_env.envs.spaces.action_spaces import ORDER, kinds_open
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.envs.spaces.tiers import TIER, allowed_depth
-from malles_env.errors import InvalidInput, invalid
+from malles_env.errors import InvalidInput, brief, invalid
 from malles_env.market.arrays import FloatArray
 
 
@@ -110,7 +110,10 @@ def as_array(name: str, action: Any) -> np.ndarray:
     Raises:
         InvalidInput: It cannot be one.
     """
+    if isinstance(action, np.ma.MaskedArray) and np.ma.is_masked(action):
+        raise invalid(f"action of {name}", f"{np.ma.count_masked(action)} masked entries", "an array without a mask")
     try:
         return np.asarray(action)
-    except (TypeError, ValueError):
-        raise invalid(f"action of {name}", action, "an array of numbers") from None
+    except Exception as error:  # whatever the object's own conversion raises, e.g. a tensor that requires grad
+        shown = action if type(error) in (TypeError, ValueError) else f"{type(action).__name__}: {brief(error)}"
+        raise invalid(f"action of {name}", shown, "an array of numbers") from None

@@ -1,4 +1,4 @@
-"""What a row answered on one split, kept on disk as it is finished, so that a stopped comparison goes on."""
+"""What a row answered on one split, kept on disk as it is finished, so that a stopped comparison continues."""
 
 from __future__ import annotations
 

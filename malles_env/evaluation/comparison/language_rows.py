@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,7 +30,7 @@ class LanguageRows:
     prompted: str | None = None
     unaligned: str | None = None
 
-    def factories(self) -> Mapping[str, Factory]:
+    def factories(self) -> dict[str, Factory]:
         """Return what gives each row's predictor for a split; models are loaded once per process.
 
         Raises:

@@ -9,7 +9,7 @@ import logging
 import zipfile
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, cast, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -101,8 +101,8 @@ def _made(kind: Any, content: Any, arrays: Any) -> Any:
         net.load_state_dict({name: torch.from_numpy(arrays[at]) for name, at in content["weights"].items()})
         return net.eval()
     if is_dataclass(kind):
-        types = get_type_hints(kind)
-        return kind(**{field.name: _made(types[field.name], content[field.name], arrays) for field in fields(kind)})
+        types, make = get_type_hints(kind), cast(Any, kind)
+        return make(**{field.name: _made(types[field.name], content[field.name], arrays) for field in fields(kind)})
     return content
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +14,7 @@ from malles_env.evaluation.comparison.runner import SLOW, drawn
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import ENCODERS, PROMPTED, Encoders, WordRows, row_parts
 from malles_env.evaluation.transfer.study import WordStudy
-from malles_env.files import cache_dir, replacing
+from malles_env.files import cache_dir, json_hash, json_plain, replacing, sha256
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 
@@ -55,11 +52,10 @@ class Comparison:
         content["paired"] = {
             split: {pair: _difference(values) for pair, values in pairs.items()} for split, pairs in self.paired.items()
         }
-        content[LAUNCHES] = {
-            row: {"spearman": _finite(e.mean), "se": _finite(e.se)} for row, e in self.launches.items()
-        }
+        content[LAUNCHES] = {row: {"spearman": e.mean, "se": e.se} for row, e in self.launches.items()}
         content["counts"], content["asked"] = self.counts, self.asked
-        return content
+        plain: dict[str, Any] = json_plain(content)
+        return plain
 
 
 def compare_words(
@@ -172,23 +168,19 @@ def _path(makers: WordRows, row: str, asked: str, data: TasteData) -> Path:
     study = makers.study.study
     rules = study.rules.model_dump(mode="json")
     rules = {name: sorted(part) if name.endswith("categories") else part for name, part in rules.items()}
-    who = hashlib.sha256(data.product.tobytes() + data.chosen.tobytes() + data.household.tobytes()).hexdigest()
+    who = sha256(data.product.tobytes() + data.chosen.tobytes() + data.household.tobytes())
     parts = [CODE, row, asked, makers.weights(row), rules, study.occasions.meta, who, data.known.all().item()]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+    key = json_hash(parts, sort_keys=True)[:20]
     return cache_dir() / "answers" / f"{asked}-{row}-{key}.npz"
 
 
-def _flat(values: dict[str, Estimate]) -> dict[str, float | None]:
-    flat: dict[str, float | None] = {}
+def _flat(values: dict[str, Estimate]) -> dict[str, float]:
+    flat: dict[str, float] = {}
     for name, value in values.items():
-        flat[name], flat[f"{name}_se"] = _finite(value.mean), _finite(value.se)
+        flat[name], flat[f"{name}_se"] = value.mean, value.se
     return flat
 
 
-def _difference(values: dict[str, Estimate]) -> dict[str, float | None]:
+def _difference(values: dict[str, Estimate]) -> dict[str, float]:
     nats = values["nll"]
-    return {"nll": _finite(nats.mean), "se": _finite(nats.se)} | _flat({"hit": values["hit"]})
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return {"nll": nats.mean, "se": nats.se} | _flat({"hit": values["hit"]})

@@ -132,7 +132,7 @@ def _is_prompted(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class AskedByName:
-    """A prompted model that is told products by true names, by others', or by none.
+    """A prompted model that reads products by true names, by others', or by none.
 
     Attributes:
         model: The model.

@@ -85,7 +85,7 @@ class PromptData:
 
     @property
     def most_elsewhere(self) -> int:
-        """Names of other categories that a prompt tells, at most."""
+        """Names of other categories that a prompt states, at most."""
         return 0 if self.elsewhere is None else min(self.elsewhere.shape[1], ELSEWHERE)
 
     def names_elsewhere(self, row: int) -> tuple[str, ...]:

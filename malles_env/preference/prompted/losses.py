@@ -1,4 +1,4 @@
-"""Losses of a prompted consumer: listwise over labels, and S-DPO's equal form with a reference."""
+"""Losses of a prompted consumer: listwise over labels (with a reference: S-DPO, Chen et al. 2024), and of units."""
 
 from __future__ import annotations
 
@@ -14,17 +14,6 @@ def listwise_loss(scores: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         chosen: 0 for the outside option, else the option's 1-based place [M].
     """
     return functional.cross_entropy(scores, chosen, reduction="none")
-
-
-def s_dpo_loss(scores: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Return ``-log sigmoid(-log sum_{d != c} exp(s_d - s_c))`` [M], as S-DPO writes it.
-
-    Chen et al. 2024 (arXiv 2406.09215), equation 10, with ``s = beta (log pi - log pi_ref)``. It equals
-    `listwise_loss`, since ``sigmoid(-log x) = 1 / (1 + x)``; the sum is taken by log-sum-exp.
-    """
-    own = scores.gather(1, chosen[:, None])
-    others = torch.where(functional.one_hot(chosen, scores.shape[1]).bool(), -torch.inf, scores - own)
-    return -functional.logsigmoid(-torch.logsumexp(others, dim=1))
 
 
 def reference_scores(log_policy: torch.Tensor, log_reference: torch.Tensor, beta: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 What is trained on purchases is asked in these words in training and in play (`malles_env.consumers.aligned_prompted`).
 Questions to models that were not (`malles_env.consumers.prompted.wording`) have words of their own that a file can
-replace, and tell the same facts: `ShelfLine` and `most_bought` are theirs too.
+replace, and state the same facts: `ShelfLine` and `most_bought` are theirs too.
 
 Shared part first: every household that meets the same shelf reads the same tokens, so they share one pass.
 Words that state a price, a discount or a promotion are marked; the attention prior weighs them.
@@ -21,7 +21,7 @@ WORDING = 1
 HISTORY = 6
 """Products of its own past a household's history names, at most; the most bought first."""
 ELSEWHERE = 16
-"""Names of what it bought in other categories that a household is told about, at most; the newest first."""
+"""Names of what it bought in other categories that a household's history names, at most; the newest first."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ShelfLine:
         price: Money, above 0.
         regular_price: Money, above 0.
         promotion: Displayed or advertised.
-        share: Trailing share of the market's purchases, 0 to 1; None where it is not told.
+        share: Trailing share of the market's purchases, 0 to 1; None where it is not stated.
     """
 
     product: str
@@ -67,7 +67,7 @@ class ShelfLine:
 
     @property
     def unusual(self) -> bool:
-        """Whether the regular price is told beside the price."""
+        """Whether the regular price is stated beside the price."""
         return abs(self.depth) >= 0.005
 
     @property
@@ -77,12 +77,12 @@ class ShelfLine:
 
     @property
     def percent_share(self) -> str:
-        """The share in whole percents, empty where it is not told."""
+        """The share in whole percents, empty where it is not stated."""
         return "" if self.share is None else f"{100 * self.share:.0f}"
 
 
 def most_bought(counts: Sequence[int]) -> list[int]:
-    """Return the places that a household is told to have bought, the most bought first.
+    """Return the places that the prompt says a household bought, the most bought first.
 
     Args:
         counts: Own earlier purchases of each line.
@@ -149,7 +149,7 @@ def household_pieces(household: Household, gap: str) -> list[Piece]:
         pieces += [Piece(". Last:" + gap), Piece(label=household.last)]
     if household.elsewhere:
         pieces.append(Piece("\nElsewhere, newest first:"))
-        # each name on its own, so that it is spelled once however often it is told
+        # each name on its own, so that it is spelled once however often it is named
         pieces += [Piece(f" {name};") for name in household.elsewhere[:ELSEWHERE]]
     return [*pieces, Piece("\nAnswer:" + gap)]
 

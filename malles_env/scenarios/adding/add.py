@@ -14,7 +14,7 @@ from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.adding.brands import read_brand, with_shares
 from malles_env.scenarios.adding.names import checked_name
-from malles_env.scenarios.adding.proposal import Proposal, Reading, new_entry
+from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal, new_entry
 from malles_env.scenarios.adding.words import read_words, with_tastes
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry
 from malles_env.scenarios.messages import explain
@@ -40,7 +40,7 @@ class Added:
 
     scenario: Scenario
     product_id: str
-    reading: Reading
+    reading: PredictedTaste
     buys: FloatArray
     share: tuple[float, float, float]
     units: tuple[float, float, float]
@@ -101,7 +101,7 @@ def _checked(scenario: Scenario, asked: Proposal) -> Proposal:
     return Proposal(plain, float(asked.price), asked.seller or names[0], asked.unit_cost, asked.enters)
 
 
-def _assembled(scenario: Scenario, asked: Proposal, reading: Reading) -> Added:
+def _assembled(scenario: Scenario, asked: Proposal, reading: PredictedTaste) -> Added:
     entry = new_entry(scenario, asked)
     if isinstance(scenario.consumers, LogitEntry):
         fields = with_tastes(scenario, entry, reading)
@@ -116,7 +116,7 @@ def _assembled(scenario: Scenario, asked: Proposal, reading: Reading) -> Added:
     return _measured(made, entry["product_id"], reading)
 
 
-def _measured(made: Scenario, product_id: str, reading: Reading) -> Added:
+def _measured(made: Scenario, product_id: str, reading: PredictedTaste) -> Added:
     """Return what consumers make of the last product, beside all others at regular prices."""
     tastes = tastes_of(made.build_consumers())
     assert tastes is not None

@@ -11,13 +11,13 @@ from malles_env.market import Offer
 from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import tastes_of
-from malles_env.scenarios.adding.proposal import Proposal, Reading, new_entry
+from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal, new_entry
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.consumer_kinds.aligned import reference_shares
 from malles_env.scenarios.schema import Scenario
 
 
-def read_brand(scenario: Scenario, asked: Proposal) -> Reading:
+def read_brand(scenario: Scenario, asked: Proposal) -> PredictedTaste:
     """Return what the scenario's taste model makes of a name.
 
     The model reads the name as a brand, and the package size that most products have. Its level is off for every
@@ -44,10 +44,10 @@ def read_brand(scenario: Scenario, asked: Proposal) -> Reading:
         f"{len(shares)} known ones is off by {sd:.2f} utils (standard deviation), which is the interval: this log "
         "shows no launches"
     )
-    return Reading(tastes.alpha[:, -1] + usual, max(sd, 1e-6), tastes.kappa[:, -1], because)
+    return PredictedTaste(tastes.alpha[:, -1] + usual, max(sd, 1e-6), tastes.kappa[:, -1], because)
 
 
-def with_shares(scenario: Scenario, entry: dict[str, Any], reading: Reading) -> dict[str, Any]:
+def with_shares(scenario: Scenario, entry: dict[str, Any], reading: PredictedTaste) -> dict[str, Any]:
     """Return the fields of the scenario with a product and the shares to which its tastes are calibrated."""
     asked = Proposal(entry["title"], entry["regular_price"], entry["seller"], entry["unit_cost"], entry["enters"])
     before = tastes_of(scenario.build_consumers())

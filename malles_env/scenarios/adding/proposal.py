@@ -32,7 +32,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PredictedTaste:
     """What a model makes of a new name.
 
     Attributes:

@@ -9,12 +9,12 @@ import numpy as np
 
 from malles_env.market.arrays import FloatArray
 from malles_env.market.tastes import tastes_of
-from malles_env.scenarios.adding.proposal import Proposal, Reading
+from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal
 from malles_env.scenarios.blocks.entries import LogitEntry
 from malles_env.scenarios.schema import Scenario
 
 
-def read_words(scenario: Scenario, asked: Proposal) -> Reading:
+def read_words(scenario: Scenario, asked: Proposal) -> PredictedTaste:
     """Return what the scenario's encoder and its levels make of a name.
 
     A segment's taste is the appeal that name and price say, plus what launches beyond it showed, plus likeness to the
@@ -56,10 +56,10 @@ def read_words(scenario: Scenario, asked: Proposal) -> Reading:
         f"their names had said, which is added, with a standard deviation of {words.level.launch_sd:.2f}, which is the "
         "interval"
     )
-    return Reading(said[0] + words.level.launch_bias + new + habit, words.level.launch_sd, extra, because)
+    return PredictedTaste(said[0] + words.level.launch_bias + new + habit, words.level.launch_sd, extra, because)
 
 
-def with_tastes(scenario: Scenario, entry: dict[str, Any], reading: Reading) -> dict[str, Any]:
+def with_tastes(scenario: Scenario, entry: dict[str, Any], reading: PredictedTaste) -> dict[str, Any]:
     """Return the fields of the scenario with a product and the tastes for it in the file."""
     assert isinstance(scenario.consumers, LogitEntry)
     fields = scenario.model_dump()

@@ -110,7 +110,6 @@ def scenario_from(
     usual: Sellers | None = None if origin.names_products else "brands"
     statistics, made_up = with_sellers(statistics, choices.sellers or usual)
     lines = _lines(statistics)
-    order = [line["row"] for line in lines]
     rate = _purchase_rate(statistics, choices)
     if statistics.num_buyers < choices.min_households:
         raise invalid(f"market {statistics.market!r}: min_households", choices.min_households,
@@ -121,24 +120,6 @@ def scenario_from(
     products = [_product(line, choices, fee, origin, made_up) for line in lines]
     _tell_apart(products)
     sellers = _sellers(products)
-    place = np.full(len(order) + 1, -1)
-    place[order] = np.arange(len(order))
-    buyers = Buyers(
-        statistics.counts[:, order].astype(np.int64),
-        statistics.other_counts.astype(np.int64),
-        statistics.weeks.astype(np.int64),
-        statistics.buying_weeks.astype(np.int64),
-        place[statistics.last],
-    )
-    segments = find_segments(
-        buyers,
-        [product["product_id"] for product in products],
-        [line["brand"] for line in lines],
-        [product["title"] for product in products],
-        groups=choices.segments,
-        min_size=choices.min_households,
-        seed=choices.seed,
-    )
     profit = sum(
         line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
         for line, product in zip(lines, products, strict=True)
@@ -155,7 +136,7 @@ def scenario_from(
         "period": "week",
         "sellers": sellers,
         "products": products,
-        "segments": segments,
+        "segments": _segments(statistics, choices, lines, products),
         "population_size": choices.population_size,
         "consumers": {
             "kind": "aligned",
@@ -174,15 +155,41 @@ def scenario_from(
         raise explain(error, f"market {statistics.market!r}", Scenario) from None
 
 
+def _segments(
+    statistics: MarketStatistics, choices: BuildChoices, lines: list[dict[str, Any]], products: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the segments of the market's buyers, their products in the scenario's order."""
+    order = [line["row"] for line in lines]
+    place = np.full(len(order) + 1, -1)
+    place[order] = np.arange(len(order))
+    buyers = Buyers(
+        statistics.counts[:, order].astype(np.int64),
+        statistics.other_counts.astype(np.int64),
+        statistics.weeks.astype(np.int64),
+        statistics.buying_weeks.astype(np.int64),
+        place[statistics.last],
+    )
+    return find_segments(
+        buyers,
+        [product["product_id"] for product in products],
+        [line["brand"] for line in lines],
+        [product["title"] for product in products],
+        groups=choices.segments,
+        min_size=choices.min_households,
+        seed=choices.seed,
+    )
+
+
 def _purchase_rate(statistics: MarketStatistics, choices: BuildChoices) -> float:
     """Return the share of consumers who buy in a week, given or from the log."""
     if choices.purchase_rate is not None:
         return choices.purchase_rate
-    rate = statistics.incidence * statistics.share_covered
+    rate = _fine(statistics.incidence * statistics.share_covered, 4, 0.01)
     if not rate < 1.0:
         raise invalid(
             f"market {statistics.market!r}: purchase_rate", rate,
-            "a number below 1, to be given (--purchase-rate): every visit of this log buys, so it shows none",
+            "a number below 1, to be given (--purchase-rate of `malles scenario build`): every visit of this log buys, "
+            "so it shows none",
         )  # fmt: skip
     return rate
 

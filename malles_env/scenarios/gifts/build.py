@@ -29,7 +29,7 @@ from malles_env.scenarios.gifts.fits import (
     price_response,
     words_gain,
 )
-from malles_env.scenarios.gifts.personas import MIN_CELL, Personas, Reading
+from malles_env.scenarios.gifts.personas import MIN_CELL, NameEmbeddings, Personas
 from malles_env.scenarios.schema import Scenario
 
 FIRST_WEEK = 2
@@ -55,7 +55,7 @@ def build_gifts(market: GiftMarket, chosen: GiftChoices, *, made_by: str = "") -
 
 def fit(market: GiftMarket, chosen: GiftChoices) -> Fitted:
     """Estimate everything; arguments and errors as in `build_gifts`."""
-    reading, weeks = Reading.of(market, chosen.model), market.log.weeks
+    reading, weeks = NameEmbeddings.of(market, chosen.model), market.log.weeks
     appeal, sd = appeals(market.counts, market.available)
     learned = protocol("online-retail").periods.refit[1]
     earlier = Personas.of(market, reading, chosen.segments, until=learned, seed=chosen.seed)
@@ -80,7 +80,7 @@ def fit(market: GiftMarket, chosen: GiftChoices) -> Fitted:
 
 
 def _words(
-    market: GiftMarket, personas: Personas, reading: Reading, appeal: FloatArray, first: int, last: int
+    market: GiftMarket, personas: Personas, reading: NameEmbeddings, appeal: FloatArray, first: int, last: int
 ) -> Words:  # fmt: skip
     bought = choices(market, _segment_of(market, personas), first, last)
     return fit_words(market, appeal, personas.features(reading, market.product), bought)

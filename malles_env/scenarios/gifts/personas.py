@@ -29,7 +29,7 @@ _TOP = 1
 
 
 @dataclass(frozen=True)
-class Reading:
+class NameEmbeddings:
     """All names of the log as an encoder reads them, centred within categories.
 
     Attributes:
@@ -41,7 +41,7 @@ class Reading:
     raw: FloatArray
 
     @classmethod
-    def of(cls, market: GiftMarket, model: str = "minilm") -> Reading:
+    def of(cls, market: GiftMarket, model: str = "minilm") -> NameEmbeddings:
         """Read the names; the market's own products are centred on one another, whatever their categories."""
         raw = read_names(market.log.products["title"].to_list(), model)
         group = market.log.market.copy()
@@ -70,7 +70,7 @@ class Personas:
 
     @classmethod
     def of(
-        cls, market: GiftMarket, reading: Reading, groups: tuple[int, int], *, until: int, seed: int = 0
+        cls, market: GiftMarket, reading: NameEmbeddings, groups: tuple[int, int], *, until: int, seed: int = 0
     ) -> Personas:
         """Group the customers by purchases up to a week.
 
@@ -115,7 +115,7 @@ class Personas:
         """S."""
         return len(self.large)
 
-    def features(self, reading: Reading, product: IntArray) -> FloatArray:
+    def features(self, reading: NameEmbeddings, product: IntArray) -> FloatArray:
         """Return how like each history products read, less the mean over segments [S, J, F]; from names alone."""
         known = reading.raw[product]
         return Likeness(known, tuple(reading.raw[names] for names in self.history)).features(known)

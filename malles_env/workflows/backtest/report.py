@@ -19,12 +19,13 @@ SHOWN = ("share_error", "share_distance", "line_units_error", "units_error", "un
 PLOTTED = 5
 """Products whose weekly shares are drawn."""
 _STYLES = {
-    "twins": ("tab:red", "-"),
-    "twins_as_read": ("tab:pink", "-"),
-    "clusters": ("tab:orange", "--"),
-    "logit": ("tab:blue", "-."),
-    "naive": ("tab:gray", ":"),
+    "twins": ("tab:red", "-", "twins"),
+    "twins_as_read": ("tab:pink", "-", "twins, tastes as read"),
+    "clusters": ("tab:orange", "--", "clusters of households"),
+    "logit": ("tab:blue", "-.", "logit"),
+    "naive": ("tab:gray", ":", "last weeks' mean"),
 }
+"""Row -> colour, line and name in pictures."""
 
 
 def markdown(found: Backtest, command: str, model: str) -> str:
@@ -145,12 +146,13 @@ def draw(found: Backtest, path: Path) -> Path:
     units = {"real": found.real.units} | {n: f.units for n, f in found.forecasts.items()}
     _lines(axes[-1], found, {name: values.sum(axis=1) for name, values in units.items()})
     axes[-1].set_title("all products", fontsize=10)
-    axes[-1].set_ylabel("units", fontsize=8)
+    axes[-1].set_ylabel("units per week", fontsize=8)
     handles, labels = axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     for unused in axes[len(best) : -1]:
         unused.set_visible(False)
-    figure.suptitle(f"{found.market}: real and simulated test weeks")
+    market = found.market.rpartition("|")[2].strip().capitalize()
+    figure.suptitle(f"{market}: real and simulated test weeks")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
     return path
@@ -159,9 +161,9 @@ def draw(found: Backtest, path: Path) -> Path:
 def _lines(place: Any, found: Backtest, values: dict[str, Any]) -> None:
     weeks = found.real.periods
     place.plot(weeks, values["real"], color="black", linewidth=2, label="real")
-    for name, (colour, style) in _STYLES.items():
+    for name, (colour, style, label) in _STYLES.items():
         if name in values:
-            place.plot(weeks, values[name], color=colour, linestyle=style, label=name)
+            place.plot(weeks, values[name], color=colour, linestyle=style, label=label)
     place.set_ylim(bottom=0)
     place.tick_params(labelsize=8)
     place.set_xlabel("week", fontsize=8)

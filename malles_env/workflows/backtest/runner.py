@@ -135,6 +135,10 @@ def backtest(
     settings, taste_model = settings or BacktestSettings(), loaded(model)
     told("reading the log")
     ground = find_ground(market, max_lines=max_lines, tables=tables, settings=build, origin=origin)
+    end = ground.settings.splits.validation_end
+    if end < WINDOW:
+        raise invalid("splits.validation_end", end, f"at least {WINDOW}, weeks of which the forecast knows the sales: "
+                      "a longer log, or later splits in its settings")  # fmt: skip
     told("building choice occasions")
     occasions = build_occasions(ground.tables, ground.settings, [ground.market])
     panel = panel_of(ground, occasions)

@@ -216,3 +216,32 @@ def test_absurd_networks_are_refused(runs, network, tmp_path) -> None:
             new.writestr(name, json.dumps({**json.loads(body), "policy_kwargs": network}) if name == "data" else body)
     with pytest.raises(MallesError, match=r"odd\.zip"):
         make_seller(f"ppo:{tmp_path / 'odd.zip'}", DUOPOLY)
+
+
+def other_weights(source: Path, target: Path, change: Any) -> Path:
+    """Copy a policy with changed weights."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            body = old.read(name)
+            if name == "policy.pth":
+                weights = torch.load(io.BytesIO(body), weights_only=True)
+                out = io.BytesIO()
+                torch.save(change(weights), out)
+                body = out.getvalue()
+            new.writestr(name, body)
+    return target
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1e30])
+def test_weights_that_give_no_action_are_refused(runs, factor, tmp_path) -> None:
+    bad = other_weights(
+        runs["ppo"].policy, tmp_path / "bad.zip", lambda weights: {name: w * factor for name, w in weights.items()}
+    )
+    with pytest.raises(CorruptFile, match=r"bad\.zip: its weights give no finite action"):
+        make_seller(f"ppo:{bad}", DUOPOLY)
+
+
+def test_a_part_that_unpacks_to_far_too_much_is_refused_at_once(runs, tmp_path) -> None:
+    bad = other_weights(runs["ppo"].policy, tmp_path / "bad.zip", lambda weights: {"log_std": torch.zeros(26_000_000)})
+    with pytest.raises(InvalidInput, match=r"policy\.pth has 104,.* bytes unpacked; allowed: at most 100,000,000"):
+        make_seller(f"ppo:{bad}", DUOPOLY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from malles_agents.planning.hidden_draws import DrawValues, best_of_draws, robus
 from malles_agents.seller_view import SellerView
 from malles_agents.studies.calendar_shape import alike, calendar_shape, line_shape
 from malles_agents.studies.dynamic import DynamicStudy, crossing, real_shape, run_dynamic_study
-from malles_agents.studies.dynamic_parts import comparing, plan_part
+from malles_agents.studies.dynamic_parts import comparing, market_folder, plan_part
 from malles_agents.studies.dynamic_report import as_markdown
 from malles_agents.studies.learned_share import shares
 from malles_env.cli import app
@@ -204,3 +205,10 @@ def test_a_retail_scenario_under_an_assumed_reference_price(tmp_path):
     assert 1.0 <= found["dynamic_ratio_without_end"] < 1.01
     assert found["what_if"]["rows"][0]["dynamic_ratio_without_end"] > found["dynamic_ratio_without_end"] + 0.005
     assert "Assumption, not an estimate" in as_markdown({"ice-cream": found}, "x")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "🫖", "bertrand-duopoly"])
+def test_a_scenario_file_names_no_folder_outside(tmp_path: Path, name: str) -> None:
+    folder = market_folder(tmp_path, name)
+    assert folder.resolve().parent == tmp_path.resolve()
+    assert folder.name == {"../../x": "x", "/etc/x": "etc-x", "🫖": "market"}.get(name, name)

@@ -62,9 +62,12 @@ def test_the_exported_policy_acts_as_the_module_does_and_the_way_there_and_back_
             assert steps >= 8 * 6
             moments = [tensors["exp_avg"].abs().sum() for tensors in optimizer.state_dict()["state"].values()]
             back = [tensors["exp_avg"].abs().sum() for tensors in model.policy.optimizer.state_dict()["state"].values()]
+            algorithm.save_to_path(str(tmp_path / "theirs"))
             assert sorted(map(float, moments)) == sorted(map(float, back)) and min(map(float, moments)) > 0
         finally:
             close(algorithm)
+    with pytest.raises(InvalidInput, match=r"policy: got '.*theirs'; allowed: a policy.zip; this is a"):
+        make_seller(f"ppo:{tmp_path / 'theirs'}", scenario, "seller_0")
     model.save(tmp_path / "policy.zip")
     view_seller = make_seller(f"ppo:{tmp_path / 'policy.zip'}", scenario, "seller_0")
     acted, _ = view_seller.predict(seen, deterministic=True)

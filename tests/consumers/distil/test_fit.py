@@ -167,7 +167,7 @@ def test_a_product_never_listed_keeps_the_others_coefficients():
     np.testing.assert_allclose(theta[:, [0, 1, 3]], truth.alpha[:, [0, 1, 3]], atol=1e-2)
 
 
-def test_the_right_transform_foresees_held_out_answers_better():
+def test_the_right_transform_predicts_held_out_answers_better():
     told, _ = experiment(LogitConsumers(tastes(9, "linear")), 24)
     assert held_out_loss(told, "linear", 1e-4) < 0.1 * held_out_loss(told, "log", 1e-4)
 

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -236,6 +236,8 @@ class Recorder:
         headers: Of each request, names in lower case.
         redirect: Where every request is sent on to, if anywhere.
         status: Answered instead of 200, if not 0.
+        body: Answered instead, if not empty.
+        encoding: Content-encoding that is told of it, if any.
     """
 
     def __init__(self, url: str) -> None:
@@ -243,6 +245,8 @@ class Recorder:
         self.headers: list[dict[str, str]] = []
         self.redirect = ""
         self.status = 0
+        self.body = b""
+        self.encoding = ""
 
     def sent(self) -> str:
         """Return all header values in one text."""
@@ -265,15 +269,18 @@ def recording() -> Iterator[Recorder]:
 
         def _answer(self, answer: dict) -> None:
             recorder.headers.append({name.lower(): value for name, value in self.headers.items()})
-            body = json.dumps(answer).encode()
+            body = recorder.body or json.dumps(answer).encode()
             typed = self.path.endswith(("/systemone", "/decisions"))
             self.send_response(307 if recorder.redirect else recorder.status or (404 if typed else 200))
             if recorder.redirect:
                 self.send_header("location", recorder.redirect + self.path)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
+            if recorder.encoding:
+                self.send_header("content-encoding", recorder.encoding)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):  # whoever asked has heard enough
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

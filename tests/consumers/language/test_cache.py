@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from malles_env.cli import app
-from malles_env.consumers.language import AnswerCache, CachedModel, LanguageModel, Prompt, Sampling
+from malles_env.consumers.language import AnswerCache, CachedModel, LanguageModel, Prompt, Sampling, Usage
 from malles_env.consumers.language.cache import answer_key
 from malles_env.consumers.language.local import LocalModel
 from malles_env.consumers.language.partial import PartlyAnswered
@@ -30,7 +30,7 @@ def model() -> LocalModel:
 
 @pytest.fixture
 def cached(model: LocalModel, tmp_path: Path) -> CachedModel:
-    model.reset_usage()
+    model.usage = Usage()
     return CachedModel(model, AnswerCache(tmp_path))
 
 

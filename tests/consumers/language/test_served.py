@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.consumers.language.servers import (
     ServerProcess,
     free_port,
     llama_server,
+    recording,
     smollm2_gguf,
     transformers_server,
 )
@@ -176,6 +178,29 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
     server = transformers_server(folder, tmp_path_factory.mktemp("hub"))
     yield server, str(folder)
     server.kill()
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "told"),
+    [
+        (
+            b'{"error": {"message": "the model is still loading"}}',
+            "",
+            "answers with an error: the model is still loading",
+        ),
+        (b'{"error": "busy"}', "", "answers with an error: busy"),
+        (gzip.compress(b" " * 10_000_000), "gzip", "answers in a packed form that was not asked for"),
+        (b'{"choices": "' + b"x" * 65_000_000, "", "answers with more than 64,000,000 bytes"),
+    ],
+    ids=["error", "error-text", "gzip-bomb", "endless"],
+)
+def test_answers_that_are_errors_or_take_all_memory_are_told(body: bytes, encoding: str, told: str) -> None:
+    with recording() as server:
+        model = ServedModel("m", server.url, api="chat", patience=Patience(timeout=60, attempts=1))
+        server.body, server.encoding = body, encoding
+        with pytest.raises(LanguageModelError, match=told):
+            _ = model.identity
+        assert {headers["accept-encoding"] for headers in server.headers} == {"identity"}
 
 
 @pytest.mark.slow

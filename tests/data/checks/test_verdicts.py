@@ -6,13 +6,17 @@ import datetime as dt
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import polars as pl
+import pytest
 
+from malles_env.data.building.build import build_occasions
 from malles_env.data.checks import Check, check_log
 from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
+from malles_env.errors import InvalidInput
 
 SETTINGS = BuildSettings(
     min_market_purchases=20,
@@ -90,3 +94,12 @@ def test_settings_that_leave_most_of_a_long_log_to_the_test_are_warned_of() -> N
     check = found(log(weeks=200, homes=20), "splits", usual)
     assert check.verdict == "warn" and check.details["test"] > 0.75
     assert found(log(weeks=53, homes=20), "splits", usual).verdict == "ok"
+
+
+def test_a_log_of_which_nothing_can_be_built_is_an_error() -> None:
+    tables = log()
+    alone = replace(tables, transactions=tables.transactions.with_columns(household_id=pl.lit("one")))
+    coverage = next(check for check in check_log(alone, SETTINGS).checks if check.name == "coverage")
+    assert coverage.verdict == "error" and "nothing can be built" in coverage.finding
+    with pytest.raises(InvalidInput, match="min_alternatives"):
+        build_occasions(alone, SETTINGS)

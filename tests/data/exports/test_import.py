@@ -96,7 +96,7 @@ def test_every_form_gives_the_same_log(tmp_path: Path, usual: Imported, form: st
     expected = {
         "german": ["cp1252", "semicolon", "day first", "decimal mark ','"],
         "american": ["byte-order mark", "month first", "SALES_PRICE is the total of a line"],
-        "xlsx": ["sheet 'Sales' of 2 (others: Cover)", "Sales is the total of a line"],
+        "xlsx": ["sheet 'Sales' of 2 (not read: Cover)", "Sales is the total of a line"],
         "parquet": ["UnitPrice is per package"],
         "rda": ["R data frame 'sales'", "which are UTC"],
     }

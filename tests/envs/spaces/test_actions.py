@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from malles_env.envs import parallel_env, vec_env
 from malles_env.envs.spaces.actions import Actions
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import InvalidInput
@@ -143,3 +145,29 @@ def test_masks_close_empty_slots_and_sold_out_products() -> None:
     np.testing.assert_array_equal(open_[:, 1:].all(axis=1), [False, True, True])
     np.testing.assert_array_equal(actions.masks(2, stock).reshape(3, 6)[:, 1:].any(axis=1), [True, False, False])
     assert open_[:, 0].all()
+
+
+class Stubborn:
+    """An object whose own conversion to an array fails."""
+
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
+        raise RuntimeError("cannot be converted")
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (np.ma.masked_array(np.zeros(2), mask=[True, False]), "masked entries"),
+        (torch.zeros(2, requires_grad=True), "requires grad"),
+        (Stubborn(), "Stubborn: cannot be converted"),
+        ([[0.0], [1.0, 2.0]], "an array of numbers"),
+    ],
+)
+def test_what_is_no_array_is_refused_in_one_line_by_every_face(action: Any, words: str) -> None:
+    env, markets = parallel_env("bertrand-duopoly"), vec_env("bertrand-duopoly", num_markets=1)
+    env.reset(seed=1)
+    markets.reset()
+    for step in (lambda: env.step({"seller_0": action, "seller_1": np.zeros(2)}), lambda: markets.step(action)):
+        with pytest.raises(InvalidInput, match=words) as told:
+            step()
+        assert len(str(told.value).splitlines()) == 1

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from malles_env.cli.fitting.align_prompted import prompted_command
@@ -23,7 +24,7 @@ from malles_env.preference.data.dataset import from_occasions
 from malles_env.preference.encoder.adapters import trainable
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.prompted.data import prompt_data
-from malles_env.preference.prompted.losses import listwise_loss, reference_scores, s_dpo_loss, unit_loss
+from malles_env.preference.prompted.losses import listwise_loss, reference_scores, unit_loss
 from malles_env.preference.prompted.model import PromptedModel
 from malles_env.preference.prompted.prompt import shelf_pieces
 from malles_env.preference.prompted.questions import ask, draw_shelves
@@ -40,6 +41,17 @@ def model() -> PromptedModel:
 
 
 # Losses
+
+
+def s_dpo_loss(scores: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Return ``-log sigmoid(-log sum_{d != c} exp(s_d - s_c))`` [M], as S-DPO writes it.
+
+    Chen et al. 2024 (arXiv 2406.09215), equation 10, with ``s = beta (log pi - log pi_ref)``. It equals
+    `listwise_loss`, since ``sigmoid(-log x) = 1 / (1 + x)``; the sum is taken by log-sum-exp.
+    """
+    own = scores.gather(1, chosen[:, None])
+    others = torch.where(functional.one_hot(chosen, scores.shape[1]).bool(), -torch.inf, scores - own)
+    return -functional.logsigmoid(-torch.logsumexp(others, dim=1))
 
 
 def test_s_dpo_is_the_listwise_softmax() -> None:

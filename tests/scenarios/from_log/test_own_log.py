@@ -105,6 +105,9 @@ def test_the_purchase_rate_can_be_told_and_must_be_where_every_visit_buys(statis
     always = dataclasses.replace(statistics, incidence=1.0, share_covered=1.0)
     with pytest.raises(InvalidInput, match=r"purchase_rate: got 1.0; allowed: a number below 1.*--purchase-rate"):
         scenario_from(always, CHOICES, origin=ORIGIN)
+    nearly = dataclasses.replace(statistics, incidence=0.99997, share_covered=1.0)  # 1.0 once it is rounded
+    with pytest.raises(InvalidInput, match=r"purchase_rate: got 1.0; allowed: a number below 1.*--purchase-rate"):
+        scenario_from(nearly, CHOICES, origin=ORIGIN)
     told = dataclasses.replace(CHOICES, purchase_rate=0.3)
     scenario = scenario_from(always, told, origin=ORIGIN)
     assert scenario.consumers.purchase_rate == 0.3  # type: ignore[union-attr]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from malles_agents.checkpoints import check_zip
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.sb3.stored import (
@@ -111,6 +113,7 @@ def load_policy(algorithm: str, path: Path, view: SellerView, *, trust: bool = F
             model = algorithm_class(algorithm).load(path, device="cpu", custom_objects=_NO_SCHEDULES)
     else:
         model = _rebuilt(algorithm, path, stored, view, single)
+    _check_answer(model, path, view)
     if not single:
         return model
     from malles_agents.sellers.sb3.single_choice import OneChoice
@@ -135,6 +138,21 @@ def _rebuilt(algorithm: str, path: Path, stored: dict[str, Any], view: SellerVie
     return policy
 
 
+def _check_answer(model: Any, path: Path, view: SellerView) -> None:
+    """Refuse weights that are not finite, or so large that no action comes out.
+
+    Raises:
+        CorruptFile: The policy has no finite action.
+    """
+    try:
+        action, _ = model.predict(np.zeros(view.observation_space.shape, dtype=np.float32), deterministic=True)
+        finite = bool(np.isfinite(action).all())
+    except (ValueError, RuntimeError):  # torch's distributions refuse parameters that are no numbers
+        finite = False
+    if not finite:
+        raise CorruptFile(f"{path}: its weights give no finite action; train again")
+
+
 @contextmanager
 def _readable(algorithm: str, path: Path) -> Iterator[None]:
     """Say in one line what keeps a file from being read as a policy of this algorithm."""
@@ -149,7 +167,8 @@ def _readable(algorithm: str, path: Path) -> Iterator[None]:
 
 def _must_match(name: str, path: Path, found: StoredSpace, wanted: Any, view: SellerView) -> None:
     if (found.kind, found.shape) != (type(wanted).__name__, wanted.shape):
-        raise invalid(f"{name} of {path}", str(found), f"{wanted}, that of {view.agent} in {view.scenario.name}")
+        allowed = StoredSpace(type(wanted).__name__, wanted.shape)
+        raise invalid(f"{name} of {path}", str(found), f"{allowed}, that of {view.agent} in {view.scenario.name}")
 
 
 def _no_rate(progress: float) -> float:

@@ -14,6 +14,8 @@ from typing import Any
 from malles_env.errors import CorruptFile, InvalidInput
 
 PICKLED = ":serialized:"
+MOST_BYTES = 100_000_000
+"""Bytes of one part of a file, unpacked: about 25 million weights."""
 _PARAMETERS = ("policy.optimizer", "actor.optimizer", "critic.optimizer", "ent_coef_optimizer", "policy")
 _VARIABLES = ("log_ent_coef", "ent_coef_tensor")
 _NETWORK = (
@@ -46,6 +48,7 @@ class StoredSpace:
 def read_data(path: Path) -> dict[str, Any]:
     """Return the fields of the file; those SB3 pickled stand there as mappings with the key ``:serialized:``."""
     with zipfile.ZipFile(path) as archive:
+        _check_size(path, archive, "data")
         found = json.loads(archive.read("data").decode())
     if not isinstance(found, dict):
         raise CorruptFile(f"{path}: holds no fields of a Stable-Baselines3 policy")
@@ -56,9 +59,22 @@ def read_tensors(path: Path, part: str) -> dict[str, Any]:
     """Return a part of the file that holds tensors, e.g. ``policy.pth``; torch refuses whatever else is in it."""
     import torch
 
-    with zipfile.ZipFile(path) as archive, archive.open(part) as file:
-        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    with zipfile.ZipFile(path) as archive:
+        _check_size(path, archive, part)
+        with archive.open(part) as file:
+            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return found
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile, part: str) -> None:
+    """Refuse a part that unpacks to far more than any network of a seller.
+
+    Raises:
+        InvalidInput: Names the part and its size.
+    """
+    size = archive.getinfo(part).file_size
+    if size > MOST_BYTES:
+        raise InvalidInput(f"{path}: {part} has {size:,} bytes unpacked; allowed: at most {MOST_BYTES:,}")
 
 
 def read_parameters(path: Path) -> dict[str, Any]:

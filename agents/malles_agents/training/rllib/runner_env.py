@@ -88,11 +88,11 @@ class RunnerEnv(VectorEnv[Any, Any, Any]):
         """Start all episodes anew.
 
         Args:
-            seed: Which runner this is, as RLlib tells it: see `RUNNERS`; None goes on with the markets' streams.
+            seed: Which runner this is, as RLlib numbers it: see `RUNNERS`; None continues the markets' streams.
             options: Not used.
         """
         if isinstance(seed, list):
-            raise InvalidInput("seed: got a list; allowed: one number, from which each market's is told")
+            raise InvalidInput("seed: got a list; allowed: one number, from which each market's follows")
         first = None if seed is None else self.task.seed(seed % RUNNERS, self.restarts)
         self._over[:] = False
         return self.core.reset(first).reshape(self.num_envs, -1), {}

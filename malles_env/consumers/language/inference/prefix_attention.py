@@ -43,7 +43,7 @@ class Pack:
         self.ends = starts + sizes - 1
 
     def positions(self) -> torch.Tensor:
-        """Return the position ids of the row [1, T]: each suffix goes on from the prefix."""
+        """Return the position ids of the row [1, T]: each suffix continues the prefix."""
         within = torch.arange(self.columns.shape[1]).expand_as(self.columns).flatten()[self.rows]
         return (within + self.prefix)[None]
 

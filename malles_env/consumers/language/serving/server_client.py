@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,10 +21,12 @@ from malles_env.consumers.language.serving.addresses import (
     origin,
     warn_if_readable,
 )
-from malles_env.errors import LanguageModelError, MissingResource, invalid
+from malles_env.errors import LanguageModelError, MissingResource, brief, invalid
 
 T = TypeVar("T")
 _UNUSABLE_TRIES = 3
+MOST_BYTES = 64_000_000
+"""Bytes of an answer: some 500,000 tokens with their log probabilities."""
 _BUSY = (408, 409, 425, 429)
 _NO_KEY_SENT = (
     f"; no key was sent: OPENAI_API_KEY goes to servers that you name yourself or list in {TRUSTED_SERVERS}, not to "
@@ -211,7 +213,8 @@ class ServerClient:
                         api_key=self.api_key,
                         timeout=self.patience.timeout,
                         max_retries=0,
-                        http_client=DefaultAsyncHttpxClient(follow_redirects=False),
+                        default_headers={"Accept-Encoding": "identity"},
+                        http_client=DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"response": [_bound]}),
                     )
                 )
                 if self.api_key == NO_KEY:
@@ -257,10 +260,12 @@ class Talk:
             asked = None
             try:
                 return await self._once(server, send, read)
-            except Unusable as error:
-                fault, unusable = str(error), unusable + (not isinstance(error, Replaced))
             except Exception as error:
-                fault, asked = self._judge(server, error)
+                found = error.__cause__ if isinstance(error.__cause__, Unusable) else error
+                if isinstance(found, Unusable):
+                    fault, unusable = str(found), unusable + (not isinstance(found, Replaced))
+                else:
+                    fault, asked = self._judge(server, error)
             if attempt + 1 == attempts or unusable == _UNUSABLE_TRIES:
                 break
             usage.retries += 1
@@ -315,7 +320,34 @@ def _who(server: Server) -> str:
 def _whole(found: Any) -> Any:
     if not isinstance(found, dict):
         raise Unusable("answers something that is not a JSON object")
+    if found.get("error") and "choices" not in found:
+        error = found["error"]
+        told = error.get("message", error) if isinstance(error, dict) else error
+        raise Unusable(f"answers with an error: {brief(told)}")
     return found
+
+
+async def _bound(response: Any) -> None:
+    """Let no answer take all memory: nothing packed is unpacked, and reading ends at a limit."""
+    pieces = response.stream
+    # of httpx or httpx2, whichever the openai package has
+    stream: Any = next(kind for kind in type(pieces).__mro__ if kind.__name__ == "AsyncByteStream")
+
+    class Bounded(stream):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for piece in pieces:
+                size += len(piece)
+                if size > MOST_BYTES:
+                    raise Unusable(f"answers with more than {MOST_BYTES:,} bytes")
+                yield piece
+
+        async def aclose(self) -> None:
+            await pieces.aclose()
+
+    if response.headers.get("content-encoding", "identity") not in ("", "identity"):
+        raise Unusable("answers in a packed form that was not asked for")
+    response.stream = Bounded()
 
 
 def _run(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -10,7 +10,7 @@ from malles_env.errors import InvalidInput
 
 
 def with_trips(rows: pl.DataFrame, *, keep_guests: bool) -> tuple[pl.DataFrame, list[Finding]]:
-    """Give every row a store, a trip and a household, and tell reused receipt numbers apart.
+    """Give every row a store, a trip and a household, and distinguish reused receipt numbers.
 
     Args:
         rows: The rows that are kept.

@@ -32,7 +32,7 @@ class Column:
     Attributes:
         target: Canonical name.
         source: Column of the file.
-        how: ``told``, ``name`` or ``content``.
+        how: ``told`` (given by the person), ``name`` or ``content``.
         example: A value of it.
     """
 
@@ -221,7 +221,7 @@ def _ids(
     found: Mapping[str, tuple[str, str]],
     guessed: dict[str, str],
 ) -> None:
-    """Tell receipts, customers and products apart: a receipt has one moment and one customer, and several products."""
+    """Distinguish receipts, customers and products: a receipt has one moment and one customer, and several products."""
     when = guessed.get("timestamp") or (found["timestamp"][0] if "timestamp" in found else None)
     sizes = {name: sample[name].n_unique() for name in free if sample[name].n_unique() > 1}
 

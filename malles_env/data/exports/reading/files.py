@@ -40,7 +40,7 @@ def read_exports(
     table: str | None = None,
     known: Callable[[list[str]], int] = len,
 ) -> list[Export]:
-    """Read a file by what it holds; its ending tells text and R data apart.
+    """Read a file by what it holds; its ending distinguishes text and R data.
 
     Args:
         path: .csv, .tsv, .txt, .xlsx and other sheets, .parquet, or .rda, .rdata, .rds; packed as .gz or .zip too.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from malles_env.errors import CorruptFile, InvalidInput, invalid
-from malles_env.yaml_files import parse_yaml, read_plain_text
+from malles_env.errors import InvalidInput
+from malles_env.yaml_files import parse_yaml
 
 OTHER = "other"
 """Market of the products that no category takes: no occasions are built for it."""
@@ -36,7 +35,7 @@ class Categories(BaseModel):
         for name, count in counts.items():
             if name != OTHER and count == len(found):
                 raise InvalidInput(
-                    f"categories: {name!r} takes all {count} names; allowed: words that tell names apart"
+                    f"categories: {name!r} takes all {count} names; allowed: words that distinguish names"
                 )
         if counts[OTHER] == len(found):
             raise InvalidInput(f"categories: none of them takes any of {len(found)} names; allowed: words of the names")
@@ -47,27 +46,7 @@ class Categories(BaseModel):
 def shipped_categories() -> Categories:
     """Return the categories that ship with the package."""
     text = files("malles_env.data.sources.gifts").joinpath("categories.yaml").read_text(encoding="utf-8")
-    return _parsed(text, "categories.yaml")
-
-
-def read_categories(path: str | Path) -> Categories:
-    """Read a file of categories: ``format: 1`` and ``categories:`` with a list of words under each name.
-
-    Raises:
-        MissingResource: No such file.
-        CorruptFile: It is no such file; the message says where.
-        InvalidInput: It is too large or too deep.
-    """
-    return _parsed(read_plain_text(Path(path)), str(path))
-
-
-def _parsed(text: str, name: str) -> Categories:
-    try:
-        return Categories.model_validate(parse_yaml(text, name))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "categories"
-        raise CorruptFile(str(invalid(f"{name}: {place}", first["input"], first["msg"]))) from None
+    return Categories.model_validate(parse_yaml(text, "categories.yaml"))
 
 
 def first_with(title: str, wanted: dict[str, list[str]], rest: str) -> str:

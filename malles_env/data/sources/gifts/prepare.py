@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +16,7 @@ from malles_env.data.sources.gifts.launches import launch_trials
 from malles_env.data.sources.gifts.reading import log_file, read_log
 from malles_env.data.sources.prepare import cache_folder
 from malles_env.errors import CorruptFile, MissingResource
+from malles_env.files import file_hash, json_hash
 
 _LOG = logging.getLogger(__name__)
 BUILD = 1
@@ -66,10 +65,7 @@ def _prepared(kind: str, settings: GiftSettings, file: str | Path | None, cache_
 
 def _key(source: Path, settings: GiftSettings) -> str:
     """Return a folder name that changes with the log, the categories, the build and its settings."""
-    if not source.is_file():
-        raise MissingResource(f"{source}: no such file")
     plain = asdict(settings)
     plain["splits"]["held_out_categories"] = sorted(settings.splits.held_out_categories)
-    log = hashlib.sha256(source.read_bytes()).hexdigest()
-    parts = [FORMAT, BUILD, log, shipped_categories().model_dump(), plain]
-    return f"online-retail-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+    parts = [FORMAT, BUILD, file_hash(source), shipped_categories().model_dump(), plain]
+    return f"online-retail-{json_hash(parts)[:16]}"

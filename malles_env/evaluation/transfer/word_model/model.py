@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from malles_env.errors import invalid
 from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.word_model.trends import COLUMNS, Sold, trends_of_names
-from malles_env.evaluation.transfer.word_model.word_features import Asked, between
+from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
 from malles_env.evaluation.transfer.word_model.word_map import OWN, centred_states
 from malles_env.preference.data.packing import Request
@@ -256,7 +256,7 @@ def _asked(
     level: FloatArray,
     usual: FloatArray,
     trend: FloatArray,
-) -> Asked:
+) -> WordOccasions:
     """Return customers before one and the same shelf."""
     count = len(histories)
     shape = (count, max(1, *map(len, histories)) if histories else 1)
@@ -264,7 +264,7 @@ def _asked(
     for row, history in enumerate(histories):
         other[row, : len(history)] = [rows[key(past)] for past in history]
         ago[row, : len(history)] = [past.weeks for past in history]
-    return Asked(
+    return WordOccasions(
         product=np.tile(options, (count, 1)),
         mask=np.ones((count, len(options)), dtype=bool),
         other=other,

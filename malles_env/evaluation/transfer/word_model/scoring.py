@@ -23,11 +23,11 @@ from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.prediction import Prediction, log_softmax
 
-Reading = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 def log_readings(
-    backbone: Backbone, goods: ProductTable, names: Names = "true", progress: Reading | None = None
+    backbone: Backbone, goods: ProductTable, names: Names = "true", progress: Progress | None = None
 ) -> FloatArray:
     """Return the encoder's readings of a log's names, kept in the user's cache [P, F].
 

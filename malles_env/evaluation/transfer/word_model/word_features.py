@@ -34,7 +34,7 @@ def columns(learned: bool) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class WordOccasions:
     """B occasions with J options and E earlier purchases in other categories.
 
     Attributes:
@@ -56,7 +56,7 @@ class Asked:
     trend: FloatArray
 
     @classmethod
-    def of(cls, data: TasteData, trend: FloatArray) -> Asked:
+    def of(cls, data: TasteData, trend: FloatArray) -> WordOccasions:
         """Return occasions of a log.
 
         Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.baselines.fitting import minimize
 from malles_env.evaluation.transfer.word_model.copurchase import BoolArray, taste_vectors, who_bought
-from malles_env.evaluation.transfer.word_model.word_features import Asked, between, in_steps
+from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between, in_steps
 from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, told_vectors
 from malles_env.preference.data.dataset import TasteData
 
@@ -78,7 +78,7 @@ class LogWords:
         """
         plain = between(self.frozen, self.frozen)
         learned = None if vectors is None else between(vectors[0] / vectors[2], vectors[1])
-        return in_steps(data, lambda part: Asked.of(part, self.trend).features(plain, learned))
+        return in_steps(data, lambda part: WordOccasions.of(part, self.trend).features(plain, learned))
 
 
 @dataclass
