@@ -152,9 +152,12 @@ def _network(path: Path) -> SetNetwork:
     tensors = read_tensors(path)
     scales = Scales(*(Scale(tensors[f"{p}.centre"].numpy(), tensors[f"{p}.spread"].numpy()) for p in _SCALES))
     weights = {name.removeprefix("net."): values for name, values in tensors.items() if name.startswith("net.")}
-    named = (len(weights["household.weight"]) - 1, len(weights["line.weight"]) - 1)
+    # absent where the network was fitted without weights of single customers and products
+    people, lines = (
+        len(weights[f"{part}.weight"]) - 1 if f"{part}.weight" in weights else 0 for part in ("household", "line")
+    )
     options, quantity, shelf = (len(getattr(scales, part).centre) for part in _SCALES)
-    net = Network(options, quantity, shelf, *named, QUANTITIES)
+    net = Network(options, quantity, shelf, people, lines, QUANTITIES)
     load_tensors_into(net, weights, path)
     return SetNetwork(net.eval(), scales)
 
