@@ -88,7 +88,6 @@ def runners(
     from malles_env.jobs.cluster import connected
     from malles_env.scenarios import load_scenario
 
-    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
     loaded, rows = load_scenario(scenario), []
     settings = load_settings("ppo", scenario=scenario)
     periods = settings["n_steps"] * settings["num_markets"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,9 +73,18 @@ def _connect(ray: Any, address: str, cores: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
     here: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+        with held_back() as said:
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+            finally:
+                words = said()
     except Exception as error:  # ConnectionError, RuntimeError, ValueError and gRPC's own
         ray.shutdown()
+        if "InvalidAuthToken" in words + str(error):
+            raise InvalidInput(
+                f"address: the cluster at {address} wants a token: set RAY_AUTH_MODE=token here, with its token where "
+                "Ray looks for one (`ray get-auth-token` shows it on the cluster)"
+            ) from None
         if "Version mismatch" in str(error):
             told = " ".join(str(error).replace("Version mismatch:", "").split())
             raise InvalidInput(
@@ -82,6 +92,24 @@ def _connect(ray: Any, address: str, cores: int | None) -> None:
                 "on every machine"
             ) from None
         raise invalid("address", address, f"{ADDRESSES} ({brief(error)}); {START}") from None
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], str]]:
+    """Hold back what compiled code writes to standard error, which Ray's does at every turn; give what it was."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+
+        def said() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _look_for(address: str) -> None:

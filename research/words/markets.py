@@ -33,7 +33,7 @@ from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.scenarios.gifts import fits
 from malles_env.scenarios.gifts.build import FIRST_WEEK
 from malles_env.scenarios.gifts.choices import GiftChoices
-from malles_env.scenarios.gifts.personas import Personas, Reading
+from malles_env.scenarios.gifts.personas import NameEmbeddings, Personas
 from research.command import run
 
 FloatArray = NDArray[np.float64]
@@ -59,18 +59,18 @@ def trained_vectors(study: WordStudy, log: Catalogue, last: int) -> FloatArray:
     return found
 
 
-def reading_of(market: GiftMarket, raw: FloatArray) -> Reading:
-    """Return a reading as `malles_env.scenarios.gifts.personas.Reading.of` makes it, of vectors given."""
+def reading_of(market: GiftMarket, raw: FloatArray) -> NameEmbeddings:
+    """Return a reading as `malles_env.scenarios.gifts.personas.NameEmbeddings.of` makes it, of vectors given."""
     group = market.log.market.copy()
     group[market.product] = group.max() + 1
     middle = np.zeros((int(group.max()) + 1, raw.shape[1]))
     np.add.at(middle, group, raw)
     middle /= np.maximum(np.bincount(group), 1)[:, None]
-    return Reading(centred(raw, middle[group]), raw)
+    return NameEmbeddings(centred(raw, middle[group]), raw)
 
 
 def compare(
-    market: GiftMarket, readings: dict[str, Reading], last: int, until: int, *, seed: int = 0
+    market: GiftMarket, readings: dict[str, NameEmbeddings], last: int, until: int, *, seed: int = 0
 ) -> dict[str, Any]:
     """Return what each reading is worth on weeks after `last` up to `until`.
 
@@ -148,7 +148,7 @@ def main(
         for names in market:
             told(names)
             goods = GiftMarket.of(log, [name.strip() for name in names.split(",")])
-            readings = {"frozen": Reading.of(goods), "trained": reading_of(goods, vectors)}
+            readings = {"frozen": NameEmbeddings.of(goods), "trained": reading_of(goods, vectors)}
             found.append(compare(goods, readings, last, until, seed=seed))
     typer.echo(table(found))
     if json_file is not None:

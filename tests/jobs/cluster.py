@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.consumers.language.servers import free_port
 
 ray = pytest.importorskip("ray")
 
@@ -61,6 +64,30 @@ def machine_without(folder: Path) -> Iterator[str]:
         machine.send_signal(signal.SIGTERM)
         machine.wait(60)
         cluster.shutdown()
+
+
+@contextmanager
+def machine_with_token(token: str) -> Iterator[str]:
+    """Yield the address of a cluster of one machine that wants a token."""
+    port = free_port()
+    start = Path(sys.executable).with_name("ray")
+    command = [str(start), "start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    machine = subprocess.Popen(
+        command, env={**os.environ, **secret}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        machine.send_signal(signal.SIGTERM)
+        machine.wait(60)
 
 
 def busy_workers(name: str) -> list[int]:

@@ -6,7 +6,10 @@ Run by `test_ray.py` in an environment that has Ray; where the tests themselves 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 
 from malles_agents.studies.deep_rl import Study as TrainingStudy
 from malles_agents.studies.deep_rl import run_study
+from malles_agents.studies.dynamic import DynamicStudy, run_dynamic_study
 from malles_agents.studies.tournament import Tournament, run_tournament
 from malles_env.consumers.distil import DistilSettings, Elsewhere, distil
 from malles_env.errors import InvalidInput, MallesError, MissingResource
@@ -33,7 +37,7 @@ from malles_env.workflows.audit import audit_subject
 from malles_env.workflows.distillation import AskedConsumers
 from tests.consumers.language.small_server import servers
 from tests.evaluation.synthetic_study import occasions
-from tests.jobs.cluster import Killer, can_hide_folders, machine_without, two_machines
+from tests.jobs.cluster import Killer, can_hide_folders, machine_with_token, machine_without, two_machines
 
 pytestmark = pytest.mark.slow
 FIELD = Tournament(("bertrand-duopoly",), ("regular-price", "random", "cost-plus", "q-learning"), episodes=2, cycles=20)
@@ -119,6 +123,28 @@ def test_a_version_that_does_not_fit_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_cluster_that_wants_a_token_says_so_in_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom malles_env.errors import MallesError\nfrom malles_env.jobs.cluster import connected\n"
+        "try:\n    with connected(sys.argv[1]): print('connected')\n"
+        "except MallesError as error: print(error)"
+    )
+
+    def connect(mode: str, token: str) -> str:
+        secret = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token}
+        done = subprocess.run(
+            [sys.executable, "-c", code, address], env={**os.environ, **secret}, capture_output=True, text=True
+        )
+        assert "Auth" not in done.stderr
+        return done.stdout
+
+    with machine_with_token("of-this-test" * 4) as address:
+        assert connect("token", "of-this-test" * 4) == "connected\n"
+        refused = connect("disabled", "")
+    assert refused.startswith(f"address: the cluster at {address} wants a token: set RAY_AUTH_MODE=token here")
+    assert len(refused.splitlines()) == 1
+
+
 @pytest.fixture(scope="module")
 def matches(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return run_tournament(FIELD, tmp_path_factory.mktemp("here"), executor=Processes(1))
@@ -185,6 +211,19 @@ def test_a_study_is_the_same_on_a_machine_that_does_not_see_its_folder(
     with machine_without(out) as address:
         found, _ = run_study(STUDY, out, executor=RayTasks(address))
     check_study(found, out, scores)
+
+
+@pytest.mark.skipif(not can_hide_folders(), reason="needs the right to mount")
+def test_parts_of_the_yardstick_take_those_before_them_along(tmp_path: Path) -> None:
+    """The second stage goes on from files of the first, which lie where the machine does not see them."""
+    what = DynamicStudy(("bertrand-duopoly",), algos=("thompson-draws", "ppo"), seeds=1, steps=3328, history=2)
+    out = tmp_path / "there"
+    out.mkdir()
+    with machine_without(out) as address:
+        found = run_dynamic_study(what, out, executor=RayTasks(address))
+    assert found == run_dynamic_study(what, tmp_path / "here", executor=Processes(1))
+    names = [{path.relative_to(folder) for path in folder.rglob("*.json")} for folder in (out, tmp_path / "here")]
+    assert names[0] == names[1]
 
 
 SLOWLY = DistilSettings(questions=16, fresh=6, batch=8)

@@ -53,11 +53,11 @@ class Command:
 
 COMMANDS = {
     "train": Command(
-        f"train {DUOPOLY} --steps 60000 --checkpoint-every 4000 --out OUT/run", "run/checkpoints/*.zip",
+        f"train {DUOPOLY} --steps 24000 --checkpoint-every 4000 --out OUT/run", "run/checkpoints/*.zip",
         "run/policy.zip",
     ),
     "demo": Command(
-        f"demo --scenario {DUOPOLY} --steps 80000 --seeds 2 --out OUT", "ppo-0/checkpoints/*.zip", "results.json",
+        f"demo --scenario {DUOPOLY} --steps 24000 --seeds 2 --out OUT", "ppo-0/checkpoints/*.zip", "results.json",
     ),
     "tournament": Command(
         f"tournament --scenario {DUOPOLY} --seller cost-plus --seller random --seller undercut --episodes 4 "
@@ -65,7 +65,7 @@ COMMANDS = {
         f"{DUOPOLY}/*--*.json",
     ),
     "study": Command(
-        f"study --scenario {DUOPOLY} --steps 80000 --seeds 2 --workers 2 --algo ppo --out OUT",
+        f"study --scenario {DUOPOLY} --steps 24000 --seeds 2 --workers 2 --algo ppo --out OUT",
         f"{DUOPOLY}/*/checkpoints/*.zip", f"{DUOPOLY}/*/score.json",
     ),
     "distil": Command(f"distil {DUOPOLY} --questions 300 --fresh 0 --out OUT/x.yaml", "x.answers.jsonl", "x.*"),

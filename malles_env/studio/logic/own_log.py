@@ -58,10 +58,10 @@ def read_files(files: Sequence[Path], told: LogChoices) -> Plan:
 
 def headers(files: Sequence[Path]) -> list[str]:
     """Return the columns of an export by name, before anything is decided about them."""
-    from malles_env.data.exports.reading.files import read_export
+    from malles_env.data.exports.reading.files import read_exports
     from malles_env.data.exports.reading.names import known_columns
 
-    frames = [read_export(path, known=known_columns).frame for path in files]
+    frames = [export.frame for path in files for export in read_exports(path, known=known_columns)]
     return list(dict.fromkeys(name for frame in frames for name in frame.columns))
 
 

@@ -31,7 +31,7 @@ class Small:
         self.labels = labels
         self.answered, self.delay, self.words, self.most = 0, 0.0, "Monday", 0
         self.dies_after: int | None = None
-        self._busy, self._lock = 0, threading.Lock()
+        self._busy, self._begun, self._lock = 0, 0, threading.Lock()
         small = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ class Small:
                     self._send({}, 404)
                 elif "logprobs" not in body:
                     self._send({"choices": [{"message": {"content": small.words}, "finish_reason": "stop"}]})
-                elif small.dies_after is not None and small.answered >= small.dies_after:
+                elif small.is_dead():
                     self.close_connection = True
                     threading.Thread(target=small.die).start()
                 else:
@@ -68,6 +68,12 @@ class Small:
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.thread = threading.Thread(target=self.httpd.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
+
+    def is_dead(self) -> bool:
+        """Count a question that begins, and return whether it is one too many."""
+        with self._lock:
+            self._begun += 1
+            return self.dies_after is not None and self._begun > self.dies_after
 
     def answer(self, body: dict) -> dict:
         """Answer with a probability that the question's hash says."""

@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         r"prices in EUR \(.*and USD \(",
     ),
     "doubtful-thousands": (changed("UnitPrice", lambda v, _: f"{round(1000 * float(v)):,}"), "thousands, and no value"),
-    "doubtful-years": (changed("InvoiceDate", lambda *_: "24-01-05"), "no value of the column tells"),
+    "doubtful-years": (changed("InvoiceDate", lambda *_: "24-01-05"), "no value of the column"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "is no text"),
     "nothing-in-the-zip": (packed(("picture.png", "x")), "holds picture.png; needed: a file that ends in"),
     "archive-in-the-zip": (packed(("y.csv", packed(("x.csv", PLAIN)))), "another archive, y.csv"),

@@ -145,7 +145,7 @@ def _check_answer(model: Any, path: Path, view: SellerView) -> None:
         CorruptFile: The policy has no finite action.
     """
     try:
-        action, _ = model.predict(np.zeros(view.observation_space.shape, dtype=np.float32), deterministic=True)
+        action, _ = model.predict(np.zeros(view.observation_space.shape or (), dtype=np.float32), deterministic=True)
         finite = bool(np.isfinite(action).all())
     except (ValueError, RuntimeError):  # torch's distributions refuse parameters that are no numbers
         finite = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.training.rllib.runner_env import RUNNERS, RunnerEnv, RunnerTask
 from malles_agents.training.rllib.weights import put_into_module, take_from_module
 from malles_env.errors import invalid
+from malles_env.jobs.cluster import held_back
 from malles_env.scenarios import load_scenario
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def build(settings: dict[str, Any], task: RunnerTask, model: PPO) -> Any:
         .reporting(metrics_num_episodes_for_smoothing=slots * max(runners, 1), min_time_s_per_iteration=None)
         .debugging(seed=run.seed * RUNNERS, log_level="ERROR")
     )  # fmt: skip
-    algorithm = config.build_algo()
+    with held_back():
+        algorithm = config.build_algo()
     put_into_module(model, *_learned(algorithm))
     algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group, inference_only=True)
     return algorithm

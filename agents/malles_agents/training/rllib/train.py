@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from math import isnan, nan
@@ -91,7 +90,6 @@ def train(
     model: Any = make_model(run, env, arguments, out, start)
     if start is None and run.start is not None:
         begin_at(model, make_seller(run.start, scenario, run.learner, consumers=consumers, history=run.history))
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # actors with arguments are warned of, in vain
     with connected(address, max(run.env_runners, 1)) as ray:
         _check_cluster(ray, run, scenario)
         write_config(run, scenario, out)

@@ -24,7 +24,7 @@ _IDS = ("household_id", "basket_id", "store_id", "product_id")
 _NUMBERS = ("quantity", "unit_price", "line_total", "regular_price", "coupon_value")
 _WORDS = ("title", "brand", "category", "market", "size", "status")
 _MOST_PACKAGES = 2**31 - 1
-_CUT = r"^\d(?:[.,]\d+)?[eE]\+?\d\d$"
+_CUT = r"^\d(?:[.,]\d+)?[eE]\+\d\d$"
 """A long number as spreadsheets show it, with most of its digits lost."""
 _HIDDEN = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+"
 
