@@ -24,7 +24,7 @@ def listed() -> dict[str, list[str]]:
 def entered(way: str, folder: Path) -> list[str]:
     """Return the files that a process of its own enters."""
     words = [sys.executable, "-m", "tests.ways", way, *([str(folder)] if way == "log" else [])]
-    place = {"MALLES_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    place = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(words, cwd=ROOT, env=os.environ | place, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.split("-" * 10 + "\n")[1].split()

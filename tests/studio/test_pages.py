@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from malles_env.consumers.discussion.transcript import Discussion, TranscriptFile, Turn, Verdict
 from malles_env.scenarios import list_scenarios
+from malles_env.studio.logic import own_log
 from malles_env.studio.settings import Settings, choose
 from malles_env.studio.state import Session
 from tests.data.exports import shop
@@ -162,7 +163,9 @@ def test_an_upload_is_read_and_its_columns_are_shown(studio: Open) -> None:
     saved = session(page).files
     assert [path.name for path in saved] == ["till.csv"] and saved[0].read_bytes() == data
     assert saved[0].is_relative_to(session(page).folder.path)
-    assert len([box for box in page.selectbox if (box.key or "").startswith("column")]) == 16
+    assert len([box for box in page.selectbox if (box.key or "").startswith("column")]) == len(
+        own_log.column_meanings()
+    )
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from malles_agents.checkpoints import found_checkpoints
 from malles_agents.evaluation.evaluate import play
 from malles_agents.registry import make_seller
 from malles_agents.sellers.sb3.policies import algorithm_class
-from malles_agents.training.train import HELD_OUT, MOST_SEEDS, SEEDS_PER_RUN, Run, _first_seed, train
+from malles_agents.training.train import HELD_OUT, MOST_SEEDS, SEEDS_PER_RUN, Run, first_seed, train
 from malles_env.cli import app
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import parse_scenario
@@ -154,13 +154,13 @@ def test_another_run_is_not_overwritten(trained):
 
 
 def test_training_and_held_out_seeds_never_meet():
-    last = _first_seed(MOST_SEEDS - 1, 0) + SEEDS_PER_RUN - 1
+    last = first_seed(MOST_SEEDS - 1, 0) + SEEDS_PER_RUN - 1
     assert last < HELD_OUT
     for done in (0, 1, 98, 99, 123_456_789):
-        first = _first_seed(3, done)
+        first = first_seed(3, done)
         assert first >= 3 * SEEDS_PER_RUN
         assert first + 10_000 <= 4 * SEEDS_PER_RUN
-    assert _first_seed(3, 0) != _first_seed(3, 208)
+    assert first_seed(3, 0) != first_seed(3, 208)
 
 
 KILLED = """
