@@ -201,6 +201,7 @@ def test_joined_shelves_keep_their_occasions(lab):
     assert both.mask.sum() == first.mask.sum() + second.mask.sum()
 
 
+@pytest.mark.slow
 def test_history_is_worth_something_where_loyalty_was_planted(lab, tmp_path):
     found = augmentation(Options(), lab)
     whole(found, tmp_path)
@@ -228,6 +229,7 @@ def test_the_attention_prior_is_studied(lab, tmp_path):
     assert found.draw(tmp_path / "a.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_the_penalty_is_measured_with_its_error(lab, tmp_path):
     """Thirty steps are too few to tell a direction; that the term draws wordings together is tested with training."""
     found = consistency(Options(), lab)

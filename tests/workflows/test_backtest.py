@@ -53,7 +53,7 @@ def world() -> tuple[TwinDataset, Panel, Tastes, Tastes]:
 def report(world: tuple[TwinDataset, Panel, Tastes, Tastes]) -> Backtest:
     ground, panel, tastes, logit = world
     rows = {"twins": (tastes, ground.population()), "logit": (logit, ground.population())}
-    return run(ground, panel, rows, BacktestSettings(draws=200, panels=60))
+    return run(ground, panel, rows, BacktestSettings(draws=100, panels=30))
 
 
 def test_true_tastes_reproduce_the_test_weeks_within_sampling_error(report: Backtest) -> None:
