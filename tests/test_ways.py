@@ -30,6 +30,6 @@ def entered(way: str, folder: Path) -> list[str]:
     return done.stdout.split("-" * 10 + "\n")[1].split()
 
 
-@pytest.mark.parametrize("way", ["step", "vector", pytest.param("log", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["step", *(pytest.param(way, marks=pytest.mark.slow) for way in ("vector", "log"))])
 def test_a_way_enters_the_files_that_the_page_lists_in_their_order(way: str, tmp_path: Path) -> None:
     assert entered(way, tmp_path) == listed()[way]

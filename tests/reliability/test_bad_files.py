@@ -279,7 +279,7 @@ def take_in(path: Path, choices: ImportChoices) -> None:
     json.loads((out / "import.json").read_text())
 
 
-@in_both_sizes(st.integers(0, 10**9), 12, 600)
+@in_both_sizes(st.integers(0, 10**9), 6, 600)
 def _exports(case: int) -> None:
     rng = random.Random(case)
     lenient = rng.random() < 0.5

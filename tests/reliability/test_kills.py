@@ -76,7 +76,6 @@ COMMANDS = {
     ),
 }  # fmt: skip
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
-QUICK = ("distil", signal.SIGKILL)
 
 
 @functools.cache
@@ -219,9 +218,7 @@ def kept(name: str, before: dict[str, bytes], after: dict[str, bytes]) -> bool:
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        pytest.param(
-            name, number, marks=[] if (name, number) == QUICK else pytest.mark.slow, id=f"{name}-{number.name}"
-        )
+        pytest.param(name, number, marks=pytest.mark.slow, id=f"{name}-{number.name}")
         for name in COMMANDS
         for number in SIGNALS
     ],
