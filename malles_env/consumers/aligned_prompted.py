@@ -13,7 +13,7 @@ import numpy as np
 
 from malles_env.consumers.language.base import Usage
 from malles_env.consumers.prompted.calibration import Calibration
-from malles_env.consumers.prompted.consumers import settled
+from malles_env.consumers.prompted.consumers import PersonaConsumers, settled
 from malles_env.consumers.prompted.questions import FLOOR, PooledAnswers, last_purchases
 from malles_env.consumers.prompted.wording import Persona
 from malles_env.errors import invalid
@@ -30,7 +30,7 @@ LastPurchase = Literal["states", "none"]
 
 
 @dataclass(frozen=True)
-class AlignedPromptedConsumers:
+class AlignedPromptedConsumers(PersonaConsumers):
     """Consumers whose choice probabilities are a post-trained model's label probabilities.
 
     They keep no state, and the catalog's order of products plays no part. The mean field is stated as each product's
@@ -74,20 +74,11 @@ class AlignedPromptedConsumers:
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
-        set_ = object.__setattr__
-        set_(self, "products", tuple(self.products))
-        set_(self, "personas", tuple(self.personas))
-        set_(self, "names", tuple(self.names) or self.products)
-        set_(self, "histories", tuple(map(tuple, self.histories)) or ((),) * len(self.personas))
-        if not self.products or not self.personas:
-            raise invalid("products, personas", (len(self.products), len(self.personas)), "at least one of each")
-        if len(set(self.names)) != len(self.products) or len(self.names) != len(self.products):
-            raise invalid("names", list(self.names), f"{len(self.products)} distinct names, one per product")
+        self._settle_parts()
+        histories = tuple(map(tuple, self.histories)) or ((),) * len(self.personas)
+        object.__setattr__(self, "histories", histories)
         if len(self.histories) != len(self.personas):
             raise invalid("histories", len(self.histories), f"{len(self.personas)}, one per persona")
-        for s, persona in enumerate(self.personas):
-            if persona.bought and len(persona.bought) != len(self.products):
-                raise invalid(f"personas[{s}].bought", persona.bought, f"{len(self.products)} counts, one per product")
         for name in ("orders", "seed"):
             if getattr(self, name) < (least := 1 if name == "orders" else 0):
                 raise invalid(name, getattr(self, name), f"{least} or more")
@@ -98,21 +89,8 @@ class AlignedPromptedConsumers:
         if not self.model.weights_hash:
             raise invalid("model", "one that was never saved", "one that was saved or loaded, which has a hash")
         fitted = self.calibration
-        shape = (self.num_segments, self.num_products)
-        if fitted is not None and (len(fitted.outside), len(fitted.shift)) != shape:
-            raise invalid("calibration", (len(fitted.outside), len(fitted.shift)), f"numbers for {shape}")
         if fitted is not None and np.any(fitted.rho != 0.0):
             raise invalid("calibration.rho", fitted.rho.tolist(), "0, as the mean field is stated in words")
-
-    @property
-    def num_segments(self) -> int:
-        """S."""
-        return len(self.personas)
-
-    @property
-    def num_products(self) -> int:
-        """J."""
-        return len(self.products)
 
     @property
     def identity(self) -> str:
@@ -123,11 +101,6 @@ class AlignedPromptedConsumers:
         how = [self.orders, self.seed, self.loyalty, self.threshold, self.units, self.market]
         told = [self.model.weights_hash, self.products, self.names, people, how, numbers]
         return f"aligned_prompted {json_hash(told)[:16]}"
-
-    @property
-    def fitted(self) -> Calibration:
-        """The calibration, or the one that changes nothing."""
-        return self.calibration or Calibration.of(self.num_segments, self.num_products)
 
     @property
     def _people(self) -> list[tuple[Persona, tuple[str, ...]]]:

@@ -16,8 +16,61 @@ from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
 
 
+class PersonaConsumers:
+    """What consumers share whose segments are personas before J products described in words.
+
+    Attributes:
+        products: J product texts.
+        personas: S households.
+        names: J distinct names of the products; default their texts.
+        calibration: Fitted numbers; None changes nothing of what the model says.
+    """
+
+    products: tuple[str, ...]
+    personas: tuple[Persona, ...]
+    names: tuple[str, ...]
+    calibration: Calibration | None
+
+    def _settle_parts(self) -> None:
+        """Make tuples of the parts and check that they fit.
+
+        Raises:
+            InvalidInput: Counts that do not fit, or names that are not distinct.
+        """
+        set_ = object.__setattr__
+        set_(self, "products", tuple(self.products))
+        set_(self, "personas", tuple(self.personas))
+        set_(self, "names", tuple(self.names) or self.products)
+        if not self.products or not self.personas:
+            raise invalid("products, personas", (len(self.products), len(self.personas)), "at least one of each")
+        if len(set(self.names)) != len(self.products) or len(self.names) != len(self.products):
+            raise invalid("names", list(self.names), f"{len(self.products)} distinct names, one per product")
+        for s, persona in enumerate(self.personas):
+            if persona.bought and len(persona.bought) != len(self.products):
+                raise invalid(f"personas[{s}].bought", persona.bought, f"{len(self.products)} counts, one per product")
+        fitted = self.calibration
+        shape = (self.num_segments, self.num_products)
+        if fitted is not None and (len(fitted.outside), len(fitted.shift)) != shape:
+            raise invalid("calibration", (len(fitted.outside), len(fitted.shift)), f"numbers for {shape}")
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+        return len(self.personas)
+
+    @property
+    def num_products(self) -> int:
+        """J."""
+        return len(self.products)
+
+    @property
+    def fitted(self) -> Calibration:
+        """The calibration, or the one that changes nothing."""
+        return self.calibration or Calibration.of(self.num_segments, self.num_products)
+
+
 @dataclass(frozen=True)
-class PromptedConsumers:
+class PromptedConsumers(PersonaConsumers):
     """Consumers whose choice probabilities are a language model's label probabilities.
 
     They keep no state, and the catalog's order of products plays no part. The surplus is the log-sum in money at the
@@ -50,21 +103,8 @@ class PromptedConsumers:
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
-        set_ = object.__setattr__
-        set_(self, "products", tuple(self.products))
-        set_(self, "personas", tuple(self.personas))
-        set_(self, "names", tuple(self.names) or self.products)
-        if not self.products or not self.personas:
-            raise invalid("products, personas", (len(self.products), len(self.personas)), "at least one of each")
-        if len(set(self.names)) != len(self.products):
-            raise invalid("names", list(self.names), f"{len(self.products)} distinct names, one per product")
-        for s, persona in enumerate(self.personas):
-            if persona.bought and len(persona.bought) != len(self.products):
-                raise invalid(f"personas[{s}].bought", persona.bought, f"{len(self.products)} counts, one per product")
+        self._settle_parts()
         fitted = self.calibration
-        shape = (self.num_segments, self.num_products)
-        if fitted is not None and (len(fitted.outside), len(fitted.shift)) != shape:
-            raise invalid("calibration", (len(fitted.outside), len(fitted.shift)), f"numbers for {shape}")
         if fitted is not None and np.any(fitted.rho != 0.0) and self.settings.mean_field != "numbers":
             raise invalid(
                 "calibration.rho", fitted.rho.tolist(),
@@ -72,26 +112,11 @@ class PromptedConsumers:
             )  # fmt: skip
 
     @property
-    def num_segments(self) -> int:
-        """S."""
-        return len(self.personas)
-
-    @property
-    def num_products(self) -> int:
-        """J."""
-        return len(self.products)
-
-    @property
     def shop(self) -> Shop:
         """What does not change from period to period."""
         return Shop(
             self.products, self.names, self.personas, self.market, self.currency, self.wording, self.settings
         )  # fmt: skip
-
-    @property
-    def fitted(self) -> Calibration:
-        """The calibration, or the one that changes nothing."""
-        return self.calibration or Calibration.of(self.num_segments, self.num_products)
 
     def calibrated(self, calibration: Calibration) -> PromptedConsumers:
         """Return the same consumers with other fitted numbers."""
