@@ -59,16 +59,6 @@ def trained_vectors(study: WordStudy, log: Catalogue, last: int) -> FloatArray:
     return found
 
 
-def reading_of(market: GiftMarket, raw: FloatArray) -> NameEmbeddings:
-    """Return a reading as `malles_env.scenarios.gifts.personas.NameEmbeddings.of` makes it, of vectors given."""
-    group = market.log.market.copy()
-    group[market.product] = group.max() + 1
-    middle = np.zeros((int(group.max()) + 1, raw.shape[1]))
-    np.add.at(middle, group, raw)
-    middle /= np.maximum(np.bincount(group), 1)[:, None]
-    return NameEmbeddings(centred(raw, middle[group]), raw)
-
-
 def compare(
     market: GiftMarket, readings: dict[str, NameEmbeddings], last: int, until: int, *, seed: int = 0
 ) -> dict[str, Any]:
@@ -148,7 +138,7 @@ def main(
         for names in market:
             told(names)
             goods = GiftMarket.of(log, [name.strip() for name in names.split(",")])
-            readings = {"frozen": NameEmbeddings.of(goods), "trained": reading_of(goods, vectors)}
+            readings = {"frozen": NameEmbeddings.of(goods), "trained": NameEmbeddings.centred(goods, vectors)}
             found.append(compare(goods, readings, last, until, seed=seed))
     typer.echo(table(found))
     if json_file is not None:

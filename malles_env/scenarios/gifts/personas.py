@@ -42,8 +42,12 @@ class NameEmbeddings:
 
     @classmethod
     def of(cls, market: GiftMarket, model: str = "minilm") -> NameEmbeddings:
-        """Read the names; the market's own products are centred on one another, whatever their categories."""
-        raw = read_names(market.log.products["title"].to_list(), model)
+        """Read the names with an encoder."""
+        return cls.centred(market, read_names(market.log.products["title"].to_list(), model))
+
+    @classmethod
+    def centred(cls, market: GiftMarket, raw: FloatArray) -> NameEmbeddings:
+        """Centre readings [P, width]; the market's own products on one another, whatever their categories."""
         group = market.log.market.copy()
         group[market.product] = group.max() + 1
         middle = np.zeros((int(group.max()) + 1, raw.shape[1]))
