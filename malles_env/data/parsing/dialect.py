@@ -25,7 +25,7 @@ _SAMPLE = 1 << 17
 MOST_BYTES = 1 << 32
 """Bytes of a text table, unpacked."""
 _LONGEST_LINE = 1 << 20
-PACKED = 200
+_PACKED = 200
 """How many times smaller than a table its packed file can be."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -127,6 +127,11 @@ def _decoded(path: Path, encoding: str | None) -> tuple[str, str, bool, bool]:
     return text, name, mark is not None, sure
 
 
+def most_unpacked(path: Path) -> int:
+    """Return how many bytes a packed file may hold unpacked."""
+    return min(MOST_BYTES, max(_PACKED * path.stat().st_size, 64 << 20))
+
+
 def _bytes_of(path: Path) -> bytes:
     """Return what a file holds, unpacked where it is packed by gzip, whatever its name."""
     try:
@@ -137,7 +142,7 @@ def _bytes_of(path: Path) -> bytes:
             data: bytes = opened.read(_LONGEST_LINE)
             if len(data) == _LONGEST_LINE and b"\n" not in data and b"\r" not in data:
                 raise CorruptFile(f"{path}: its first line has more than {_LONGEST_LINE:,} bytes; needed: a header")
-            most = min(MOST_BYTES, max(PACKED * path.stat().st_size, 64 << 20)) if packed else MOST_BYTES
+            most = most_unpacked(path) if packed else MOST_BYTES
             data += opened.read(most)
     except FileNotFoundError:
         raise MissingResource(f"{path}: no such file") from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from malles_env.data.parsing.dialect import MOST_BYTES, PACKED
+from malles_env.data.parsing.dialect import most_unpacked
 from malles_env.errors import CorruptFile, InvalidInput, brief, invalid
 
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
@@ -83,7 +83,7 @@ def unpacked(path: Path, endings: tuple[str, ...]) -> Iterator[list[Path]]:
                 if not tables:
                     held = ", ".join(one.filename for one in files) or "nothing"
                     raise InvalidInput(f"{path}: holds {brief(held)}; needed: a file that ends in {', '.join(endings)}")
-                most = min(MOST_BYTES, max(PACKED * path.stat().st_size, 64 << 20))
+                most = most_unpacked(path)
                 if sum(one.file_size for one in tables) > most:
                     raise InvalidInput(f"{path}: holds more than {most:,} bytes unpacked; allowed: less")
                 parts = [_unpack(archive, one, Path(folder), number) for number, one in enumerate(tables)]
