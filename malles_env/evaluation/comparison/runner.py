@@ -107,7 +107,7 @@ def compare(
     if elsewhere is not None:
         too_small = _ask_elsewhere(elsewhere, drawn_of, rows, splits, slow, weights or _unknown)
     for split in splits:
-        judged = drawn_of(split)
+        judged = drawn_of.last(split)
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, told)
@@ -171,7 +171,7 @@ def _path(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] |
 
 
 class _Drawn:
-    """Draws the occasions of each split, once."""
+    """Draws the occasions of each split, once, and keeps them until they are asked for the last time."""
 
     def __init__(self, study: Study, limit: int | None, seed: int | None, told: Told) -> None:
         self.study, self.limit, self.seed, self.told = study, limit, seed, told
@@ -182,6 +182,12 @@ class _Drawn:
             self.told(f"{split}: drawing occasions")
             self._kept[split] = self.study.judging(split, limit=self.limit, seed=self.seed)
         return self._kept[split]
+
+    def last(self, split: str) -> Judged:
+        """Return the occasions of a split, and keep them no longer: those of all splits are gigabytes."""
+        judged = self(split)
+        del self._kept[split]
+        return judged
 
 
 def _places(name: str, judged: Judged, slow: int) -> NDArray[np.int64] | None:
