@@ -36,7 +36,7 @@ class LanguageRows:
         Raises:
             MissingResource: No such model.
         """
-        rows: dict[str, Factory] = {row: _taste_factory(*pair) for row, pair in self.pairs}
+        rows: dict[str, Factory] = {row: _taste_factory(pair) for row, pair in self.pairs}
         for row in ("unaligned", "prompted"):
             if getattr(self, row) is not None:
                 rows[row] = _always(_prompted_row(row, getattr(self, row)))
@@ -48,8 +48,7 @@ class LanguageRows:
 
         pairs = dict(self.pairs)
         if row in pairs:
-            whole, seen = pairs[row]
-            return recorded_hash(whole if split == "time" or seen is None else seen)
+            return recorded_hash(_judged_by(pairs[row], split))
         if getattr(self, row, None) is None:
             return ""
         model = _prompted_row(row, getattr(self, row)).model
@@ -92,8 +91,14 @@ def _twin(name: str) -> str | None:
     return f"{name}-seen"
 
 
-def _taste_factory(whole: str, seen: str | None) -> Factory:
-    return lambda split: _taste_row(whole if split == "time" or seen is None else seen)
+def _judged_by(pair: Pair, split: str) -> str:
+    """Return the model of a pair that never saw what a split holds out."""
+    whole, seen = pair
+    return whole if split == "time" or seen is None else seen
+
+
+def _taste_factory(pair: Pair) -> Factory:
+    return lambda split: _taste_row(_judged_by(pair, split))
 
 
 @cache
