@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, trim_mean
 
-from malles_agents.training.train import HELD_OUT
+from malles_agents.training.train import HELD_OUT, model_of
 from malles_env.errors import invalid
 from malles_env.files import read_json, write_json
 from malles_env.jobs import Check, Executor, Processes
@@ -143,7 +143,7 @@ def _known(out: Path, part: tuple[Any, ...]) -> list[Path]:
 
 
 def _checks(study: Study) -> list[Check]:
-    readers = [getattr(load_scenario(scenario).consumers, "model", None) for scenario in study.scenarios]
+    readers = [model_of(load_scenario(scenario)) for scenario in study.scenarios]
     return [files_check((*study.scenarios, study.rivals)), weights_check(readers)]
 
 
@@ -183,7 +183,7 @@ def train_and_score(study: Study, job: tuple[str, str, int, str], out: Path) -> 
     path = folder / "score.json"
     if path.exists():
         return Score(**read_json(path))
-    from malles_agents.training.train import Run, model_of, train
+    from malles_agents.training.train import Run, train
 
     market = load_scenario(scenario)
     consumers = market.build_consumers()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from malles_env.cli.fitting.align_names import NamesOption
 from malles_env.cli.fitting.occasions import OccasionsOption, data_licence, load_occasions, reading_progress
 from malles_env.cli.places import folder_option
 
@@ -68,9 +69,7 @@ def align_command(
             "(minilm by default) learns to compare."
         ),
     ] = "complete-journey",
-    names: Annotated[
-        str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
-    ] = "true",
+    names: NamesOption = "true",
 ) -> None:
     """Post-train a language model on choice occasions; a killed run continues from its last checkpoint."""
     from malles_env.evaluation.protocol import protocol as known_protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,6 +13,10 @@ from malles_env.errors import invalid
 
 if TYPE_CHECKING:
     from malles_env.preference.data.renamed import Names
+
+NamesOption = Annotated[
+    str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
+]
 
 
 def align_words(

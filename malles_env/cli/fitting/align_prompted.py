@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from malles_env.cli.fitting.align_names import NamesOption
 from malles_env.cli.fitting.occasions import data_licence, load_occasions
 from malles_env.cli.places import folder_option
 from malles_env.errors import invalid
@@ -47,9 +48,7 @@ def prompted_command(
             "held-out categories and customers; `malles consumers evaluate --protocol online-retail` judges it."
         ),
     ] = "complete-journey",
-    names: Annotated[
-        str, typer.Option(help="With online-retail: true, or shuffled among each category's products, for the control.")
-    ] = "true",
+    names: NamesOption = "true",
     shelf: Annotated[
         int, typer.Option(min=2, help="With online-retail: options of a training shelf, what was bought among them.")
     ] = 8,
