@@ -54,13 +54,18 @@ def scenario_shelf(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["regular", "average"])
-@pytest.mark.parametrize("name", [name for name in list_scenarios() if name not in UNLIKE])
+@pytest.mark.parametrize("name", list_scenarios())
 def test_a_rise_of_one_price_costs_consumers_its_units(name, kind):
-    prices = usual_prices(name, kind)
+    """A rise of 1% costs the mean of the units before and after; weighted by units the error is 2.5% at most."""
+    prices, listed = usual_prices(name, kind), scenario_shelf(name)
     rises = prices * (1.0 + 0.01 * np.eye(len(prices)))
     surplus, units = answers(name, np.vstack([prices, rises]))
-    ratio = (surplus[1:] - surplus[0]) / (-units[0] * 0.01 * prices)
-    assert (ratio > 0.94).all() and (ratio < 1.06).all(), ratio
+    cost = 0.5 * (units[0] + np.diag(units[1:])) * 0.01 * prices
+    ratio = ((surplus[0] - surplus[1:])[listed]) / cost[listed]
+    rough = 0.4 if name in UNLIKE else 0.0
+    assert (np.abs(ratio - 1.0) < 0.05 + rough).all(), ratio
+    rough = 0.04 if name in UNLIKE else 0.0
+    assert ratio @ units[0][listed] / units[0].sum() == pytest.approx(1.0, abs=0.025 + rough)
 
 
 @pytest.mark.parametrize("name", list_scenarios())
