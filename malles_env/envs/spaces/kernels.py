@@ -308,10 +308,10 @@ def write_stock_ledger(
     """
     for b in range(len(out)):
         for j in range(len(seller_of)):
-            row = out[b, seller_of[j], first:]
-            row[0] += ordered[b, j]
-            row[1] += ordering[b, j]
-            row[2] += holding[b, j]
-            row[3] += salvage[b, j]
-            row[4] += stock[b, j]
-            row[5] += asked[b, j] - ordered[b, j]
+            n, placed = seller_of[j], ordered[b, j]
+            out[b, n, first] += placed
+            out[b, n, first + 1] += ordering[b, j]
+            out[b, n, first + 2] += holding[b, j]
+            out[b, n, first + 3] += salvage[b, j]
+            out[b, n, first + 4] += stock[b, j]
+            out[b, n, first + 5] += asked[b, j] - placed
