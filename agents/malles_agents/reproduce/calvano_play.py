@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, row
-from malles_agents.reproduce.calvano import NOT_READ, grid_nash_rows
+from malles_agents.reproduce.calvano import grid_nash_rows
 from malles_agents.sellers.tabular import GridMarket, QSettings, learn
 from malles_agents.sellers.tabular.analysis import Impulse, equilibrium_play, impulse_response, limits
 from malles_agents.standard_errors import mean_se
@@ -24,20 +24,17 @@ def impulse(options: Options) -> Reproduction:
     reply = impulse_response(found)
     sample = f"{len(reply.gain) // 2} of {len(found.last)} sessions (fixed points), both sellers deviating in turn"
     prices, back = reply.prices, reply.back
-    samples: dict[str, tuple[np.ndarray, str | None]] = {
-        "price before the deviation": (prices[:, 0, 1], None),
-        "deviator's price in the deviation": (prices[:, 1, 0], None),
-        "rival's price one period later": (prices[:, 2, 1], None),
-        "rival cuts its price in the next period (share)": (prices[:, 2, 1] < prices[:, 0, 1] - 1e-9, None),
-        "deviation unprofitable (share)": (reply.gain < 0, ">0.95"),
-        "deviator's gain in discounted profit (%)": (100 * reply.gain, None),
-        "back at the old prices within 25 periods (share)": ((back >= 0) & (back <= 25), None),
-        "periods until back, of those that come back": (np.where(back >= 0, back, np.nan), "5-7"),
+    samples: dict[str, np.ndarray] = {
+        "price before the deviation": prices[:, 0, 1],
+        "deviator's price in the deviation": prices[:, 1, 0],
+        "rival's price one period later": prices[:, 2, 1],
+        "rival cuts its price in the next period (share)": prices[:, 2, 1] < prices[:, 0, 1] - 1e-9,
+        "deviation unprofitable (share)": reply.gain < 0,
+        "deviator's gain in discounted profit (%)": 100 * reply.gain,
+        "back at the old prices within 25 periods (share)": (back >= 0) & (back <= 25),
+        "periods until back, of those that come back": np.where(back >= 0, back, np.nan),
     }
-    rows = tuple(
-        row(name, _by_session(values), said, source=NOT_READ if said else "", sample=sample)
-        for name, (values, said) in samples.items()
-    )
+    rows = tuple(row(name, _by_session(values), sample=sample) for name, values in samples.items())
     data = {
         "deviator_price": prices[:, :, 0].mean(axis=0).tolist(),
         "rival_price": prices[:, :, 1].mean(axis=0).tolist(),
@@ -81,9 +78,9 @@ def equilibrium(options: Options) -> Reproduction:
     sample = f"{len(ends.gain)} sessions"
     both = np.asarray(play.one_shot.all(axis=1))
     rows = (
-        row("profit gain", ends.gain, 0.85, source="Calvano et al. 2020", sample=sample),
+        row("profit gain", ends.gain, sample=sample),
         *grid_nash_rows(market),
-        row("one-shot check passed on the path, both (share)", both, "about half", source=NOT_READ, sample=sample),
+        row("one-shot check passed on the path, both (share)", both, sample=sample),
         row("one-shot check passed on the path, per seller (share)", play.one_shot.mean(axis=1), sample=sample),
         row("best-response gap, value left (%)", 100 * play.gap.mean(axis=1), sample=sample),
         row("exact dynamic best reply earns more by (%)", 100 * play.extra.mean(axis=1), sample=sample),

@@ -16,9 +16,8 @@ from malles_env.compiling import njit
 from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
 
-KLEIN = "Klein 2021, quoted from memory of the paper, not re-read"
 ASKER = "Asker, Fershtman and Pakes 2022, abstract"
-JOINT_MAXIMUM, EDGEWORTH = 0.125, 0.0611
+JOINT_MAXIMUM = 0.125
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -108,16 +107,11 @@ def klein(options: Options) -> Reproduction:
         found[levels] = profit
         rows.append(row(f"mean profit, {levels + 1} prices", profit, sample=sample))
         share = np.abs(profit - JOINT_MAXIMUM) < 1e-9
-        said = 0.312 if levels == 6 else None
-        source = KLEIN if said else ""
-        rows.append(
-            row(f"runs at the joint maximum, {levels + 1} prices (share)", share, said, source=source, sample=sample)
-        )
-        rows.append(
-            row(f"runs above the competitive benchmark, {levels + 1} prices (share)", profit > EDGEWORTH, sample=sample)
-        )
+        static = _sale(1, 1, levels)
+        rows.append(row(f"runs at the joint maximum, {levels + 1} prices (share)", share, sample=sample))
+        rows.append(row(f"runs above static Bertrand, {levels + 1} prices (share)", profit > static, sample=sample))
+        rows.append(ResultRow(f"static Bertrand: one step above cost, {levels + 1} prices", static))
     rows.append(ResultRow("joint maximum", JOINT_MAXIMUM))
-    rows.append(ResultRow("competitive (Edgeworth cycle) benchmark, 7 prices", EDGEWORTH, None, EDGEWORTH, KLEIN))
     data = {"profit_by_prices": {str(levels + 1): mean_se(profit)._asdict() for levels, profit in found.items()}}
     return Reproduction(
         "klein", "Sequential pricing: alternating Q-learners", tuple(rows), data,
@@ -169,7 +163,7 @@ def _draw_klein(found: dict[int, np.ndarray], path: Path) -> Path:
     bins = np.linspace(0.05, 0.13, 33)
     axis.hist(list(found.values()), bins=bins, color=COLOURS[: len(found)], label=[f"{k + 1} prices" for k in found])
     axis.axvline(JOINT_MAXIMUM, color=FAINT, linestyle="--", label="joint maximum")
-    axis.axvline(EDGEWORTH, color=FAINT, linestyle=":", label="competitive benchmark")
+    axis.axvline(_sale(1, 1, min(found)), color=FAINT, linestyle=":", label="static Bertrand, 7 prices")
     axis.set_xlabel("profit per seller and period")
     axis.set_ylabel("runs")
     axis.legend(frameon=False, loc="upper left")
