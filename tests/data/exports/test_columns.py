@@ -54,6 +54,25 @@ def test_columns_of_known_exports_are_found_by_name() -> None:
     assert (supermarket["unit_price"], supermarket["line_total"]) == ("Unit price", "Total")
 
 
+def test_a_number_is_known_by_any_sign_and_in_any_order() -> None:
+    row = {
+        "N° client": "7",
+        "Ticket Nr": "3",
+        "Date": "05/01/2024",
+        "№ article": "a",
+        "Quantité": 1,
+        "Prix unitaire": 2.5,
+    }
+    assert found(pl.DataFrame([row])) == {
+        "household_id": "N° client", "basket_id": "Ticket Nr", "timestamp": "Date", "product_id": "№ article",
+        "quantity": "Quantité", "unit_price": "Prix unitaire",
+    }  # fmt: skip
+    german = {"Nr. Kunde": "7", "Beleg": "3", "Datum": "05.01.2024", "Artikel": "a", "Menge": 1, "Preis": 2.5}
+    assert {name: found(pl.DataFrame([german]))[name] for name in ("household_id", "basket_id")} == {
+        "household_id": "Nr. Kunde", "basket_id": "Beleg",
+    }  # fmt: skip
+
+
 def test_amount_is_packages_or_money_by_its_content() -> None:
     rows = pl.DataFrame({"date": ["2024-01-05"] * 4, "sku": ["a", "b", "a", "b"], "customer": ["x"] * 4,
                          "amount": [1, 2, 1, 3], "price": [2.5, 3.0, 2.5, 3.0]})  # fmt: skip

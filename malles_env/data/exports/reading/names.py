@@ -41,14 +41,14 @@ _NAMES: dict[str, str] = {
         "basket id; basket; invoice no; invoice id; invoice number; invoice; order id; order no; order "
         "number; order; transaction id; transaction no; transaction number; transaction; receipt id; "
         "receipt no; receipt number; receipt; ticket id; ticket; trip id; trip; bill no; bill id; bill "
-        "number; bill; bon nr; bonnummer; beleg nr; belegnr; belegnummer; rechnung; rechnungsnr; "
+        "number; bill; bon nr; bonnummer; bon; beleg; beleg nr; belegnr; belegnummer; rechnung; rechnungsnr; "
         "rechnungsnummer; factura; facture; session id; sales id; order key; cart id; no ticket; numero "
         "ticket; num ticket; recibo; nota fiscal; pedido; scontrino; numero scontrino; ricevuta; paragon; "
         "numer paragonu; kvitto; kassabon; чек; номер чека; заказ; номер заказа; 伝票番号; 注文番号; "
         "レシート番号; 订单; 订单号; 订单编号; 小票号"
     ),
     "timestamp": (
-        "timestamp; date time; datetime; invoice date; order date; transaction date; transaction dt; "
+        "timestamp; ts; date time; datetime; invoice date; order date; transaction date; transaction dt; "
         "transaction timestamp; purchase date; order purchase timestamp; purchase timestamp; sale date; "
         "sales date; bill date; order datetime; order time; created at; date; day; datum; rechnungsdatum; "
         "belegdatum; kaufdatum; fecha; data; shop date; event time; time stamp; date achat; date "
@@ -130,6 +130,9 @@ _NAMES: dict[str, str] = {
 IGNORED = frozenset({"index", "row", "row id", "unnamed 0", "id", "no", "nr", "rownames"})
 """Names of columns that number the rows."""
 
+NUMBER = frozenset({"id", "no", "nr", "num", "number", "nummer", "numero", "nro"})
+"""Words of column names that mean a number by which something is identified."""
+
 UNDONE = (
     r"(?i)\b(?:returns?|returned|refund(?:s|ed)?|cancel(?:l?ed|lation|s)?|void(?:ed)?|chargeback|credit (?:note|memo)"
     r"|storno|storniert|retoure|rückgabe|gutschrift|annulée?|retour|avoir|devolución|devuelto|cancelado|reso|annullato)\b"
@@ -145,6 +148,7 @@ def plain_name(name: str) -> str:
     """
     for letter, plain in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("ł", "l"), ("ø", "o")):
         name = name.replace(letter, plain).replace(letter.upper(), plain.capitalize())
+    name = re.sub(r"\b[Nn][°º]", "no ", name)
     name = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     words = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", words)
@@ -157,19 +161,27 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 """Canonical column -> names in plain words, the surest first."""
 
 
+def _in_any_order(target: str, name: str) -> list[str]:
+    """Return the words of a plain name in alphabetical order; where an id is sought, without words for "number"."""
+    return sorted(word for word in name.split() if word not in NUMBER or not target.endswith("_id"))
+
+
 def closeness(target: str, column: str) -> float:
     """Return how well a column's name says that it is a canonical column: 0 not at all, up to 2.
 
     Exact names count more than names that contain one, and the surest of a list more than the others.
     """
     own = plain_name(column)
-    joined = own.replace(" ", "")
+    joined, order = own.replace(" ", ""), _in_any_order(target, own)
     if own == target.replace("_", " ") or joined == target.replace("_", ""):
         return 2.0
     names = SYNONYMS[target]
     for place, name in enumerate(names):
         if own == name or joined == name.replace(" ", ""):
             return 1.9 - place / 1000
+    for place, name in enumerate(names):
+        if order and order == _in_any_order(target, name):
+            return 1.8 - place / 1000
     for place, name in enumerate(names):
         # Single words are too common to be looked for inside other names ("customer type").
         if " " in name and f" {name} " in f" {own} ":
