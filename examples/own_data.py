@@ -173,14 +173,14 @@ def read_margarine(file: Path | None) -> Panel:
 def read_ecdat(name: str, file: Path | None) -> Panel:
     """Read one CSV out of the archive that pydataset is installed with, or out of `file`."""
     rows = pl.read_csv(file or _from_pydataset(f"resources/rdata/csv/Ecdat/{name.capitalize()}.csv"))
-    goods, prefix = ECDAT[name], name.capitalize()
+    products, prefix = ECDAT[name], name.capitalize()
     rows = rows.rename({f"{prefix}.hid": "id", f"{prefix}.id": "number", f"{prefix}.choice": "choice"}, strict=False)
 
     def block(kind: str) -> np.ndarray:
-        columns = [f"{kind}.{key}" for key in goods]
-        return rows.select(columns).to_numpy() if columns[0] in rows.columns else np.zeros((len(rows), len(goods)))
+        columns = [f"{kind}.{key}" for key in products]
+        return rows.select(columns).to_numpy() if columns[0] in rows.columns else np.zeros((len(rows), len(products)))
 
-    price, order = block("price"), list(goods)
+    price, order = block("price"), list(products)
     chosen = np.array([order.index(choice) for choice in rows["choice"]])
     sound = (price > 0).all(axis=1)  # three rows of crackers have a price of 0
     origin = Origin(
@@ -192,7 +192,7 @@ def read_ecdat(name: str, file: Path | None) -> Panel:
     )
     ids = rows["id"].cast(pl.String).to_numpy()
     promoted = block("disp") > 0, block("feat") > 0
-    return Panel(name, list(goods.values()), ids[sound], chosen[sound], price[sound], promoted[0][sound],
+    return Panel(name, list(products.values()), ids[sound], chosen[sound], price[sound], promoted[0][sound],
                  promoted[1][sound], None, origin)  # fmt: skip
 
 
@@ -210,14 +210,14 @@ def _from_pydataset(member: str) -> io.BytesIO:
 def made_up(households: int = 150, seed: int = 0) -> Panel:
     """Draw a small panel from a logit, to try the script without data."""
     rng = np.random.default_rng(seed)
-    goods, size = list(ECDAT["catsup"].values()), rng.integers(6, 15, households)
+    products, size = list(ECDAT["catsup"].values()), rng.integers(6, 15, households)
     house = np.repeat(np.arange(households), size)
     feature = rng.random((len(house), 4)) < 0.15
     price = np.round(rng.uniform(0.9, 1.3, (len(house), 4)) * [1.9, 1.2, 1.4, 1.1] * np.where(feature, 0.8, 1.0), 2)
     taste = rng.normal(0, 1.5, (households, 4))[house]
     utility = taste + 0.4 * feature - 3 * np.log(price) + rng.gumbel(size=price.shape)
     origin = Origin("A made-up panel", "none needed", "of a made-up panel.", "USD", CAVEATS)
-    return Panel("catsup", goods, house.astype(str), utility.argmax(1), price, np.zeros(price.shape, dtype=bool),
+    return Panel("catsup", products, house.astype(str), utility.argmax(1), price, np.zeros(price.shape, dtype=bool),
                  feature, None, origin)  # fmt: skip
 
 

@@ -78,8 +78,8 @@ def run_words_job(
     backbone = load_backbone(job.backbone, pooling="layers")
     learn = study.learning()
     told("reading names")
-    readings = log_readings(backbone, learn.goods, job.names, reading)
-    words = log_words(readings, backbone.parts, learn.goods, study.sales)
+    readings = log_readings(backbone, learn.products, job.names, reading)
+    words = log_words(readings, backbone.parts, learn.products, study.sales)
     model = _cold(job, study, learn, backbone, readings, words, told)
     if job.known:
         told("known categories")
@@ -114,37 +114,37 @@ def _cold(
         if kept.card.pop("settings", None) == settings:
             return kept
     fitted = fit_words(learn, words, study.study.rules.held_out_categories, job.settings, told)
-    goods = renamed(learn.goods, job.names)
-    catalogue = _catalogued(goods, readings, fitted, np.unique(learn.prefix), words)
+    products = renamed(learn.products, job.names)
+    catalogue = _catalogued(products, readings, fitted, np.unique(learn.prefix), words)
     model = TransferModel(backbone, fitted, catalogue, card=_card(job, learn, fitted))
     replace(model, card=model.card | {"settings": settings}).save(folder)
     return model
 
 
 def _catalogued(
-    goods: ProductTable, readings: np.ndarray, fitted: FittedWords, trained: np.ndarray, words: LogWords
+    products: ProductTable, readings: np.ndarray, fitted: FittedWords, trained: np.ndarray, words: LogWords
 ) -> Catalogued:
     """Return what is kept of the log's names.
 
     Args:
-        goods: The goods under the names they were trained with.
+        products: The products under the names they were trained with.
         readings: Of all names [P, F].
         fitted: What training learned.
         trained: Prefixes of the categories trained on.
         words: The log's names as `malles_env.evaluation.transfer.word_model.scoring.log_words` gives them.
     """
-    kinds = [text.removeprefix("market: ").removesuffix(".") for text in goods.prefixes]
-    prices = category_means(goods.log_regular[:, None], goods.prefix)[:, 0]
+    kinds = [text.removeprefix("market: ").removesuffix(".") for text in products.prefixes]
+    prices = category_means(products.log_regular[:, None], products.prefix)[:, 0]
     told = {}
     if fitted.word_map is not None:
-        raw = category_means(words.states @ fitted.word_map.weights, goods.prefix)
+        raw = category_means(words.states @ fitted.word_map.weights, products.prefix)
         told = dict(zip(kinds, raw, strict=True))
     return Catalogued(
-        dict(zip(kinds, category_means(readings, goods.prefix), strict=True)),
+        dict(zip(kinds, category_means(readings, products.prefix), strict=True)),
         told,
         {kind: round(float(price), 4) for kind, price in zip(kinds, prices, strict=True)},
         frozenset(kinds[at] for at in trained),
-        tuple((goods.names[at], goods.texts[at], kinds[goods.prefix[at]]) for at in fitted.rows),
+        tuple((products.names[at], products.texts[at], kinds[products.prefix[at]]) for at in fitted.rows),
     )
 
 

@@ -42,8 +42,8 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     lab = some_markets(lab_for(options, lab), MARKETS)
     judged = lab.judged(lab.rows("test"), seed=options.seed)
     train, validation = lab.pair(lab.plan.train, options.seed)
-    options.say(f"reading {len(lab.goods):,} products of {MARKETS} markets in three wordings")
-    second, third = (lab.read(reworded(lab.goods, seed=options.seed + k)) for k in (0, 1))
+    options.say(f"reading {len(lab.products):,} products of {MARKETS} markets in three wordings")
+    second, third = (lab.read(reworded(lab.products, seed=options.seed + k)) for k in (0, 1))
     verdicts: dict[float, Verdict] = {}
     moved: dict[float, FloatArray] = {}
     whole = seeds(options)

@@ -30,11 +30,11 @@ Mask = Callable[[TasteData], TasteData]
 
 def without_prices(data: TasteData) -> TasteData:
     """Drop prices relative to the regular price and to the category, discounts, and those paid before."""
-    unknown = np.full_like(data.goods.log_regular, np.nan)
+    unknown = np.full_like(data.products.log_regular, np.nan)
     return replace(
         data,
         price=data.regular_price,
-        goods=replace(data.goods, log_regular=unknown),
+        products=replace(data.products, log_regular=unknown),
         past_depth=np.zeros_like(data.past_depth),
         elsewhere_deal=np.zeros_like(data.elsewhere_deal),
     )

@@ -69,7 +69,7 @@ def with_window(data: TasteData, occasions: Occasions, window: int) -> TasteData
     """Return the same occasions with another window of the mean field; 0 leaves the long-run share and no news.
 
     Args:
-        data: Occasions whose goods are in the order of `occasions.products`.
+        data: Occasions whose products are in the order of `occasions.products`.
         occasions: Where the purchases are counted.
         window: Periods; 0 for none.
     """

@@ -65,7 +65,7 @@ class Curves:
         there = np.unique(self.learn.prefix)
         if not 1 <= count <= len(there):
             raise invalid("count", count, f"1 to {len(there)} categories")
-        names = [self.learn.goods.prefixes[at] for at in there]
+        names = [self.learn.products.prefixes[at] for at in there]
         by_hash = sorted(range(len(there)), key=lambda at: hashlib.sha256(f"{order}{names[at]}".encode()).hexdigest())
         return np.sort(there[by_hash[:count]])
 
@@ -74,7 +74,7 @@ class Curves:
         chosen = self.categories(count, order)
         rows = np.flatnonzero(np.isin(self.learn.prefix, chosen))
         train = self.learn.take(rows)
-        prefixes = self.learn.goods.prefixes
+        prefixes = self.learn.products.prefixes
         barred = frozenset(
             text.removeprefix("market: ").removesuffix(".") for at, text in enumerate(prefixes) if at not in chosen
         )
@@ -114,8 +114,8 @@ class Curves:
             precision = torch.bfloat16 if backbone.endswith(".gguf") else torch.float32
             encoder = load_backbone(backbone, pooling="layers", dtype=precision)
             self._parameters[backbone] = sum(weight.numel() for weight in encoder.model.parameters())
-            readings = log_readings(encoder, self.learn.goods, names)
-            self._words[backbone, names] = log_words(readings, encoder.parts, self.learn.goods, self.study.sales)
+            readings = log_readings(encoder, self.learn.products, names)
+            self._words[backbone, names] = log_words(readings, encoder.parts, self.learn.products, self.study.sales)
         return self._words[backbone, names]
 
 

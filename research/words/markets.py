@@ -50,11 +50,11 @@ def trained_vectors(study: WordStudy, log: Catalogue, last: int) -> FloatArray:
     learn = study.learning()
     learn = learn.take(np.flatnonzero(learn.period <= last))
     backbone = load_backbone("minilm", pooling="layers")
-    words = log_words(log_readings(backbone, learn.goods), backbone.parts, learn.goods, study.sales)
+    words = log_words(log_readings(backbone, learn.products), backbone.parts, learn.products, study.sales)
     fitted = fit_words(learn, words, study.study.rules.held_out_categories, WordSettings())
     assert fitted.word_map is not None
     told = told_vectors(fitted.word_map, words.states, words.market)
-    place = {code: at for at, code in enumerate(learn.goods.names)}
+    place = {code: at for at, code in enumerate(learn.products.names)}
     found: FloatArray = told[[place[code] for code in log.products["product_id"].to_list()]].astype(np.float64)
     return found
 
@@ -137,9 +137,9 @@ def main(
         found = []
         for names in market:
             told(names)
-            goods = GiftMarket.of(log, [name.strip() for name in names.split(",")])
-            readings = {"frozen": NameEmbeddings.of(goods), "trained": NameEmbeddings.centred(goods, vectors)}
-            found.append(compare(goods, readings, last, until, seed=seed))
+            gifts = GiftMarket.of(log, [name.strip() for name in names.split(",")])
+            readings = {"frozen": NameEmbeddings.of(gifts), "trained": NameEmbeddings.centred(gifts, vectors)}
+            found.append(compare(gifts, readings, last, until, seed=seed))
     typer.echo(table(found))
     if json_file is not None:
         write_json(json_file, {"markets": found})

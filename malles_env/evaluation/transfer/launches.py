@@ -45,7 +45,7 @@ class Launches:
         """
         place = {name: at for at, name in enumerate(products)}
         chosen = data.product[np.arange(len(data)), data.chosen - 1]
-        launch = np.array([place[data.goods.names[at]] for at in chosen], dtype=np.int64)
+        launch = np.array([place[data.products.names[at]] for at in chosen], dtype=np.int64)
         codes = np.unique(np.array(markets), return_inverse=True)[1].astype(np.int64)
         return cls(data.cold(), launch, codes, np.asarray(sales, dtype=np.float64))
 

@@ -183,7 +183,7 @@ class WordRows:
         row, names = row_parts(name)
         if row in TRAINED:
             model = TransferModel.from_pretrained(model_folder(str(self.model), row, names))
-            return scorer_of(model, self.goods, self.study.sales, names)
+            return scorer_of(model, self.products, self.study.sales, names)
         if row in PROMPTED:
             return AskedByName(self._prompted(row, names), names)
         if row == "numbers_only":
@@ -218,21 +218,21 @@ class WordRows:
         return self.study.study.training(split)[0]
 
     @cached_property
-    def goods(self) -> ProductTable:
+    def products(self) -> ProductTable:
         """The products with their true names."""
-        return self.study.study.data(np.arange(1)).goods
+        return self.study.study.data(np.arange(1)).products
 
     def _readings(self, row: str, names: Names) -> torch.Tensor:
         """Return an encoder's readings of the products; names that only went to others are not read again."""
         name, pooling = self.encoders[row]
-        goods = renamed(self.goods, names)
+        products = renamed(self.products, names)
         # weights of four bits lose nothing in 16 bits, and large models are read several times faster
         precision = torch.bfloat16 if name.endswith(".gguf") else torch.float32
         backbone = load_backbone(name, pooling=pooling, dtype=precision)
         if names == "anonymous":
-            return make_readings(backbone, goods).product
-        true = make_readings(backbone, self.goods).product
-        return true[torch.as_tensor(same_text(self.goods, goods))]
+            return make_readings(backbone, products).product
+        true = make_readings(backbone, self.products).product
+        return true[torch.as_tensor(same_text(self.products, products))]
 
 
 def row_parts(name: str) -> tuple[str, Names]:

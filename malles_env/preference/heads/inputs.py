@@ -31,7 +31,7 @@ class Readings:
     market: torch.Tensor
     product: torch.Tensor
 
-    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return the readings of the products; they are all here already."""
         return self
 
@@ -39,8 +39,8 @@ class Readings:
 class Reader(Protocol):
     """Gives readings: a live backbone, or readings made before."""
 
-    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
-        """Return readings whose rows are those of `goods`; only the rows of `products` need be right."""
+    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
+        """Return readings whose rows are those of `table`; only the rows of `products` need be right."""
         ...
 
 
@@ -85,13 +85,13 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         codes: What the heads know of products and households; None knows all markets, no line and no household.
     """
     if codes is None:
-        every = np.ones(len(data.goods.prefixes), dtype=np.float32)
-        none = np.zeros(len(data.goods.prefixes), dtype=np.int64)
-        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+        every = np.ones(len(data.products.prefixes), dtype=np.float32)
+        none = np.zeros(len(data.products.prefixes), dtype=np.int64)
+        codes = Codes(np.zeros(len(data.products), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
     known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
-    readings = reader.of(data.goods, wanted)
+    readings = reader.of(data.products, wanted)
     device = readings.product.device
 
     def tensor(values: NDArray[np.generic]) -> torch.Tensor:

@@ -111,7 +111,7 @@ def _markets(
     model: TasteModel, train: TasteData, reader: Reader | None
 ) -> Iterator[tuple[int, NDArray[np.int64], MarketLog]]:
     """Yield the code, the rows and the log of each market trained on."""
-    place = model.heads.codes(train.goods).market[train.prefix]
+    place = model.heads.codes(train.products).market[train.prefix]
     lags = lagged_log_prices(train)
     for market in np.unique(place[place > 0]):
         rows = np.flatnonzero(place == market)

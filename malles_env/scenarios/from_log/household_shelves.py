@@ -135,7 +135,7 @@ def twin_shelves(
 
 def _in_order(data: TasteData, lines: Sequence[str]) -> TasteData:
     """Return the same visits with the wanted lines first, then the others by name."""
-    names = np.array(data.goods.names)
+    names = np.array(data.products.names)
     missing = sorted(set(lines) - set(names[np.unique(data.product[data.mask])]))
     if missing:
         raise InvalidInput(f"line {missing[0]!r}: got no shelf with it; allowed: the market's lines that sell often")

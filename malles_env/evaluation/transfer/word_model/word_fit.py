@@ -205,7 +205,7 @@ def left_out_utilities(
 def _codes(data: TasteData, names: frozenset[str]) -> IntArray:
     """Return the prefixes of categories."""
     wanted = {f"market: {name}." for name in names}
-    return np.array([at for at, text in enumerate(data.goods.prefixes) if text in wanted], dtype=np.int64)
+    return np.array([at for at, text in enumerate(data.products.prefixes) if text in wanted], dtype=np.int64)
 
 
 def fit_logit(features: FloatArray, data: TasteData) -> tuple[FloatArray, float]:
