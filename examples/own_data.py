@@ -328,8 +328,8 @@ def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: b
     steps, head_steps = (4, 20) if brief else (60, 600)
     whole = replace(WHOLE_EMBEDDED, seed=seed, steps=steps, batch_size=128, validate_every=min(steps, 20))
     heads = replace(HEADS, seed=seed, steps=head_steps, batch_size=128, validate_every=min(head_steps, 25))
-    told = {"command": "examples/own_data.py", "data_licence": f"{origin.source}; {origin.licence}"}
-    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, **told)
+    origin_fields = {"command": "examples/own_data.py", "data_licence": f"{origin.source}; {origin.licence}"}
+    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, **origin_fields)
     return run_job(job, occasions.select(split="train"), occasions.select(split="validation"))[0]
 
 

@@ -80,8 +80,8 @@ def _end_failed(error: Exception, given: Sequence[str]) -> None:
         _end(f"error: {error}")
     if isinstance(error, UsageError):
         _end_usage(error, given)
-    if isinstance(error, ModuleNotFoundError) and (told := missing_extra(error.name or "")) is not None:
-        _end(f"error: {told}")
+    if isinstance(error, ModuleNotFoundError) and (hint := missing_extra(error.name or "")) is not None:
+        _end(f"error: {hint}")
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # else whoever read our output has gone
         _end(f"error: {what_failed(error)}")
 
@@ -104,8 +104,8 @@ def _end_usage(error: Any, given: Sequence[str]) -> NoReturn:
     options = getattr(getattr(error, "param", None), "opts", None) or []
     value = _value_of(options, given)
     if value is not None and isinstance(error, typer.BadParameter):
-        told = error.message.removeprefix("Input should be ").rstrip(".")
-        message = str(invalid(options[0], value, told))
+        allowed = error.message.removeprefix("Input should be ").rstrip(".")
+        message = str(invalid(options[0], value, allowed))
     command = getattr(getattr(error, "ctx", None), "command_path", "") or "malles"
     _end(f"error: {message} (see: {command} --help)")
 
@@ -139,7 +139,7 @@ def leave_threads_quiet() -> None:
 
 
 def hear_signals() -> None:
-    """Let SIGTERM and Ctrl-C end a command in order, with its workers, telling how to go on.
+    """Let SIGTERM and Ctrl-C end a command in order, with its workers, and say how to go on.
 
     Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go
     on with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose

@@ -33,7 +33,7 @@ ROWS = {
     "calibrated": "those of each persona, drawn towards the ones for all",
     "without the model": "the same fit to even answers: what the choices alone say of shelf and persona",
 }
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def calibrate(
     seed: int = 0,
     price_sensitivity: bool = False,
     answered_by: LanguageModel | None = None,
-    told: Told = lambda words, done, of: None,
+    progress: Progress = lambda words, done, of: None,
     **how: Any,
 ) -> Calibrated:
     """Ask a language model about real visits, fit the calibration to them, and judge it on visits of the test weeks.
@@ -80,7 +80,7 @@ def calibrate(
         seed: Seed of both draws and of the folds.
         price_sensitivity: Whether the model is asked, too, what prices mean to it (2 J shelves more), for the surplus.
         answered_by: Who is asked instead of the model named by the entry.
-        told: Called with what is being asked about, how many are done, and how many there are.
+        progress: Called with what is being asked about, how many are done, and how many there are.
         how: Fields of `PromptedEntry` instead of the scenario's own.
 
     Raises:
@@ -100,7 +100,7 @@ def calibrate(
     consumers = prompted_consumers(asked, entry.model_copy(update={"calibrate": "none"}), answered_by)
     regular = asked.catalog().regular_price
     fit, test = (
-        ask_visits(consumers, part, regular, lambda done, of, words=words: told(words, done, of))  # type: ignore[misc]
+        ask_visits(consumers, part, regular, lambda done, of, words=words: progress(words, done, of))  # type: ignore[misc]
         for part, words in zip(real, ("fitting", "test"), strict=True)
     )
     segments, rho = len(asked.segments), entry.mean_field == "numbers"
@@ -196,8 +196,8 @@ def _pairs(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 def _entered(scenario: Scenario, how: dict[str, Any]) -> Scenario:
     """Return the scenario asked live as it says itself, but for `how`; what was fitted before is left out."""
     own = scenario.consumers
-    told = own.model_dump(exclude={"kind", *FITTED}) if isinstance(own, PromptedEntry) else {}
-    return prompted_again(scenario, told, how)
+    chosen = own.model_dump(exclude={"kind", *FITTED}) if isinstance(own, PromptedEntry) else {}
+    return prompted_again(scenario, chosen, how)
 
 
 def _even(asked: VisitAnswers) -> VisitAnswers:

@@ -122,8 +122,8 @@ def nearest_segment(scenario: Scenario, buyers: Buyers) -> IntArray:
         np.concatenate([np.minimum(total, weeks), buyers.buying_weeks]),
         np.concatenate([np.full(count, -1), buyers.last]),
     )
-    told = features(every)
-    far = ((told[count:, None, :] - told[None, :count, :]) ** 2).sum(axis=2)
+    described = features(every)
+    far = ((described[count:, None, :] - described[None, :count, :]) ** 2).sum(axis=2)
     nearest: IntArray = far.argmin(axis=1)
     return nearest
 

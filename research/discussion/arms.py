@@ -78,18 +78,18 @@ def decide_all(
     decisions = Decisions.of(purchases, size, length)
     meter = Meter(model)
 
-    def told(arm: str, scores: list[dict[str, Any]], cost: dict[str, float]) -> Iterator[dict[str, Any]]:
+    def records(arm: str, scores: list[dict[str, Any]], cost: dict[str, float]) -> Iterator[dict[str, Any]]:
         mean = {name: value / len(purchases) for name, value in cost.items()}
         for purchase, own in zip(purchases, scores, strict=True):
             named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
             yield {**named, "arm": arm, **own, **mean}
 
     if HABIT in wanted:
-        yield from told(HABIT, decisions.scores(cast, *decisions.by_habit(cast)), dict.fromkeys(COSTS, 0.0))
+        yield from records(HABIT, decisions.scores(cast, *decisions.by_habit(cast)), dict.fromkeys(COSTS, 0.0))
     if SINGLE in wanted:
         forget(model)
         meter.start()
-        yield from told(SINGLE, decisions.scores(cast, *decisions.judged(model, _alone(cast))), meter.read())
+        yield from records(SINGLE, decisions.scores(cast, *decisions.judged(model, _alone(cast))), meter.read())
     if set(wanted) <= {HABIT, SINGLE}:
         return
     forget(model)
@@ -103,11 +103,11 @@ def decide_all(
         found = decisions.scores(cast, *decisions.judged(model, cast))
         spent = {name: turns[name] + value for name, value in meter.read().items()}
         if f"rounds {number}" in wanted:
-            yield from told(f"rounds {number}", found, spent)
+            yield from records(f"rounds {number}", found, spent)
     if SUMMARY in wanted:
         forget(model)
         found, cost, copies = _summaries(model, cast, purchases, size, length, spent["tokens"])
-        yield from ({**record, "copies": copies} for record in told(SUMMARY, found, cost))
+        yield from ({**record, "copies": copies} for record in records(SUMMARY, found, cost))
 
 
 @dataclass(frozen=True)

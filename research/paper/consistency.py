@@ -22,12 +22,12 @@ from research.paper.scores import (
     Verdict,
     bars,
     gap,
+    in_words,
     line,
     panels,
     plain,
     report,
     score,
-    told,
 )
 
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -67,7 +67,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     for s in closer:
         rows.append(line(f"weight {s:g} - 0: nats", nats[s]))
         rows.append(line(f"weight {s:g} - 0: total variation", closer[s]))
-    parts = [f"weight {s:g}: total variation {told(closer[s])}, nats {told(nats[s])}" for s in closer]
+    parts = [f"weight {s:g}: total variation {in_words(closer[s])}, nats {in_words(nats[s])}" for s in closer]
     return report(
         "paper-consistency",
         f"With and without the consistency penalty, {len(lab.study.occasions.markets)} markets",

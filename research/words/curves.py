@@ -85,7 +85,7 @@ class Curves:
         }
         who = self.test.household
 
-        def told(values: FloatArray) -> dict[str, float]:
+        def estimate(values: FloatArray) -> dict[str, float]:
             found = clustered(values, who)
             return {"mean": found.mean, "se": found.se}
 
@@ -96,8 +96,8 @@ class Curves:
             "categories": count,
             "order": order,
             "purchases": {"trained on": len(rows), "judged": len(self.test)},
-            "nats": {name: told(values) for name, values in nats.items()},
-            "paired": {f"{one} - {other}": told(nats[one] - nats[other]) for one, other in pairs},
+            "nats": {name: estimate(values) for name, values in nats.items()},
+            "paired": {f"{one} - {other}": estimate(nats[one] - nats[other]) for one, other in pairs},
         }
 
     def _nats(self, backbone: str, names: Names, train: TasteData, kind: str, barred: frozenset[str]) -> FloatArray:
@@ -190,13 +190,13 @@ def main(
     wanted += [(name, whole[-1], 0) for name in backbone or () if name != "minilm"]
     points: list[dict[str, Any]] = read_json_object(json_file)["points"] if json_file.is_file() else []
     done = {(point["backbone"], point["categories"], point["order"]) for point in points}
-    with progress_words() as told:
+    with progress_words() as notify:
         curves: Curves | None = None
         for key in wanted:
             if key in done:
                 continue
             curves = curves or Curves(WordStudy.online_retail(), WordSettings(), limit)
-            told("{}, {} categories, order {}".format(*key))
+            notify("{}, {} categories, order {}".format(*key))
             points.append(curves.point(*key))
             write_json(json_file, {"points": points})
     typer.echo(table(points))

@@ -154,9 +154,9 @@ def _compared(
     play = _over_draws if tastes == "draws" else _in_mean_tastes
     title = title_of(market, model, question.cost_share)
     episodes: list[dict[str, Any]] = []
-    told = play(console, question, market, consumers, title, episodes)
+    results = play(console, question, market, consumers, title, episodes)
     rows += [{"scenario": market.name, "model": model or "", "seat": question.agent, **row} for row in episodes]
-    return {**context, **told}
+    return {**context, **results}
 
 
 def _built(

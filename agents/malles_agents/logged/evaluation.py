@@ -160,8 +160,8 @@ def market_of(log: Log, scenario: str | None = None) -> Scenario:
     """
     market = load_scenario(scenario or log.world.scenario)
     if market.digest() != log.world.scenario_hash:
-        told = f"the version that the log was played in (hash {log.world.scenario_hash})"
-        raise invalid("scenario", f"{scenario or log.world.scenario} (hash {market.digest()})", told)
+        allowed = f"the version that the log was played in (hash {log.world.scenario_hash})"
+        raise invalid("scenario", f"{scenario or log.world.scenario} (hash {market.digest()})", allowed)
     return market
 
 

@@ -127,15 +127,15 @@ def _plans(world: World, gain: float | None) -> Block:
     last = value.weeks - best.end
     return {
         "method": method, "upper_bound": bound, "weeks": value.weeks, "end": best.end, "plans_played": best.played,
-        "best_constant": _told(value.view.product_ids, best.constant, best.constant_profit.sum()),
-        "best_dynamic": _told(value.view.product_ids, best.free, best.free_profit.sum()),
-        "best_without_end": _told(value.view.product_ids, best.without_end, best.without_end_profit.sum()),
+        "best_constant": _plan_block(value.view.product_ids, best.constant, best.constant_profit.sum()),
+        "best_dynamic": _plan_block(value.view.product_ids, best.free, best.free_profit.sum()),
+        "best_without_end": _plan_block(value.view.product_ids, best.without_end, best.without_end_profit.sum()),
         "dynamic_ratio": best.ratio, "dynamic_ratio_without_end": best.ratio_without_end,
         "shape": calendar_shape(prices[:last], listed[:last]), "shape_with_end": calendar_shape(whole, whole_listed),
     }  # fmt: skip
 
 
-def _told(products: tuple[str, ...], plan: Paths, profit: float) -> Block:
+def _plan_block(products: tuple[str, ...], plan: Paths, profit: float) -> Block:
     """Return a single plan for JSON: profit, and per product prices and what is listed and promoted in each week."""
     found: Block = {"profit": float(profit)}
     tables = {"prices": plan.prices[0], "listed": plan.listed[0], "display": plan.promoted[0, 0],

@@ -184,8 +184,8 @@ def model_of(scenario: Scenario) -> str | None:
 
 def write_config(run: Run, scenario: Scenario, out: Path) -> None:
     """Write what the run is into its folder, with what its policy must be played with."""
-    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
-    write_json(out / "config.json", told, allow_nan=False)
+    settings = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
+    write_json(out / "config.json", settings, allow_nan=False)
 
 
 def holds_part_of(run: Run, out: Path) -> bool:

@@ -63,9 +63,9 @@ def fit_choices(
     share = np.ones(rows) if weight is None else np.asarray(weight, dtype=np.float64)
     moved = np.zeros(rows) if offset is None else np.asarray(offset, dtype=np.float64)
     pull = np.repeat([ridge, ridge if shift_ridge is None else shift_ridge], [3 * segments, options - 1])
-    told = np.where(there, log_choice, 0.0)
+    log_known = np.where(there, log_choice, 0.0)
     pulled = np.zeros((rows, options - 1)) if perceived is None else perceived
-    task = _Task(told, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
+    task = _Task(log_known, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
     free = np.repeat([True, True, perceived is not None, shift], [segments, segments, segments, options - 1])
     bounds = [
         (value, value) if not open_ else SLOPES if at < segments else (None, None)
@@ -86,7 +86,7 @@ def _packed(calibration: Calibration) -> FloatArray:
 class _Task:
     """What is minimised: mean nats of the choices and the ridge, as `fit_choices` has them."""
 
-    told: FloatArray
+    log_known: FloatArray
     there: BoolArray
     segment: IntArray
     chosen: IntArray
@@ -101,14 +101,14 @@ class _Task:
         """Return value and gradient at `theta`, packed as by `_packed`."""
         slope, outside, rho = np.split(theta[: 3 * self.segments], 3)
         at, rows = self.segment, np.arange(len(self.chosen))
-        utility = slope[at][:, None] * self.told
+        utility = slope[at][:, None] * self.log_known
         utility[:, 0] += outside[at] + self.offset
         utility[:, 1:] += theta[3 * self.segments :] + rho[at][:, None] * self.perceived
         probability = softmax(np.where(self.there, utility, -np.inf))
         picked = probability[rows, self.chosen]
         probability[rows, self.chosen] -= 1.0
         probability *= self.share[:, None]
-        parts = ((probability * self.told).sum(1), probability[:, 0], (probability[:, 1:] * self.perceived).sum(1))
+        parts = ((probability * self.log_known).sum(1), probability[:, 0], (probability[:, 1:] * self.perceived).sum(1))
         gradient = [np.bincount(at, part, self.segments) for part in parts]
         away = theta - self.centre
         value = -(self.share * np.log(np.maximum(picked, 1e-300))).sum() + 0.5 * (self.pull * away) @ away

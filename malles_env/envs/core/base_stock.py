@@ -56,8 +56,8 @@ class BaseStock:
         said = self.layout.read(observation, self.seller)
         stock, sales, coming = said["stock"][:, self.own], said["sales"][:, self.own], said["on_order"][..., self.own]
         played = said["time"][:, None] > 0.0
-        told = (said["listed"][:, self.own] > 0) & (stock > 0.5) & played
-        rate = np.where(told, sales, np.maximum(SOLD_OUT * sales, self.expected))
+        uncensored = (said["listed"][:, self.own] > 0) & (stock > 0.5) & played
+        rate = np.where(uncensored, sales, np.maximum(SOLD_OUT * sales, self.expected))
         level, position = self.periods * rate, stock + coming.sum(axis=1)
         wanted = level - position
         if self.lots:

@@ -105,9 +105,9 @@ class MarketBatch:
         history = check_history(chosen.history, self.max_cycles)
         # Whatever else can build a market need not know of draws.
         check_choice("tastes", chosen.tastes, (None, "mean", "draws"))
-        told: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
-        told = {name: value for name, value in told.items() if value is not None}
-        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **told)
+        overrides: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
+        overrides = {name: value for name, value in overrides.items() if value is not None}
+        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **overrides)
         catalog = self.market.catalog
         self.slot_layout = SlotLayout(catalog)
         self.actions = Actions(self.slot_layout, chosen.action_mode, chosen.price_levels)
@@ -162,12 +162,12 @@ class MarketBatch:
         """Return what notebooks show of an env."""
         from malles_env.scenarios.notebook import market_html
 
-        told = {
+        properties = {
             "env": type(face).__name__, **facts, "action mode": self.actions.mode, "periods": self.max_cycles,
             "observation": f"{self._seen_size} numbers", "reward": "its own" if self.reward_fn else "profit / scale",
         }  # fmt: skip
         title = getattr(self.scenario, "title", "") or getattr(self.scenario, "name", "market")
-        return market_html(title, self.slot_layout.catalog, told)
+        return market_html(title, self.slot_layout.catalog, properties)
 
     @cached_property
     def plain_layout(self) -> Layout:
@@ -424,9 +424,9 @@ def check_history(history: Any, cycles: int) -> int:
         InvalidInput: Not a whole number from 1 to the periods of an episode.
     """
     most = min(cycles, LONGEST_HISTORY)
-    told = ", the periods of an episode" if most == cycles else ""
+    longest = ", the periods of an episode" if most == cycles else ""
     if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= most:
-        raise invalid("history", history, f"a whole number from 1 to {most}{told}")
+        raise invalid("history", history, f"a whole number from 1 to {most}{longest}")
     return int(history)
 
 

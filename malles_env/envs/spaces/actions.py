@@ -311,12 +311,12 @@ class Actions:
             self._money.refuse_flags(seller, kind, wanted)
         bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
         if self.mode == "dict":
-            told = {name: bits[name].astype(np.int8) for name in self._money.needed[seller] if name in bits}
+            own_bits = {name: bits[name].astype(np.int8) for name in self._money.needed[seller] if name in bits}
             number = np.int64 if self.slot_layout.whole_orders else np.float64
             whole = {ORDER: units.astype(number)} if self.orders else {}
             slots = self.slot_layout.tier_slots(seller)
             cuts = {TIER: depths[..., slots]} if len(slots) else {}
-            return {"price": money, **told, **cuts, **whole}
+            return {"price": money, **own_bits, **cuts, **whole}
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self._kind == DISCRETE
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)

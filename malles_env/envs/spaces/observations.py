@@ -118,14 +118,16 @@ class Layout:
         there = {*ALWAYS, *memories, *promoted, *tiers, *(("stock",) if limited else ())}
         given = catalog.replenishment
         self.lead_time = 0 if given is None else given.longest
-        self._told = dict(FIELDS)
+        self._known = dict(FIELDS)
         if given is not None:
             there.add("ordered")
-            self._told["stock"] = (k.STOCK, 0.0, "units on hand / storage")
-            told = {f"on_order_{age + 1}": (k.ON_ORDER + age, 0.0, "units / storage") for age in range(self.lead_time)}
-            self._told |= told
-            there |= told.keys()
-        self.fields = tuple(name for name in self._told if name in there)
+            self._known["stock"] = (k.STOCK, 0.0, "units on hand / storage")
+            coming = {
+                f"on_order_{age + 1}": (k.ON_ORDER + age, 0.0, "units / storage") for age in range(self.lead_time)
+            }
+            self._known |= coming
+            there |= coming.keys()
+        self.fields = tuple(name for name in self._known if name in there)
         typical = np.full(catalog.num_products, size / catalog.num_products)
         full = catalog.stock if given is None else given.of("storage")
         most = np.ones_like(full) if given is None else given.of("largest")
@@ -150,15 +152,15 @@ class Layout:
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
         slot_layout, slots = self.slot_layout, self.slot_layout.slots
         known = [name for name in self.fields if name not in ("mean_field", "long_share")]
-        parts = [(f"own_{name}", *self._told[name], slot_layout.view[:, :slots]) for name in known]
+        parts = [(f"own_{name}", *self._known[name], slot_layout.view[:, :slots]) for name in known]
         if self.monitoring != "own" and slot_layout.count > 1:
             public = [name for name in known if self.monitoring == "full" or name in PUBLIC]
-            parts += [(f"rivals_{name}", *self._told[name], slot_layout.view[:, slots:]) for name in public]
+            parts += [(f"rivals_{name}", *self._known[name], slot_layout.view[:, slots:]) for name in public]
         perceived = slot_layout.view[:, :slots] if self.monitoring == "own" else slot_layout.view
         first = np.zeros((slot_layout.count, 1), dtype=np.int64)
         return [
             *parts,
-            *((name, *self._told[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
+            *((name, *self._known[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
             ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(slot_layout.count, dtype=np.int64)),
         ]
@@ -185,8 +187,8 @@ class Layout:
 
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
         products = np.arange(self.slot_layout.catalog.num_products)
-        shown = [name for name in self._told if name in self.fields or name == "stock"]
-        kinds = [np.full(len(products), self._told[name][0]) for name in shown]
+        shown = [name for name in self._known if name in self.fields or name == "stock"]
+        kinds = [np.full(len(products), self._known[name][0]) for name in shown]
         where = [products] * len(shown)
         return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
 
@@ -326,7 +328,7 @@ class Layout:
             shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
-        shown = {name: self._gather(flat, name, seller) for name in self._told if name != "cost"}
+        shown = {name: self._gather(flat, name, seller) for name in self._known if name != "cost"}
         low, span = self.slot_layout.table[0], self.slot_layout.table[1]
         full = self.scales[1]
         coming = [shown[f"on_order_{age + 1}"] * full for age in range(self.lead_time)]
@@ -349,6 +351,6 @@ class Layout:
 
     def _gather(self, flat: FloatArray, name: str, seller: int) -> FloatArray:
         values = np.full((*flat.shape[:-1], self.slot_layout.catalog.num_products), np.nan)
-        places = np.flatnonzero((self.kinds == self._told[name][0]) & (self.where[seller] != NOTHING))
+        places = np.flatnonzero((self.kinds == self._known[name][0]) & (self.where[seller] != NOTHING))
         values[..., self.where[seller, places]] = flat[..., places]
         return values

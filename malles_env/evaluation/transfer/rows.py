@@ -38,7 +38,7 @@ TRAINED = ("aligned_frozen", "aligned")
 """Taste models: the encoder frozen, and trained end to end."""
 PROMPTED = ("unaligned", "prompted")
 """Language models that read each occasion as a prompt: as it is, and trained on purchases. They are slow."""
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Predictor(Protocol):
@@ -63,10 +63,10 @@ def encoder_rows(backbones: Sequence[str] = ()) -> dict[str, tuple[str, Pooling]
         InvalidInput: Something else, or a name that is taken.
     """
     rows = dict(ENCODERS)
-    for told in backbones:
-        name, _, backbone = told.partition("=")
+    for pair in backbones:
+        name, _, backbone = pair.partition("=")
         if not re.fullmatch("[a-z0-9]+", name) or not backbone or f"frozen_{name}" in rows:
-            raise invalid("encoder", told, "NAME=BACKBONE, a new name of small letters and digits")
+            raise invalid("encoder", pair, "NAME=BACKBONE, a new name of small letters and digits")
         rows[f"frozen_{name}"] = (backbone, "mean")
     return rows
 
@@ -156,7 +156,7 @@ class WordRows:
     Attributes:
         study: The log.
         model: Folder of the row ``aligned``; None where there are no taste models.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         prompted: Folder of the row ``prompted``, if any.
         unaligned: Backbone of the row ``unaligned``, if any.
         encoders: Rows of frozen encoders.
@@ -164,7 +164,7 @@ class WordRows:
 
     study: WordStudy
     model: str | Path | None = None
-    told: Told = lambda _: None
+    notify: Notify = lambda _: None
     prompted: str | Path | None = None
     unaligned: str | None = None
     encoders: Encoders = field(default_factory=lambda: ENCODERS)
@@ -175,7 +175,7 @@ class WordRows:
         cold = self.study.study.rules.rule(split).cold
         key = (name, cold and row_parts(name)[0] not in (*TRAINED, *PROMPTED))
         if key not in self._fitted:
-            self.told(f"fitting {name} ({'cold' if cold else 'known'})")
+            self.notify(f"fitting {name} ({'cold' if cold else 'known'})")
             self._fitted[key] = self._made(name, split)
         return self._fitted[key]
 
@@ -189,7 +189,7 @@ class WordRows:
         if row == "numbers_only":
             return WordLogit.fit(self._training(split), facts=False)
         if row in NUMBERS:
-            return Makers(self.study.study, split, {}, self.told).of(row)
+            return Makers(self.study.study, split, {}, self.notify).of(row)
         readings = self._readings(row, names)
         return WordLogit.fit(self._training(split), readings)
 

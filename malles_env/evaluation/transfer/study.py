@@ -49,10 +49,10 @@ class WordStudy:
 
     def launches(self) -> Launches:
         """Return the launches."""
-        told: dict[str, Any] = self.trials.meta["launches"]
+        listed: dict[str, Any] = self.trials.meta["launches"]
         trials = Study(self.trials, self.study.rules).data(np.arange(len(self.trials)))
         products = self.study.data(np.arange(1)).products
-        return Launches.of(replace(trials, products=products), told["product_id"], told["market"], told["sales"])
+        return Launches.of(replace(trials, products=products), listed["product_id"], listed["market"], listed["sales"])
 
     def learning(self) -> TasteData:
         """Return the occasions that may teach a word model: training and validation ones."""

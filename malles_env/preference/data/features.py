@@ -190,18 +190,18 @@ def _quantity_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
 def _own_distance(data: TasteData, attribute: FloatArray, value: FloatArray) -> FloatArray:
     """Return the distance of each option's attribute from the mean over own past purchases, 0 where unknown."""
     past = np.where(data.past >= 0, attribute[data.past], np.nan)
-    told = np.isfinite(past)
-    mean = np.where(told, past, 0.0).sum(1) / np.maximum(told.sum(1), 1)
-    some = told.any(axis=1, keepdims=True)
+    known = np.isfinite(past)
+    mean = np.where(known, past, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    some = known.any(axis=1, keepdims=True)
     distance = np.abs(value - mean[:, None]) * some
     return np.nan_to_num(np.minimum(distance, 3.0))
 
 
 def _centred(values: FloatArray, mask: NDArray[np.bool_]) -> FloatArray:
     """Return values less their mean over the shelf, 0 where unknown."""
-    told = mask & np.isfinite(values)
-    mean = np.where(told, values, 0.0).sum(1, keepdims=True) / np.maximum(told.sum(1, keepdims=True), 1)
-    return np.where(told, values - mean, 0.0)
+    known = mask & np.isfinite(values)
+    mean = np.where(known, values, 0.0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
+    return np.where(known, values - mean, 0.0)
 
 
 __getattr__ = old_names(__name__)

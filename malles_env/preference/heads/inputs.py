@@ -65,13 +65,13 @@ class Codes:
 
     Attributes:
         line: Code of each product's line, 0 where it is not known [P].
-        told: 1 for a prefix whose market was trained on, else 0 [M].
+        trained: 1 for a prefix whose market was trained on, else 0 [M].
         household: Code of each household, 0 where it is not known [number of households].
         market: Code of each prefix's market, 0 where it was not trained on [M].
     """
 
     line: NDArray[np.int64]
-    told: NDArray[np.float32]
+    trained: NDArray[np.float32]
     household: NDArray[np.int64]
     market: NDArray[np.int64]
 
@@ -120,7 +120,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         ),
         mask=tensor(data.mask),
         known=tensor(data.known),
-        told=tensor(codes.told[data.prefix]),
+        trained=tensor(codes.trained[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
     )
     columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))

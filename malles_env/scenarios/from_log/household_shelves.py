@@ -91,9 +91,9 @@ def known_until(tables: Tables, end: int) -> Tables:
     from malles_env.data.coding import number_periods
 
     log = number_periods(tables.transactions).filter(pl.col("period") <= end)
-    told = tables.promotions
-    told = None if told is None else told.filter(pl.col("period") <= end)
-    return replace(tables, transactions=log, promotions=told, offers=None)
+    promotions = tables.promotions
+    promotions = None if promotions is None else promotions.filter(pl.col("period") <= end)
+    return replace(tables, transactions=log, promotions=promotions, offers=None)
 
 
 def twin_shelves(

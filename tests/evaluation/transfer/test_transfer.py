@@ -289,7 +289,7 @@ def test_a_saved_model_answers_alike_on_the_log_and_to_names(
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
     model = run_words_job(small_job(tmp_path / "m", encoder), study())
     told: list[str] = []
-    again = run_words_job(small_job(tmp_path / "m", encoder), study(), told=told.append)
+    again = run_words_job(small_job(tmp_path / "m", encoder), study(), notify=told.append)
     assert again.weights_hash == model.weights_hash
     assert not any("left-out" in words for words in told)
     back = TransferModel.from_pretrained(tmp_path / "m")
@@ -354,7 +354,7 @@ def test_a_model_is_trained_and_compared_with_its_controls(
     assert set(content["launches"]["aligned"]) == {"spearman", "se"}
     assert content["launches"]["uniform"]["spearman"] is None
     told: list[str] = []
-    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, told=told.append)
+    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, notify=told.append)
     assert not any(words.startswith("fitting") for words in told)
     assert json.dumps(once_more.as_json()) == json.dumps(content)
 

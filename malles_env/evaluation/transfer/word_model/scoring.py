@@ -14,7 +14,7 @@ from malles_env.evaluation.transfer.word_model.copurchase import category_means
 from malles_env.evaluation.transfer.word_model.model import TransferModel, last_layer
 from malles_env.evaluation.transfer.word_model.trends import FloatArray, sales_before, word_trends
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords, LogWords
-from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, told_vectors
+from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, name_vectors
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
@@ -85,7 +85,7 @@ class WordScorer:
         self._vectors: tuple[FloatArray, FloatArray, float] | None = None
         word_map = self.fitted.word_map
         if word_map is not None:
-            option = told_vectors(word_map, self.words.states, self.words.market)
+            option = name_vectors(word_map, self.words.states, self.words.market)
             self._vectors = option, bought_vectors(option, self.fitted.rows, self.fitted.vectors), word_map.scale
 
     def predict(self, data: TasteData) -> Prediction:
