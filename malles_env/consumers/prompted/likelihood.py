@@ -51,14 +51,10 @@ def fit_choices(
     Raises:
         InvalidInput: No occasions, or something chosen that was not there.
     """
-    from scipy.optimize import minimize
-
     rows, options = log_choice.shape
     if not rows:
         raise invalid("occasions", 0, "at least one")
-    there = np.isfinite(log_choice)
-    if not there[np.arange(rows), chosen].all():
-        raise invalid("chosen", int(np.argmin(there[np.arange(rows), chosen])), "options that were on the shelf")
+    there = _on_shelf(log_choice, chosen)
     centre = towards or Calibration.of(segments, options - 1)
     share = np.ones(rows) if weight is None else np.asarray(weight, dtype=np.float64)
     moved = np.zeros(rows) if offset is None else np.asarray(offset, dtype=np.float64)
@@ -67,19 +63,29 @@ def fit_choices(
     pulled = np.zeros((rows, options - 1)) if perceived is None else perceived
     task = _Task(log_known, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
     free = np.repeat([True, True, perceived is not None, shift], [segments, segments, segments, options - 1])
-    bounds = [
-        (value, value) if not open_ else SLOPES if at < segments else (None, None)
-        for at, (value, open_) in enumerate(zip(task.centre, free, strict=True))
-    ]
-    best = minimize(task.loss, task.centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}).x
-    slope, outside, rho = np.split(best[: 3 * segments], 3)
-    return replace(centre, temperature=1.0 / slope, outside=outside, rho=rho, shift=best[3 * segments :])
+    return _unpacked(task.minimum(free), centre)
+
+
+def _on_shelf(log_choice: FloatArray, chosen: IntArray) -> BoolArray:
+    """Return what was on the shelf [N, J + 1], where that is true of all that was chosen."""
+    there: BoolArray = np.isfinite(log_choice)
+    found = there[np.arange(len(there)), chosen]
+    if not found.all():
+        raise invalid("chosen", int(np.argmin(found)), "options that were on the shelf")
+    return there
 
 
 def _packed(calibration: Calibration) -> FloatArray:
     """Return 1 / T, outside and rho of the segments and the shifts one after the other, shape ``(3 S + J,)``."""
     slope = 1.0 / calibration.temperature
     return np.concatenate([slope, calibration.outside, calibration.rho, calibration.shift])
+
+
+def _unpacked(theta: FloatArray, centre: Calibration) -> Calibration:
+    """Return the calibration packed in `theta`; what is not in there is that of `centre`."""
+    fitted = 3 * len(centre.temperature)
+    slope, outside, rho = np.split(theta[:fitted], 3)
+    return replace(centre, temperature=1.0 / slope, outside=outside, rho=rho, shift=theta[fitted:])
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,19 @@ class _Task:
         away = theta - self.centre
         value = -(self.share * np.log(np.maximum(picked, 1e-300))).sum() + 0.5 * (self.pull * away) @ away
         return float(value), np.concatenate([*gradient, probability[:, 1:].sum(0)]) + self.pull * away
+
+    def minimum(self, free: BoolArray) -> FloatArray:
+        """Return the packed numbers of least loss; those that are not `free` stay at the centre."""
+        from scipy.optimize import minimize
+
+        bounds = [
+            (value, value) if not open_ else SLOPES if at < self.segments else (None, None)
+            for at, (value, open_) in enumerate(zip(self.centre, free, strict=True))
+        ]
+        best: FloatArray = minimize(
+            self.loss, self.centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}
+        ).x
+        return best
 
 
 def fit_units(log_units: FloatArray, quantity: IntArray, ridge: float = 1e-3) -> tuple[float, float]:
