@@ -291,8 +291,7 @@ class Actions:
             display: Which of them to display, likewise; None: none.
             feature: Which of them to advertise, likewise; None: none.
             order: Units to order of each, likewise, on the grid if discrete; None: none.
-            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: no
-                discounts.
+            tier: Depths of tier prices, as shares of list prices, likewise, on the grid if discrete; None: none.
 
         Raises:
             InvalidInput: Promotion that the seller has no slot for, or an order that is negative, too large, or
@@ -301,26 +300,20 @@ class Actions:
         products = self.slot_layout.products(seller)
         low, span = self.slot_layout.table[0, products], self.slot_layout.table[1, products]
         money = np.clip(np.asarray(prices, dtype=np.float64), low, low + span)
-        shelf, *flags = (
-            np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
-            for given in (listed, display, feature)
-        )
+        bits = {
+            name: np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
+            for name, given in zip(("listed", *KINDS), (listed, display, feature), strict=True)
+        }
         units = self._money.checked_orders(seller, order, money.shape)
         depths = checked_depths(self.slot_layout, seller, tier, money.shape)
-        for kind, wanted in zip(KINDS, flags, strict=True):
-            self._money.refuse_flags(seller, kind, wanted)
-        bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
+        for kind in KINDS:
+            self._money.refuse_flags(seller, kind, bits[kind])
         if self.mode == "dict":
-            own_bits = {name: bits[name].astype(np.int8) for name in self._money.needed[seller] if name in bits}
-            number = np.int64 if self.slot_layout.whole_orders else np.float64
-            whole = {ORDER: units.astype(number)} if self.orders else {}
-            slots = self.slot_layout.tier_slots(seller)
-            cuts = {TIER: depths[..., slots]} if len(slots) else {}
-            return {"price": money, **own_bits, **cuts, **whole}
+            return self._as_dict(seller, money, bits, units, depths)
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self._kind == DISCRETE
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
-        action[..., :count] = np.where(shelf, 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
+        action[..., :count] = np.where(bits["listed"], 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
         for name, start in self.parts.items():
             place = slice(start, start + count)
             if name in bits:
@@ -335,6 +328,17 @@ class Actions:
         if self._flat is not None:
             return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(action, -1, 0)), self._flat))
         return action
+
+    def _as_dict(
+        self, seller: int, money: FloatArray, bits: dict[str, BoolArray], units: FloatArray, depths: FloatArray
+    ) -> dict[str, np.ndarray]:
+        """Return an action in money of the dict mode, with the keys that the seller's space has."""
+        own_bits = {name: bits[name].astype(np.int8) for name in self._money.needed[seller] if name in bits}
+        number = np.int64 if self.slot_layout.whole_orders else np.float64
+        whole = {ORDER: units.astype(number)} if self.orders else {}
+        slots = self.slot_layout.tier_slots(seller)
+        cuts = {TIER: depths[..., slots]} if len(slots) else {}
+        return {"price": money, **own_bits, **cuts, **whole}
 
     def masks(self, seller: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
         """Return which discrete choices of a seller make sense: flat, or of each choice in the flat-discrete mode.

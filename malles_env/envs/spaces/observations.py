@@ -293,24 +293,9 @@ class Layout:
         places = self._places[state]
         out = np.empty((len(prices), *places.shape), dtype=np.float32)
         k.encode(
-            prices,
-            listed,
-            units,
-            stock,
-            mean_field,
-            centre,
-            log_reference,
-            promoted,
-            tier,
-            ordered,
-            pipeline,
-            period,
-            float(cycles),
-            self.slot_layout.table,
-            self.scales,
-            places,
-            out,
-        )
+            prices, listed, units, stock, mean_field, centre, log_reference, promoted, tier, ordered, pipeline,
+            period, float(cycles), self.slot_layout.table, self.scales, places, out,
+        )  # fmt: skip
         return out
 
     def read(self, observation: np.ndarray, seller: int) -> dict[str, FloatArray]:

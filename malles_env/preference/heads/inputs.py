@@ -84,10 +84,7 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         reader: Gives the readings.
         codes: What the heads know of products and households; None knows all markets, no line and no household.
     """
-    if codes is None:
-        every = np.ones(len(data.products.prefixes), dtype=np.float32)
-        none = np.zeros(len(data.products.prefixes), dtype=np.int64)
-        codes = Codes(np.zeros(len(data.products), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+    codes = codes or _no_codes(data)
     known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
@@ -123,14 +120,25 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         trained=tensor(codes.trained[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
     )
-    columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))
-    live = Live(
+    return HeadInputs(inputs, _live(tensor(known.live), tensor(data.log_sampling)), known)
+
+
+def _no_codes(data: TasteData) -> Codes:
+    """Return codes that know all markets, no line and no household."""
+    every = np.ones(len(data.products.prefixes), dtype=np.float32)
+    none = np.zeros(len(data.products.prefixes), dtype=np.int64)
+    return Codes(np.zeros(len(data.products), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+
+
+def _live(live: torch.Tensor, outside: torch.Tensor) -> Live:
+    """Return the features that move within an episode [B, J, `LIVE_FEATURES`] by name."""
+    columns = dict(zip(LIVE_FEATURES, live.unbind(-1), strict=True))
+    return Live(
         log_price=columns["log price"],
         discount=columns["discount"],
         display=columns["display"],
         feature=columns["feature ad"],
         deviation=columns["share deviation"],
         last=columns["last"],
-        outside=tensor(data.log_sampling),
+        outside=outside,
     )
-    return HeadInputs(inputs, live, known)
