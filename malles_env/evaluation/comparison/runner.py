@@ -111,25 +111,39 @@ def compare(
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
         makers = Makers(study, split, language or {}, notify)
-        asked: dict[str, KeptAnswers] = {}
-        found.left_out[split] = {}
-        for at, name in enumerate(rows, 1):
-            places = _places(name, judged, slow)
-            try:
-                if (split, name) in too_small:
-                    raise TooSmallLog(too_small[split, name])
-                asked[name] = answers(makers, name, judged, places, (weights or _unknown)(name, split))
-            except TooSmallLog as error:
-                found.left_out[split][name] = str(error)
-                notify(f"{split}: {name} left out ({error})")
-                continue
-            notify(f"{split}: {name} done ({at} of {len(rows)})")
+        known = {name: reason for (place, name), reason in too_small.items() if place == split}
+        asked, found.left_out[split] = _ask_all(makers, rows, judged, slow, weights or _unknown, known)
         found.scores[split] = {name: answer.scores for name, answer in asked.items()}
         found.judged[split] = {
             name: len(judged.data) if answer.places is None else len(answer.places) for name, answer in asked.items()
         }
         found.paired[split] = differences(asked, judged)
     return found
+
+
+def _ask_all(
+    makers: Makers,
+    rows: list[str],
+    judged: Judged,
+    slow: int,
+    weights: Callable[[str, str], str],
+    too_small: Mapping[str, str],
+) -> tuple[dict[str, KeptAnswers], dict[str, str]]:
+    """Return the answers of the rows on a split, and why others are left out: those `too_small` has, or found here."""
+    asked: dict[str, KeptAnswers] = {}
+    left_out: dict[str, str] = {}
+    for at, name in enumerate(rows, 1):
+        places = _places(name, judged, slow)
+        try:
+            if name in too_small:
+                raise TooSmallLog(too_small[name])
+            asked[name] = answers(makers, name, judged, places, weights(name, makers.split))
+        except TooSmallLog as error:
+            left_out[name] = str(error)
+            makers.notify(f"{makers.split}: {name} left out ({error})")
+            continue
+        makers.notify(f"{makers.split}: {name} done ({at} of {len(rows)})")
+    return asked, left_out
 
 
 def answers(

@@ -97,13 +97,7 @@ def compare_words(
         for row in rows:
             notify(f"{split}: {row}")
             values[row] = _values(makers, row, split, data, slow)
-            if row_parts(row)[0] in PROMPTED:
-                found.asked[split][row] = int((~np.isnan(values[row]["nll"])).sum())
-            found.scores[split][row] = {n: _judged(values[row][n], data) for n in ("hit", "nll")}
-            for one, other in _pairs(row, values):
-                differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
-                pair = {n: _judged(difference, data) for n, difference in differences.items()}
-                found.paired[split][f"{one} - {other}"] = pair
+            _add_scores(found, split, row, values, data)
             done(found)
     if LAUNCHES in splits:
         launches = study.launches()
@@ -114,6 +108,19 @@ def compare_words(
             found.launches[row] = launches.rank_correlation(launches.expected(answer))
             done(found)
     return found
+
+
+def _add_scores(
+    found: Comparison, split: str, row: str, values: dict[str, dict[str, np.ndarray]], data: TasteData
+) -> None:
+    """Add a row's scores on a split, and its differences from the rows before it."""
+    if row_parts(row)[0] in PROMPTED:
+        found.asked[split][row] = int((~np.isnan(values[row]["nll"])).sum())
+    found.scores[split][row] = {n: _judged(values[row][n], data) for n in ("hit", "nll")}
+    for one, other in _pairs(row, values):
+        differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
+        pair = {n: _judged(difference, data) for n, difference in differences.items()}
+        found.paired[split][f"{one} - {other}"] = pair
 
 
 def _values(makers: WordRows, row: str, split: str, data: TasteData, slow: int) -> dict[str, np.ndarray]:
