@@ -18,7 +18,7 @@ repository.
 Two things a panel does not have, and what is done about it:
 
 - No calendar. Rows are in the order of time inside a household, nothing more. The k-th of a household's n purchases is
-  put into period floor((k - 1/2) N / n) + 1 of N, N being the largest n. These "weeks" tell before from after inside a
+  put into period floor((k - 1/2) N / n) + 1 of N, N being the largest n. These "weeks" order the purchases inside a
   household; between households they mean nothing.
 - No visits without a purchase. Occasions say so (log_sampling), and the scenario's purchase rate is an assumption.
 
@@ -360,7 +360,7 @@ def judge_consumers(model: Any, occasions: Occasions) -> dict[str, dict[str, Any
 
 
 def make_scenario(panel: Panel, tables: Tables, model: Path, rate: float) -> Any:
-    """Return a scenario in which a share `rate` of consumers buys in a week; the panel cannot tell it."""
+    """Return a scenario in which a share `rate` of consumers buys in a week; the panel does not show it."""
     statistics = market_statistics(tables, panel.name, settings=settings_for(tables), min_share=0.0)
     weeks = np.maximum(np.round(statistics.buying_weeks / rate), 1).astype(np.int32)
     statistics = replace(statistics, weeks=weeks, incidence=rate)

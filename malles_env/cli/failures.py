@@ -131,11 +131,11 @@ def leave_threads_quiet() -> None:
     """Print no traceback of a thread that met a full disk: the main thread meets it too, and ends in one line."""
     before = threading.excepthook
 
-    def tell(failed: threading.ExceptHookArgs) -> None:
+    def report_others(failed: threading.ExceptHookArgs) -> None:
         if not isinstance(failed.exc_value, OSError):
             before(failed)
 
-    threading.excepthook = tell
+    threading.excepthook = report_others
 
 
 def hear_signals() -> None:
@@ -150,11 +150,11 @@ def hear_signals() -> None:
         signal.signal(signal.SIGINT, _stop)
     before = sys.unraisablehook
 
-    def tell(failed: sys.UnraisableHookArgs) -> None:
+    def report_others(failed: sys.UnraisableHookArgs) -> None:
         if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then reported in one line
             before(failed)
 
-    sys.unraisablehook = tell
+    sys.unraisablehook = report_others
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -58,14 +58,10 @@ def align_words(
         raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
     _refuse(refused)
     torch.set_num_threads(threads)
+    settings = WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed)
+    encoder, command = "minilm" if backbone == "embedded" else backbone, " ".join(["malles", *sys.argv[1:]])
     job = WordsJob(
-        out,
-        backbone="minilm" if backbone == "embedded" else backbone,
-        names=cast("Names", names),
-        settings=WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed),
-        seed=seed,
-        resume=resume,
-        command=" ".join(["malles", *sys.argv[1:]]),
+        out, backbone=encoder, names=cast("Names", names), settings=settings, seed=seed, resume=resume, command=command
     )
     with progress_words() as notify:
         notify("the log's occasions")
