@@ -167,13 +167,13 @@ def _show(title: str, rows: list[dict[str, Any]], facts: dict[str, Any], json_fi
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(*columns, title=f"{title}; load before {LOAD[0]:.1f} on {os.cpu_count()} cores", title_justify="left")
     for row in rows:
-        table.add_row(*(_told(row.get(name)) for name in columns))
+        table.add_row(*(_cell(row.get(name)) for name in columns))
     Console().print(table)
     if json_file is not None:
         json_file.write_text(json.dumps({"title": title, "load": LOAD[0], **facts, "rows": rows}, indent=2) + "\n")
 
 
-def _told(value: Any) -> str:
+def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -203,13 +203,13 @@ def main(
                       f"{middle['prefix'] / middle[name]:.2f}x", f"{middle[name] / middle['floor']:.2f}")  # fmt: skip
     Console(width=120).print(table)
     if json_file is not None:
-        told = middle | {
+        content = middle | {
             "spread": {name: [float(found.min()), float(found.max())] for name, found in rates.items()},
             "ratio": {name: middle["prefix"] / rate for name, rate in middle.items()},
             "personas": len(asked),
             "tokens": float(np.mean([len(ids) for ids in spelled])),
         }
-        json_file.write_text(json.dumps(told, indent=2) + "\n")
+        json_file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

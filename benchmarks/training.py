@@ -24,7 +24,7 @@ from rich.table import Table
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from malles_agents.demo import HISTORY, SEAT, Demo
+from malles_agents.demo import AGENT, HISTORY, Demo
 from malles_agents.registry import default_rivals
 from malles_agents.training.settings import load_settings
 from malles_agents.training.train import sb3_arguments
@@ -97,9 +97,9 @@ def main(
     market = load_scenario(Demo().scenario)
     consumers = market.build_consumers(Demo().model, draws=True)
     number = int(load_settings("ppo", tastes="draws")["num_markets"])
-    rivals = default_rivals(market, SEAT, consumers=consumers, history=HISTORY)
+    rivals = default_rivals(market, AGENT, consumers=consumers, history=HISTORY)
     env = vec_env(
-        market, num_markets=number, learner=SEAT, rivals=rivals, consumers=consumers, tastes="draws", history=HISTORY
+        market, num_markets=number, learner=AGENT, rivals=rivals, consumers=consumers, tastes="draws", history=HISTORY
     )
     nothing = Nothing(env, env.max_cycles)
     learned(env, 1), learned(nothing, 1)  # compile and load

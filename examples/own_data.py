@@ -18,7 +18,7 @@ repository.
 Two things a panel does not have, and what is done about it:
 
 - No calendar. Rows are in the order of time inside a household, nothing more. The k-th of a household's n purchases is
-  put into period floor((k - 1/2) N / n) + 1 of N, N being the largest n. These "weeks" tell before from after inside a
+  put into period floor((k - 1/2) N / n) + 1 of N, N being the largest n. These "weeks" order the purchases inside a
   household; between households they mean nothing.
 - No visits without a purchase. Occasions say so (log_sampling), and the scenario's purchase rate is an assumption.
 
@@ -173,14 +173,14 @@ def read_margarine(file: Path | None) -> Panel:
 def read_ecdat(name: str, file: Path | None) -> Panel:
     """Read one CSV out of the archive that pydataset is installed with, or out of `file`."""
     rows = pl.read_csv(file or _from_pydataset(f"resources/rdata/csv/Ecdat/{name.capitalize()}.csv"))
-    goods, prefix = ECDAT[name], name.capitalize()
+    products, prefix = ECDAT[name], name.capitalize()
     rows = rows.rename({f"{prefix}.hid": "id", f"{prefix}.id": "number", f"{prefix}.choice": "choice"}, strict=False)
 
     def block(kind: str) -> np.ndarray:
-        columns = [f"{kind}.{key}" for key in goods]
-        return rows.select(columns).to_numpy() if columns[0] in rows.columns else np.zeros((len(rows), len(goods)))
+        columns = [f"{kind}.{key}" for key in products]
+        return rows.select(columns).to_numpy() if columns[0] in rows.columns else np.zeros((len(rows), len(products)))
 
-    price, order = block("price"), list(goods)
+    price, order = block("price"), list(products)
     chosen = np.array([order.index(choice) for choice in rows["choice"]])
     sound = (price > 0).all(axis=1)  # three rows of crackers have a price of 0
     origin = Origin(
@@ -192,7 +192,7 @@ def read_ecdat(name: str, file: Path | None) -> Panel:
     )
     ids = rows["id"].cast(pl.String).to_numpy()
     promoted = block("disp") > 0, block("feat") > 0
-    return Panel(name, list(goods.values()), ids[sound], chosen[sound], price[sound], promoted[0][sound],
+    return Panel(name, list(products.values()), ids[sound], chosen[sound], price[sound], promoted[0][sound],
                  promoted[1][sound], None, origin)  # fmt: skip
 
 
@@ -210,14 +210,14 @@ def _from_pydataset(member: str) -> io.BytesIO:
 def made_up(households: int = 150, seed: int = 0) -> Panel:
     """Draw a small panel from a logit, to try the script without data."""
     rng = np.random.default_rng(seed)
-    goods, size = list(ECDAT["catsup"].values()), rng.integers(6, 15, households)
+    products, size = list(ECDAT["catsup"].values()), rng.integers(6, 15, households)
     house = np.repeat(np.arange(households), size)
     feature = rng.random((len(house), 4)) < 0.15
     price = np.round(rng.uniform(0.9, 1.3, (len(house), 4)) * [1.9, 1.2, 1.4, 1.1] * np.where(feature, 0.8, 1.0), 2)
     taste = rng.normal(0, 1.5, (households, 4))[house]
     utility = taste + 0.4 * feature - 3 * np.log(price) + rng.gumbel(size=price.shape)
     origin = Origin("A made-up panel", "none needed", "of a made-up panel.", "USD", CAVEATS)
-    return Panel("catsup", goods, house.astype(str), utility.argmax(1), price, np.zeros(price.shape, dtype=bool),
+    return Panel("catsup", products, house.astype(str), utility.argmax(1), price, np.zeros(price.shape, dtype=bool),
                  feature, None, origin)  # fmt: skip
 
 
@@ -328,8 +328,8 @@ def train_consumers(occasions: Occasions, out: Path, origin: Origin, *, brief: b
     steps, head_steps = (4, 20) if brief else (60, 600)
     whole = replace(WHOLE_EMBEDDED, seed=seed, steps=steps, batch_size=128, validate_every=min(steps, 20))
     heads = replace(HEADS, seed=seed, steps=head_steps, batch_size=128, validate_every=min(head_steps, 25))
-    told = {"command": "examples/own_data.py", "data_licence": f"{origin.source}; {origin.licence}"}
-    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, **told)
+    origin_fields = {"command": "examples/own_data.py", "data_licence": f"{origin.source}; {origin.licence}"}
+    job = AlignJob("embedded", out, outside=1.0, whole=whole, heads=heads, **origin_fields)
     return run_job(job, occasions.select(split="train"), occasions.select(split="validation"))[0]
 
 
@@ -360,7 +360,7 @@ def judge_consumers(model: Any, occasions: Occasions) -> dict[str, dict[str, Any
 
 
 def make_scenario(panel: Panel, tables: Tables, model: Path, rate: float) -> Any:
-    """Return a scenario in which a share `rate` of consumers buys in a week; the panel cannot tell it."""
+    """Return a scenario in which a share `rate` of consumers buys in a week; the panel does not show it."""
     statistics = market_statistics(tables, panel.name, settings=settings_for(tables), min_share=0.0)
     weeks = np.maximum(np.round(statistics.buying_weeks / rate), 1).astype(np.int32)
     statistics = replace(statistics, weeks=weeks, incidence=rate)

@@ -64,8 +64,8 @@ def main() -> None:
     for _ in range(args.iterations):
         found = algorithm.train()
     returns = found["env_runners"]["agent_episode_returns_mean"]
-    told = ", ".join(f"{agent} {returns[agent]:.2f}" for agent in agents)
-    print(f"RLlib PPO, {args.policies} policies: mean episode return {told}")
+    listed = ", ".join(f"{agent} {returns[agent]:.2f}" for agent in agents)
+    print(f"RLlib PPO, {args.policies} policies: mean episode return {listed}")
     algorithm.stop()
     ray.shutdown()
 

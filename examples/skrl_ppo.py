@@ -65,8 +65,8 @@ def main() -> None:
     profit = np.zeros(args.markets)
     with torch.no_grad():
         for _ in range(CYCLES):
-            _, told = policy.act({"observations": torch.as_tensor(seen)}, role="policy")
-            actions = torch.clamp(told["mean_actions"], -1.0, 1.0).numpy()
+            _, outputs = policy.act({"observations": torch.as_tensor(seen)}, role="policy")
+            actions = torch.clamp(outputs["mean_actions"], -1.0, 1.0).numpy()
             seen, _, _, _, infos = markets.step(actions)
             profit += infos["profit"]
     print(f"skrl PPO, profit per episode: {profit.mean():.0f} (s.e. {profit.std() / args.markets**0.5:.0f})")

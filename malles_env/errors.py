@@ -115,5 +115,5 @@ def brief(words: object, most: int = 200) -> str:
         words: An error or a text.
         most: Characters.
     """
-    told = " ".join(str(words)[:100_000].split()) or type(words).__name__
-    return told if len(told) <= most else told[: most - 3] + "..."
+    line = " ".join(str(words)[:100_000].split()) or type(words).__name__
+    return line if len(line) <= most else line[: most - 3] + "..."

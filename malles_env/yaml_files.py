@@ -111,10 +111,10 @@ def _check_shape(text: str, source: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             size += 1
             if event.implicit[0] and _LONG.match(event.value):
-                told = (
+                message = (
                     f"a number of {len(event.value):,} digits; allowed: at most {MOST_DIGITS}, or text between quotes"
                 )
-                raise InvalidInput(f"{source}: line {line}: {told}")
+                raise InvalidInput(f"{source}: line {line}: {message}")
         if size > MOST_NODES:
             raise InvalidInput(f"{source}: line {line}: more than {MOST_NODES:,} entries, aliases counted")
 

@@ -56,13 +56,13 @@ def watched(console: Console, label: str, total: int, currency: str, start: int 
 
 
 def _line_by_line(console: Console, label: str, total: int, currency: str) -> Watch:
-    told, last = 0, float("nan")
+    reported, last = 0, float("nan")
 
     def watch(steps: int, profit: float) -> None:
-        nonlocal told, last
+        nonlocal reported, last
         last = last if isnan(profit) else profit
-        if steps * PARTS // total > told and not isnan(last):
-            told = steps * PARTS // total
+        if steps * PARTS // total > reported and not isnan(last):
+            reported = steps * PARTS // total
             console.print(f"  {label}: {min(steps, total):,} of {total:,} steps, {last:,.0f} {currency} per episode")
 
     return watch

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from malles_agents.training.train import Trained
 
 RULES = ("regular-price", "cost-plus", "random", "best-response")
-SEAT = "seller_0"
+AGENT = "seller_0"
 EPISODES = 64
 """Held-out episodes of each seller; with draws, as many under each as make this number or more."""
 HISTORY = 8
@@ -102,7 +102,7 @@ class Demo:
         self.console.print(f"  done in {time.monotonic() - began:.1f} s (kept on disk for the next time)")
         if draws:
             self.console.print(f"  {len(draws)} plausible tastes; every market has one of them, which no seller knows")
-        view = SellerView.of(market, SEAT, consumers=consumers)
+        view = SellerView.of(market, AGENT, consumers=consumers)
         return World(view, named, draws, self.rivals, HISTORY if draws else 1)
 
     def _search(self, world: World) -> dict[str, Seller]:
@@ -110,11 +110,11 @@ class Demo:
         from malles_agents.planning.hidden_draws import best_of_draws, robust_stationary
         from malles_agents.planning.search import search
 
-        self._say(2, f"search for the best constant prices and assortment of {SEAT} against {self.rivals} rivals")
+        self._say(2, f"search for the best constant prices and assortment of {AGENT} against {self.rivals} rivals")
         began = time.monotonic()
         with self.console.status("searching"):
-            rivals = default_rivals(world.market, SEAT, self.rivals, consumers=world.consumers)
-            found = search(world.market, SEAT, rivals, consumers=world.consumers)
+            rivals = default_rivals(world.market, AGENT, self.rivals, consumers=world.consumers)
+            found = search(world.market, AGENT, rivals, consumers=world.consumers)
             best = found.seller(world.view)
             constant: dict[str, Seller] = {"best-stationary": best}
             if world.draws:
@@ -143,7 +143,7 @@ class Demo:
             self._say(3, f"train PPO{seen}: {self.seeds} seeds of {steps:,} periods")
         out = self._folder(seed)
         run = Run(
-            self.scenario, "ppo", steps, seed, SEAT, self.rivals, world.model,
+            self.scenario, "ppo", steps, seed, AGENT, self.rivals, world.model,
             tastes="draws" if world.draws else "mean", history=world.history,
             start="robust-stationary" if world.draws else None,
         )  # fmt: skip
@@ -158,15 +158,15 @@ class Demo:
         from malles_agents.evaluation.evaluate import compare
 
         options: dict[str, Any] = {"consumers": world.consumers, "history": world.history}
-        sellers = {kind: [make_seller(kind, world.market, SEAT, **options)] for kind in RULES}
+        sellers = {kind: [make_seller(kind, world.market, AGENT, **options)] for kind in RULES}
         sellers |= {kind: [seller] for kind, seller in constant.items()} | {"ppo": [run.model for run in trained]}
-        rivals = default_rivals(world.market, SEAT, self.rivals, **options)
+        rivals = default_rivals(world.market, AGENT, self.rivals, **options)
         report = Report(world, sellers, trained)
         if not world.draws:
             self._say(4, f"play every seller on {EPISODES} held-out seeds")
             with self.console.status("playing") as status:
                 report.played = compare(
-                    world.market, sellers, SEAT, rivals, watch=lambda kind: status.update(f"playing {kind}"),
+                    world.market, sellers, AGENT, rivals, watch=lambda kind: status.update(f"playing {kind}"),
                     episodes=EPISODES, **options,
                 )  # fmt: skip
             return report
@@ -174,7 +174,7 @@ class Demo:
         self._say(4, f"play every seller under each of {len(world.draws)} draws on {each} held-out seeds")
         with self.console.status("playing") as status:
             report.over = over_draws(
-                world.market, world.draws, sellers, SEAT, rivals, episodes=each, best=world.best,
+                world.market, world.draws, sellers, AGENT, rivals, episodes=each, best=world.best,
                 watch=lambda words: status.update(f"playing {words}"), history=world.history,
             )  # fmt: skip
         return report

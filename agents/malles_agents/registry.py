@@ -287,7 +287,7 @@ def check_name(spec: str) -> None:
 
 
 def make_seller(
-    spec: str, scenario: Scenario | str, agent: str = "seller_0", *, trust: bool = False, **seat_options: Any
+    spec: str, scenario: Scenario | str, agent: str = "seller_0", *, trust: bool = False, **view_options: Any
 ) -> Seller:
     """Build a seller from its name.
 
@@ -297,7 +297,7 @@ def make_seller(
         scenario: The market it will act in.
         agent: Whose products it sells, e.g. ``"seller_1"``.
         trust: Let a policy file be unpickled whole, which runs code stored in it: only for files you made.
-        seat_options: Passed on to `SellerView.of` (``action_mode``, ``consumers``).
+        view_options: Passed on to `SellerView.of` (``action_mode``, ``consumers``).
 
     Returns:
         Something that answers SB3's `predict` with actions of that agent.
@@ -309,7 +309,7 @@ def make_seller(
     """
     check_name(spec)
     name, colon, argument = spec.strip().partition(":")
-    text, view = argument if colon else None, SellerView.of(scenario, agent, **seat_options)
+    text, view = argument if colon else None, SellerView.of(scenario, agent, **view_options)
     if name in ALGORITHMS:
         return _trained(spec, text, view, trust)
     return BUILDERS[name][0](spec, text, view)

@@ -96,12 +96,12 @@ class SellerView:
         return self.scenario.catalog()
 
     @cached_property
-    def _seats(self) -> SlotLayout:
+    def _slot_layout(self) -> SlotLayout:
         return SlotLayout(self.catalog)
 
     @cached_property
     def _actions(self) -> Actions:
-        return Actions(self._seats, self.action_mode, self.price_levels)
+        return Actions(self._slot_layout, self.action_mode, self.price_levels)
 
     @cached_property
     def _layout(self) -> Layout:
@@ -109,7 +109,7 @@ class SellerView:
         prices = None if scenario.reference_price is None else scenario.reference_price.settings()
         known = with_reference(() if tastes is None else (tastes,), prices)
         memories = slow_states(known, prices, scenario.mean_field_settings())
-        return Layout(self._seats, self.scenario.population_size, memories=memories, history=self.history)
+        return Layout(self._slot_layout, self.scenario.population_size, memories=memories, history=self.history)
 
     @cached_property
     def consumers(self) -> Consumers:
@@ -119,12 +119,12 @@ class SellerView:
     @cached_property
     def index(self) -> int:
         """Number of the seller in the catalog."""
-        return self._seats.index(self.agent)
+        return self._slot_layout.index(self.agent)
 
     @cached_property
     def products(self) -> IntArray:
         """Indices of its products, shape ``(J_n,)``."""
-        return self._seats.products(self.index)
+        return self._slot_layout.products(self.index)
 
     @property
     def product_ids(self) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ class SellerView:
     @property
     def display_slots(self) -> int:
         """Most products it may display; 0 where sellers cannot promote."""
-        slots = self._seats.promotion_slots
+        slots = self._slot_layout.promotion_slots
         return 0 if slots is None else int(slots[0, self.index])
 
     @property
@@ -191,7 +191,7 @@ class SellerView:
     @property
     def slots(self) -> int:
         """W, the largest number of products that a seller of the market has."""
-        return self._seats.slots
+        return self._slot_layout.slots
 
     @property
     def orders(self) -> bool:

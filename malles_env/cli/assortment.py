@@ -34,7 +34,7 @@ def assortment(
     loaded, console = load_scenario(scenario), Console()
     with console.status("solving") as status:
         study = run_assortments(
-            loaded, beliefs=find_beliefs(loaded, beliefs), seeds=seeds, shelf=shelf, told=lambda row: status.update(row)
+            loaded, beliefs=find_beliefs(loaded, beliefs), seeds=seeds, shelf=shelf, notify=status.update
         )
     found = as_json(study)
     console.print(_table(found, loaded.currency))

@@ -68,8 +68,8 @@ def discuss(
     files = {name: None if path is None else str(path) for name, path in (("sheets", sheets), ("transcript", out))}
     asked = {"model": model, "server": tuple(server) if server else None, "top_logprobs": top_logprobs}
     named = {"cast": cast, "rounds": rounds, "temperature": temperature, "seed": seed}
-    told = with_discussion(loaded, **asked, **named, **files, orders=1)
-    consumers = only_segment(discussion_from_entry(told), at)
+    entry = with_discussion(loaded, **asked, **named, **files, orders=1)
+    consumers = only_segment(discussion_from_entry(entry), at)
     offer = _offer(loaded, at, discount)
     _open(console, loaded, consumers, offer, at)
     response = _watched(consumers, console).respond(offer)
@@ -161,8 +161,8 @@ def _watched(consumers: DiscussionConsumers, console: Console) -> DiscussionCons
         if turn.role != cast.roles[-1].name:
             return
         if turn.form == "proposal":
-            told = "; ".join(discussion.shelf.get(code, cast.outside) for code in discussion.agreed)
-            heard.append(("most propose", ", ".join(discussion.agreed), told or "none of them", "bold"))
+            names = "; ".join(discussion.shelf.get(code, cast.outside) for code in discussion.agreed)
+            heard.append(("most propose", ", ".join(discussion.agreed), names or "none of them", "bold"))
         console.print(Text(f"\nround {turn.round}: {turn.phase}", style="bold"))
         _print_lines(console, heard)
         heard.clear()

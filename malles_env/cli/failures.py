@@ -80,8 +80,8 @@ def _end_failed(error: Exception, given: Sequence[str]) -> None:
         _end(f"error: {error}")
     if isinstance(error, UsageError):
         _end_usage(error, given)
-    if isinstance(error, ModuleNotFoundError) and (told := missing_extra(error.name or "")) is not None:
-        _end(f"error: {told}")
+    if isinstance(error, ModuleNotFoundError) and (hint := missing_extra(error.name or "")) is not None:
+        _end(f"error: {hint}")
     if isinstance(error, OSError) and error.errno != errno.EPIPE:  # else whoever read our output has gone
         _end(f"error: {what_failed(error)}")
 
@@ -104,8 +104,8 @@ def _end_usage(error: Any, given: Sequence[str]) -> NoReturn:
     options = getattr(getattr(error, "param", None), "opts", None) or []
     value = _value_of(options, given)
     if value is not None and isinstance(error, typer.BadParameter):
-        told = error.message.removeprefix("Input should be ").rstrip(".")
-        message = str(invalid(options[0], value, told))
+        allowed = error.message.removeprefix("Input should be ").rstrip(".")
+        message = str(invalid(options[0], value, allowed))
     command = getattr(getattr(error, "ctx", None), "command_path", "") or "malles"
     _end(f"error: {message} (see: {command} --help)")
 
@@ -131,15 +131,15 @@ def leave_threads_quiet() -> None:
     """Print no traceback of a thread that met a full disk: the main thread meets it too, and ends in one line."""
     before = threading.excepthook
 
-    def tell(failed: threading.ExceptHookArgs) -> None:
+    def report_others(failed: threading.ExceptHookArgs) -> None:
         if not isinstance(failed.exc_value, OSError):
             before(failed)
 
-    threading.excepthook = tell
+    threading.excepthook = report_others
 
 
 def hear_signals() -> None:
-    """Let SIGTERM and Ctrl-C end a command in order, with its workers, telling how to go on.
+    """Let SIGTERM and Ctrl-C end a command in order, with its workers, and say how to go on.
 
     Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go
     on with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose
@@ -150,11 +150,11 @@ def hear_signals() -> None:
         signal.signal(signal.SIGINT, _stop)
     before = sys.unraisablehook
 
-    def tell(failed: sys.UnraisableHookArgs) -> None:
+    def report_others(failed: sys.UnraisableHookArgs) -> None:
         if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then reported in one line
             before(failed)
 
-    sys.unraisablehook = tell
+    sys.unraisablehook = report_others
 
 
 def _stop(number: int, frame: object) -> NoReturn:

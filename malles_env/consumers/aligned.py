@@ -196,10 +196,10 @@ class TasteQuestion:
 
     def key(self, weights_hash: str) -> str:
         """Return a hash of everything."""
-        told = [*map(asdict, self.personas), *map(asdict, self.products)]
+        described = [*map(asdict, self.personas), *map(asdict, self.products)]
         arrays = (self.bought, self.reference_share, self.regular_price, self.mean_quantity)
         numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
-        return json_hash([weights_hash, COEFFICIENTS, told, numbers])
+        return json_hash([weights_hash, COEFFICIENTS, described, numbers])
 
 
 def _cached_reading(model: str, weights_hash: str, asked: TasteQuestion, *, draws: bool = False) -> TasteReading:

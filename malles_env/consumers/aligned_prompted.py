@@ -99,8 +99,8 @@ class AlignedPromptedConsumers(PersonaConsumers):
         numbers = [np.asarray(getattr(fitted, name)).tolist() for name in vars(fitted)]
         people = [[p.history_total, p.weeks_seen, p.bought, names] for p, names in self._people]
         how = [self.orders, self.seed, self.loyalty, self.threshold, self.units, self.market]
-        told = [self.model.weights_hash, self.products, self.names, people, how, numbers]
-        return f"aligned_prompted {json_hash(told)[:16]}"
+        parts = [self.model.weights_hash, self.products, self.names, people, how, numbers]
+        return f"aligned_prompted {json_hash(parts)[:16]}"
 
     @property
     def _people(self) -> list[tuple[Persona, tuple[str, ...]]]:
@@ -138,13 +138,15 @@ class AlignedPromptedConsumers(PersonaConsumers):
             empty = np.zeros((0, self.num_products + 1))
             return PooledAnswers(market, segment, empty, row_of, None, 0)
         by_words = np.array(self._by_words())
-        told = self._occasions(offer, market, segment, last, by_words)
-        probability, units = self.model.label_probabilities(told, orders=self.orders, seed=self.seed, units=self.units)
+        prompts = self._occasions(offer, market, segment, last, by_words)
+        probability, units = self.model.label_probabilities(
+            prompts, orders=self.orders, seed=self.seed, units=self.units
+        )
         self.usage.requests += len(rows)
         choice = np.full(probability.shape, -np.inf)
         choice[:, 0] = np.maximum(np.log(np.maximum(probability[:, 0], 1e-300)), FLOOR)
         inside = np.maximum(np.log(np.maximum(probability[:, 1:], 1e-300)), FLOOR)
-        choice[:, 1 + by_words] = np.where(told.mask, inside, -np.inf)
+        choice[:, 1 + by_words] = np.where(prompts.mask, inside, -np.inf)
         shares = np.where(last < 0, np.nan, offer.loyalty[market, segment, last + 1])
         log_units = None if units is None else self._units(offer, units, by_words, market, segment, shares)
         return PooledAnswers(market, segment, choice, row_of, log_units, len(rows))
@@ -218,10 +220,10 @@ class AlignedPromptedConsumers(PersonaConsumers):
             segment: Of each question (M,).
             share: Of the segment with the question's last purchase; NaN for the question without one (M,).
         """
-        told = np.zeros(offer.loyalty.shape[:2])
-        np.add.at(told, (market, segment), np.nan_to_num(share))
-        weight = np.where(np.isnan(share), np.maximum(1.0 - told[market, segment], 0.0), share) + 1e-12
-        total, weights = np.zeros((*told.shape, self.num_products, logs.shape[2])), np.zeros(told.shape)
+        named = np.zeros(offer.loyalty.shape[:2])
+        np.add.at(named, (market, segment), np.nan_to_num(share))
+        weight = np.where(np.isnan(share), np.maximum(1.0 - named[market, segment], 0.0), share) + 1e-12
+        total, weights = np.zeros((*named.shape, self.num_products, logs.shape[2])), np.zeros(named.shape)
         np.add.at(weights, (market, segment), weight)
         np.add.at(total, (market, segment), weight[:, None, None] * np.exp(logs))
         mean = np.full(total.shape, np.nan)

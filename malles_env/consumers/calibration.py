@@ -57,10 +57,17 @@ def shift_to_shares(
         population.initial_loyalty[None],
         centre=None if centre is None else np.asarray(centre, dtype=np.float64)[None],
     )
-    shift = np.zeros(products)
+    return _contracted(tastes, population.weights, offer, shares, tolerance, max_iterations)
+
+
+def _contracted(
+    tastes: Tastes, weights: FloatArray, offer: Offer, shares: FloatArray, tolerance: float, max_iterations: int
+) -> FloatArray:
+    """Return the fixed point of the contraction, from no shift."""
+    shift = np.zeros(tastes.num_products)
     for _ in range(max_iterations):
         probability = respond(tastes.shifted(shift), offer).probability[0]
-        step = np.log(shares[1:]) - np.log(np.maximum(population.weights @ probability[:, 1:], 1e-300))
+        step = np.log(shares[1:]) - np.log(np.maximum(weights @ probability[:, 1:], 1e-300))
         shift += step
         if np.abs(step).max() < tolerance:
             return shift

@@ -83,7 +83,7 @@ def measure(
     attacks: Sequence[Attack],
     *,
     targets: Sequence[int],
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Uplift]:
     """Return what each attack brings the product that carries it, everything else equal.
 
@@ -97,7 +97,7 @@ def measure(
         weights: Segment weights, shape ``(S,)``, sum 1.
         attacks: The texts.
         targets: Products that attack, one at a time.
-        told: Called with what is being asked now.
+        notify: Called with what is being asked now.
 
     Raises:
         InvalidInput: No market or no attacked product.
@@ -107,13 +107,13 @@ def measure(
         raise invalid("cases", (len(targets), len(offer.prices)), "at least one attacked product and one market")
     clean = []
     for j in targets:
-        told(f"clean shelf, product {j + 1}")
+        notify(f"clean shelf, product {j + 1}")
         clean.append(_share(rebuild(j, titles[j]), offer, weights, j))
     found = {}
     for attack in attacks:
         gained = []
         for j, before in zip(targets, clean, strict=True):
-            told(f"{attack.name}, product {j + 1}")
+            notify(f"{attack.name}, product {j + 1}")
             gained.append(_share(rebuild(j, attack.on(titles[j])), offer, weights, j) - before)
         found[attack.name] = _uplift(np.stack(gained), np.stack(clean))
     return found

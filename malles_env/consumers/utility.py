@@ -59,14 +59,16 @@ class UtilityConsumers:
             InvalidInput: Utilities of another shape, or not finite.
         """
         shape = (len(offer.prices), self.num_segments, self.num_products)
-        told = np.asarray(self.utility(offer), dtype=np.float64)
+        values = np.asarray(self.utility(offer), dtype=np.float64)
         try:
-            told = np.broadcast_to(told, shape)
+            values = np.broadcast_to(values, shape)
         except ValueError:
-            raise InvalidInput(f"utility: got shape {told.shape}; allowed: {shape} or what broadcasts to it") from None
-        if not np.isfinite(told).all():
-            raise invalid("utility", float(told[~np.isfinite(told)][0]), "finite numbers")
-        utility = np.where(offer.available[:, None, :], told, -np.inf)
+            raise InvalidInput(
+                f"utility: got shape {values.shape}; allowed: {shape} or what broadcasts to it"
+            ) from None
+        if not np.isfinite(values).all():
+            raise invalid("utility", float(values[~np.isfinite(values)][0]), "finite numbers")
+        utility = np.where(offer.available[:, None, :], values, -np.inf)
         shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
         weight = np.exp(np.concatenate([np.zeros((*shape[:2], 1)), utility], axis=2) - shift)
         total = weight.sum(axis=2, keepdims=True)

@@ -226,12 +226,12 @@ def _promoted(tables: Tables, line_of: pl.DataFrame, stores: pl.Series) -> pl.Da
     if tables.promotions is None or tables.offers is not None:
         empty = {"store": pl.Int64, "line": pl.Int64, "period": pl.Int32, **dict.fromkeys(_FLAGS, pl.Boolean)}
         return pl.DataFrame(schema=empty)
-    told = tables.promotions
-    advertised = pl.col("feature_ad").fill_null(False) if "feature_ad" in told.columns else pl.lit(False)
-    shown = pl.col("display") if "display" in told.columns else pl.lit(None, pl.Boolean)
+    promotions = tables.promotions
+    advertised = pl.col("feature_ad").fill_null(False) if "feature_ad" in promotions.columns else pl.lit(False)
+    shown = pl.col("display") if "display" in promotions.columns else pl.lit(None, pl.Boolean)
     places = pl.DataFrame({"store_id": stores, "store": np.arange(len(stores))})
     coded = (
-        told.join(line_of.select("product_id", "line"), on="product_id")
+        promotions.join(line_of.select("product_id", "line"), on="product_id")
         .join(places, on="store_id")
         .select("store", "line", "period", shown.fill_null(~advertised).alias("display"), feature_ad=advertised)
     )

@@ -180,7 +180,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         self.market_batch = market_batch = MarketBatch(scenario, **settings)
         self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
         self.max_cycles, self.scenario = market_batch.max_cycles, market_batch.scenario
-        self.possible_agents = list(market_batch.seats.agents)
+        self.possible_agents = list(market_batch.slot_layout.agents)
         self.agents: list[str] = []
         self.observation_spaces = {agent: market_batch.observation_space() for agent in self.possible_agents}
         self.action_spaces = {agent: market_batch.actions.space(agent) for agent in self.possible_agents}
@@ -244,7 +244,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     ) -> Any:  # fmt: skip
         """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
         return self.market_batch.actions.encode(
-            self.market_batch.seats.index(agent), prices, listed, display, feature, order, tier
+            self.market_batch.slot_layout.index(agent), prices, listed, display, feature, order, tier
         )
 
     def reset(
@@ -320,8 +320,8 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
         )
 
     def _add_masks(self, infos: dict[str, dict[str, Any]]) -> None:
-        for seat, info in enumerate(infos.values()):
-            info["action_mask"] = self.market_batch.mask_info(seat, 0)
+        for seller, info in enumerate(infos.values()):
+            info["action_mask"] = self.market_batch.mask_info(seller, 0)
 
     @property
     def np_random(self) -> np.random.Generator:

@@ -95,7 +95,7 @@ class PricingVecEnv(VecEnv):
             currency=getattr(market_batch.scenario, "currency", ""),
         )
         self._fresh_picture = False
-        self._totals = np.zeros((num_markets, market_batch.seats.count, len(market_batch.info_keys)))
+        self._totals = np.zeros((num_markets, market_batch.slot_layout.count, len(market_batch.info_keys)))
         super().__init__(
             num_markets * len(self.agents),
             market_batch.observation_space(),
@@ -138,7 +138,7 @@ class PricingVecEnv(VecEnv):
         """Return the action of `agent` for prices, listings, promotion, orders and tiers, see `Actions.encode`."""
         market_batch = self.core.market_batch
         return market_batch.actions.encode(
-            market_batch.seats.index(agent), prices, listed, display, feature, order, tier
+            market_batch.slot_layout.index(agent), prices, listed, display, feature, order, tier
         )
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -194,12 +194,12 @@ class PricingVecEnv(VecEnv):
             InvalidInput: An action outside its space; the state is unchanged then.
         """
         turn = self.core.step(self._actions[:, 0] if self.core.rivals is not None else self._actions)
-        seats = len(self.agents)
+        num_agents = len(self.agents)
         infos = self._infos(turn)
         if self.render_mode is not None:
             self._render_record(turn)
         rewards = turn.rewards.reshape(-1).astype(np.float32)
-        return self._shape(turn.observations), rewards, np.repeat(turn.over, seats), infos
+        return self._shape(turn.observations), rewards, np.repeat(turn.over, num_agents), infos
 
     def _infos(self, turn: Turn) -> list[dict[str, Any]]:
         ledger = self.core.market_batch.ledger(turn.outcome)
@@ -214,7 +214,7 @@ class PricingVecEnv(VecEnv):
         return infos
 
     def _close_episodes(self, turn: Turn, infos: list[dict[str, Any]]) -> None:
-        seats, keys = len(self.agents), self.core.market_batch.info_keys
+        num_agents, keys = len(self.agents), self.core.market_batch.info_keys
         means = [keys.index(key) for key in ("share", "stock") if key in keys]
         for market in np.flatnonzero(turn.over):
             for i, row in enumerate(self._totals[market, self.core.learners].tolist()):
@@ -223,7 +223,7 @@ class PricingVecEnv(VecEnv):
                 last: Any = turn.last[market, i].copy()
                 if self.core.market_batch.as_dict:
                     last = self.core.market_batch.layout.copies(last)
-                info = infos[market * seats + i]
+                info = infos[market * num_agents + i]
                 if self.info == "episode":
                     info.update(self.core.market_batch.as_infos([row])[0])
                 info["terminal_observation"], info["TimeLimit.truncated"] = last, True
@@ -251,7 +251,7 @@ class PricingVecEnv(VecEnv):
         """
         market, i = divmod(slot, len(self.agents))
         market_batch = self.core.market_batch
-        return market_batch.masks(range(market_batch.seats.count)[self.core.learners][i], market)
+        return market_batch.masks(range(market_batch.slot_layout.count)[self.core.learners][i], market)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute for each slot; ``"agent"`` is the slot's agent, all others are shared."""

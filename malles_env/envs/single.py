@@ -97,7 +97,8 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self.core = VectorCore(scenario, learner=seller, rivals=rivals, autoreset=False, **settings)
         self.metadata = copy.deepcopy(type(self).metadata)  # wrappers add to it
         market_batch = self.core.market_batch
-        self.scenario, self.seller, self.seat = market_batch.scenario, seller, market_batch.seats.index(seller)
+        self.scenario, self.seller = market_batch.scenario, seller
+        self.seller_index = market_batch.slot_layout.index(seller)
         self.action_space = market_batch.actions.space(seller)
         self.observation_space = market_batch.observation_space()
         self._renderer = Renderer(
@@ -136,7 +137,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self, prices: Any, listed: Any, display: Any = None, feature: Any = None, order: Any = None, tier: Any = None
     ) -> Any:
         """Return the action for prices (money), listings, promotion, orders and tiers, see `Actions.encode`."""
-        return self.core.market_batch.actions.encode(self.seat, prices, listed, display, feature, order, tier)
+        return self.core.market_batch.actions.encode(self.seller_index, prices, listed, display, feature, order, tier)
 
     def action_masks(self) -> np.ndarray:
         """Return which discrete choices make sense, see `Actions.masks`.
@@ -144,7 +145,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         Raises:
             InvalidInput: The actions are not discrete.
         """
-        return self.core.market_batch.masks(self.seat, 0)
+        return self.core.market_batch.masks(self.seller_index, 0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -184,7 +185,7 @@ class PricingEnv(gymnasium.Env[Any, Any]):
         self._over = bool(turn.over[0])
         if self.render_mode is not None:
             self._renderer.add(turn.outcome)
-        info = market_batch.as_infos(market_batch.ledger(turn.outcome)[0, self.seat : self.seat + 1])[0]
+        info = market_batch.as_infos(market_batch.ledger(turn.outcome)[0, self.seller_index : self.seller_index + 1])[0]
         return self._shape(turn.observations), float(turn.rewards[0, 0]), False, self._over, info
 
     def _shape(self, observations: np.ndarray) -> Any:

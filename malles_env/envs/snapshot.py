@@ -34,7 +34,7 @@ def take(env: PricingVecEnv) -> dict[str, Plain]:
         for policy in rivals.policies.values():
             if not hasattr(policy, "state_dict") and any(map(_grows, vars(policy).values())):
                 raise TypeError(f"a {type(policy).__name__} remembers what is not kept")
-        found["memories"] = {str(seat): _plain(state) for seat, state in rivals._states.items()}
+        found["memories"] = {str(seller): _plain(state) for seller, state in rivals._states.items()}
     return found
 
 
@@ -67,7 +67,7 @@ def put_back(env: PricingVecEnv, kept: dict[str, Plain]) -> None:
     put_loyalty(state, np.arange(len(loyalty)), loyalty)
     market._next_loyalty = state.loyalty.copy()
     if (rivals := env.core.rivals) is not None:
-        rivals._states = {int(seat): memory for seat, memory in kept["memories"].items()}
+        rivals._states = {int(seller): memory for seller, memory in kept["memories"].items()}
 
 
 def _parts(env: PricingVecEnv) -> Iterator[tuple[str, Any]]:
@@ -77,7 +77,7 @@ def _parts(env: PricingVecEnv) -> Iterator[tuple[str, Any]]:
     yield from (("market", market_batch.market), ("state", market_batch.market.state))
     if rivals is not None:
         yield "rivals", rivals
-        yield from ((f"rival {seat}", policy) for seat, policy in rivals.policies.items())
+        yield from ((f"rival {seller}", policy) for seller, policy in rivals.policies.items())
 
 
 def _kept(part: Any) -> dict[str, Plain]:

@@ -92,7 +92,8 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
             autoreset=self.autoreset_mode is AutoresetMode.SAME_STEP, **settings,
         )  # fmt: skip
         market_batch = self.core.market_batch
-        self.num_envs, self.render_mode, self.seat = num_envs, render_mode, market_batch.seats.index(seller)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.seller_index = market_batch.slot_layout.index(seller)
         self.single_observation_space = market_batch.observation_space()
         self.single_action_space = market_batch.actions.space(seller)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -170,7 +171,7 @@ class PricingVectorEnv(VectorEnv[Any, Any, Any]):
         if self.render_mode is not None:
             self._record(turn, starting)
         market_batch = self.core.market_batch
-        ledger = market_batch.ledger(turn.outcome)[:, self.seat]
+        ledger = market_batch.ledger(turn.outcome)[:, self.seller_index]
         ledger[starting] = 0.0
         numbers = {key: ledger[:, i].copy() for i, key in enumerate(market_batch.info_keys)}
         infos = _masked(numbers, np.ones(self.num_envs, dtype=bool))

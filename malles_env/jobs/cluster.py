@@ -86,9 +86,9 @@ def _connect(ray: Any, address: str, cores: int | None) -> None:
                 "Ray looks for one (`ray get-auth-token` shows it on the cluster)"
             ) from None
         if "Version mismatch" in str(error):
-            told = " ".join(str(error).replace("Version mismatch:", "").split())
+            reason = " ".join(str(error).replace("Version mismatch:", "").split())
             raise InvalidInput(
-                f"address: the cluster at {address} has another version of Ray or Python ({told}); allowed: the same "
+                f"address: the cluster at {address} has another version of Ray or Python ({reason}); allowed: the same "
                 "on every machine"
             ) from None
         raise invalid("address", address, f"{ADDRESSES} ({brief(error)}); {START}") from None

@@ -159,7 +159,7 @@ class TasteModel(Stored):
             raise InvalidInput("data.mask: got padded shelves; allowed: the same products for every household")
         self.trained_modules().eval()
         known = np.unique(np.append(data.product, data.past[data.past >= 0]))
-        readings = (reader or self.reader).of(data.goods, known)
+        readings = (reader or self.reader).of(data.products, known)
         found = []
         worth = promotion_worth(data, self.heads, readings)
         cuts = np.split(np.arange(len(data)), range(512, len(data), 512))

@@ -28,7 +28,7 @@ def promotion_worth(data: TasteData, heads: HeadSet, readings: Reader) -> torch.
     Args:
         data: S households before one shelf.
         heads: The heads.
-        readings: Readings of the goods.
+        readings: Readings of the products.
     """
     best = np.argsort(-data.long_share[0], kind="stable")[:BEST]
     parts = np.split(np.arange(len(data)), range(AT_ONCE, len(data), AT_ONCE))

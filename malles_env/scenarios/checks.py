@@ -208,9 +208,9 @@ def _prompted(scenario: ScenarioFields, consumers: PromptedEntry | AlignedPrompt
 
 def _asked(scenario: ScenarioFields, consumers: LiveModelEntry | AlignedPromptedEntry) -> Iterator[InvalidInput]:
     """Yield what does not fit when the mean field is stated in the prompt, or when roles talk."""
-    told = isinstance(consumers, PromptedEntry) and consumers.mean_field == "words"
+    in_words = isinstance(consumers, PromptedEntry) and consumers.mean_field == "words"
     always = not isinstance(consumers, PromptedEntry)
-    if (told or always) and scenario.mean_field.coupling == "equilibrium":
+    if (in_words or always) and scenario.mean_field.coupling == "equilibrium":
         why = f"kind is {consumers.kind}" if always else "mean_field is words"
         allowed = f"lagged, as consumers.{why}: whole percents in words have no fixed point to find"
         yield invalid("mean_field.coupling", "equilibrium", allowed)

@@ -263,10 +263,10 @@ class Scenario(ScenarioFields):
 
     def without_tastes(self) -> dict[str, Any]:
         """Return the fields of a copy whose consumers are asked, without forces that are coefficients of tastes."""
-        told = self.model_dump()
+        content = self.model_dump()
         if self.forces is not None:
-            told["forces"] |= {"promotion": None, "reference_price": None, "pantry": None}
-        return told
+            content["forces"] |= {"promotion": None, "reference_price": None, "pantry": None}
+        return content
 
     def with_product(
         self, product_id: str, *, seller: str | None = None, like: str | None = None,

@@ -83,8 +83,8 @@ class Draft:
         """
         changes: dict[str, Any] = {"products": tuple(self.products), "sellers": tuple(self.sellers)}
         if self.tastes is not None and isinstance(self.scenario.consumers, LogitEntry):
-            told = self.scenario.consumers.tastes.model_dump() | {k: v.tolist() for k, v in self.tastes.items()}
-            changes["consumers"] = {"kind": "logit", "tastes": told}
+            tastes = self.scenario.consumers.tastes.model_dump() | {k: v.tolist() for k, v in self.tastes.items()}
+            changes["consumers"] = {"kind": "logit", "tastes": tastes}
         return self.scenario.changed(what, **changes)
 
 
@@ -138,14 +138,14 @@ def with_consumers(scenario: Any, consumers: Any) -> Any:
 
 def _entry(tastes: Tastes) -> dict[str, Any]:
     """Return tastes as the fields of a `TastesEntry`, those at their defaults left out."""
-    told: dict[str, Any] = {"price_transform": tastes.price_transform}
+    content: dict[str, Any] = {"price_transform": tastes.price_transform}
     for name in TastesEntry.model_fields:
         value = getattr(tastes, name)
         if isinstance(value, np.ndarray) and (name in ("alpha", "beta") or np.any(value)):
-            told[name] = value.tolist()
+            content[name] = value.tolist()
     if not np.isfinite(tastes.kappa).any():
-        del told["kappa"]
-    return told
+        del content["kappa"]
+    return content
 
 
 def _columns(scenario: Any, entry: LogitEntry) -> dict[str, Any]:

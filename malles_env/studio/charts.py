@@ -12,7 +12,7 @@ import pandas as pd
 from malles_env.market.arrays import FloatArray
 
 COLOURS = ("#2a8fd0", "#e0722c", "#1fa37a", "#c978a6", "#d8a21b", "#6cb8e8", "#a08a4e", "#8585b0")
-"""Distinguished by people who cannot tell red from green, and readable on white and on black."""
+"""Distinguished by people with red-green colour blindness, and readable on white and on black."""
 HEIGHT = 340
 FEW = 15
 """Most points of a line that are marked; a line of one point would not be seen."""

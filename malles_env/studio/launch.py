@@ -37,8 +37,8 @@ def serve(settings: Settings, port: int = 8501, *, ready: Callable[[str], object
             from streamlit import App
             from streamlit.web.bootstrap import load_config_options
         except ImportError as error:
-            told = missing_extra("streamlit") or "streamlit is not installed: run  pip install 'malles-env[studio]'"
-            raise MissingResource(f"{told} ({error})") from None
+            hint = missing_extra("streamlit") or "streamlit is not installed: run  pip install 'malles-env[studio]'"
+            raise MissingResource(f"{hint} ({error})") from None
         from malles_env.studio.local_only import LocalOnly
 
         load_config_options(_options(settings, port))

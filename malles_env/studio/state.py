@@ -131,10 +131,10 @@ def readable() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # what is not meant for visitors is raised again
-        told = in_one_line(error)
-        if told is None:
+        message = in_one_line(error)
+        if message is None:
             raise
-        st.error(plain(told))
+        st.error(plain(message))
 
 
 def plain(text: Any) -> str:

@@ -13,7 +13,7 @@ import torch
 from malles_env.files import check_replaceable
 from malles_env.preference.data.dataset import TasteData, from_occasions
 from malles_env.preference.data.rewording import reworded
-from malles_env.preference.data.subsets import few_markets, on_goods, sampled, thinned
+from malles_env.preference.data.subsets import few_markets, on_products, sampled, thinned
 from malles_env.preference.encoder.adapters import with_adapter
 from malles_env.preference.encoder.backbones import Backbone, load_backbone, new_embedded
 from malles_env.preference.encoder.embeddings import make_readings
@@ -56,7 +56,7 @@ def run_job(
     seed = job.heads.seed
     learn = sampled(thinned(from_occasions(train), job.outside, seed), job.limit, seed)
     check = sampled(from_occasions(validation), job.validation_limit, seed)
-    check = on_goods(check, learn)
+    check = on_products(check, learn)
     backbone, first = _backbone(job, learn, reading)
     model = TasteModel.untrained(backbone, sizes=job.sizes, seed=seed)
     whole = _train_whole(model, learn, check, job, show, first)
@@ -71,13 +71,13 @@ def _backbone(job: AlignJob, train: TasteData, reading: ReadingProgress | None) 
     if job.start_from is not None:
         return load_backbone_of(job.start_from), None
     if job.backbone == "embedded":
-        return new_embedded([*train.goods.prefixes, *train.goods.texts], seed=job.whole.seed), None
+        return new_embedded([*train.products.prefixes, *train.products.texts], seed=job.whole.seed), None
     # Half precision is emulated on many CPUs, fifty times slower than single.
     on_gpu = pick_device(job.whole.device).type == "cuda"
     backbone = load_backbone(job.backbone, dtype=torch.bfloat16 if on_gpu else torch.float32)
     if job.rank == 0:
         return backbone, None
-    first = make_readings(backbone, train.goods, progress=reading)
+    first = make_readings(backbone, train.products, progress=reading)
     return with_adapter(backbone, rank=job.rank, layers=job.layers, seed=job.whole.seed), first
 
 
@@ -107,10 +107,10 @@ def _train_heads(
 ) -> Progress:
     """Train heads on the readings of the frozen backbone; resumable like the first phase."""
     model.backbone.model.eval()
-    reader = backbone_readings(model.backbone, train.goods, job.out, reading)
+    reader = backbone_readings(model.backbone, train.products, job.out, reading)
     second = None
     if job.heads.weights.consistency > 0:
-        other = reworded(train.goods, seed=job.heads.seed)
+        other = reworded(train.products, seed=job.heads.seed)
         second = backbone_readings(model.backbone, other, job.out, reading)
     model.heads = _heads_at_start(model, train, job)
     if not job.continue_heads:
@@ -140,20 +140,22 @@ def _heads_at_start(model: TasteModel, train: TasteData, job: AlignJob) -> HeadS
         model.backbone.width,
         members=job.members,
         sizes=job.sizes,
-        lines=tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])})),
-        markets=tuple(train.goods.prefixes[at] for at in np.unique(train.prefix)),
+        lines=tuple(sorted({train.products.names[at] for at in np.unique(train.product[train.mask])})),
+        markets=tuple(train.products.prefixes[at] for at in np.unique(train.prefix)),
         households=tuple(train.households[at] for at in np.unique(train.household)) if job.households else (),
         seed=job.heads.seed,
     )
 
 
-def backbone_readings(backbone: Backbone, goods: Any, out: Path, progress: ReadingProgress | None = None) -> Readings:
+def backbone_readings(
+    backbone: Backbone, products: Any, out: Path, progress: ReadingProgress | None = None
+) -> Readings:
     """Return readings of all products, kept in the run's folder unless the backbone has a hash to be cached under."""
     if backbone.digest:
-        return make_readings(backbone, goods, progress=progress)
+        return make_readings(backbone, products, progress=progress)
     learned = {name: p for name, p in backbone.model.named_parameters() if backbone.owned or p.requires_grad}
     digest = tensors_hash(learned)[:16]
-    return make_readings(backbone, goods, directory=out / "readings" / digest, progress=progress)
+    return make_readings(backbone, products, directory=out / "readings" / digest, progress=progress)
 
 
 def _card(

@@ -35,7 +35,7 @@ LIMITS = (
     "There are no visits without a purchase: whether anything is bought is not learned.",
     "Availability is inferred from others' purchases.",
 )
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,25 @@ class WordsJob:
 
 
 def run_words_job(
-    job: WordsJob, study: WordStudy, *, told: Told = lambda _: None, reading: Progress | None = None
+    job: WordsJob, study: WordStudy, *, notify: Notify = lambda _: None, reading: Progress | None = None
 ) -> TransferModel:
     """Train a word model, and save it under ``job.out/model``; finished parts are kept and not made again.
 
     Args:
         job: What to train.
         study: The log.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         reading: Called with how far the encoder's readings are.
     """
     check_replaceable(job.out / "model", "card.json")
     backbone = load_backbone(job.backbone, pooling="layers")
     learn = study.learning()
-    told("reading names")
-    readings = log_readings(backbone, learn.goods, job.names, reading)
-    words = log_words(readings, backbone.parts, learn.goods, study.sales)
-    model = _cold(job, study, learn, backbone, readings, words, told)
+    notify("reading names")
+    readings = log_readings(backbone, learn.products, job.names, reading)
+    words = log_words(readings, backbone.parts, learn.products, study.sales)
+    model = _cold(job, study, learn, backbone, readings, words, notify)
     if job.known:
-        told("known categories")
+        notify("known categories")
         train, validation = study.study.training("unseen_warm")
         # In training a category's words must not be learned from the purchases that they are to explain.
         barred = study.study.rules.held_out_categories
@@ -103,7 +103,7 @@ def _cold(
     backbone: Backbone,
     readings: np.ndarray,
     words: LogWords,
-    told: Told,
+    notify: Notify,
 ) -> TransferModel:
     """Return the model of cold starts, from an earlier run with the same settings where there is one."""
     settings = {"job": asdict(job.settings) | {"names": job.names}, "log": study.study.digest}
@@ -113,38 +113,38 @@ def _cold(
         kept = TransferModel.from_pretrained(folder)
         if kept.card.pop("settings", None) == settings:
             return kept
-    fitted = fit_words(learn, words, study.study.rules.held_out_categories, job.settings, told)
-    goods = renamed(learn.goods, job.names)
-    catalogue = _catalogued(goods, readings, fitted, np.unique(learn.prefix), words)
+    fitted = fit_words(learn, words, study.study.rules.held_out_categories, job.settings, notify)
+    products = renamed(learn.products, job.names)
+    catalogue = _catalogued(products, readings, fitted, np.unique(learn.prefix), words)
     model = TransferModel(backbone, fitted, catalogue, card=_card(job, learn, fitted))
     replace(model, card=model.card | {"settings": settings}).save(folder)
     return model
 
 
 def _catalogued(
-    goods: ProductTable, readings: np.ndarray, fitted: FittedWords, trained: np.ndarray, words: LogWords
+    products: ProductTable, readings: np.ndarray, fitted: FittedWords, trained: np.ndarray, words: LogWords
 ) -> Catalogued:
     """Return what is kept of the log's names.
 
     Args:
-        goods: The goods under the names they were trained with.
+        products: The products under the names they were trained with.
         readings: Of all names [P, F].
         fitted: What training learned.
         trained: Prefixes of the categories trained on.
         words: The log's names as `malles_env.evaluation.transfer.word_model.scoring.log_words` gives them.
     """
-    kinds = [text.removeprefix("market: ").removesuffix(".") for text in goods.prefixes]
-    prices = category_means(goods.log_regular[:, None], goods.prefix)[:, 0]
-    told = {}
+    kinds = [text.removeprefix("market: ").removesuffix(".") for text in products.prefixes]
+    prices = category_means(products.log_regular[:, None], products.prefix)[:, 0]
+    mean_vectors = {}
     if fitted.word_map is not None:
-        raw = category_means(words.states @ fitted.word_map.weights, goods.prefix)
-        told = dict(zip(kinds, raw, strict=True))
+        raw = category_means(words.states @ fitted.word_map.weights, products.prefix)
+        mean_vectors = dict(zip(kinds, raw, strict=True))
     return Catalogued(
-        dict(zip(kinds, category_means(readings, goods.prefix), strict=True)),
-        told,
+        dict(zip(kinds, category_means(readings, products.prefix), strict=True)),
+        mean_vectors,
         {kind: round(float(price), 4) for kind, price in zip(kinds, prices, strict=True)},
         frozenset(kinds[at] for at in trained),
-        tuple((goods.names[at], goods.texts[at], kinds[goods.prefix[at]]) for at in fitted.rows),
+        tuple((products.names[at], products.texts[at], kinds[products.prefix[at]]) for at in fitted.rows),
     )
 
 
@@ -166,7 +166,7 @@ def _card(job: WordsJob, learn: TasteData, fitted: FittedWords) -> dict[str, Any
             "categories": len(np.unique(learn.prefix)),
             "weeks": f"{learn.period.min()}-{learn.period.max()}",
             "products with a taste vector": len(fitted.rows),
-            **fitted.told,
+            **fitted.for_card,
         },
         "tables": {},
         "limits": list(LIMITS),

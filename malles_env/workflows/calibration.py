@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from malles_env.workflows.calibration_visits import find_visits
 
 if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
-    from malles_env.consumers.prompted import Calibration, Pooled, Score, VisitAnswers, Visits
+    from malles_env.consumers.prompted import Calibration, Pooled, PromptedConsumers, Score, VisitAnswers, Visits
     from malles_env.consumers.prompted.pooling import Tried
     from malles_env.data.occasions import Occasions
     from malles_env.evaluation.metrics import Estimate
@@ -33,7 +34,7 @@ ROWS = {
     "calibrated": "those of each persona, drawn towards the ones for all",
     "without the model": "the same fit to even answers: what the choices alone say of shelf and persona",
 }
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def calibrate(
     seed: int = 0,
     price_sensitivity: bool = False,
     answered_by: LanguageModel | None = None,
-    told: Told = lambda words, done, of: None,
+    progress: Progress = lambda words, done, of: None,
     **how: Any,
 ) -> Calibrated:
     """Ask a language model about real visits, fit the calibration to them, and judge it on visits of the test weeks.
@@ -80,38 +81,31 @@ def calibrate(
         seed: Seed of both draws and of the folds.
         price_sensitivity: Whether the model is asked, too, what prices mean to it (2 J shelves more), for the surplus.
         answered_by: Who is asked instead of the model named by the entry.
-        told: Called with what is being asked about, how many are done, and how many there are.
+        progress: Called with what is being asked about, how many are done, and how many there are.
         how: Fields of `PromptedEntry` instead of the scenario's own.
 
     Raises:
         InvalidInput: No such market or field, or too few visits.
         MissingResource, LanguageModelError: The model is not there, or failed; answers so far are in the cache.
     """
-    from malles_env.consumers.prompted import ask_visits, fit_pooled, measured_price_sensitivity, scores
+    from malles_env.consumers.prompted import ask_visits, fit_pooled
 
     name = market or market_of(scenario)
     asked = _entered(scenario, how)
     entry = asked.consumers
     assert isinstance(entry, PromptedEntry)
-    real = [
-        find_visits(asked, occasions, name, split, limit, seed)
-        for split, limit in ((KNOWN, visits), (("test",), test_visits))
-    ]
+    past = find_visits(asked, occasions, name, KNOWN, visits, seed)
+    later = find_visits(asked, occasions, name, ("test",), test_visits, seed)
     consumers = prompted_consumers(asked, entry.model_copy(update={"calibrate": "none"}), answered_by)
     regular = asked.catalog().regular_price
-    fit, test = (
-        ask_visits(consumers, part, regular, lambda done, of, words=words: told(words, done, of))  # type: ignore[misc]
-        for part, words in zip(real, ("fitting", "test"), strict=True)
-    )
+    fit = ask_visits(consumers, past, regular, partial(progress, "fitting"))
+    test = ask_visits(consumers, later, regular, partial(progress, "test"))
     segments, rho = len(asked.segments), entry.mean_field == "numbers"
     pooled = fit_pooled(fit, segments, rho=rho, seed=seed)
     bare = fit_pooled(_even(fit), segments, rho=rho, seed=seed)
-    fitted = dict(zip(ROWS, (consumers.fitted, pooled.pool, pooled.personas, bare.personas), strict=True))
-    answers = {row: _even(test) if row == "without the model" else test for row in ROWS}
-    found = scores(answers, fitted, "as asked")
+    found = _scores(test, (consumers.fitted, pooled.pool, pooled.personas, bare.personas))
     if price_sensitivity:
-        slope = measured_price_sensitivity(consumers.calibrated(pooled.personas), opening_offer(asked))
-        pooled = replace(pooled, personas=replace(pooled.personas, price_sensitivity=slope))
+        pooled = _with_price_sensitivity(pooled, consumers, asked)
     return Calibrated(entered(asked, pooled.personas), name, fit, test, pooled, found)
 
 
@@ -196,8 +190,24 @@ def _pairs(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 def _entered(scenario: Scenario, how: dict[str, Any]) -> Scenario:
     """Return the scenario asked live as it says itself, but for `how`; what was fitted before is left out."""
     own = scenario.consumers
-    told = own.model_dump(exclude={"kind", *FITTED}) if isinstance(own, PromptedEntry) else {}
-    return prompted_again(scenario, told, how)
+    chosen = own.model_dump(exclude={"kind", *FITTED}) if isinstance(own, PromptedEntry) else {}
+    return prompted_again(scenario, chosen, how)
+
+
+def _scores(test: VisitAnswers, fitted: Sequence[Calibration]) -> dict[str, Score]:
+    """Return the scores of `ROWS` by the calibration of each."""
+    from malles_env.consumers.prompted import scores
+
+    answers = {row: _even(test) if row == "without the model" else test for row in ROWS}
+    return scores(answers, dict(zip(ROWS, fitted, strict=True)), "as asked")
+
+
+def _with_price_sensitivity(pooled: Pooled, consumers: PromptedConsumers, scenario: Scenario) -> Pooled:
+    """Return the fit with what prices mean to the model, which is asked about shelves of other prices."""
+    from malles_env.consumers.prompted import measured_price_sensitivity
+
+    slope = measured_price_sensitivity(consumers.calibrated(pooled.personas), opening_offer(scenario))
+    return replace(pooled, personas=replace(pooled.personas, price_sensitivity=slope))
 
 
 def _even(asked: VisitAnswers) -> VisitAnswers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,8 +38,6 @@ def find_visits(
     Raises:
         InvalidInput: A product that the log does not have, or no such visit.
     """
-    from malles_env.consumers.prompted import Visits
-
     if limit < 1:
         raise invalid("visits", limit, "at least 1")
     whole = occasions.select(split=list(split), markets=[market])
@@ -48,9 +46,7 @@ def find_visits(
         raise nobody
     lines = product_lines(scenario, whole, market)
     about, dense = whole.occasions, whole.arrays()
-    number = {row: j for j, row in enumerate(lines)}
-    own = np.array([number.get(row, -1) for row in range(len(whole.products))] + [-1])
-    product = np.where(dense["mask"], own[dense["product"]], -1)
+    product = _scenario_products(whole, dense, lines)
     bought = dense["chosen"].astype(np.int64)
     taken = np.where(bought > 0, product[np.arange(len(product)), bought - 1] + 1, 0)
     usable = (bought == 0) | (taken > 0)
@@ -60,6 +56,39 @@ def find_visits(
         raise nobody
     if limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+    return _visits(scenario, whole, dense, rows, lines, product, taken)
+
+
+def _scenario_products(occasions: Occasions, dense: dict[str, Any], lines: IntArray) -> IntArray:
+    """Return the scenario's product on each place of each shelf, -1 for what it does not sell."""
+    number = {row: j for j, row in enumerate(lines)}
+    own = np.array([number.get(row, -1) for row in range(len(occasions.products))] + [-1])
+    product: IntArray = np.where(dense["mask"], own[dense["product"]], -1)
+    return product
+
+
+def _visits(
+    scenario: Scenario,
+    whole: Occasions,
+    dense: dict[str, Any],
+    rows: IntArray,
+    lines: IntArray,
+    product: IntArray,
+    taken: IntArray,
+) -> Visits:
+    """Return the occasions at `rows` as visits to the scenario's shelf.
+
+    Args:
+        scenario: Products and segments.
+        whole: The occasions.
+        dense: Their arrays.
+        rows: The occasions wanted.
+        lines: Row of `whole.products` of each of the scenario's products.
+        product: The scenario's product on each place of each shelf, -1 for others.
+        taken: What was bought, 0 for nothing, else the product's number from 1.
+    """
+    from malles_env.consumers.prompted import Visits
+
     row, column = np.nonzero(product[rows] >= 0)
     place = row, product[rows][row, column]
 
@@ -81,7 +110,7 @@ def find_visits(
         segment=nearest_segment(scenario, buyers),
         chosen=taken[rows],
         quantity=np.where(taken[rows] > 0, dense["quantity"][rows], 0).astype(np.int64),
-        household=np.unique(about["household_id"].to_numpy()[rows], return_inverse=True)[1],
+        household=np.unique(whole.occasions["household_id"].to_numpy()[rows], return_inverse=True)[1],
         offset=dense["log_sampling"][rows].astype(np.float64),
     )
 
@@ -122,8 +151,8 @@ def nearest_segment(scenario: Scenario, buyers: Buyers) -> IntArray:
         np.concatenate([np.minimum(total, weeks), buyers.buying_weeks]),
         np.concatenate([np.full(count, -1), buyers.last]),
     )
-    told = features(every)
-    far = ((told[count:, None, :] - told[None, :count, :]) ** 2).sum(axis=2)
+    described = features(every)
+    far = ((described[count:, None, :] - described[None, :count, :]) ** 2).sum(axis=2)
     nearest: IntArray = far.argmin(axis=1)
     return nearest
 

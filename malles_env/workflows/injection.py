@@ -60,7 +60,7 @@ def injection_audit(
     cases: Cases,
     *,
     model: str | LanguageModel = "smollm2",
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> dict[str, dict[str, Uplift]]:
     """Return what each attack brings against each kind of consumers.
 
@@ -70,7 +70,7 @@ def injection_audit(
         attacks: The texts.
         cases: How many cases.
         model: Language model that prompted consumers ask: a name, or the model itself.
-        told: Called with what is being asked now.
+        notify: Called with what is being asked now.
 
     Raises:
         InvalidInput: No such kind, or a scenario whose consumers no model reads.
@@ -92,7 +92,7 @@ def injection_audit(
             place.population().weights,
             attacks,
             targets=[int(j) for j in popular[: cases.products]],
-            told=lambda words, kind=kind: told(f"{kind}: {words}"),  # type: ignore[misc]
+            notify=lambda words, kind=kind: notify(f"{kind}: {words}"),  # type: ignore[misc]
         )
     return found
 
@@ -145,8 +145,8 @@ def _prompted(
     place: Scenario, cases: Cases, model: LanguageModel | None, fence: bool, product: int, title: str
 ) -> Consumers:  # fmt: skip
     entry = {"orders": cases.orders, "seed": cases.seed + product, "loyalty": "none", "quantity": "one"}
-    told = prompted_consumers(attacked(with_prompted(place, **entry), product, title), model=model)
-    return told if fence else replace(told, settings=replace(told.settings, limit=None))
+    consumers = prompted_consumers(attacked(with_prompted(place, **entry), product, title), model=model)
+    return consumers if fence else replace(consumers, settings=replace(consumers.settings, limit=None))
 
 
 def _fewer_segments(scenario: Scenario, count: int) -> Scenario:

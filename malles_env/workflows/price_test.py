@@ -30,7 +30,7 @@ def run_experiment(
     prices: Mapping[str, float] | None = None,
     settings: ExperimentSettings | None = None,
     model: str | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Test a price change in a scenario's market, and judge the test against the true effect.
 
@@ -48,7 +48,7 @@ def run_experiment(
         prices: Other control prices, money by product.
         settings: Weeks, replications and seed.
         model: Language model to read tastes with instead of the scenario's own.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
 
     Returns:
         The findings; `report` and `plots` in `malles_env.evaluation.experiments` make tables, JSON and a picture.
@@ -66,7 +66,7 @@ def run_experiment(
         listed=usual_shelf(found, products),
     )  # fmt: skip
     market = found.market(demand="expected", consumers=found.build_consumers(model))
-    return run(market, test, chosen, settings, told)
+    return run(market, test, chosen, settings, notify)
 
 
 def named_design(name: str) -> Design:

@@ -75,21 +75,21 @@ def decide_all(
     A local model begins each way of deciding without what it read for the last one. Purchases are decided side by
     side; each record states the mean cost over them.
     """
-    seats = Seats.of(purchases, size, length)
+    decisions = Decisions.of(purchases, size, length)
     meter = Meter(model)
 
-    def told(arm: str, scores: list[dict[str, Any]], cost: dict[str, float]) -> Iterator[dict[str, Any]]:
+    def records(arm: str, scores: list[dict[str, Any]], cost: dict[str, float]) -> Iterator[dict[str, Any]]:
         mean = {name: value / len(purchases) for name, value in cost.items()}
         for purchase, own in zip(purchases, scores, strict=True):
             named = {"occasion": purchase.occasion, "household": purchase.household, "size": size, "length": length}
             yield {**named, "arm": arm, **own, **mean}
 
     if HABIT in wanted:
-        yield from told(HABIT, seats.scores(cast, *seats.by_habit(cast)), dict.fromkeys(COSTS, 0.0))
+        yield from records(HABIT, decisions.scores(cast, *decisions.by_habit(cast)), dict.fromkeys(COSTS, 0.0))
     if SINGLE in wanted:
         forget(model)
         meter.start()
-        yield from told(SINGLE, seats.scores(cast, *seats.judged(model, _alone(cast))), meter.read())
+        yield from records(SINGLE, decisions.scores(cast, *decisions.judged(model, _alone(cast))), meter.read())
     if set(wanted) <= {HABIT, SINGLE}:
         return
     forget(model)
@@ -97,21 +97,21 @@ def decide_all(
     spent = turns
     for number in range(1, rounds + 1):
         meter.start()
-        talk.play_round(number, cast.phase(number), seats.tables)
+        talk.play_round(number, cast.phase(number), decisions.tables)
         turns = {name: turns[name] + value for name, value in meter.read().items()}
         meter.start()
-        found = seats.scores(cast, *seats.judged(model, cast))
+        found = decisions.scores(cast, *decisions.judged(model, cast))
         spent = {name: turns[name] + value for name, value in meter.read().items()}
         if f"rounds {number}" in wanted:
-            yield from told(f"rounds {number}", found, spent)
+            yield from records(f"rounds {number}", found, spent)
     if SUMMARY in wanted:
         forget(model)
         found, cost, copies = _summaries(model, cast, purchases, size, length, spent["tokens"])
-        yield from ({**record, "copies": copies} for record in told(SUMMARY, found, cost))
+        yield from ({**record, "copies": copies} for record in records(SUMMARY, found, cost))
 
 
 @dataclass(frozen=True)
-class Seats:
+class Decisions:
     """Purchases as tables, in one order of each shelf.
 
     Attributes:
@@ -125,7 +125,7 @@ class Seats:
     bought: tuple[int, ...]
 
     @classmethod
-    def of(cls, purchases: Sequence[Purchase], size: int, length: int, turn: int = 0) -> Seats:
+    def of(cls, purchases: Sequence[Purchase], size: int, length: int, turn: int = 0) -> Decisions:
         """Return tables with shelves of `size` products and sheets of `length`, in their order of this turn."""
         tables, bought = zip(*(table_of(purchase, size, length, turn) for purchase in purchases), strict=True)
         return cls(purchases, tables, bought)
@@ -178,9 +178,9 @@ def _summaries(
     found: list[tuple[list[FloatArray], list[FloatArray]]] = []
     meter.start()
     while True:
-        seats = Seats.of(purchases, size, length, turn=len(found))
-        _summarise(model, cast, seats.tables)
-        chosen, units = seats.judged(model, cast)
+        decisions = Decisions.of(purchases, size, length, turn=len(found))
+        _summarise(model, cast, decisions.tables)
+        chosen, units = decisions.judged(model, cast)
         orders = [shelf_order(purchase, size, len(found)) for purchase in purchases]
         found.append(([each[np.argsort(order)] for each, order in zip(chosen, orders, strict=True)], units))
         used = meter.read()
@@ -189,7 +189,7 @@ def _summaries(
     mean, units = (
         [np.mean(parts, axis=0) for parts in zip(*copies, strict=True)] for copies in zip(*found, strict=True)
     )
-    return Seats(purchases, seats.tables, (0,) * len(purchases)).scores(cast, mean, units), used, len(found)
+    return Decisions(purchases, decisions.tables, (0,) * len(purchases)).scores(cast, mean, units), used, len(found)
 
 
 def _summarise(model: LanguageModel, cast: Cast, tables: Sequence[Table]) -> None:

@@ -115,11 +115,11 @@ def table(found: Sequence[Cell], command: str, clock: str = "cpu_seconds") -> st
     return "\n".join([*lines, "", f"± one standard error, clustered by household. `{command}`"])
 
 
-def write_summary(found: Sequence[Cell], told: str, command: str, settings: dict[str, Any], out: Path) -> None:
+def write_summary(found: Sequence[Cell], page: str, command: str, settings: dict[str, Any], out: Path) -> None:
     """Write ``discussion.md``, the table, and ``discussion.json``, the cells, each whole or not at all."""
     rows = [{**vars(c), **{name: vars(v) for name, v in vars(c).items() if isinstance(v, Estimate)}} for c in found]
     texts = {
-        "discussion.md": told,
+        "discussion.md": page,
         "discussion.json": json.dumps({"command": command, "settings": settings, "cells": rows}, indent=2),
     }
     for name, text in texts.items():

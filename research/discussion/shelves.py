@@ -125,8 +125,8 @@ def table_of(purchase: Purchase, size: int, length: int, turn: int = 0) -> tuple
     total = int(purchase.visit["history_total"])
     last = [at for at, line in past if line["last"]]
     buyer = f"{habit_words(total, int(purchase.visit['weeks_seen']))} Today it came for {_market(purchase.visit)}."
-    told = tuple((at, known_words(int(line["bought"]), total)) for at, line in past[:6])
-    return Table(_shelf(lines, length), buyer, told, last[0] if last else None, may_leave=False), bought
+    earlier = tuple((at, known_words(int(line["bought"]), total)) for at, line in past[:6])
+    return Table(_shelf(lines, length), buyer, earlier, last[0] if last else None, may_leave=False), bought
 
 
 def _shelf(lines: list[dict[str, Any]], length: int) -> Shelf:

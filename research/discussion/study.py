@@ -152,9 +152,9 @@ def main(
     records = run_study(asked, chosen, drawn, plan, kept, summary=summary, together=together, limit=limit, clock=clock)
     found = summarise(records)
     command = " ".join(["python -m research.discussion.study", *sys.argv[1:]])
-    told = table(found, command, "cpu_seconds" if server is None else "seconds")
-    typer.echo(told)
-    write_summary(found, told, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
+    text = table(found, command, "cpu_seconds" if server is None else "seconds")
+    typer.echo(text)
+    write_summary(found, text, command, {"model": asked.name, "seed": seed, "cast": cast, "words": words}, out)
     if whole := everywhere(records):
         typer.echo(f"plot, of purchases decided in every cell: {draw(summarise(whole), out / 'discussion.png')}")
 

@@ -21,6 +21,7 @@ from research.paper.scores import (
     Verdict,
     bars,
     gap,
+    in_words,
     judge,
     line,
     metric_curves,
@@ -28,7 +29,6 @@ from research.paper.scores import (
     plain,
     report,
     score,
-    told,
 )
 
 PLACES = {
@@ -119,7 +119,8 @@ def always_one(verdict: Verdict) -> Estimate:
 
 def _finding(gaps: dict[str, dict[str, Estimate]]) -> str:
     parts = [
-        f"{PLACES[place]}: hit rate {told(of['hit'])}, nats {told(of['nll'])}, quantity error {told(of['quantity'])}"
+        f"{PLACES[place]}: hit rate {in_words(of['hit'])}, nats {in_words(of['nll'])}, "
+        f"quantity error {in_words(of['quantity'])}"
         for place, of in gaps.items()
     ]
     return f"Aligned against unaligned, {'; '.join(parts)}."
@@ -144,7 +145,7 @@ def _asked(lab: Lab, trained: list[TasteModel], judged: Judged, options: Options
         rows.append(line(f"{head}, aligned - prompted", gap(aligned, prompted, metric)))
     return (
         rows,
-        f" Against the same language model prompted, unaligned: hit rate {told(gap(aligned, prompted, 'hit'))}.",
+        f" Against the same language model prompted, unaligned: hit rate {in_words(gap(aligned, prompted, 'hit'))}.",
     )
 
 
@@ -206,8 +207,8 @@ def _growth(found: dict[float, dict[str, Verdict]]) -> str:
         first = gap(found[1.0][place], found[0.0][place], "hit")
         last = gap(found[PASSES[-1]][place], found[1.0][place], "nll")
         parts.append(
-            f"{words}: after one epoch the hit rate is {told(first)} against none, and {PASSES[-1]:g} epochs' nats are "
-            f"{told(last)} against one epoch's (fewest nats after {best:g})"
+            f"{words}: after one epoch the hit rate is {in_words(first)} against none, and {PASSES[-1]:g} epochs' nats "
+            f"are {in_words(last)} against one epoch's (fewest nats after {best:g})"
         )
     return f"{'; '.join(parts)}."
 

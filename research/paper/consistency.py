@@ -22,12 +22,12 @@ from research.paper.scores import (
     Verdict,
     bars,
     gap,
+    in_words,
     line,
     panels,
     plain,
     report,
     score,
-    told,
 )
 
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -42,8 +42,8 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     lab = some_markets(lab_for(options, lab), MARKETS)
     judged = lab.judged(lab.rows("test"), seed=options.seed)
     train, validation = lab.pair(lab.plan.train, options.seed)
-    options.say(f"reading {len(lab.goods):,} products of {MARKETS} markets in three wordings")
-    second, third = (lab.read(reworded(lab.goods, seed=options.seed + k)) for k in (0, 1))
+    options.say(f"reading {len(lab.products):,} products of {MARKETS} markets in three wordings")
+    second, third = (lab.read(reworded(lab.products, seed=options.seed + k)) for k in (0, 1))
     verdicts: dict[float, Verdict] = {}
     moved: dict[float, FloatArray] = {}
     whole = seeds(options)
@@ -67,7 +67,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     for s in closer:
         rows.append(line(f"weight {s:g} - 0: nats", nats[s]))
         rows.append(line(f"weight {s:g} - 0: total variation", closer[s]))
-    parts = [f"weight {s:g}: total variation {told(closer[s])}, nats {told(nats[s])}" for s in closer]
+    parts = [f"weight {s:g}: total variation {in_words(closer[s])}, nats {in_words(nats[s])}" for s in closer]
     return report(
         "paper-consistency",
         f"With and without the consistency penalty, {len(lab.study.occasions.markets)} markets",

@@ -16,7 +16,7 @@ from malles_env.preference.data.dataset import TasteData
 from research.paper.alignment import tests, verdicts
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
-from research.paper.scores import METRICS, Verdict, bars, gap, line, panels, plain, report, score, told
+from research.paper.scores import METRICS, Verdict, bars, gap, in_words, line, panels, plain, report, score
 
 PLACES = {"seen": "categories trained on", "warm": "unseen categories, history shown"}
 PRIOR_METRICS = {
@@ -30,11 +30,11 @@ Mask = Callable[[TasteData], TasteData]
 
 def without_prices(data: TasteData) -> TasteData:
     """Drop prices relative to the regular price and to the category, discounts, and those paid before."""
-    unknown = np.full_like(data.goods.log_regular, np.nan)
+    unknown = np.full_like(data.products.log_regular, np.nan)
     return replace(
         data,
         price=data.regular_price,
-        goods=replace(data.goods, log_regular=unknown),
+        products=replace(data.products, log_regular=unknown),
         past_depth=np.zeros_like(data.past_depth),
         elsewhere_deal=np.zeros_like(data.elsewhere_deal),
     )
@@ -130,10 +130,10 @@ def _rows(found: dict[str, dict[str, Verdict]], place: str) -> list[ResultRow]:
 def _finding(found: dict[str, dict[str, Verdict]], worse: dict[str, dict[str, Estimate]]) -> str:
     parts = []
     for place, words in PLACES.items():
-        each = [f"{name} {told(of)}" for name, of in worse[place].items() if name != "with all"]
+        each = [f"{name} {in_words(of)}" for name, of in worse[place].items() if name != "with all"]
         hit = gap(found["with all"][place], found["without any"][place], "hit")
         parts.append(
-            f"{words}: nats {', '.join(each)} than with all; with all the hit rate is {told(hit)} than without any"
+            f"{words}: nats {', '.join(each)} than with all; with all the hit rate is {in_words(hit)} than without any"
         )
     return f"{'; '.join(parts)}."
 
@@ -174,7 +174,8 @@ def attention(options: Options, lab: Lab | None = None) -> Reproduction:
         for prior, estimate in of.items()
     ]
     said = [
-        f"{PRIOR_METRICS[name]} {told(_apart(of[priors[-1]], of[priors[0]]), digits=3)}" for name, of in table.items()
+        f"{PRIOR_METRICS[name]} {in_words(_apart(of[priors[-1]], of[priors[0]]), digits=3)}"
+        for name, of in table.items()
     ]
     return report(
         "paper-attention",

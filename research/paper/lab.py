@@ -17,7 +17,7 @@ from malles_env.evaluation.protocol import draw_occasions
 from malles_env.files import cache_dir
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.shelves import ProductTable
-from malles_env.preference.data.subsets import on_goods
+from malles_env.preference.data.subsets import on_products
 from malles_env.preference.encoder.backbones import Backbone, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.heads.ensemble import HeadSet
@@ -64,18 +64,20 @@ class Lab:
         return self.study.data(np.sort(np.unique(markets, return_index=True)[1]))
 
     @property
-    def goods(self) -> ProductTable:
+    def products(self) -> ProductTable:
         """All products."""
-        return self.one_each.goods
+        return self.one_each.products
 
     @cached_property
     def readings(self) -> Readings:
         """What the backbone makes of the products' texts."""
-        return self.read(self.goods)
+        return self.read(self.products)
 
-    def read(self, goods: ProductTable) -> Readings:
-        """Return readings of goods, from the cache where it has them."""
-        return make_readings(self.backbone, goods, directory=None if self.backbone.digest else self.directory / "texts")
+    def read(self, products: ProductTable) -> Readings:
+        """Return readings of products, from the cache where it has them."""
+        return make_readings(
+            self.backbone, products, directory=None if self.backbone.digest else self.directory / "texts"
+        )
 
     def rows(self, split: str, *, held_out: bool | None = None, categories: tuple[str, ...] | None = None) -> BoolArray:
         """Return which occasions are of a split and, if asked, of (or not of) held-out or named categories [n]."""
@@ -107,7 +109,7 @@ class Lab:
         kept = np.flatnonzero(allowed & (bought | (rng.random(len(bought)) < share)))
         if limit is not None and limit < len(kept):
             kept = np.sort(rng.permutation(kept)[:limit])
-        data = on_goods(self.study.data(kept), self.one_each)
+        data = on_products(self.study.data(kept), self.one_each)
         return replace(data, log_sampling=data.log_sampling + np.float32(np.log(share)))
 
     def pair(
@@ -124,7 +126,7 @@ class Lab:
         bought = self.study.occasions.occasions["chosen"].to_numpy() > 0
         rows = draw_occasions(self.study.occasions, allowed & bought, limit or self.plan.test, seed)
         buyer = self.study.occasions.occasions["buyer"].to_numpy()[rows].astype(bool)
-        return Judged(on_goods(self.study.data(rows), self.one_each), buyer)
+        return Judged(on_products(self.study.data(rows), self.one_each), buyer)
 
     def untrained(self, train: TasteData, seed: int, readings: Readings | None = None) -> TasteModel:
         """Return heads at their start: prices, discounts and loyalty at usual values, no tastes."""
@@ -149,7 +151,7 @@ class Lab:
             train: Training occasions.
             validation: Occasions that choose between start and end.
             seed: Seed of weights and order.
-            readings: Readings of the goods; by default all goods of the lab.
+            readings: Readings of the products; by default all products of the lab.
             reworded: Readings of the same products in other words.
             cold: Train the heads for cold starts too; otherwise these stay at their start.
             changes: Other fields of `AlignConfig` than the plan's.
@@ -191,8 +193,8 @@ class Lab:
 
 def _heads_for(train: TasteData, width: int, sizes: Sizes, seed: int) -> HeadSet:
     """Return heads for the lines and markets of some training occasions, as `malles align` makes them."""
-    lines = tuple(sorted({train.goods.names[at] for at in np.unique(train.product[train.mask])}))
-    markets = tuple(train.goods.prefixes[at] for at in np.unique(train.prefix))
+    lines = tuple(sorted({train.products.names[at] for at in np.unique(train.product[train.mask])}))
+    markets = tuple(train.products.prefixes[at] for at in np.unique(train.prefix))
     return new_heads(width, sizes=sizes, lines=lines, markets=markets, seed=seed)
 
 

@@ -102,7 +102,7 @@ def _estimate(values: FloatArray, verdict: Verdict, metric: str) -> Estimate:
     return replace(found, se=hypot(found.se, float(runs.std(ddof=1)) / sqrt(len(runs))))
 
 
-def told(of: Estimate, unit: str = "", *, digits: int = 4) -> str:
+def in_words(of: Estimate, unit: str = "", *, digits: int = 4) -> str:
     """Return a difference in words: higher or lower by how much, or statistically indistinguishable from none."""
     size = f"{abs(of.mean):.{digits}f} ± {of.se:.{digits}f}{unit and ' ' + unit}"
     if not abs(of.mean) > 2 * of.se:

@@ -21,7 +21,7 @@ from malles_env.preference.data.text import Persona
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import Prediction
 from research.paper.lab import Lab, lab_for, settings
-from research.paper.scores import FloatArray, curve, line, panels, plain, report, told
+from research.paper.scores import FloatArray, curve, in_words, line, panels, plain, report
 from research.paper.window import window_runs, with_window
 
 MARKET_WINDOWS = (1, 2, 5, 10, 20)
@@ -206,10 +206,12 @@ def _finding(
     ratio: dict[int, dict[int, Estimate]],
     strong: dict[int, Estimate],
 ) -> str:
-    parts = [f"{name} {told(clustered(answers[10][name] - answers[0][name], who), digits=5)}" for name in answers[0]]
+    parts = [
+        f"{name} {in_words(clustered(answers[10][name] - answers[0][name], who), digits=5)}" for name in answers[0]
+    ]
     few = CONSUMERS[0]
-    shifts = [f"window {w} {told(Estimate(of.mean - 1.0, of.se), digits=3)}" for w, of in ratio[few].items()]
-    forced = [f"window {w} {told(Estimate(of.mean - 1.0, of.se), digits=3)}" for w, of in strong.items()]
+    shifts = [f"window {w} {in_words(Estimate(of.mean - 1.0, of.se), digits=3)}" for w, of in ratio[few].items()]
+    forced = [f"window {w} {in_words(Estimate(of.mean - 1.0, of.se), digits=3)}" for w, of in strong.items()]
     return (
         f"Variance of sampled answers with a window of 10 against none: {'; '.join(parts)}. Spread of market shares "
         f"over simulations with {few} consumers, relative to consumers who see constant shares, less 1: "

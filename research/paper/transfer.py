@@ -14,7 +14,7 @@ from malles_env.preference.data.dataset import SHARED_FIELDS, TasteData
 from malles_env.preference.model import TasteModel
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
-from research.paper.scores import METRICS, Verdict, gap, line, metric_curves, plain, report, score, told
+from research.paper.scores import METRICS, Verdict, gap, in_words, line, metric_curves, plain, report, score
 
 SIZES: tuple[int | None, ...] = (0, 100, 300, 1000, None)
 """Occasions of the target category that are trained on; None takes all."""
@@ -183,7 +183,7 @@ def _finding(found: Verdicts) -> str:
     for size in SIZES:
         best, second = sorted(REGIMES, key=lambda regime: score(found[regime, size], "nll").mean)[:2]
         apart = gap(found[best, size], found[second, size], "nll")
-        parts.append(f"with {_label(size)}, {best}: nats {told(apart)} against {second}")
+        parts.append(f"with {_label(size)}, {best}: nats {in_words(apart)} against {second}")
     won = [_label(size) for size in SIZES if _wins(found, size)]
     where = f"All-category training beats training on the category alone at {', '.join(won) or 'no size'}"
     return f"Fewest nats by size of the target's own occasions: {'; '.join(parts)}. {where} (by two standard errors)."

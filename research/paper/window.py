@@ -24,13 +24,13 @@ from research.paper.scores import (
     Verdict,
     curve,
     gap,
+    in_words,
     judge,
     line,
     panels,
     plain,
     report,
     score,
-    told,
 )
 
 WINDOWS = (0, 1, 2, 5, 10, 20)
@@ -69,7 +69,7 @@ def with_window(data: TasteData, occasions: Occasions, window: int) -> TasteData
     """Return the same occasions with another window of the mean field; 0 leaves the long-run share and no news.
 
     Args:
-        data: Occasions whose goods are in the order of `occasions.products`.
+        data: Occasions whose products are in the order of `occasions.products`.
         occasions: Where the purchases are counted.
         window: Periods; 0 for none.
     """
@@ -203,11 +203,11 @@ def _name(window: int) -> str:
 def _finding(verdicts: dict[int, Verdict], added: dict[int, tuple[float, float, Estimate]]) -> str:
     best = min(WINDOWS[1:], key=lambda w: added[w][2].mean)
     anew = min(verdicts, key=lambda w: score(verdicts[w], "nll").mean)
-    parts = [f"{_name(w)} {told(gap(verdicts[w], verdicts[0], 'nll'))}" for w in WINDOWS[1:]]
+    parts = [f"{_name(w)} {in_words(gap(verdicts[w], verdicts[0], 'nll'))}" for w in WINDOWS[1:]]
     return (
         f"Nats against no mean field, heads trained anew: {'; '.join(parts)}; fewest with {_name(anew)}. With one "
         f"coefficient added to the same heads, which takes the noise of training out, {_name(best)} does best: nats "
-        f"{told(added[best][2], digits=5)} than without, at rho {added[best][0]:.2f} ± {added[best][1]:.2f}."
+        f"{in_words(added[best][2], digits=5)} than without, at rho {added[best][0]:.2f} ± {added[best][1]:.2f}."
     )
 
 

@@ -212,7 +212,7 @@ def _judged(columns: FloatArray, extra: FloatArray, chosen: IntArray, known: Int
 def _report(nats: dict[str, FloatArray], source: Conjoint, target: Conjoint) -> dict[str, Any]:
     who = np.repeat(np.arange(len(target.chosen)), target.chosen.shape[1])
 
-    def told(values: FloatArray) -> dict[str, float]:
+    def estimate(values: FloatArray) -> dict[str, float]:
         found: Estimate = clustered(values.ravel(), who)
         return {"mean": found.mean, "se": found.se}
 
@@ -233,10 +233,12 @@ def _report(nats: dict[str, FloatArray], source: Conjoint, target: Conjoint) -> 
         "target": target.category,
         "people": len(target.chosen),
         "choices": int(target.chosen.size),
-        "nats": {name: told(values) for name, values in nats.items()},
-        "minus population": {name: told(values - base) for name, values in nats.items() if name != "population"},
+        "nats": {name: estimate(values) for name, values in nats.items()},
+        "minus population": {name: estimate(values - base) for name, values in nats.items() if name != "population"},
         "minus somebody else's": {
-            name: told(values - nats[name + OF_ANOTHER]) for name, values in nats.items() if name + OF_ANOTHER in nats
+            name: estimate(values - nats[name + OF_ANOTHER])
+            for name, values in nats.items()
+            if name + OF_ANOTHER in nats
         },
         "correlation of posterior means": correlation,
     }

@@ -65,7 +65,7 @@ class Curves:
         there = np.unique(self.learn.prefix)
         if not 1 <= count <= len(there):
             raise invalid("count", count, f"1 to {len(there)} categories")
-        names = [self.learn.goods.prefixes[at] for at in there]
+        names = [self.learn.products.prefixes[at] for at in there]
         by_hash = sorted(range(len(there)), key=lambda at: hashlib.sha256(f"{order}{names[at]}".encode()).hexdigest())
         return np.sort(there[by_hash[:count]])
 
@@ -74,7 +74,7 @@ class Curves:
         chosen = self.categories(count, order)
         rows = np.flatnonzero(np.isin(self.learn.prefix, chosen))
         train = self.learn.take(rows)
-        prefixes = self.learn.goods.prefixes
+        prefixes = self.learn.products.prefixes
         barred = frozenset(
             text.removeprefix("market: ").removesuffix(".") for at, text in enumerate(prefixes) if at not in chosen
         )
@@ -85,7 +85,7 @@ class Curves:
         }
         who = self.test.household
 
-        def told(values: FloatArray) -> dict[str, float]:
+        def estimate(values: FloatArray) -> dict[str, float]:
             found = clustered(values, who)
             return {"mean": found.mean, "se": found.se}
 
@@ -96,8 +96,8 @@ class Curves:
             "categories": count,
             "order": order,
             "purchases": {"trained on": len(rows), "judged": len(self.test)},
-            "nats": {name: told(values) for name, values in nats.items()},
-            "paired": {f"{one} - {other}": told(nats[one] - nats[other]) for one, other in pairs},
+            "nats": {name: estimate(values) for name, values in nats.items()},
+            "paired": {f"{one} - {other}": estimate(nats[one] - nats[other]) for one, other in pairs},
         }
 
     def _nats(self, backbone: str, names: Names, train: TasteData, kind: str, barred: frozenset[str]) -> FloatArray:
@@ -114,8 +114,8 @@ class Curves:
             precision = torch.bfloat16 if backbone.endswith(".gguf") else torch.float32
             encoder = load_backbone(backbone, pooling="layers", dtype=precision)
             self._parameters[backbone] = sum(weight.numel() for weight in encoder.model.parameters())
-            readings = log_readings(encoder, self.learn.goods, names)
-            self._words[backbone, names] = log_words(readings, encoder.parts, self.learn.goods, self.study.sales)
+            readings = log_readings(encoder, self.learn.products, names)
+            self._words[backbone, names] = log_words(readings, encoder.parts, self.learn.products, self.study.sales)
         return self._words[backbone, names]
 
 
@@ -190,13 +190,13 @@ def main(
     wanted += [(name, whole[-1], 0) for name in backbone or () if name != "minilm"]
     points: list[dict[str, Any]] = read_json_object(json_file)["points"] if json_file.is_file() else []
     done = {(point["backbone"], point["categories"], point["order"]) for point in points}
-    with progress_words() as told:
+    with progress_words() as notify:
         curves: Curves | None = None
         for key in wanted:
             if key in done:
                 continue
             curves = curves or Curves(WordStudy.online_retail(), WordSettings(), limit)
-            told("{}, {} categories, order {}".format(*key))
+            notify("{}, {} categories, order {}".format(*key))
             points.append(curves.point(*key))
             write_json(json_file, {"points": points})
     typer.echo(table(points))

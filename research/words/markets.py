@@ -1,9 +1,9 @@
 """`python -m research.words.markets`: should markets made of words read names frozen, or by what training learned?
 
-The segments of `malles_env.scenarios.gifts` are grouped, and their tastes told, by readings of names. Here both are
-made from the weeks up to 34 alone, with the encoder frozen and with the map that was trained on them, and validation
-weeks 35 to 38 say which predicts the segments' choices, and the appeal of launches up to then, better. Test weeks are
-not looked at.
+The segments of `malles_env.scenarios.gifts` are grouped, and their tastes predicted, by readings of names. Here both
+are made from the weeks up to 34 alone, with the encoder frozen and with the map that was trained on them, and
+validation weeks 35 to 38 say which predicts the segments' choices, and the appeal of launches up to then, better. Test
+weeks are not looked at.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from malles_env.evaluation.transfer.names import centred
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_model.scoring import log_readings, log_words
 from malles_env.evaluation.transfer.word_model.word_fit import WordSettings, fit_words
-from malles_env.evaluation.transfer.word_model.word_map import told_vectors
+from malles_env.evaluation.transfer.word_model.word_map import name_vectors
 from malles_env.files import write_json
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.scenarios.gifts import fits
@@ -50,12 +50,12 @@ def trained_vectors(study: WordStudy, log: Catalogue, last: int) -> FloatArray:
     learn = study.learning()
     learn = learn.take(np.flatnonzero(learn.period <= last))
     backbone = load_backbone("minilm", pooling="layers")
-    words = log_words(log_readings(backbone, learn.goods), backbone.parts, learn.goods, study.sales)
+    words = log_words(log_readings(backbone, learn.products), backbone.parts, learn.products, study.sales)
     fitted = fit_words(learn, words, study.study.rules.held_out_categories, WordSettings())
     assert fitted.word_map is not None
-    told = told_vectors(fitted.word_map, words.states, words.market)
-    place = {code: at for at, code in enumerate(learn.goods.names)}
-    found: FloatArray = told[[place[code] for code in log.products["product_id"].to_list()]].astype(np.float64)
+    named = name_vectors(fitted.word_map, words.states, words.market)
+    place = {code: at for at, code in enumerate(learn.products.names)}
+    found: FloatArray = named[[place[code] for code in log.products["product_id"].to_list()]].astype(np.float64)
     return found
 
 
@@ -86,7 +86,7 @@ def compare(
         gains[name] = fits.words_gains(known, appeal, features, later, fitted.weights)
         who = np.unique(later["household"].to_numpy(), return_inverse=True)[1].astype(np.int64)
 
-    def told(values: FloatArray) -> dict[str, float]:
+    def estimate(values: FloatArray) -> dict[str, float]:
         found = clustered(values, who)
         return {"mean": found.mean, "se": found.se}
 
@@ -102,8 +102,8 @@ def compare(
         "categories": list(market.categories),
         "products": len(known),
         "purchases": len(who),
-        "gain": {name: told(values) for name, values in gains.items()},
-        f"{other} - {one}": told(gains[other] - gains[one]),
+        "gain": {name: estimate(values) for name, values in gains.items()},
+        f"{other} - {one}": estimate(gains[other] - gains[one]),
         "launches": launches,
     }
 
@@ -129,17 +129,17 @@ def main(
     """Compare frozen and trained readings on validation weeks and print a table, nats per purchase."""
     spans = protocol("online-retail").periods
     last, until = spans.train[1], spans.validation[1]
-    with progress_words() as told:
-        told("the log")
+    with progress_words() as notify:
+        notify("the log")
         log = catalogue(clean(read_log(log_file())))
-        told(f"a map of weeks up to {last}")
+        notify(f"a map of weeks up to {last}")
         vectors = trained_vectors(WordStudy.online_retail(), log, last)
         found = []
         for names in market:
-            told(names)
-            goods = GiftMarket.of(log, [name.strip() for name in names.split(",")])
-            readings = {"frozen": NameEmbeddings.of(goods), "trained": NameEmbeddings.centred(goods, vectors)}
-            found.append(compare(goods, readings, last, until, seed=seed))
+            notify(names)
+            gifts = GiftMarket.of(log, [name.strip() for name in names.split(",")])
+            readings = {"frozen": NameEmbeddings.of(gifts), "trained": NameEmbeddings.centred(gifts, vectors)}
+            found.append(compare(gifts, readings, last, until, seed=seed))
     typer.echo(table(found))
     if json_file is not None:
         write_json(json_file, {"markets": found})

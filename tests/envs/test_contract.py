@@ -116,7 +116,7 @@ def test_capacity_keeps_the_best_scores():
     env = make("soft-drinks")
     env.reset(seed=0)
     actions = {agent: env.action_space(agent).sample() * 0 for agent in env.agents}
-    slots = env.market_batch.seats.slots
+    slots = env.market_batch.slot_layout.slots
     store = env.possible_agents[2]  # three products, two places
     actions[store][slots : slots + 3] = [0.2, 0.9, 0.5]
     env.step(actions)

@@ -144,7 +144,7 @@ def test_an_episode_of_named_sellers_is_that_of_the_same_rivals(mode: Any) -> No
     other = single("bertrand-duopoly", rivals={"seller_1": sellers["seller_1"]}, max_cycles=12, action_mode=mode)
     core: Any = other.unwrapped
     other.reset(seed=3)
-    prices, listed = core.core.market_batch.seats.default_offer
+    prices, listed = core.core.market_batch.slot_layout.default_offer
     if "seller_0" not in sellers:  # who is not named asks regular prices
         for profit in played:
             other.step(core.encode_action(prices[:1], listed[:1]))

@@ -132,8 +132,8 @@ def test_a_study_codes_households_and_products_the_same_in_every_part() -> None:
     study = Study(occasions())
     train, _ = study.training("time")
     judged = study.judging("time", limit=100).data
-    assert train.goods.texts == judged.goods.texts
-    np.testing.assert_array_equal(train.goods.log_regular, judged.goods.log_regular)
+    assert train.products.texts == judged.products.texts
+    np.testing.assert_array_equal(train.products.log_regular, judged.products.log_regular)
     names = occasions().occasions["household_id"].unique().sort().to_list()
     table = occasions().occasions.filter((pl.col("split") == "test") & (pl.col("chosen") > 0))
     known = set(zip((names.index(h) for h in table["household_id"]), table["period"], strict=True))
@@ -248,7 +248,7 @@ def _without_past(data: TasteData, rng: np.random.Generator) -> TasteData:
         store_sales=even,
         mean_quantity=1 + even,
         history_total=rng.integers(1, 9, len(data)),
-        past=np.where(data.past_known, rng.integers(0, len(data.goods), wide), -1),
+        past=np.where(data.past_known, rng.integers(0, len(data.products), wide), -1),
         past_ago=rng.integers(0, 20, wide).astype(np.float32),
         past_quantity=rng.integers(1, 4, wide).astype(np.float32),
         past_depth=rng.random(wide).astype(np.float32),

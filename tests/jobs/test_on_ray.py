@@ -272,7 +272,7 @@ def test_consumers_are_judged_alike_on_a_cluster_and_answers_are_kept_here(
             names,
             ["time", "households"],
             language={},
-            told=killer.watch,
+            notify=killer.watch,
             elsewhere=elsewhere,
             **how,
         )

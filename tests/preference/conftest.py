@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from malles_env.preference.data.dataset import TasteData
-from malles_env.preference.data.shelves import goods_from
+from malles_env.preference.data.shelves import product_table
 from malles_env.preference.data.text import Persona, ProductText, market_text, persona_text, product_text
 from malles_env.preference.encoder.backbones import new_embedded
 from malles_env.preference.heads.taste_heads import Sizes
@@ -67,7 +67,7 @@ def synthetic(
     prefixes = tuple(market_text(f"F | MARKET {m}", "F") for m in (0, 1))
     names = [ProductText(f"maker {j}", j == 0, 10.0 + j, "oz") for j in range(products)]
     regular = 1.0 + np.arange(products)
-    goods = goods_from(prefixes, np.repeat([0, 1], products), names * 2, np.tile(regular, 2))
+    table = product_table(prefixes, np.repeat([0, 1], products), names * 2, np.tile(regular, 2))
     total = rng.choice([0, 2, 6], size)
     favourite = rng.integers(0, products, size)
     bought = (np.arange(products) == favourite[:, None]) * total[:, None]
@@ -82,7 +82,7 @@ def synthetic(
     blank = np.zeros(shape, dtype=bool)
     elsewhere = rng.integers(20, 60, size).astype(np.float32)
     return TasteData(
-        goods=goods,
+        products=table,
         markets=("F | MARKET 0", "F | MARKET 1"),
         prefix=market,
         market=market,

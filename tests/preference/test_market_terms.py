@@ -48,7 +48,7 @@ def betas(model: TasteModel, data: TasteData) -> list[float]:
 
 def test_sensitivities_of_markets_are_found_and_kept(tmp_path: Path) -> None:
     data = two_markets()
-    model = knowing_markets(data.goods.prefixes)
+    model = knowing_markets(data.products.prefixes)
     before = betas(model, data)
     assert before[0] == pytest.approx(before[1], rel=1e-3)
     fit_market_prices(model, data, draws=3)
@@ -66,7 +66,7 @@ def test_sensitivities_of_markets_are_found_and_kept(tmp_path: Path) -> None:
 
 def test_a_market_never_trained_on_keeps_what_the_heads_say() -> None:
     data = two_markets(2000)
-    model = knowing_markets(data.goods.prefixes[:1])
+    model = knowing_markets(data.products.prefixes[:1])
     before = betas(model, data)
     fit_market_prices(model, data, draws=2)
     flat, other = betas(model, data)
@@ -80,7 +80,7 @@ def test_a_market_never_trained_on_keeps_what_the_heads_say() -> None:
 def test_all_terms_are_recovered_from_a_log_that_they_drew() -> None:
     """The prior pulls towards 0, so the truths are close in units of what so many occasions tell."""
     truth = known_terms(beta=(0.3, -0.4), level=(0.5, -0.3), rho=(1.2, -0.9), display=(0.5, -0.3), feature=(-0.2, 0.4))
-    model = knowing_markets(market_log(10, truth).goods.prefixes)
+    model = knowing_markets(market_log(10, truth).products.prefixes)
     fit_market_prices(model, market_log(30_000, truth), draws=0)
     found = model.heads.market_terms[1:].numpy()
     np.testing.assert_allclose(found[:, [0, 1, 3, 4]], truth[:, [0, 1, 3, 4]], atol=0.12)
@@ -95,7 +95,7 @@ def test_sales_borrowed_by_an_earlier_deal_are_no_answer_to_the_price() -> None:
     """Where a deal empties the weeks after it, the slope found is that of the price, not of the calendar."""
     truth = known_terms()
     data = market_log(20_000, truth, pull=2.0)
-    model = knowing_markets(data.goods.prefixes)
+    model = knowing_markets(data.products.prefixes)
     fit_market_prices(model, data, draws=0)
     np.testing.assert_allclose(betas(model, data), BETA, atol=0.25)
 
@@ -150,7 +150,7 @@ def test_the_fit_is_the_top_of_the_penalised_likelihood() -> None:
 def test_a_coefficient_at_its_bound_fails_training_by_name() -> None:
     truth = known_terms(rho=(9.0, 0.0))
     data = market_log(20_000, truth)
-    model = knowing_markets(data.goods.prefixes)
+    model = knowing_markets(data.products.prefixes)
     with pytest.raises(InvalidInput, match=r"market terms: .*market 0.*: rho 1\.9: ended at a bound"):
         fit_market_prices(model, data, draws=0)
     (found,) = terms_at_bounds(model.heads)
@@ -172,7 +172,7 @@ def test_draws_repeat_by_seed_and_lie_about_the_fit() -> None:
     data = market_log(4000, known_terms(beta=(0.2, -0.2), rho=(0.8, 0.0)))
     found = []
     for seed in (0, 0, 1):
-        model = knowing_markets(data.goods.prefixes)
+        model = knowing_markets(data.products.prefixes)
         fit_market_prices(model, data, draws=40, seed=seed)
         found.append(model.heads.market_draws)
     assert found[0].shape == (40, 3, len(MARKET_TERMS))
@@ -218,7 +218,7 @@ def covered(logs: int, size: int, draws: int) -> np.ndarray:
     for log in range(logs):
         truth = np.clip(rng.normal(0.0, spread, (2, len(spread))), -bound, bound)
         data = market_log(size, truth, seed=log)
-        model = knowing_markets(data.goods.prefixes)
+        model = knowing_markets(data.products.prefixes)
         fit_market_prices(model, data, draws=draws, seed=log)
         for market in (0, 1):
             read = model.draw_shelves(shelf_of(data, market))

@@ -25,7 +25,7 @@ def named(data: TasteData) -> TasteData:
 def knowing(data: TasteData, households: tuple[str, ...]) -> TasteModel:
     """Return a model whose heads for known markets know these households, each with a loud vector."""
     model = tiny_model()
-    markets = tuple(data.goods.prefixes)
+    markets = tuple(data.products.prefixes)
     model.heads = new_heads(model.backbone.width, sizes=SIZES, markets=markets, households=households)
     generator = torch.Generator().manual_seed(0)
     for member in model.heads.warm.members:

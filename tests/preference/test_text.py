@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from malles_env.preference.data.rewording import reworded
-from malles_env.preference.data.shelves import goods_from
+from malles_env.preference.data.shelves import product_table
 from malles_env.preference.data.text import ProductText, market_text, product_text
 
 
@@ -37,7 +37,7 @@ def test_product(product: ProductText, text: str) -> None:
 
 def test_other_words_keep_the_numbers_and_the_order_of_products() -> None:
     products = [ProductText("maker 131", False, 24, "oz"), ProductText("store brand", True, 30, "oz")]
-    goods = goods_from(("market: catsup (sauces).",), [0, 0], products, [1.0, 2.0])
+    goods = product_table(("market: catsup (sauces).",), [0, 0], products, [1.0, 2.0])
     other = reworded(goods, seed=1)
     assert other.prefixes != goods.prefixes and "catsup" in other.prefixes[0] and "sauces" in other.prefixes[0]
     for number, text in zip(("131", "30"), other.texts, strict=True):

@@ -120,13 +120,13 @@ def test_training_learns_the_price_and_what_was_bought(tmp_path: Path) -> None:
 def test_readings_train_only_the_heads(tmp_path: Path) -> None:
     """Readings come back from disk, give the same scores, and leave the backbone as it was."""
     data, model = synthetic(200), tiny_model()
-    table = make_readings(model.backbone, data.goods, directory=tmp_path / "readings")
+    table = make_readings(model.backbone, data.products, directory=tmp_path / "readings")
     before = [p.clone() for p in model.backbone.model.parameters()]
     with torch.no_grad():
         live, stored = (score(data, model.heads, s).utilities for s in (model.reader, table))
     torch.testing.assert_close(live, stored, atol=2e-2, rtol=0)  # readings are kept in half precision
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "readings").iterdir()}
-    make_readings(model.backbone, data.goods, directory=tmp_path / "readings")
+    make_readings(model.backbone, data.products, directory=tmp_path / "readings")
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "readings").iterdir()}
     align(model, data, data, QUICK, tmp_path / "run", reader=table, show=False)
     assert all(torch.equal(a, b) for a, b in zip(before, model.backbone.model.parameters(), strict=True))
@@ -137,9 +137,9 @@ def test_consistency_term_draws_two_wordings_together(tmp_path: Path) -> None:
     data, model = synthetic(300), tiny_model(scale=1.0)
     for member in model.heads.warm.members:  # texts matter more than they would at the start
         member.product[1].weight.data *= 20
-    plain = make_readings(model.backbone, data.goods, directory=tmp_path / "plain")
-    other = make_readings(model.backbone, reworded(data.goods), directory=tmp_path / "other")
-    assert reworded(data.goods).texts != data.goods.texts
+    plain = make_readings(model.backbone, data.products, directory=tmp_path / "plain")
+    other = make_readings(model.backbone, reworded(data.products), directory=tmp_path / "other")
+    assert reworded(data.products).texts != data.products.texts
     weights = Weights(consistency=50.0)
     apart = objective(data, model.heads, plain, weights, reworded=other)[1]["consistency"]
     config = replace(QUICK, steps=40, weights=weights)

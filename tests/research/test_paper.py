@@ -261,9 +261,9 @@ def test_runs_are_kept_and_depend_on_data(lab):
 
 
 def test_differences_are_told_in_words():
-    assert paper_scores.told(Estimate(-0.02, 0.004), "nats").startswith("lower by 0.0200 ± 0.0040 nats")
-    assert paper_scores.told(Estimate(0.02, 0.004)).startswith("higher by 0.0200")
-    assert paper_scores.told(Estimate(0.005, 0.004)).startswith("statistically indistinguishable (+0.0050")
+    assert paper_scores.in_words(Estimate(-0.02, 0.004), "nats").startswith("lower by 0.0200 ± 0.0040 nats")
+    assert paper_scores.in_words(Estimate(0.02, 0.004)).startswith("higher by 0.0200")
+    assert paper_scores.in_words(Estimate(0.005, 0.004)).startswith("statistically indistinguishable (+0.0050")
 
 
 def test_every_claim_is_listed_and_steps_are_checked(lab):

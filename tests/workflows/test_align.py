@@ -22,7 +22,7 @@ from malles_env.errors import InvalidInput
 from malles_env.preference.data.dataset import from_occasions
 from malles_env.preference.data.features import OPTION_FEATURES, SHELF_FEATURES, features
 from malles_env.preference.data.shelves import product_words
-from malles_env.preference.data.subsets import few_markets, on_goods, sampled, thinned
+from malles_env.preference.data.subsets import few_markets, on_products, sampled, thinned
 from malles_env.preference.data.text import market_text, product_text
 from malles_env.preference.heads.coefficients import MARKET_TERMS
 from malles_env.preference.storage import read_tensors
@@ -52,11 +52,11 @@ def test_texts_and_numbers_meet_the_right_option(occasions: Occasions) -> None:
         place = int(rng.integers(len(shelf)))
         row = shelf.filter(pl.col("position") == place + 1).row(0, named=True)
         product = data.product[at, place]
-        assert data.goods.names[product] == row["product_id"]
-        assert data.goods.texts[product] == product_text(product_words(products[row["product_id"]]))
+        assert data.products.names[product] == row["product_id"]
+        assert data.products.texts[product] == product_text(product_words(products[row["product_id"]]))
         prefix = market_text(visit["market"], visit["category"])
-        assert data.goods.prefixes[data.prefix[at]] == prefix
-        assert data.goods.prefixes[data.goods.prefix[product]] == prefix
+        assert data.products.prefixes[data.prefix[at]] == prefix
+        assert data.products.prefixes[data.products.prefix[product]] == prefix
         assert data.price[at, place] == np.float32(row["price"])
         assert data.mask[at].sum() == len(shelf)
         popularity = known.option[at, place, OPTION_FEATURES.index("log popularity")]
@@ -94,13 +94,13 @@ def test_goods_of_another_part_are_found_by_name(occasions: Occasions) -> None:
     """Products of one data set are those of another, wherever they stand in it."""
     whole = from_occasions(occasions)
     part = from_occasions(occasions.select(markets=occasions.markets[1:]))
-    moved = on_goods(part, whole)
-    names = np.array(whole.goods.names)
-    assert (names[moved.product[part.mask]] == np.array(part.goods.names)[part.product[part.mask]]).all()
-    assert {whole.goods.prefixes[at] for at in moved.prefix} == {part.goods.prefixes[at] for at in part.prefix}
-    lost = replace(whole, goods=part.goods)
+    moved = on_products(part, whole)
+    names = np.array(whole.products.names)
+    assert (names[moved.product[part.mask]] == np.array(part.products.names)[part.product[part.mask]]).all()
+    assert {whole.products.prefixes[at] for at in moved.prefix} == {part.products.prefixes[at] for at in part.prefix}
+    lost = replace(whole, products=part.products)
     with pytest.raises(InvalidInput, match="a product of the training occasions"):
-        on_goods(whole, lost)
+        on_products(whole, lost)
 
 
 def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: Path) -> None:

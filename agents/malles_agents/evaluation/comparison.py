@@ -29,7 +29,7 @@ class Comparison:
         scenario: Name or path.
         sellers: Kinds, see `make_seller`.
         policies: Files written by `malles train`; several of one algorithm are seeds of one kind.
-        seat: The agent every kind is tried as.
+        agent: The agent every kind is tried as.
         rivals: Kind of the other sellers.
         episodes: Held-out seeds, one episode each; with draws, as many for each draw as make this number or more.
         search: Whether to add the best stationary action.
@@ -43,7 +43,7 @@ class Comparison:
     scenario: str
     sellers: Sequence[str] = ()
     policies: Sequence[Path] = ()
-    seat: str = "seller_0"
+    agent: str = "seller_0"
     rivals: str = "cost-plus"
     episodes: int = 64
     search: bool = False
@@ -89,9 +89,9 @@ def compare_in_console(question: Comparison, json_file: Path | None = None, csv_
         market = market.with_cost_share(question.cost_share)
     if not question.specs:
         raise invalid("sellers", "", "at least one kind or --policy")
-    seats = [f"seller_{n}" for n in range(len(market.seller_names))]
-    if question.seat not in seats:
-        raise invalid("seat", question.seat, ", ".join(seats))
+    agents = [f"seller_{n}" for n in range(len(market.seller_names))]
+    if question.agent not in agents:
+        raise invalid("agent", question.agent, ", ".join(agents))
     model, tastes = _as_trained(console, question, market)
     rows: list[dict[str, Any]] = []
     found = {name: _compared(console, question, market, name, tastes, rows) for name in models_asked(market, model)}
@@ -148,15 +148,15 @@ def _compared(
     consumers = market.build_consumers(model, draws=tastes == "draws")
     context: dict[str, Any] = {
         "scenario": market.name, "scenario_hash": market.digest(), "model": model, "tastes": tastes,
-        "cost_share": question.cost_share, "seat": question.seat, "rivals": question.rivals,
+        "cost_share": question.cost_share, "seat": question.agent, "rivals": question.rivals,
         "episodes": question.episodes,
     }  # fmt: skip
     play = _over_draws if tastes == "draws" else _in_mean_tastes
     title = title_of(market, model, question.cost_share)
     episodes: list[dict[str, Any]] = []
-    told = play(console, question, market, consumers, title, episodes)
-    rows += [{"scenario": market.name, "model": model or "", "seat": question.seat, **row} for row in episodes]
-    return {**context, **told}
+    results = play(console, question, market, consumers, title, episodes)
+    rows += [{"scenario": market.name, "model": model or "", "seat": question.agent, **row} for row in episodes]
+    return {**context, **results}
 
 
 def _built(
@@ -171,8 +171,8 @@ def _built(
     groups: dict[str, list[Seller]] = {}
     for spec in question.specs:
         kind = spec.partition(":")[0] if spec.endswith(".zip") else spec
-        groups.setdefault(kind, []).append(make_seller(spec, market, question.seat, **options))
-    return groups, default_rivals(market, question.seat, question.rivals, **options)
+        groups.setdefault(kind, []).append(make_seller(spec, market, question.agent, **options))
+    return groups, default_rivals(market, question.agent, question.rivals, **options)
 
 
 def _in_mean_tastes(
@@ -186,7 +186,7 @@ def _in_mean_tastes(
         groups["best-stationary"] = [_searched(console, question, market, consumers)]
     with console.status("playing") as status:
         played = compare(
-            market, groups, question.seat, rivals, watch=lambda kind: status.update(f"playing {kind}"),
+            market, groups, question.agent, rivals, watch=lambda kind: status.update(f"playing {kind}"),
             episodes=question.episodes, consumers=consumers, action_mode=question.mode,
             history=question.history,
         )  # fmt: skip
@@ -198,7 +198,7 @@ def _in_mean_tastes(
         for episode in range(question.episodes)
     ]
     results = {kind: summary(runs) for kind, runs in played.items()}
-    against = f"{question.seat} against {question.rivals}; {question.episodes} held-out seeds"
+    against = f"{question.agent} against {question.rivals}; {question.episodes} held-out seeds"
     note = f"{against}; surplus per consumer and period;\n± one standard error"
     console.print(results_table(results, title=title, currency=market.currency, note=note))
     return as_json(results)
@@ -217,7 +217,7 @@ def _over_draws(
     each = -(-question.episodes // max(len(draws), 1))
     with console.status("playing") as status:
         found = over_draws(
-            market, draws, groups, question.seat, rivals, episodes=each, action_mode=question.mode,
+            market, draws, groups, question.agent, rivals, episodes=each, action_mode=question.mode,
             history=question.history,
             watch=lambda words: status.update(words),
         )  # fmt: skip
@@ -229,7 +229,7 @@ def _over_draws(
     ]
     results = {kind: scores.summary() for kind, scores in found.items()}
     note = (
-        f"{question.seat} against {question.rivals}; {len(draws)} draws of the tastes, {each} held-out seeds each;\n"
+        f"{question.agent} against {question.rivals}; {len(draws)} draws of the tastes, {each} held-out seeds each;\n"
         "± one standard error over draws; worst tenth: mean of the worst tenth of episodes;\n"
         "the best, clairvoyant: best stationary action of each draw"
     )
@@ -243,11 +243,11 @@ def _searched(console: Console, question: Comparison, market: Scenario, consumer
     from malles_agents.registry import default_rivals
     from malles_agents.seller_view import SellerView
 
-    others = default_rivals(market, question.seat, question.rivals, consumers=consumers, trust=question.trust)
+    others = default_rivals(market, question.agent, question.rivals, consumers=consumers, trust=question.trust)
     with console.status("searching for the best stationary prices and assortment"):
-        found = search(market, question.seat, others, consumers=consumers)
+        found = search(market, question.agent, others, consumers=consumers)
     console.print(f"best-stationary: {found.words(market.currency)}", markup=False)
-    return found.seller(SellerView.of(market, question.seat, consumers=consumers, action_mode=question.mode))
+    return found.seller(SellerView.of(market, question.agent, consumers=consumers, action_mode=question.mode))
 
 
 def run_of(policy: Path) -> dict[str, Any]:

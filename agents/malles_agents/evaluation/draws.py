@@ -105,7 +105,7 @@ def over_draws(
         if watch is not None:
             watch(f"draw {d + 1} of {len(draws)}")
         consumers = LogitConsumers(tastes)
-        told = {"consumers": consumers, "episodes": episodes, **options}
+        asked = {"consumers": consumers, "episodes": episodes, **options}
         view = SellerView.of(scenario, agent, consumers=consumers, action_mode=options.get("action_mode", "continuous"))
         if best is None:
             knowing = search(scenario, agent, rivals, consumers=consumers, finalists=FINALISTS).seller(view)
@@ -113,7 +113,7 @@ def over_draws(
             knowing = StationarySeller(view, best.prices[d], best.listed[d])
         groups = {**sellers, "clairvoyant": [knowing]}
         for kind, group in groups.items():
-            profit[kind].append(np.array([play(scenario, seller, agent, rivals, **told).profit for seller in group]))
+            profit[kind].append(np.array([play(scenario, seller, agent, rivals, **asked).profit for seller in group]))
     top = np.mean(profit["clairvoyant"], axis=(1, 2))
     found = {kind: np.array(rows) for kind, rows in profit.items()}
     return {

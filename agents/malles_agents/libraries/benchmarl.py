@@ -69,12 +69,12 @@ class PricingTask(TaskClass):
 
     def observation_spec(self, env: EnvBase) -> Composite:
         """Return what the sellers see, without infos and the global view."""
-        told = env.observation_spec.clone()
+        spec = env.observation_spec.clone()
         for group in self.group_map(env):
-            for key in [key for key in told[group].keys() if key != "observation"]:  # noqa: SIM118
-                del told[group][key]
-        del told["state"]
-        return told
+            for key in [key for key in spec[group].keys() if key != "observation"]:  # noqa: SIM118
+                del spec[group][key]
+        del spec["state"]
+        return spec
 
     def action_spec(self, env: EnvBase) -> Composite:
         """Return the sellers' actions."""

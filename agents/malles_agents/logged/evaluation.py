@@ -160,8 +160,8 @@ def market_of(log: Log, scenario: str | None = None) -> Scenario:
     """
     market = load_scenario(scenario or log.world.scenario)
     if market.digest() != log.world.scenario_hash:
-        told = f"the version that the log was played in (hash {log.world.scenario_hash})"
-        raise invalid("scenario", f"{scenario or log.world.scenario} (hash {market.digest()})", told)
+        allowed = f"the version that the log was played in (hash {log.world.scenario_hash})"
+        raise invalid("scenario", f"{scenario or log.world.scenario} (hash {market.digest()})", allowed)
     return market
 
 
@@ -175,8 +175,8 @@ def meet(log: Log, target: StochasticSeller, market: Market, *, draws: int, seed
         draws: Actions drawn of the policy in each situation.
         seed: Of these.
     """
-    seat, logging = market.seats[log.agent], market.sellers.get(log.agent)
-    features, rng = market_features(seat), np.random.default_rng(seed)
+    view, logging = market.views[log.agent], market.sellers.get(log.agent)
+    features, rng = market_features(view), np.random.default_rng(seed)
     fresh, states, columns = np.ones(len(log), dtype=bool), [None, None], []
     for t in range(log.rewards.shape[1]):
         seen, action = np.ascontiguousarray(log.seen[:, t]), log.actions[:, t]
@@ -274,7 +274,7 @@ def judge(
         market = Market(log.world, found)
     except MissingResource:  # the log holds its propensities, so the policy that wrote it need not be here
         market = Market(log.world, found, absent=log.agent)
-    targets = {spec: as_target(market.make(spec, log.agent), market.seats[log.agent], spec) for spec in policies}
+    targets = {spec: as_target(market.make(spec, log.agent), market.views[log.agent], spec) for spec in policies}
     return [_judged(log, spec, target, market, settings, sizes) for spec, target in targets.items()]
 
 

@@ -106,7 +106,7 @@ class Table:
         absent: An agent whose seller is not built, as its policy file may be elsewhere; None: all are.
 
     Attributes:
-        seats: Number by agent.
+        views: What each agent knows of its market, by agent.
         sellers: Seller by agent.
     """
 
@@ -117,10 +117,10 @@ class Table:
             "consumers": self.consumers, "action_mode": world.action_mode, "price_levels": world.price_levels,
             "history": world.history,
         }  # fmt: skip
-        self.seats = {agent: SellerView.of(scenario, agent, **self.options) for agent in world.sellers}
+        self.views = {agent: SellerView.of(scenario, agent, **self.options) for agent in world.sellers}
         made = {agent: self.make(spec, agent) for agent, spec in world.sellers.items() if agent != absent}
         self.sellers: dict[str, Seller | StochasticSeller] = {
-            agent: as_stochastic(seller, self.seats[agent], world.sellers[agent]) if agent in world.logged else seller
+            agent: as_stochastic(seller, self.views[agent], world.sellers[agent]) if agent in world.logged else seller
             for agent, seller in made.items()
         }
 

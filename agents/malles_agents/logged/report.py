@@ -54,17 +54,17 @@ def table_of(found: Found, log: Log) -> Table:
 
 def remarks(found: Found, log: Log) -> list[str]:
     """Return what a reader should know of the log's overlap with the policy."""
-    told = [f"log: {len(log)} episodes of {log.world.sellers[log.agent]}, {found.logged:,.0f} per episode"]
+    lines = [f"log: {len(log)} episodes of {log.world.sellers[log.agent]}, {found.logged:,.0f} per episode"]
     if found.overlap == 0.0:
-        told.append("no logged action is one the policy would take: only the direct method says anything")
+        lines.append("no logged action is one the policy would take: only the direct method says anything")
     elif found.overlap < 1.0:
-        told.append(f"{found.overlap:.1%} of the logged actions are ones the policy could take")
+        lines.append(f"{found.overlap:.1%} of the logged actions are ones the policy could take")
     if found.never > 0.0:
-        told.append(f"{found.never:.1%} of the policy's actions are never taken in the log: weights cannot see them")
+        lines.append(f"{found.never:.1%} of the policy's actions are never taken in the log: weights cannot see them")
     few = [one.form for one in found.estimates if one.estimator == "dr" and 0.0 < one.effective < FEW]
     if few:
-        told.append(f"fewer than {FEW} effective episodes ({', '.join(few)}): intervals by weights are too narrow")
-    return told
+        lines.append(f"fewer than {FEW} effective episodes ({', '.join(few)}): intervals by weights are too narrow")
+    return lines
 
 
 def as_json(founds: Sequence[Found], log: Log) -> dict[str, Any]:

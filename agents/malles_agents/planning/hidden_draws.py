@@ -249,11 +249,11 @@ class ThompsonDraws(RememberingSeller):
     def _learn(self, seen: Seen, memory: Memory, rows: IntArray) -> None:
         own = self.view.products
         units = seen.sales[rows][:, own]
-        told = seen.listed[rows][:, own] & (seen.stock[rows][:, own] > 0)
+        informative = seen.listed[rows][:, own] & (seen.stock[rows][:, own] > 0)
         for d in range(len(self.table.draws)):
             mean, variance = self.expected(seen, memory, rows, d)
             score = -0.5 * ((units - mean) ** 2 / variance + np.log(variance))
-            memory["score"][rows, d] += np.where(told, score, 0.0).sum(axis=1)
+            memory["score"][rows, d] += np.where(informative, score, 0.0).sum(axis=1)
 
     def expected(self, seen: Seen, memory: Memory, rows: IntArray, d: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and variance of the seller's units in the period that `seen` shows, under one draw.

@@ -135,7 +135,7 @@ class PathValue:
     @property
     def slots(self) -> IntArray | None:
         """Most products the seller may display, and advertise, shape ``(2,)``; None where nothing can be promoted."""
-        slots = self._batch(1).market_batch.seats.promotion_slots
+        slots = self._batch(1).market_batch.slot_layout.promotion_slots
         return None if slots is None else np.asarray(slots[:, self.view.index])
 
     def __call__(self, plans: Paths) -> FloatArray:

@@ -98,7 +98,7 @@ def parts(options: Options, cells: Sequence[Any], each: int) -> list[Callable[[i
     """Return one progress callback per cell; together they report sessions done of all sessions of all cells."""
     whole = each * len(cells)
 
-    def told(before: int) -> Callable[[int, int], object]:
+    def watched(before: int) -> Callable[[int, int], object]:
         return lambda done, _: options.watch(before + done, whole)
 
-    return [told(each * k) for k in range(len(cells))]
+    return [watched(each * k) for k in range(len(cells))]

@@ -51,8 +51,8 @@ def reproduce_in_console(
     """
     console = make_console()
     with _progress(console, name) as watch:
-        told = replace(options, say=console.print, watch=watch)
-        found = run_experiment(name, told, experiments)
+        shown = replace(options, say=console.print, watch=watch)
+        found = run_experiment(name, shown, experiments)
     console.print(as_table(found))
     for note in found.notes:
         console.print(f"note: {note}")
@@ -121,11 +121,11 @@ def write_json_file(found: Reproduction, path: Path) -> Path:
 def _progress(console: Console, name: str) -> Iterator[Callable[[int, int], object]]:
     """Show sessions done: a bar in a terminal, a line per fifth elsewhere."""
     if not console.is_terminal:
-        told = [0]
+        reported = [0]
 
         def line(done: int, whole: int) -> None:
-            if done * 5 // whole > told[0]:
-                told[0] = done * 5 // whole
+            if done * 5 // whole > reported[0]:
+                reported[0] = done * 5 // whole
                 console.print(f"{name}: {done:,} of {whole:,} sessions")
 
         yield line

@@ -126,16 +126,16 @@ class LanguageSeller(RememberingSeller):
         """Return what the model is asked about one market: first what never changes, then what happened."""
         rows = zip(memory["prices"][market], memory["profit"][market], strict=True)
         past = [self._period(prices, profit) for prices, profit in rows if not np.isnan(profit)]
-        told = [f"Prices of {', '.join(self.codes)} and your profit in past periods, the latest last:"]
-        told += past or ["none yet"]
+        lines = [f"Prices of {', '.join(self.codes)} and your profit in past periods, the latest last:"]
+        lines += past or ["none yet"]
         shares = ", ".join(f"{100 * share:.0f}%" for share in seen.mean_field[market])
-        told.append(f"Recent purchases: {shares}")
+        lines.append(f"Recent purchases: {shares}")
         if np.isfinite(seen.stock[market, self.view.products]).any():
             left = zip(self.own_codes, seen.stock[market, self.view.products], strict=True)
-            told.append(f"Your stock: {', '.join(f'{code} {units:.0f}' for code, units in left)}")
+            lines.append(f"Your stock: {', '.join(f'{code} {units:.0f}' for code, units in left)}")
         note = str(memory["note"][market])
-        told += [f"Your note to yourself: {note}"] if note else []
-        return replace(self._head, own="\n".join([*told, "Your prices now?"]))
+        lines += [f"Your note to yourself: {note}"] if note else []
+        return replace(self._head, own="\n".join([*lines, "Your prices now?"]))
 
     def _rules(self) -> str:
         note = "`note`: a short note to yourself for the next period. " if self.note else ""
@@ -161,8 +161,8 @@ class LanguageSeller(RememberingSeller):
         return "\n".join([f"Your products (prices in units of {unit}):", *own, *limit, *rivals, ""])
 
     def _period(self, prices: FloatArray, profit: float) -> str:
-        told = ("-" if np.isnan(price) else f"{price / self.step:.0f}" for price in prices)
-        return f"{', '.join(told)}; {profit:.4g}"
+        steps = ("-" if np.isnan(price) else f"{price / self.step:.0f}" for price in prices)
+        return f"{', '.join(steps)}; {profit:.4g}"
 
     def _answers(self, prompts: list[Prompt]) -> list[Answer]:
         """Return the answer to each prompt; asks again where one cannot be used."""

@@ -41,9 +41,9 @@ class IteratedLeastSquares(RememberingSeller):
         view, own = self.view, self.view.products
         x = seen.prices[:, own] / view.regular_price
         y = np.log(np.nan_to_num(seen.sales[:, own]) + 0.5)
-        told = ~fresh[:, None] & seen.listed[:, own] & self.listed
+        informative = ~fresh[:, None] & seen.listed[:, own] & self.listed
         for name, value in {"x": x, "y": y, "xx": x * x, "xy": x * y}.items():
-            memory[name] += np.where(told, value, 0.0)
+            memory[name] += np.where(informative, value, 0.0)
         memory["periods"] += ~fresh
         slope = self._slope(memory)
         best = view.unit_cost / view.catalog.net_of_tax + view.regular_price / np.maximum(slope, 1e-6)[:, None]

@@ -66,7 +66,7 @@ def run_assortments(
     beliefs: Beliefs | None = None,
     seeds: int = 64,
     shelf: int | None = None,
-    told: Callable[[str], object] = lambda words: None,
+    notify: Callable[[str], object] = lambda words: None,
 ) -> AssortmentStudy:
     """Let every row choose what to list at each launch, and play it at regular prices.
 
@@ -75,7 +75,7 @@ def run_assortments(
         beliefs: What was known at launches; None: the bundled ones.
         seeds: Episodes, with the same demand seeds for all rows.
         shelf: Capacity instead of the scenario's.
-        told: Called with each row before it plays.
+        notify: Called with each row before it plays.
 
     Raises:
         InvalidInput: Several sellers, a number below its minimum.
@@ -102,7 +102,7 @@ def run_assortments(
     profit, month = {}, {}
     after = chooser.after_launches()
     for name in WORDS:
-        told(name)
+        notify(name)
         listed, prices = plans[name]
         every = chooser.chances(seeds) if name == "chance" else np.repeat(listed[None], seeds, axis=0)
         money = _played(scenario, every, prices, seeds)

@@ -292,7 +292,7 @@ def self_play_gain(profit: ArrayLike, cycles: int | None = None) -> np.ndarray:
     from malles_agents.seller_view import SellerView
     from malles_agents.sellers.oracles import benchmarks_of
 
-    seat = SellerView.of(SELF_PLAY, "seller_0")
-    found, periods = benchmarks_of(seat), cycles or seat.scenario.max_cycles
+    view = SellerView.of(SELF_PLAY, "seller_0")
+    found, periods = benchmarks_of(view), cycles or view.scenario.max_cycles
     low, high = float(found.nash.profit.mean()), float(found.monopoly.profit.mean())
     return np.asarray((np.asarray(profit, dtype=np.float64) / periods - low) / (high - low))

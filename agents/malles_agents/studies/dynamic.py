@@ -14,9 +14,9 @@ from malles_agents.studies.calendar_shape import alike, calendar_shape
 from malles_agents.studies.deep_rl import call
 from malles_agents.studies.dynamic_parts import (
     ADAPTIVE,
+    AGENT,
     LOSS,
     MEMORY,
-    SEAT,
     Block,
     World,
     draws_part,
@@ -199,7 +199,7 @@ def block_of(study: DynamicStudy, world: World, out: Path) -> Block:
         for algo in study.learners
     }
     block: Block = {
-        "model": model, "against": rivals, "currency": market.currency, "seat": SEAT, "scenario_hash": market.digest(),
+        "model": model, "against": rivals, "currency": market.currency, "seat": AGENT, "scenario_hash": market.digest(),
         **plans,
         "calendar": {"model": shape, "model_with_end": with_end, "real": real, "alike": alike(shape, real)},
         "robust_regret": float((best - profit).mean() / best.mean()),

@@ -26,7 +26,7 @@ from malles_env.market import Consumers
 from malles_env.scenarios import Scenario, load_scenario
 from malles_env.scenarios.blocks.forces import ForcesEntry, PriceMemoryEntry
 
-SEAT = "seller_0"
+AGENT = "seller_0"
 ADAPTIVE = ("iterated-least-squares", "thompson-draws")
 """Sellers that learn within the episode without training."""
 LOSS, MEMORY = 0.5, 0.8
@@ -111,9 +111,9 @@ def _plans(world: World, gain: float | None) -> Block:
     consumers = market.build_consumers(model)
     if StockProblem.fits(market, consumers):
         return _exact_plans(market, consumers)
-    rivals = default_rivals(market, SEAT, kind, consumers=consumers)
-    stationary = search(market, SEAT, rivals, consumers=consumers, finalists=4)
-    value = PathValue(market, SEAT, rivals, consumers=consumers)
+    rivals = default_rivals(market, AGENT, kind, consumers=consumers)
+    stationary = search(market, AGENT, rivals, consumers=consumers, finalists=4)
+    value = PathValue(market, AGENT, rivals, consumers=consumers)
     still = all(isinstance(rival, StationarySeller) for rival in rivals.values())
     unruled = value.view.catalog.price_rules is None
     if still and unruled and forgetful(market, consumers) and np.isinf(value.view.catalog.stock).all():
@@ -127,15 +127,15 @@ def _plans(world: World, gain: float | None) -> Block:
     last = value.weeks - best.end
     return {
         "method": method, "upper_bound": bound, "weeks": value.weeks, "end": best.end, "plans_played": best.played,
-        "best_constant": _told(value.view.product_ids, best.constant, best.constant_profit.sum()),
-        "best_dynamic": _told(value.view.product_ids, best.free, best.free_profit.sum()),
-        "best_without_end": _told(value.view.product_ids, best.without_end, best.without_end_profit.sum()),
+        "best_constant": _plan_block(value.view.product_ids, best.constant, best.constant_profit.sum()),
+        "best_dynamic": _plan_block(value.view.product_ids, best.free, best.free_profit.sum()),
+        "best_without_end": _plan_block(value.view.product_ids, best.without_end, best.without_end_profit.sum()),
         "dynamic_ratio": best.ratio, "dynamic_ratio_without_end": best.ratio_without_end,
         "shape": calendar_shape(prices[:last], listed[:last]), "shape_with_end": calendar_shape(whole, whole_listed),
     }  # fmt: skip
 
 
-def _told(products: tuple[str, ...], plan: Paths, profit: float) -> Block:
+def _plan_block(products: tuple[str, ...], plan: Paths, profit: float) -> Block:
     """Return a single plan for JSON: profit, and per product prices and what is listed and promoted in each week."""
     found: Block = {"profit": float(profit)}
     tables = {"prices": plan.prices[0], "listed": plan.listed[0], "display": plan.promoted[0, 0],
@@ -179,7 +179,7 @@ def draws_part(study: Learning, world: World, _: None, out: Path) -> Block:
 
 
 def _draws(world: World) -> Block:
-    view = drawn_seat(world)
+    view = drawn_view(world)
     table = best_of_draws(view, world[2])
     values = DrawValues(view, table, world[2])
     prices, listed = robust_action(view, values)
@@ -200,11 +200,11 @@ def _draws(world: World) -> Block:
     }  # fmt: skip
 
 
-def drawn_seat(world: World) -> SellerView:
+def drawn_view(world: World) -> SellerView:
     """Return the view whose consumers carry the draws."""
     scenario, model, _ = world
     market = load_scenario(scenario)
-    view = SellerView.of(market, SEAT, consumers=market.build_consumers(model, draws=True))
+    view = SellerView.of(market, AGENT, consumers=market.build_consumers(model, draws=True))
     return replace(view, given=with_draws(view))
 
 
@@ -216,7 +216,7 @@ def learned_part(study: Learning, world: World, job: tuple[str, int], out: Path)
     name, folder = _run_name(study, job), _run_folder(out, study, world, job)
 
     def work() -> Block:
-        return learn_and_score(drawn_seat(world), world, algo, seed, known, folder, **trained)
+        return learn_and_score(drawn_view(world), world, algo, seed, known, folder, **trained)
 
     return _kept(out, world, name, trained, work)
 

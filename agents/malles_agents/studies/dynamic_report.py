@@ -28,8 +28,8 @@ def blocks(found: Mapping[str, Block]) -> Iterator[tuple[str, Block]]:
 def as_markdown(found: Mapping[str, Block], command: str) -> str:
     """Return the tables, with the command that made them below."""
     parts = [_plans(found), _calendars(found), _hidden(found), _learned(found), _what_if(found), _aims(found)]
-    told = f"Agent seller_0; expected demand where no learner plays. Made by `{command}`."
-    return "\n\n".join([part for part in parts if part] + [told])
+    footnote = f"Agent seller_0; expected demand where no learner plays. Made by `{command}`."
+    return "\n\n".join([part for part in parts if part] + [footnote])
 
 
 def _who(name: str, block: Block) -> str:

@@ -95,13 +95,13 @@ def shares(replicates: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
     gap = means["clairvoyant"] - means["robust"]
     wide = bool((gap > SMALLEST_GAP * means["clairvoyant"]).all())
     return {
-        "share_of_gap": _told((means["learner"] - means["robust"]) / gap) if wide else None,
-        "of_clairvoyant": _told(means["learner"] / means["clairvoyant"]),
+        "share_of_gap": _summary((means["learner"] - means["robust"]) / gap) if wide else None,
+        "of_clairvoyant": _summary(means["learner"] / means["clairvoyant"]),
         "gap": float(gap.mean() / means["clairvoyant"].mean()),
         "replicates": len(replicates),
     }
 
 
-def _told(values: FloatArray) -> dict[str, float | None]:
+def _summary(values: FloatArray) -> dict[str, float | None]:
     low, high = interval(values) if len(values) > 1 else (None, None)
     return {"iqm": iqm(values), "low": low, "high": high}

@@ -132,8 +132,8 @@ def _as_seen(name: str, value: Plain, now: Any) -> Any:
     if isinstance(now, tuple):
         parts = [_as_seen(name, one, other) for one, other in zip(value, now, strict=True)]
         return type(now)(*parts) if hasattr(now, "_fields") else tuple(parts)
-    told = now.detach().cpu().numpy() if hasattr(now, "detach") else now
-    if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (told.dtype, told.shape):
+    current = now.detach().cpu().numpy() if hasattr(now, "detach") else now
+    if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (current.dtype, current.shape):
         raise CorruptFile(f"another {name}")
     return torch.from_numpy(value.copy()) if hasattr(now, "detach") else value.copy()
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
+    from malles_agents.training.callbacks import Keeper
+
 SEEDS_PER_RUN = 1_000_000
 SEEDS_PER_PART = 10_000
 MOST_SEEDS = 1_000
@@ -163,18 +165,26 @@ def train(
         model = make_model(run, env, arguments, out, start)
         if start is None and run.start is not None:
             begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
-        env.seed(first_seed(run.seed, model.num_timesteps))
         keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
-        keeper.curve = old_curve(out, model.num_timesteps)
-        left = run.steps - model.num_timesteps
-        if left > 0:
-            if start is not None:
-                keeper.running = _go_on(run, model, env, start, changed, say)
-            model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
-            keeper.keep(model)
+        _learn(run, model, env, keeper, start, changed, say)
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
     return Trained(model, policy, keeper.curve, out)
+
+
+def _learn(
+    run: Run, model: BaseAlgorithm, env: VecEnv, keeper: Keeper, start: Path | None, changed: list[str],
+    say: Callable[[str], object],
+) -> None:  # fmt: skip
+    """Train a new or loaded model to the run's last step, and keep a checkpoint at the end."""
+    env.seed(first_seed(run.seed, model.num_timesteps))
+    keeper.curve = old_curve(keeper.out, model.num_timesteps)
+    left = run.steps - model.num_timesteps
+    if left > 0:
+        if start is not None:
+            keeper.running = _resume(run, model, env, start, changed, say)
+        model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
+        keeper.keep(model)
 
 
 def model_of(scenario: Scenario) -> str | None:
@@ -184,8 +194,8 @@ def model_of(scenario: Scenario) -> str | None:
 
 def write_config(run: Run, scenario: Scenario, out: Path) -> None:
     """Write what the run is into its folder, with what its policy must be played with."""
-    told = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
-    write_json(out / "config.json", told, allow_nan=False)
+    settings = {**asdict(run), "model": run.model or model_of(scenario), "scenario_hash": scenario.digest()}
+    write_json(out / "config.json", settings, allow_nan=False)
 
 
 def holds_part_of(run: Run, out: Path) -> bool:
@@ -207,7 +217,7 @@ def changes(run: Run, out: Path) -> list[str]:
     return [f"{name} were {old[name]} and are {getattr(run, name)}" for name in names]
 
 
-def _go_on(
+def _resume(
     run: Run, model: BaseAlgorithm, env: VecEnv, start: Path, changed: list[str], say: Callable[[str], object]
 ) -> np.ndarray | None:
     """Bring model and env to where the checkpoint was written, and say whether the run is now the same.

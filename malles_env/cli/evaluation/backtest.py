@@ -43,8 +43,10 @@ def backtest_command(
     torch.set_num_threads(threads)
     console = plain_console()
     settings = BacktestSettings(draws=draws, seed=seed)
-    with progress_words(console) as told:
-        found = backtest(market, model=model, max_lines=max_lines, settings=settings, told=told, **own_log(log, build))
+    with progress_words(console) as notify:
+        found = backtest(
+            market, model=model, max_lines=max_lines, settings=settings, notify=notify, **own_log(log, build)
+        )
     show(console, found)
     _write(console, found, model, out, json_file)
 

@@ -125,9 +125,9 @@ def evaluate_command(
     names, parts = chosen_rows(rows, language), _splits(splits)
     study = Study(load_occasions(occasions))
     parts = _possible(parts, splits.strip() == "all", study.occasions, pairs, occasions)
-    with progress_words() as told:
+    with progress_words() as notify:
         found = compare(
-            study, names, parts, language=language, limit=limit, seed=seed, slow=slow, told=told,
+            study, names, parts, language=language, limit=limit, seed=seed, slow=slow, notify=notify,
             weights=asked.weights_of, elsewhere=None if here else Elsewhere(executor, asked),
         )  # fmt: skip
     _show(found)

@@ -89,10 +89,10 @@ def experiment_command(
     if plot is not None and plot.suffix != ".png":
         raise invalid("plot", str(plot), "a path that ends in .png")
     console = plain_console()
-    with progress_words(console) as told:
+    with progress_words(console) as notify:
         report = run_experiment(
             scenario, designs, change=relative, seller=seller, products=product or [], level=prices,  # type: ignore[arg-type]
-            prices=others, settings=settings, model=model, told=told,
+            prices=others, settings=settings, model=model, notify=notify,
         )  # fmt: skip
     show(console, report)
     _write(console, report, scenario, json_file, plot)

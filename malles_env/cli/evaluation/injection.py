@@ -48,9 +48,9 @@ def injection_command(
 
     wanted = [] if attacks.strip() == "all" else _names(attacks)
     cases = Cases(states, products, segments, orders, seed)
-    with progress_words() as told:
+    with progress_words() as notify:
         found = injection_audit(
-            load_scenario(scenario), _names(kinds), chosen_attacks(wanted), cases, model=model, told=told
+            load_scenario(scenario), _names(kinds), chosen_attacks(wanted), cases, model=model, notify=notify
         )
     show(found, f"Injection into the consumers of {scenario}")
     if json_file is not None:

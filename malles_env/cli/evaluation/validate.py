@@ -52,8 +52,8 @@ def validate_command(
     settings = ValidateSettings(wanted, limit, seed, min_purchases)
     models = _models(["embedded"] if model is None else model)
     console = plain_console()
-    with progress_words(console) as told:
-        report = validate(load_occasions(occasions), None if everything else markets, models, settings, told)
+    with progress_words(console) as notify:
+        report = validate(load_occasions(occasions), None if everything else markets, models, settings, notify)
     show(console, report)
     _write(console, report, json_file, plot, docs_file)
 

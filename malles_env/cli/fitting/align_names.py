@@ -58,19 +58,15 @@ def align_words(
         raise invalid("names", names, "true or shuffled (anonymous names have nothing to learn from)")
     _refuse(refused)
     torch.set_num_threads(threads)
+    settings = WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed)
+    encoder, command = "minilm" if backbone == "embedded" else backbone, " ".join(["malles", *sys.argv[1:]])
     job = WordsJob(
-        out,
-        backbone="minilm" if backbone == "embedded" else backbone,
-        names=cast("Names", names),
-        settings=WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed),
-        seed=seed,
-        resume=resume,
-        command=" ".join(["malles", *sys.argv[1:]]),
+        out, backbone=encoder, names=cast("Names", names), settings=settings, seed=seed, resume=resume, command=command
     )
-    with progress_words() as told:
-        told("the log's occasions")
+    with progress_words() as notify:
+        notify("the log's occasions")
         study = WordStudy.online_retail()
-        model = run_words_job(job, study, told=told, reading=reading_progress())
+        model = run_words_job(job, study, notify=notify, reading=reading_progress())
     typer.echo(f"model {model.weights_hash[:12]} in {out / 'model'}")
     typer.echo(f"next: malles consumers evaluate --protocol online-retail --model {out}")
 
@@ -128,10 +124,10 @@ def evaluate_words(
         if json_file is not None:
             write_json(json_file, found.as_json() | {"command": command})
 
-    with progress_words() as told:
+    with progress_words() as notify:
         found = compare_words(
             WordStudy.online_retail(), names, parts, model=model, prompted=prompted, unaligned=unaligned,
-            encoders=frozen, limit=limit, slow=slow, told=told, done=keep,
+            encoders=frozen, limit=limit, slow=slow, notify=notify, done=keep,
         )  # fmt: skip
     _show(found)
     if json_file is not None:

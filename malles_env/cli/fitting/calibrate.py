@@ -80,7 +80,7 @@ def calibrate_command(
             test_visits=test_visits,
             seed=seed,
             price_sensitivity=price_sensitivity,
-            told=lambda words, done, of: bar(f"{words} visits", done, of),
+            progress=lambda words, done, of: bar(f"{words} visits", done, of),
             **{name: value for name, value in how.items() if value is not None},
         )
     command = " ".join(["malles", *sys.argv[1:]])

@@ -43,10 +43,10 @@ def reading_progress() -> Callable[[int, int], None]:
     bar = Progress()
     task = bar.add_task("reading texts with the backbone", total=None)
 
-    def told(done: int, whole: int) -> None:
+    def show(done: int, whole: int) -> None:
         bar.start()
         bar.update(task, completed=done, total=whole)
         if done >= whole:
             bar.stop()
 
-    return told
+    return show

@@ -163,9 +163,9 @@ class DiscussionConsumers:
     @cached_property
     def identity(self) -> str:
         """What distinguishes these consumers from others: model, cast, sheets, buyers, numbers."""
-        told = [asdict(sheet) for sheet in self._cleaned], list(self.personas), self.cast.model_dump(mode="json")
+        shown = [asdict(sheet) for sheet in self._cleaned], list(self.personas), self.cast.model_dump(mode="json")
         numbers = [self.rounds, self.orders, self.temperature, self.seed]
-        digest = json_hash([self.model.identity, *told, numbers], sort_keys=True)
+        digest = json_hash([self.model.identity, *shown, numbers], sort_keys=True)
         return f"discussion {digest[:16]}"
 
 

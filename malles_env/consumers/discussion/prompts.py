@@ -51,7 +51,7 @@ class Table:
         codes = self.shelf.codes
         words = f"{cast.buyer}: {' '.join(self.buyer.split())[:PERSONA_LIMIT]}"
         if self.past:
-            words += " Before: " + "; ".join(f"{codes[at]} ({told})" for at, told in self.past) + "."
+            words += " Before: " + "; ".join(f"{codes[at]} ({words_of})" for at, words_of in self.past) + "."
         return words + (f" Last: {codes[self.last]}." if self.last is not None else "")
 
 

@@ -102,8 +102,8 @@ class Shelf:
     def _words(self, at: int, facts: Sequence[Fact], sections: Sequence[str]) -> str:
         sheet = self.sheets[at]
         typed = [words for fact in facts if (words := str(getattr(sheet, fact, ""))) and words not in sheet.title]
-        told = [f"{name}: {sheet.sections[name]}" for name in sections if sheet.sections.get(name)]
-        return "; ".join([sheet.title, *typed, *told])
+        described = [f"{name}: {sheet.sections[name]}" for name in sections if sheet.sections.get(name)]
+        return "; ".join([sheet.title, *typed, *described])
 
 
 def _nothing(shelf: Shelf, at: int) -> str:

@@ -90,11 +90,11 @@ class Talk:
         Raises:
             LanguageModelError: As for `hold`.
         """
-        seats = [(table, role) for table in tables for role in self.cast.roles]
+        speakers = [(table, role) for table in tables for role in self.cast.roles]
         take = self._votes if phase.form == "ballot" else self._statements
-        turns = take(number, phase, seats)
+        turns = take(number, phase, speakers)
         for table in tables:
-            own = [turn for (at, _), turn in zip(seats, turns, strict=True) if at is table]
+            own = [turn for (at, _), turn in zip(speakers, turns, strict=True) if at is table]
             if not any(turn.said or turn.named for turn in own):
                 raise LanguageModelError(f"{self.model.name}: no role said a word in round {number}; use another model")
             table.discussion.turns += own
@@ -103,34 +103,34 @@ class Talk:
             for turn in own:
                 self.watch(table.discussion, turn)
 
-    def _statements(self, number: int, phase: Phase, seats: Sequence[tuple[Table, Role]]) -> list[Turn]:
-        prompts = [role_prompt(self.cast, role, phase, table) for table, role in seats]
+    def _statements(self, number: int, phase: Phase, speakers: Sequence[tuple[Table, Role]]) -> list[Turn]:
+        prompts = [role_prompt(self.cast, role, phase, table) for table, role in speakers]
         replies = self._complete(prompts, Sampling(2 * phase.words + 8, self.temperature, self.seed + number))
-        named: list[tuple[str, ...]] = [()] * len(seats)
+        named: list[tuple[str, ...]] = [()] * len(speakers)
         if phase.form == "proposal":
-            asks = [(partial(role_prompt, self.cast, role, phase, table), table) for table, role in seats]
+            asks = [(partial(role_prompt, self.cast, role, phase, table), table) for table, role in speakers]
             named = [
                 _first(found, table, phase.nominate)
                 for found, (_, table) in zip(read_choices(self.model, asks), asks, strict=True)
             ]
         return [
             Turn(number, phase.name, role.name, phase.form, said, names, None, *_tokens(reply))
-            for (_, role), reply, names in zip(seats, replies, named, strict=True)
+            for (_, role), reply, names in zip(speakers, replies, named, strict=True)
             for said in [spoken(reply.text, phase.words, reply.finished)]
         ]
 
-    def _votes(self, number: int, phase: Phase, seats: Sequence[tuple[Table, Role]]) -> list[Turn]:
-        turns: list[Turn | None] = [None] * len(seats)
-        keys = [tuple(table.answers()) for table, _ in seats]
+    def _votes(self, number: int, phase: Phase, speakers: Sequence[tuple[Table, Role]]) -> list[Turn]:
+        turns: list[Turn | None] = [None] * len(speakers)
+        keys = [tuple(table.answers()) for table, _ in speakers]
         for key in dict.fromkeys(keys):
             at = [n for n, own in enumerate(keys) if own == key]
-            schema = ballot_schema(self.cast, phase, seats[at[0]][0])
-            prompts = [role_prompt(self.cast, seats[n][1], phase, seats[n][0]) for n in at]
+            schema = ballot_schema(self.cast, phase, speakers[at[0]][0])
+            prompts = [role_prompt(self.cast, speakers[n][1], phase, speakers[n][0]) for n in at]
             limit = 2 * WORD_LIMIT * phase.words + 60  # numbers and rare signs take a token or more for each character
             for n, reply in zip(
                 at, self._complete(prompts, Sampling(limit, self.temperature, self.seed + number, schema)), strict=True
             ):
-                table, role = seats[n]
+                table, role = speakers[n]
                 code, quantity, reason = read_vote(self.model, self.cast, phase, table, reply)
                 said = Turn(number, phase.name, role.name, "ballot", reason, (code,), quantity, *_tokens(reply))
                 turns[n] = said

@@ -79,7 +79,7 @@ class AnswerLog:
             InvalidInput: Another question stands under this number.
         """
         found = self.kept.get((part, number))
-        if found is not None and found["offer"] != told(offer):
+        if found is not None and found["offer"] != offer_json(offer):
             raise InvalidInput(
                 f"{self.path}: {part} {number} was another question; the file belongs to another question set. "
                 "Give another file, or delete this one to ask anew"
@@ -92,7 +92,7 @@ class AnswerLog:
         Raises:
             InvalidInput: The file cannot be written, e.g. as the disk is full; nothing of the entry is kept.
         """
-        line = {"part": part, "number": number, **({} if offer is None else {"offer": told(offer)}), **entry}
+        line = {"part": part, "number": number, **({} if offer is None else {"offer": offer_json(offer)}), **entry}
         self._append(line)
         self.kept[(part, number)] = line
 
@@ -145,7 +145,7 @@ class AnswerLog:
             os.fsync(self._file)
 
 
-def told(offer: Offer) -> dict[str, Any]:
+def offer_json(offer: Offer) -> dict[str, Any]:
     """Return one offer (B = 1) as JSON values, from which it can be built again exactly."""
     return {
         "prices": offer.prices[0].tolist(),

@@ -168,15 +168,15 @@ def identity_of(consumers: Consumers) -> str:
     found = getattr(consumers, "identity", None)
     if isinstance(found, str) and found:
         return found
-    digest = json_hash(_told(consumers), sort_keys=True)
+    digest = json_hash(_as_json(consumers), sort_keys=True)
     return f"{type(consumers).__qualname__} {digest[:16]}"
 
 
 def market_of(subject: Subject) -> str:
     """Return a hash of all that questions depend on: prices, bounds, shares, loyalty, names."""
     names = ("weights", "regular_price", "price_low", "price_high", "prices", "mean_field", "loyalty")
-    told = [getattr(subject, name).tolist() for name in names]
-    return json_hash([told, subject.products, subject.segments])[:16]
+    values = [getattr(subject, name).tolist() for name in names]
+    return json_hash([values, subject.products, subject.segments])[:16]
 
 
 def _one(offer: Offer, number: int) -> Offer:
@@ -190,20 +190,20 @@ def _difference(before: Usage | None, consumers: Consumers) -> dict[str, float]:
     return {part.name: getattr(after, part.name) - getattr(before, part.name) for part in fields(Usage)}
 
 
-def _told(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Return JSON values that differ where values differ."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_told(part) for part in value]
+        return [_as_json(part) for part in value]
     if isinstance(value, dict):
-        return {str(key): _told(part) for key, part in value.items()}
+        return {str(key): _as_json(part) for key, part in value.items()}
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     identity = getattr(value, "identity", None)
     if isinstance(identity, str) and identity:
         return [name, identity]
     if is_dataclass(value) and not isinstance(value, (type, Usage)):
-        return [name, {part.name: _told(getattr(value, part.name)) for part in fields(value)}]
+        return [name, {part.name: _as_json(getattr(value, part.name)) for part in fields(value)}]
     return [name]

@@ -212,12 +212,12 @@ def _enough(curve: list[tuple[int, float]], target: float | None) -> bool:
 def _joined(before: Experiment | None, new: Experiment) -> Experiment:
     if before is None:
         return new
-    told = Answers(
+    answers = Answers(
         np.concatenate([before.answers.probability, new.answers.probability]),
         np.concatenate([before.answers.quantity, new.answers.quantity]),
     )
     chosen = np.concatenate([before.actively, new.actively])
-    return Experiment(joined_offers(before.offer, new.offer), told, new.weights, chosen)
+    return Experiment(joined_offers(before.offer, new.offer), answers, new.weights, chosen)
 
 
 def _judged(interview: Interview, settings: DistilSettings, tastes: Tastes) -> Fidelity:

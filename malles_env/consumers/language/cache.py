@@ -173,8 +173,8 @@ def answer_key(identity: str, prompt: Prompt, asked: object) -> str:
         prompt: The prompt.
         asked: Labels or sampling, as JSON has them.
     """
-    told = [FORMAT, identity, prompt.system, prompt.shared + prompt.own, prompt.lead, asked]
-    return json_hash(told, sort_keys=True)
+    parts = [FORMAT, identity, prompt.system, prompt.shared + prompt.own, prompt.lead, asked]
+    return json_hash(parts, sort_keys=True)
 
 
 class CachedModel:

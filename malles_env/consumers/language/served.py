@@ -177,10 +177,10 @@ class ServedModel:
         """
         if str(found.get("model", self.name)) in self._others:
             raise Unusable(f"answers as another model: {str(found['model'])[:80]!r} instead of {self.name!r}")
-        told = _mapping(found.get("usage"))
-        prompt = _counted(told.get("prompt_tokens", told.get("input_tokens")))
-        written = _counted(told.get("completion_tokens", told.get("output_tokens")))
-        shared = _mapping(told.get("prompt_tokens_details") or told.get("input_tokens_details"))
+        counts = _mapping(found.get("usage"))
+        prompt = _counted(counts.get("prompt_tokens", counts.get("input_tokens")))
+        written = _counted(counts.get("completion_tokens", counts.get("output_tokens")))
+        shared = _mapping(counts.get("prompt_tokens_details") or counts.get("input_tokens_details"))
         usage = self._usage
         usage.prompt_tokens += prompt
         usage.shared_tokens += _counted(shared.get("cached_tokens"))
@@ -198,10 +198,10 @@ class ServedModel:
 
         async def look(talk: Talk) -> tuple[dict[str, Any], str]:
             try:
-                told = (await talk.get("/models")).get("data")
+                models = (await talk.get("/models")).get("data")
             except Unsupported:
-                told = []
-            listed = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+                models = []
+            listed = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
             entry: dict[str, Any] = next(
                 (one for one in listed if self.name in (one.get("id"), *(one.get("aliases") or ()))), {}
             )
@@ -209,18 +209,18 @@ class ServedModel:
             words = _job(*self._words_request(_PROBE, Sampling(max_tokens=16)), self._count_probe)
             return {key: entry[key] for key in entry if key not in _PASSING}, (await words(talk)).text
 
-        told: dict[str, str] = {}
+        answers: dict[str, str] = {}
         found = self._line.look(look)
         for server, answer in zip(self._line.servers, found, strict=True):
             server.down = isinstance(answer, LanguageModelError)
             if not isinstance(answer, LanguageModelError):
-                told[server.shown], server.faulty = json.dumps(answer, sort_keys=True), False
-        if not told:
+                answers[server.shown], server.faulty = json.dumps(answer, sort_keys=True), False
+        if not answers:
             for server in self._line.servers:
                 server.down = False
             raise next(answer for answer in found if isinstance(answer, LanguageModelError))
         self._checked = time.monotonic()
-        (first, seen), *others = told.items()
+        (first, seen), *others = answers.items()
         for shown, other in others:
             if other != seen:
                 raise LanguageModelError(
@@ -240,8 +240,8 @@ class ServedModel:
     def _find_continues(self) -> bool:
         body = {"model": self.name, "max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 1}
         body |= _begun_turns(_BEGUN)
-        told = self._unless_refused(_job("/chat/completions", body, first_token, self._count_probe))
-        return told is not None and told[0][0] == _NEXT
+        found = self._unless_refused(_job("/chat/completions", body, first_token, self._count_probe))
+        return found is not None and found[0][0] == _NEXT
 
     def _unless_refused(self, job: Callable[[Talk], Awaitable[T]]) -> T | None:
         """Return the answer to a probe, or None where the server refuses it for good, which is no failure."""

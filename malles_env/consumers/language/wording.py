@@ -21,13 +21,13 @@ def messages(prompt: Prompt, *, lead_in_question: bool = False) -> list[dict[str
         lead_in_question: Write the beginning of the answer at the question's end, for servers that cannot be given one.
             Where it holds more than an opening such as ``"Answer:"``, say so.
     """
-    told = f"{prompt.shared}{prompt.own}"
+    content = f"{prompt.shared}{prompt.own}"
     if lead_in_question and prompt.lead:
         opening, begun = parted_lead(prompt)
         asked = f"{opening}\nThe answer begins with {begun}; write only what comes next." if begun else opening
-        told = f"{told}\n{asked}"
+        content = f"{content}\n{asked}"
     first = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*first, {"role": "user", "content": told}]
+    return [*first, {"role": "user", "content": content}]
 
 
 def parted_lead(prompt: Prompt) -> tuple[str, str]:

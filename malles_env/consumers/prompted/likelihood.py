@@ -51,29 +51,28 @@ def fit_choices(
     Raises:
         InvalidInput: No occasions, or something chosen that was not there.
     """
-    from scipy.optimize import minimize
-
     rows, options = log_choice.shape
     if not rows:
         raise invalid("occasions", 0, "at least one")
-    there = np.isfinite(log_choice)
-    if not there[np.arange(rows), chosen].all():
-        raise invalid("chosen", int(np.argmin(there[np.arange(rows), chosen])), "options that were on the shelf")
+    there = _on_shelf(log_choice, chosen)
     centre = towards or Calibration.of(segments, options - 1)
     share = np.ones(rows) if weight is None else np.asarray(weight, dtype=np.float64)
     moved = np.zeros(rows) if offset is None else np.asarray(offset, dtype=np.float64)
     pull = np.repeat([ridge, ridge if shift_ridge is None else shift_ridge], [3 * segments, options - 1])
-    told = np.where(there, log_choice, 0.0)
+    log_known = np.where(there, log_choice, 0.0)
     pulled = np.zeros((rows, options - 1)) if perceived is None else perceived
-    task = _Task(told, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
+    task = _Task(log_known, there, segment, chosen, share / share.sum(), moved, pulled, segments, _packed(centre), pull)
     free = np.repeat([True, True, perceived is not None, shift], [segments, segments, segments, options - 1])
-    bounds = [
-        (value, value) if not open_ else SLOPES if at < segments else (None, None)
-        for at, (value, open_) in enumerate(zip(task.centre, free, strict=True))
-    ]
-    best = minimize(task.loss, task.centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}).x
-    slope, outside, rho = np.split(best[: 3 * segments], 3)
-    return replace(centre, temperature=1.0 / slope, outside=outside, rho=rho, shift=best[3 * segments :])
+    return _unpacked(task.minimum(free), centre)
+
+
+def _on_shelf(log_choice: FloatArray, chosen: IntArray) -> BoolArray:
+    """Return what was on the shelf [N, J + 1], where that is true of all that was chosen."""
+    there: BoolArray = np.isfinite(log_choice)
+    found = there[np.arange(len(there)), chosen]
+    if not found.all():
+        raise invalid("chosen", int(np.argmin(found)), "options that were on the shelf")
+    return there
 
 
 def _packed(calibration: Calibration) -> FloatArray:
@@ -82,11 +81,18 @@ def _packed(calibration: Calibration) -> FloatArray:
     return np.concatenate([slope, calibration.outside, calibration.rho, calibration.shift])
 
 
+def _unpacked(theta: FloatArray, centre: Calibration) -> Calibration:
+    """Return the calibration packed in `theta`; what is not in there is that of `centre`."""
+    fitted = 3 * len(centre.temperature)
+    slope, outside, rho = np.split(theta[:fitted], 3)
+    return replace(centre, temperature=1.0 / slope, outside=outside, rho=rho, shift=theta[fitted:])
+
+
 @dataclass(frozen=True)
 class _Task:
     """What is minimised: mean nats of the choices and the ridge, as `fit_choices` has them."""
 
-    told: FloatArray
+    log_known: FloatArray
     there: BoolArray
     segment: IntArray
     chosen: IntArray
@@ -101,18 +107,31 @@ class _Task:
         """Return value and gradient at `theta`, packed as by `_packed`."""
         slope, outside, rho = np.split(theta[: 3 * self.segments], 3)
         at, rows = self.segment, np.arange(len(self.chosen))
-        utility = slope[at][:, None] * self.told
+        utility = slope[at][:, None] * self.log_known
         utility[:, 0] += outside[at] + self.offset
         utility[:, 1:] += theta[3 * self.segments :] + rho[at][:, None] * self.perceived
         probability = softmax(np.where(self.there, utility, -np.inf))
         picked = probability[rows, self.chosen]
         probability[rows, self.chosen] -= 1.0
         probability *= self.share[:, None]
-        parts = ((probability * self.told).sum(1), probability[:, 0], (probability[:, 1:] * self.perceived).sum(1))
+        parts = ((probability * self.log_known).sum(1), probability[:, 0], (probability[:, 1:] * self.perceived).sum(1))
         gradient = [np.bincount(at, part, self.segments) for part in parts]
         away = theta - self.centre
         value = -(self.share * np.log(np.maximum(picked, 1e-300))).sum() + 0.5 * (self.pull * away) @ away
         return float(value), np.concatenate([*gradient, probability[:, 1:].sum(0)]) + self.pull * away
+
+    def minimum(self, free: BoolArray) -> FloatArray:
+        """Return the packed numbers of least loss; those that are not `free` stay at the centre."""
+        from scipy.optimize import minimize
+
+        bounds = [
+            (value, value) if not open_ else SLOPES if at < self.segments else (None, None)
+            for at, (value, open_) in enumerate(zip(self.centre, free, strict=True))
+        ]
+        best: FloatArray = minimize(
+            self.loss, self.centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}
+        ).x
+        return best
 
 
 def fit_units(log_units: FloatArray, quantity: IntArray, ridge: float = 1e-3) -> tuple[float, float]:

@@ -92,10 +92,10 @@ def last_purchases(shares: FloatArray, present: Sequence[int], threshold: float)
         present: Products on the shelf.
         threshold: Share from which a last purchase gets a question of its own.
     """
-    told = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= threshold]
-    rest = 1.0 - float(sum(shares[j + 1] for j in told))
-    silent = not told or (rest >= threshold and rest > 1e-9)
-    return [*([-1] if silent else []), *told]
+    own = [j for j in present if shares[j + 1] > 0 and shares[j + 1] >= threshold]
+    rest = 1.0 - float(sum(shares[j + 1] for j in own))
+    silent = not own or (rest >= threshold and rest > 1e-9)
+    return [*([-1] if silent else []), *own]
 
 
 @dataclass
@@ -161,15 +161,15 @@ class Questions:
         for turn, places in enumerate(self.shop.orders(present)):
             shared, row = self._shelf(b, places), first
             for s, persona in enumerate(self.shop.personas):
-                told = self.shop.wording.persona_words(persona, places)
+                household = self.shop.wording.persona_words(persona, places)
                 for state in states[s]:
                     if not turn:
                         self.rows.append((b, s))
                         self._answers_for(b, s, state, row)
-                    self._choice(shared, told + self._last(b, s, state, places), places, row)
+                    self._choice(shared, household + self._last(b, s, state, places), places, row)
                     row += 1
                 if self.shop.settings.quantity == "asked" and turn < self.shop.settings.unit_orders:
-                    self._units(b, s, shared, told, places)
+                    self._units(b, s, shared, household, places)
 
     def _states(self, b: int, s: int, present: list[int]) -> list[int]:
         """Return the last purchases to ask for, -1 for the question without one."""
@@ -186,13 +186,13 @@ class Questions:
 
     def _shelf(self, b: int, places: list[int]) -> str:
         offer, shop = self.offer, self.shop
-        telling = shop.settings.mean_field == "words"
+        in_words = shop.settings.mean_field == "words"
         lines = [
             ShelfLine(
                 shop.products[j],
                 float(offer.prices[b, j]),
                 float(offer.regular_price[j]),
-                share=float(offer.mean_field[b, j]) if telling else None,
+                share=float(offer.mean_field[b, j]) if in_words else None,
             )
             for j in places
         ]
@@ -205,17 +205,17 @@ class Questions:
             return wording.last_words([(LETTERS[at], float(shares[j + 1])) for at, j in enumerate(places)])
         return wording.last.format(label=LETTERS[places.index(state)]) if state >= 0 else ""
 
-    def _choice(self, shared: str, told: str, places: list[int], row: int) -> None:
+    def _choice(self, shared: str, household: str, places: list[int], row: int) -> None:
         wording = self.shop.wording
-        prompt = Prompt(wording.system, f"{shared}\n", f"{told}\n{wording.question}", wording.answer)
+        prompt = Prompt(wording.system, f"{shared}\n", f"{household}\n{wording.question}", wording.answer)
         batch = self._batch((OUTSIDE, *LETTERS[: len(places)]))
         self.asked.append((row, batch, batch.add(prompt), places))
 
-    def _units(self, b: int, s: int, shared: str, told: str, places: list[int]) -> None:
+    def _units(self, b: int, s: int, shared: str, household: str, places: list[int]) -> None:
         wording = self.shop.wording
         for at, j in enumerate(places):
             if self.units_of is None or j in self.units_of:
-                own = f"{told}\n{wording.units.format(label=LETTERS[at])}"
+                own = f"{household}\n{wording.units.format(label=LETTERS[at])}"
                 prompt = Prompt(wording.system, f"{shared}\n", own, wording.units_answer)
                 self.units.append((b, s, j, self._batch(DIGITS).add(prompt)))
 
@@ -233,8 +233,8 @@ class Questions:
         choice = np.full((len(self.rows), self.shape[2] + 1), -np.inf)
         for row, batch, number, places in self.asked:
             columns = [0, *(j + 1 for j in places)]
-            told = said[batch.labels][number]
-            choice[row, columns] = np.where(np.isinf(choice[row, columns]), 0.0, choice[row, columns]) + told
+            answer = said[batch.labels][number]
+            choice[row, columns] = np.where(np.isinf(choice[row, columns]), 0.0, choice[row, columns]) + answer
         turns = np.bincount([row for row, *_ in self.asked], minlength=len(self.rows))
         choice = choice / np.maximum(turns, 1)[:, None]
         questions = sum(len(batch.prompts) for batch in self.batches.values())

@@ -114,11 +114,11 @@ class Wording:
             limit: Longest product text, which is then fenced; None lets sellers write what they like (for tests of
                 what that does).
         """
-        told = [self.shelf.format(market=market, currency=currency)]
+        written = [self.shelf.format(market=market, currency=currency)]
         for label, line in zip(LETTERS, lines, strict=False):
             product = line.product if limit is None else fenced(line.product, limit)
-            told.append(self.line.format(label=label, product=product, **self._columns(line)))
-        return "\n".join([*told, self.outside.format(label=OUTSIDE)])
+            written.append(self.line.format(label=label, product=product, **self._columns(line)))
+        return "\n".join([*written, self.outside.format(label=OUTSIDE)])
 
     def _columns(self, line: ShelfLine) -> dict[str, str]:
         """Return price, regular price, discount, promotion and share in words; what does not apply is empty."""
@@ -148,15 +148,15 @@ class Wording:
 
     def _known(self, persona: Persona, places: Sequence[int]) -> str:
         counts = [persona.bought[j] for j in places] if persona.bought else []
-        told = [(LETTERS[at], counts[at]) for at in most_bought(counts)]
-        listed = ", ".join(self.known_one.format(label=label, count=count) for label, count in told)
+        known = [(LETTERS[at], counts[at]) for at in most_bought(counts)]
+        listed = ", ".join(self.known_one.format(label=label, count=count) for label, count in known)
         return self.known.format(list=listed) if listed else ""
 
     def last_words(self, shares: Sequence[tuple[str, float]]) -> str:
         """Return how such households bought last: labels with their shares, 0 to 1; nothing for none of at least 1%."""
-        told = [(label, share) for label, share in shares if share >= 0.005]
+        large = [(label, share) for label, share in shares if share >= 0.005]
         listed = ", ".join(
-            self.last_share_one.format(label=label, percent=f"{100 * share:.0f}") for label, share in told
+            self.last_share_one.format(label=label, percent=f"{100 * share:.0f}") for label, share in large
         )
         return self.last_shares.format(list=listed) if listed else ""
 

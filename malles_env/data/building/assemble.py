@@ -58,6 +58,11 @@ def assemble(
     alternatives = _alternatives(parts, visits, coded.lines)
     built = coded.markets.gather(visits["market"].unique())
     products = _products(given, coded).filter(pl.col("market").is_in(built.implode()))
+    return Occasions(_occasions(visits, coded, products, settings), alternatives, products, bought, meta)
+
+
+def _occasions(visits: pl.DataFrame, coded: Coded, products: pl.DataFrame, settings: BuildSettings) -> pl.DataFrame:
+    """Return the numbered visits as occasions: with ids for codes, the market's category, and their split."""
     categories = products.select("market", "category").unique()
     at = {name: getattr(coded, name).alias(name) for name in ("households", "stores", "markets")}
     occasions = visits.select(
@@ -80,13 +85,7 @@ def assemble(
     )
     occasions = occasions.join(categories, on="market", how="left", maintain_order="left")
     occasions = occasions.with_columns(held_out=settings.splits.held_out())
-    return Occasions(
-        occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS),  # type: ignore[arg-type]
-        alternatives,
-        products,
-        bought,
-        meta,
-    )
+    return occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS)  # type: ignore[arg-type]
 
 
 def _all_visits(parts: list[Part]) -> pl.DataFrame:

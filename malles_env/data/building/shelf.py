@@ -100,8 +100,8 @@ class Shelves:
 
     def _frame(self, rows: _Rows, prices: Floats, at: dict[str, Ints]) -> pl.DataFrame:
         """Return the rows as `fill` promises them."""
-        told = ("line", "share", "long_share", "mean_quantity")
-        columns = {name: self._candidates[name].to_numpy().take(rows.place) for name in told}
+        names = ("line", "share", "long_share", "mean_quantity")
+        columns = {name: self._candidates[name].to_numpy().take(rows.place) for name in names}
         columns |= {"visit": rows.visit, "price": prices, "promotion": rows.flags > 0}
         columns |= {"display": rows.flags % 2 > 0, "feature_ad": rows.flags > 1}
         columns["store_sales"] = self._store_sales(columns["line"], at["store"][rows.visit], at["period"][rows.visit])

@@ -44,7 +44,7 @@ def check_twins(transactions: pl.DataFrame, products: pl.DataFrame) -> Check:
         f"{share:.1%} of {len(listed):,} alternatives ({bought:.1%} of purchases) have a twin: same maker, size and "
         f"regular price within {SIZE_NEAR:.0%}" + (f", e.g. {first}" if first else ""),
         "Give twins one `line`, by hand or with malles_env.data.sources.lines.assign_lines; else a model is judged on "
-        "telling apart what is one product.",
+        "distinguishing what is one product.",
         {"share_of_purchases": bought},
     )
 

@@ -72,14 +72,14 @@ def _cell(value: object, kind: str = "") -> str:
 
 
 def _advice(found: Imported) -> str:
-    told = [
+    items = [
         (check.verdict, check.name, check.advice) for check in found.report.checks if check.verdict in ("warn", "error")
     ]
-    told += [("warn", finding.name, finding.advice or finding.rule) for finding in found.findings if finding.warn]
-    if not told:
+    items += [("warn", finding.name, finding.advice or finding.rule) for finding in found.findings if finding.warn]
+    if not items:
         return "<p>No check complains. Go on with:</p>"
     lines = "".join(
-        f'<li><span class="{verdict}">{_text(name)}</span>: {_text(words)}</li>' for verdict, name, words in told
+        f'<li><span class="{verdict}">{_text(name)}</span>: {_text(words)}</li>' for verdict, name, words in items
     )
     return f"<ul>{lines}</ul><p>Then:</p>"
 

@@ -89,8 +89,8 @@ def read_text_table(
         raise invalid("--separator", separator, "one character, e.g. ';'")
     if not text.strip():
         raise InvalidInput(f"{path}: holds nothing; needed: a header and rows")
-    text, told = _told_separator(text)
-    separator = separator or told or _separator(text)
+    text, named = _named_separator(text)
+    separator = separator or named or _separator(text)
     try:
         above, skip = _lines_above(text, separator, path)
         dialect = Dialect(found, separator, marked, skip, sure)
@@ -171,7 +171,7 @@ def _guessed_encoding(data: bytes) -> tuple[str, bool]:
     return "cp1252", False
 
 
-def _told_separator(text: str) -> tuple[str, str | None]:
+def _named_separator(text: str) -> tuple[str, str | None]:
     """Take off the line ``sep=;`` that Excel writes."""
     match = re.match(r'"?sep=(.)"?\n', text)
     return (text[match.end() :], match[1]) if match else (text, None)

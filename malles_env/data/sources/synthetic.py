@@ -48,35 +48,36 @@ def synthetic_transactions(
     Raises:
         InvalidInput: A number below its minimum.
     """
-    sizes = {
-        "num_households": (num_households, 1),
-        "num_weeks": (num_weeks, 1),
-        "num_markets": (num_markets, 1),
-    }
-    sizes |= {
-        "num_products": (num_products, 2),
-        "num_stores": (num_stores, 1),
-        "num_classes": (num_classes, 1),
-    }
-    for name, (value, least) in sizes.items():
-        if value < least:
-            raise invalid(name, value, f"a whole number, at least {least}")
+    _check_sizes(
+        num_households=num_households, num_weeks=num_weeks, num_markets=num_markets, num_products=num_products,
+        num_stores=num_stores, num_classes=num_classes,
+    )  # fmt: skip
     rng = np.random.default_rng(seed)
     truth = draw_truth(rng, num_households, num_markets, num_products, num_classes)
     weeks = [draw_week(rng, truth, num_stores) for _ in range(num_weeks)]
     transactions = _transactions(rng, truth, weeks, num_stores)
+    return _tables(truth, weeks, transactions, with_offers), truth
+
+
+def _check_sizes(**sizes: int) -> None:
+    """Refuse a number below its minimum: two products, one of everything else."""
+    for name, value in sizes.items():
+        least = 2 if name == "num_products" else 1
+        if value < least:
+            raise invalid(name, value, f"a whole number, at least {least}")
+
+
+def _tables(truth: SyntheticTruth, weeks: list[Week], transactions: pl.DataFrame, with_offers: bool) -> Tables:
+    """Return the canonical tables: with all offers, or with the displays among them as promotions."""
     offers = _offers(truth, weeks)
     displays = offers.filter("display").select("store_id", "product_id", period="period_start")
-    return (
-        Tables(
-            transactions,
-            _products(truth),
-            offers if with_offers else None,
-            None if with_offers else displays,
-            pl.DataFrame({"household_id": [_household(h) for h in range(num_households)]}),
-            {name: f"synthetic {name}" for name in ("transactions", "products", "offers", "promotions", "households")},
-        ),
-        truth,
+    return Tables(
+        transactions,
+        _products(truth),
+        offers if with_offers else None,
+        None if with_offers else displays,
+        pl.DataFrame({"household_id": [_household(h) for h in range(len(truth.class_of))]}),
+        {name: f"synthetic {name}" for name in ("transactions", "products", "offers", "promotions", "households")},
     )
 
 

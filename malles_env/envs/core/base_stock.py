@@ -28,7 +28,7 @@ class BaseStock:
 
     Args:
         layout: Of the observations it will see.
-        seat: Whose products it orders.
+        seller: Whose products it orders.
         expected: Units per period at regular prices, see `expected_units`, shape ``(J,)``.
         lots: Whether to order in lots.
 
@@ -36,12 +36,12 @@ class BaseStock:
         InvalidInput: Products are not ordered in this market.
     """
 
-    def __init__(self, layout: Layout, seat: int, expected: FloatArray, *, lots: bool = False) -> None:
-        given = layout.seats.catalog.replenishment
+    def __init__(self, layout: Layout, seller: int, expected: FloatArray, *, lots: bool = False) -> None:
+        given = layout.slot_layout.catalog.replenishment
         if given is None:
             raise invalid("orders", "a policy for them", "none, as the scenario has no replenishment")
-        self.layout, self.seat, self.given, self.lots = layout, seat, given, lots
-        self.own = layout.seats.products(seat)
+        self.layout, self.seller, self.given, self.lots = layout, seller, given, lots
+        self.own = layout.slot_layout.products(seller)
         self.expected = expected[self.own]
         self.periods = given.of("lead_time")[self.own] + 1.0
         self.fixed, self.holding = given.of("fixed_cost")[self.own], given.of("holding_cost")[self.own]
@@ -53,11 +53,11 @@ class BaseStock:
             observation: Flat observations of the seller, shape ``(B, D)``.
             listed: What it will list, shape ``(B, J_n)``.
         """
-        said = self.layout.read(observation, self.seat)
+        said = self.layout.read(observation, self.seller)
         stock, sales, coming = said["stock"][:, self.own], said["sales"][:, self.own], said["on_order"][..., self.own]
         played = said["time"][:, None] > 0.0
-        told = (said["listed"][:, self.own] > 0) & (stock > 0.5) & played
-        rate = np.where(told, sales, np.maximum(SOLD_OUT * sales, self.expected))
+        uncensored = (said["listed"][:, self.own] > 0) & (stock > 0.5) & played
+        rate = np.where(uncensored, sales, np.maximum(SOLD_OUT * sales, self.expected))
         level, position = self.periods * rate, stock + coming.sum(axis=1)
         wanted = level - position
         if self.lots:

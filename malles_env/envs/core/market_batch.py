@@ -84,7 +84,7 @@ class MarketBatch:
         market: The market engine.
         max_cycles: Periods of an episode.
         as_dict: Whether agents see the blocks of an observation by name.
-        seats, actions, layout: Who plays, what goes in, what comes out.
+        slot_layout, actions, layout: Who plays, what goes in, what comes out.
         rules: The price rules; None where the scenario has none.
         info_keys: What `ledger` holds of each seller: MONEY_KEYS, what the price rules count, TIER_KEYS where products
             carry tiers, and STOCK_KEYS where they are ordered.
@@ -105,14 +105,14 @@ class MarketBatch:
         history = check_history(chosen.history, self.max_cycles)
         # Whatever else can build a market need not know of draws.
         check_choice("tastes", chosen.tastes, (None, "mean", "draws"))
-        told: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
-        told = {name: value for name, value in told.items() if value is not None}
-        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **told)
+        overrides: dict[str, Any] = {"demand": chosen.demand, "tastes": chosen.tastes}
+        overrides = {name: value for name, value in overrides.items() if value is not None}
+        self.market: Market = self.scenario.market(num_markets=num_markets, consumers=chosen.consumers, **overrides)
         catalog = self.market.catalog
-        self.seats = SlotLayout(catalog)
-        self.actions = Actions(self.seats, chosen.action_mode, chosen.price_levels)
+        self.slot_layout = SlotLayout(catalog)
+        self.actions = Actions(self.slot_layout, chosen.action_mode, chosen.price_levels)
         size, memories = self.market.population.size, self.market.memories
-        self.layout = Layout(self.seats, size, chosen.monitoring, memories, history)
+        self.layout = Layout(self.slot_layout, size, chosen.monitoring, memories, history)
         check_choice("observation_mode", chosen.observation_mode, ("flat", "dict"))
         self.observation_mode, self.as_dict = chosen.observation_mode, chosen.observation_mode == "dict"
         self.reward_fn, self.observation_fn = chosen.reward_fn, chosen.observation_fn
@@ -121,7 +121,7 @@ class MarketBatch:
         if self.observation_fn is not None and self.as_dict:
             raise invalid("observation_mode", "dict", "flat beside an observation_fn, which returns one array")
         self.reward_scale = float(self.scenario.reward_scale)
-        self.rules = None if catalog.price_rules is None else RuledPrices(self.seats, catalog.price_rules)
+        self.rules = None if catalog.price_rules is None else RuledPrices(self.slot_layout, catalog.price_rules)
         counted, stocked = () if self.rules is None else self.rules.keys, STOCK_KEYS if self.actions.orders else ()
         tiers = TIER_KEYS if self.actions.tiers else ()
         self.info_keys = (*MONEY_KEYS, *counted, *tiers, *stocked)
@@ -129,7 +129,7 @@ class MarketBatch:
         self._outcome: Outcome | None = None
         self._parts: list[Any] | None = None
         self.episode = np.zeros(num_markets, dtype=np.uint64)
-        self._past: np.ndarray = np.zeros((num_markets, self.seats.count, 0), dtype=np.float32)
+        self._past: np.ndarray = np.zeros((num_markets, self.slot_layout.count, 0), dtype=np.float32)
         self._start(None)
         self._seen_size = self.layout.size if self.observation_fn is None else self.observe(1.0).shape[2]
 
@@ -152,26 +152,27 @@ class MarketBatch:
 
     def summary(self, face: object, *more: str) -> str:
         """Return one line about an env: what is played, by how many, for how long."""
-        seats, catalog = self.seats, self.seats.catalog
+        slot_layout, catalog = self.slot_layout, self.slot_layout.catalog
         name = getattr(self.scenario, "name", type(self.scenario).__name__)
-        parts = [f"{seats.count} sellers", f"{catalog.num_products} products", f"{self.max_cycles} periods", *more]
+        sellers, products = f"{slot_layout.count} sellers", f"{catalog.num_products} products"
+        parts = [sellers, products, f"{self.max_cycles} periods", *more]
         return f"<{type(face).__name__} {name}: {', '.join(parts)}, {self.actions.mode} actions>"
 
     def html(self, face: object, **facts: Any) -> str:
         """Return what notebooks show of an env."""
         from malles_env.scenarios.notebook import market_html
 
-        told = {
+        properties = {
             "env": type(face).__name__, **facts, "action mode": self.actions.mode, "periods": self.max_cycles,
             "observation": f"{self._seen_size} numbers", "reward": "its own" if self.reward_fn else "profit / scale",
         }  # fmt: skip
         title = getattr(self.scenario, "title", "") or getattr(self.scenario, "name", "market")
-        return market_html(title, self.seats.catalog, told)
+        return market_html(title, self.slot_layout.catalog, properties)
 
     @cached_property
     def plain_layout(self) -> Layout:
         """The layout that sellers by name know: of ``"prices"`` monitoring, one period."""
-        return Layout(self.seats, self.market.population.size, memories=self.market.memories)
+        return Layout(self.slot_layout, self.market.population.size, memories=self.market.memories)
 
     @property
     def num_markets(self) -> int:
@@ -180,8 +181,8 @@ class MarketBatch:
 
     def _start(self, markets: BoolArray | None) -> None:
         """Show the usual prices and shelves as the period before the first, in all or some markets."""
-        prices, listed = self.seats.default_offer
-        listed = listed & (self.seats.catalog.enters == 0)
+        prices, listed = self.slot_layout.default_offer
+        listed = listed & (self.slot_layout.catalog.enters == 0)
         if markets is None:
             shape = (self.num_markets, len(prices))
             self._prices, self._listed = np.tile(prices, (shape[0], 1)), np.tile(listed, (shape[0], 1))
@@ -243,7 +244,7 @@ class MarketBatch:
             self._past, self._now = self.layout.moved_on(self._past, now), None
         counted = None
         if self.rules is not None:
-            listed &= self.market.state.period[:, None] >= self.seats.catalog.enters
+            listed &= self.market.state.period[:, None] >= self.slot_layout.catalog.enters
             counted = self.rules.apply(prices, listed, self._asked)
         flags = self.actions.promoted(rows, prices, listed) if self.actions.promotes else None
         tier = self.actions.tiered(rows, prices, self._lowest) if self.actions.tiers else None
@@ -255,7 +256,7 @@ class MarketBatch:
         if outcome.promoted is not None:
             self._promoted = outcome.promoted
         if tier is not None:
-            self._tier = shown_depths(self.seats, outcome)
+            self._tier = shown_depths(self.slot_layout, outcome)
         if orders is not None and outcome.ordered is not None:
             self._orders, self._ordered = orders, outcome.ordered
         return outcome
@@ -335,7 +336,8 @@ class MarketBatch:
 
     def ledger(self, outcome: Outcome) -> FloatArray:
         """Return `info_keys` of each seller, shape ``(B, N, 7 + K)``; `outcome` is that of the last period."""
-        books, of = np.empty((self.num_markets, self.seats.count, len(self.info_keys))), self.seats.seller_of
+        books = np.empty((self.num_markets, self.slot_layout.count, len(self.info_keys)))
+        of = self.slot_layout.seller_of
         write_ledger(
             outcome.revenue, outcome.cost, outcome.fees, outcome.profit, outcome.units, outcome.share,
             outcome.consumer_surplus, of, books,
@@ -345,7 +347,7 @@ class MarketBatch:
             books[:, :, first : first + len(self.rules.keys)] = self._counted
             first += len(self.rules.keys)
         if outcome.tier_units is not None:
-            kept = self.seats.catalog.net_of_tax
+            kept = self.slot_layout.catalog.net_of_tax
             write_tier_ledger(outcome.tier_prices, outcome.tier_units, kept, of, first, books)
             first += len(TIER_KEYS)
         if outcome.ordered is not None:
@@ -355,28 +357,28 @@ class MarketBatch:
             )  # fmt: skip
         return books
 
-    def masks(self, seat: int, market: int) -> BoolArray:
+    def masks(self, seller: int, market: int) -> BoolArray:
         """Return which discrete choices of a seller make sense in a market, see `Actions.masks`.
 
         Raises:
             InvalidInput: The actions are not discrete.
         """
-        state, given = self.market.state, self.seats.catalog.replenishment
+        state, given = self.market.state, self.slot_layout.catalog.replenishment
         stock, coming = state.stock[market], state.pipeline[market]
         if given is None:
-            return self.actions.masks(seat, stock)
+            return self.actions.masks(seller, stock)
         room = given.room(stock, coming)
         at_once = np.where(given.of("lead_time") == 0, room, 0.0)  # what is ordered now can be sold now
-        return self.actions.masks(seat, stock + coming[:1].sum(axis=0) + at_once, room)
+        return self.actions.masks(seller, stock + coming[:1].sum(axis=0) + at_once, room)
 
     @cached_property
     def _fixed_masks(self) -> list[Any] | None:
         """What `mask_info` answers where it is the same in all periods, by seller; else None."""
-        if self.seats.catalog.replenishment is not None or np.isfinite(self.seats.catalog.stock).any():
+        if self.slot_layout.catalog.replenishment is not None or np.isfinite(self.slot_layout.catalog.stock).any():
             return None
-        return [self._mask_info(seat, 0) for seat in range(self.seats.count)]
+        return [self._mask_info(seller, 0) for seller in range(self.slot_layout.count)]
 
-    def mask_info(self, seat: int, market: int) -> Any:
+    def mask_info(self, seller: int, market: int) -> Any:
         """Return which discrete choices of a seller make sense, as its space takes them in `sample(mask)`, fresh.
 
         Returns:
@@ -386,12 +388,12 @@ class MarketBatch:
             InvalidInput: The actions are not discrete.
         """
         if self._fixed_masks is None:
-            return self._mask_info(seat, market)
-        mask = self._fixed_masks[seat]
+            return self._mask_info(seller, market)
+        mask = self._fixed_masks[seller]
         return tuple(part.copy() for part in mask) if isinstance(mask, tuple) else mask.copy()
 
-    def _mask_info(self, seat: int, market: int) -> Any:
-        mask = self.masks(seat, market).astype(np.int8)
+    def _mask_info(self, seller: int, market: int) -> Any:
+        mask = self.masks(seller, market).astype(np.int8)
         return mask if self.actions.shape == () else self.actions.parted(mask)
 
     def blank_info(self) -> dict[str, Any]:
@@ -422,9 +424,9 @@ def check_history(history: Any, cycles: int) -> int:
         InvalidInput: Not a whole number from 1 to the periods of an episode.
     """
     most = min(cycles, LONGEST_HISTORY)
-    told = ", the periods of an episode" if most == cycles else ""
+    longest = ", the periods of an episode" if most == cycles else ""
     if isinstance(history, bool) or not isinstance(history, (int, np.integer)) or not 1 <= history <= most:
-        raise invalid("history", history, f"a whole number from 1 to {most}{told}")
+        raise invalid("history", history, f"a whole number from 1 to {most}{longest}")
     return int(history)
 
 

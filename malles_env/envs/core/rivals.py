@@ -23,18 +23,18 @@ class RegularPrice:
 
     Args:
         market_batch: Where it plays.
-        seat: Whose products it sells.
+        seller: Whose products it sells.
     """
 
-    def __init__(self, market_batch: MarketBatch, seat: int) -> None:
-        prices, listed = market_batch.seats.default_offer
-        products = market_batch.seats.products(seat)
-        self.action = market_batch.actions.encode(seat, prices[products], listed[products])
+    def __init__(self, market_batch: MarketBatch, seller: int) -> None:
+        prices, listed = market_batch.slot_layout.default_offer
+        products = market_batch.slot_layout.products(seller)
+        self.action = market_batch.actions.encode(seller, prices[products], listed[products])
         self._orders: BaseStock | None = None
         if market_batch.actions.orders:
             layout = market_batch.layout if market_batch.observation_fn is None else market_batch.plain_layout
-            self._orders = BaseStock(layout, seat, expected_units(market_batch.market))
-            self._encode = partial(market_batch.actions.encode, seat)
+            self._orders = BaseStock(layout, seller, expected_units(market_batch.market))
+            self._encode = partial(market_batch.actions.encode, seller)
             self._usual = prices[products], listed[products]
 
     def predict(
@@ -58,10 +58,10 @@ Policies = AnySeller | Mapping[str, AnySeller] | None
 """Who plays the other sellers: one policy, function or seller's name for all of them, or one per agent."""
 
 
-def _made(policy: Any, market_batch: MarketBatch, seat: int) -> Policy:
+def _made(policy: Any, market_batch: MarketBatch, seller: int) -> Policy:
     if isinstance(policy, str):
-        return named_seller(policy, market_batch, market_batch.seats.agents[seat])
-    return RegularPrice(market_batch, seat) if policy is None else policy
+        return named_seller(policy, market_batch, market_batch.slot_layout.agents[seller])
+    return RegularPrice(market_batch, seller) if policy is None else policy
 
 
 class Rivals:
@@ -90,7 +90,7 @@ class Rivals:
         policies: Policies,
         field: str = "rivals",
     ) -> None:
-        agents = market_batch.seats.agents
+        agents = market_batch.slot_layout.agents
         names = [agent for n, agent in enumerate(agents) if n != learner]
         if policies is None:
             chosen: dict[str, Any] = {}
@@ -115,10 +115,10 @@ class Rivals:
 
     def reseed(self) -> None:
         """Give sellers by name that draw at random new streams, which the seeds of all markets decide."""
-        for seat in self._named:
-            if isinstance(getattr(self.policies[seat], "rng", None), np.random.Generator):
-                words = [seat, *self._market_batch.episode.tolist()]
-                self.policies[seat].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
+        for seller in self._named:
+            if isinstance(getattr(self.policies[seller], "rng", None), np.random.Generator):
+                words = [seller, *self._market_batch.episode.tolist()]
+                self.policies[seller].rng = np.random.default_rng(words)  # type: ignore[attr-defined]
 
     def forget(self, markets: BoolArray | None) -> None:
         """Note that episodes start, in some markets or (None) in all."""
@@ -142,15 +142,15 @@ class Rivals:
         layout, begins = self._market_batch.layout, bool(self._fresh.any())
         as_is = layout.monitoring == "prices" and layout.history == 1 and self._market_batch.observation_fn is None
         plain = self._market_batch.observe_plainly(cycles) if self._plain and not as_is else observations
-        for seat, policy in self.policies.items():
-            seen: Any = (plain if seat in self._plain else observations)[:, seat].copy()
-            if self._market_batch.as_dict and seat not in self._plain:
+        for seller, policy in self.policies.items():
+            seen: Any = (plain if seller in self._plain else observations)[:, seller].copy()
+            if self._market_batch.as_dict and seller not in self._plain:
                 seen = layout.split(seen)
-            state = self._states.get(seat)
+            state = self._states.get(seller)
             if begins and isinstance(policy, Beginner):
                 state = policy.begin(state, self._market_batch.episode, self._fresh)
-            action, self._states[seat] = policy.predict(
+            action, self._states[seller] = policy.predict(
                 seen, state=state, episode_start=self._fresh, deterministic=True
             )
-            self._market_batch.actions.put(rows, seat, action)
+            self._market_batch.actions.put(rows, seller, action)
         self._fresh = np.zeros_like(self._fresh)

@@ -27,7 +27,7 @@ class Playable(Protocol):
     """What a step of one market needs of its `MarketBatch`; see there."""
 
     market: Market
-    seats: SlotLayout
+    slot_layout: SlotLayout
     actions: Actions
     layout: Layout
     rules: RuledPrices | None
@@ -70,10 +70,10 @@ class SingleMarket:
         self.market_batch = market_batch
         self.orders, self.ads = market_batch.actions.orders, market_batch.actions.promotes
         self.whole, self.real = packed(market_batch)
-        self.shape = (1, market_batch.seats.catalog.num_products)
+        self.shape = (1, market_batch.slot_layout.catalog.num_products)
         self._flags = (2, *self.shape)
         self._unset = np.zeros(self._flags, dtype=bool)
-        self._sellers = market_batch.seats.count
+        self._sellers = market_batch.slot_layout.count
         self._rest = 4 + self.shape[1] + 2 * self._sellers
         self._ledger = (1, self._sellers, len(market_batch.info_keys))
         self._seen = (1, self._sellers, market_batch.layout.size)
@@ -141,34 +141,34 @@ def packed(market_batch: Playable) -> tuple[IntArray, FloatArray]:
     """Return all that never changes as whole and as real numbers, in the order in which `step_market` reads them."""
     from malles_env.envs.spaces import step_kernel as k
 
-    seats, actions, layout = market_batch.seats, market_batch.actions, market_batch.layout
+    slot_layout, actions, layout = market_batch.slot_layout, market_batch.actions, market_batch.layout
     c, rules, terms, room = market_batch.market.compiled_parts()
     equilibrium, buyers, relaxation, tolerance, iterations, _ = rules
-    places, products = layout.places, seats.catalog.num_products
+    places, products = layout.places, slot_layout.catalog.num_products
     draws, _, classes, _ = c.by_product.shape
     head = np.zeros(k.HEAD, dtype=np.int64)
-    head[[k.N, k.J, k.W, k.A, k.D]] = seats.count, products, seats.slots, actions.width, places.shape[1]
+    head[[k.N, k.J, k.W, k.A, k.D]] = slot_layout.count, products, slot_layout.slots, actions.width, places.shape[1]
     head[[k.S, k.K, k.DRAWS, k.PADDED]] = len(c.members), classes, draws, c.level.shape[2]
     head[[k.KIND, k.LEVELS, k.MODE]] = actions.kind, actions.levels, terms.mode
     head[[k.LINEAR, k.LOYAL, k.QUANTITIES]] = c.linear, c.loyal, c.quantities
     head[[k.COMPARES, k.PROMOTES, k.STORES]] = c.compares, c.promotes, c.stores
     head[[k.BUYERS, k.EQUILIBRIUM, k.RULE_BUYERS, k.ITERATIONS]] = terms.buyers, equilibrium, buyers, iterations
-    head[[k.ORDERS, k.FIRST_ORDER, k.WHOLE]] = actions.orders, actions.first_order, seats.whole_orders
+    head[[k.ORDERS, k.FIRST_ORDER, k.WHOLE]] = actions.orders, actions.first_order, slot_layout.whole_orders
     perceived = actions.promotes and c.promotes
     head[[k.ADS, k.FIRST_AD, k.FELT_ADS]] = actions.promotes, actions.first_promotion, perceived
-    ad_slots = np.zeros((2, seats.count)) if seats.promotion_slots is None else seats.promotion_slots
-    tables = (seats.own, seats.shelf, terms.seller_of, c.members, c.class_start, places, ad_slots)
+    ad_slots = np.zeros((2, slot_layout.count)) if slot_layout.promotion_slots is None else slot_layout.promotion_slots
+    tables = (slot_layout.own, slot_layout.shelf, terms.seller_of, c.members, c.class_start, places, ad_slots)
     whole = np.concatenate([head, *(np.ravel(table) for table in tables)]).astype(np.int64)
     real_head = np.zeros(k.FLOAT_HEAD)
     real_head[[k.SIZE, k.KEEP, k.STORED]] = c.size, c.keep, c.stored
     real_head[[k.KEPT, k.PACE, k.MEMORY]] = terms.net_of_tax, terms.pace, terms.memory
     real_head[[k.RELAXATION, k.TOLERANCE, k.SCALE]] = relaxation, tolerance, market_batch.reward_scale
-    if (promotions := seats.catalog.promotions) is not None:
+    if (promotions := slot_layout.catalog.promotions) is not None:
         real_head[[k.DISPLAY_FEE, k.FEATURE_FEE]] = promotions.display_fee, promotions.feature_fee
-    largest = np.zeros(products) if seats.largest_order is None else seats.largest_order
+    largest = np.zeros(products) if slot_layout.largest_order is None else slot_layout.largest_order
     store = np.zeros((STOCK_ROWS, products)) if room is None else room.table
     numbers = (
-        actions.low, actions.high, seats.table, layout.scales, terms.unit_cost, terms.listing_fee, c.regular_price,
-        c.level, c.level_extra, c.by_product, c.slopes, c.by_segment, largest, store,
+        actions.low, actions.high, slot_layout.table, layout.scales, terms.unit_cost, terms.listing_fee,
+        c.regular_price, c.level, c.level_extra, c.by_product, c.slopes, c.by_segment, largest, store,
     )  # fmt: skip
     return whole, np.concatenate([real_head, *(np.ravel(table) for table in numbers)]).astype(np.float64)

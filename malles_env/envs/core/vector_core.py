@@ -75,11 +75,11 @@ class VectorCore:
         self.max_cycles = market_batch.max_cycles
         self.autoreset, self._limit = autoreset, limit
         self.rivals: Rivals | None = None
-        self.learners = slice(0, market_batch.seats.count)
+        self.learners = slice(0, market_batch.slot_layout.count)
         if not (isinstance(learner, str) and learner == "all"):
-            seat = market_batch.seats.index(learner)
-            self.learners = slice(seat, seat + 1)
-            self.rivals = Rivals(market_batch, seat, rivals)
+            seller = market_batch.slot_layout.index(learner)
+            self.learners = slice(seller, seller + 1)
+            self.rivals = Rivals(market_batch, seller, rivals)
         elif rivals is not None:
             raise invalid("rivals", rivals, "nothing when learner='all': no seller is left for them")
         self._seen: np.ndarray | None = None
@@ -87,7 +87,7 @@ class VectorCore:
     @property
     def agents(self) -> tuple[str, ...]:
         """The learning agents."""
-        return self.market_batch.seats.agents[self.learners]
+        return self.market_batch.slot_layout.agents[self.learners]
 
     def reset(self, seeds: int | Sequence[int | None] | None = None, markets: BoolArray | None = None) -> np.ndarray:
         """Start episodes anew; return the observations of all learners, shape ``(B, L, D)``.

@@ -78,17 +78,17 @@ class Recording:
             ``seller``), ``prices``, ``listed``, ``units``, ``share``, ``profit``, ``mean_field`` and, where sellers can
             promote, ``display`` and ``feature``, each of length T J. Empty if nothing was kept.
         """
-        told = {name: array for name, array in self.arrays().items() if name in (*PER_PRODUCT, *KINDS)}
-        if not told:
+        recorded = {name: array for name, array in self.arrays().items() if name in (*PER_PRODUCT, *KINDS)}
+        if not recorded:
             return {}
-        periods, products = told["prices"].shape
+        periods, products = recorded["prices"].shape
         columns: dict[str, Any] = {"period": np.repeat(np.arange(self.dropped, self.dropped + periods), products)}
         if self.catalog is None:
             columns["product"] = np.tile(np.arange(products), periods)
         else:
             columns["seller"] = [self.catalog.sellers[n] for n in self.catalog.seller_of] * periods
             columns["product"] = list(self.catalog.product_ids) * periods
-        return columns | {name: array.reshape(-1) for name, array in told.items()}
+        return columns | {name: array.reshape(-1) for name, array in recorded.items()}
 
     def to_polars(self) -> pl.DataFrame:
         """Return `columns` as a polars table, which also writes Parquet and CSV.

@@ -25,36 +25,38 @@ MOST_CHOICES = 10_000
 ORDER = "order"
 
 
-def parts_of(seats: SlotLayout, mode: ActionMode) -> dict[str, int]:
+def parts_of(slot_layout: SlotLayout, mode: ActionMode) -> dict[str, int]:
     """Return the parts of an action and where in a row the W numbers of each begin."""
     names = ["price"] if MODES[mode] == DISCRETE else ["price", "listed"]
-    names += KINDS if seats.promotion_slots is not None else ()
-    names += [TIER] if seats.deepest_tier is not None else []
-    names += [ORDER] if seats.largest_order is not None else []
-    return {name: i * seats.slots for i, name in enumerate(names)}
+    names += KINDS if slot_layout.promotion_slots is not None else ()
+    names += [TIER] if slot_layout.deepest_tier is not None else []
+    names += [ORDER] if slot_layout.largest_order is not None else []
+    return {name: i * slot_layout.slots for i, name in enumerate(names)}
 
 
-def bounds_of(seats: SlotLayout, mode: ActionMode, levels: int, parts: dict[str, int]) -> tuple[FloatArray, FloatArray]:
+def bounds_of(
+    slot_layout: SlotLayout, mode: ActionMode, levels: int, parts: dict[str, int]
+) -> tuple[FloatArray, FloatArray]:
     """Return the smallest and largest numbers of every seller's row, shape ``(N, A)`` each."""
-    shape, at = (seats.count, len(parts) * seats.slots), parts.get(ORDER, 0)
+    shape, at = (slot_layout.count, len(parts) * slot_layout.slots), parts.get(ORDER, 0)
     if mode == "continuous":
         return np.full(shape, -1.0 - SLACK), np.full(shape, 1.0 + SLACK)
     low, high = np.zeros(shape), np.ones(shape)
     if MODES[mode] == DISCRETE:
-        high[:, : seats.slots] = levels
+        high[:, : slot_layout.slots] = levels
         if TIER in parts:
-            high[:, parts[TIER] : parts[TIER] + seats.slots] = STEPS
+            high[:, parts[TIER] : parts[TIER] + slot_layout.slots] = STEPS
         if ORDER in parts:
             high[:, at:] = levels
         return low, high
-    seat, slot = np.nonzero(seats.own != NOTHING)
-    products = seats.own[seat, slot]
-    low[seat, slot] = seats.catalog.price_low[products] * (1.0 - SLACK)
-    high[seat, slot] = seats.catalog.price_high[products] * (1.0 + SLACK)
-    if seats.deepest_tier is not None:
-        high[seat, parts[TIER] + slot] = seats.deepest_tier[products] * (1.0 + SLACK)
-    if seats.largest_order is not None:
-        high[seat, at + slot] = seats.largest_order[products]
+    seller, slot = np.nonzero(slot_layout.own != NOTHING)
+    products = slot_layout.own[seller, slot]
+    low[seller, slot] = slot_layout.catalog.price_low[products] * (1.0 - SLACK)
+    high[seller, slot] = slot_layout.catalog.price_high[products] * (1.0 + SLACK)
+    if slot_layout.deepest_tier is not None:
+        high[seller, parts[TIER] + slot] = slot_layout.deepest_tier[products] * (1.0 + SLACK)
+    if slot_layout.largest_order is not None:
+        high[seller, at + slot] = slot_layout.largest_order[products]
     return low, high
 
 
@@ -74,28 +76,30 @@ def choices_of(high: FloatArray) -> tuple[int, ...]:
     return choices
 
 
-def kinds_open(seats: SlotLayout, seat: int) -> tuple[str, ...]:
+def kinds_open(slot_layout: SlotLayout, seller: int) -> tuple[str, ...]:
     """Return the kinds of promotion that a seller has slots for."""
-    slots = seats.promotion_slots
-    return () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seat], strict=True) if most > 0)
+    slots = slot_layout.promotion_slots
+    return () if slots is None else tuple(kind for kind, most in zip(KINDS, slots[:, seller], strict=True) if most > 0)
 
 
-def space_of(seats: SlotLayout, seat: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
+def space_of(slot_layout: SlotLayout, seller: int, mode: ActionMode, high: FloatArray) -> spaces.Space[Any]:
     """Return a new action space of a seller; `high` is from `bounds_of`."""
     if mode == "continuous":
         return spaces.Box(-1.0, 1.0, (high.shape[1],), np.float32)
     if mode == "discrete":
-        return spaces.MultiDiscrete((high[seat] + 1.0).astype(np.int64))
+        return spaces.MultiDiscrete((high[seller] + 1.0).astype(np.int64))
     if mode == "flat-discrete":
         return spaces.Discrete(math.prod(choices_of(high)))
-    catalog, products = seats.catalog, seats.products(seat)
+    catalog, products = slot_layout.catalog, slot_layout.products(seller)
     price = spaces.Box(catalog.price_low[products], catalog.price_high[products], dtype=np.float64)
-    more: dict[str, Any] = {name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(seats, seat))}
-    if seats.deepest_tier is not None and len(seats.tier_slots(seat)):
-        most = seats.deepest_tier[products[seats.tier_slots(seat)]]
+    more: dict[str, Any] = {
+        name: spaces.MultiBinary(len(products)) for name in ("listed", *kinds_open(slot_layout, seller))
+    }
+    if slot_layout.deepest_tier is not None and len(slot_layout.tier_slots(seller)):
+        most = slot_layout.deepest_tier[products[slot_layout.tier_slots(seller)]]
         more[TIER] = spaces.Box(np.zeros_like(most), most, dtype=np.float64)
-    if seats.largest_order is not None:
-        kind: Any = np.int64 if seats.whole_orders else np.float64
-        most = seats.largest_order[products].astype(kind)
+    if slot_layout.largest_order is not None:
+        kind: Any = np.int64 if slot_layout.whole_orders else np.float64
+        most = slot_layout.largest_order[products].astype(kind)
         more[ORDER] = spaces.Box(np.zeros(len(products), kind), most, dtype=kind)
     return spaces.Dict({**more, "price": price})

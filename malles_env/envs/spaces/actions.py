@@ -26,7 +26,7 @@ MOST_LEVELS = 10_000
 
 
 class Actions:
-    """Spaces, checks, decoding and encoding of the actions of all seats.
+    """Spaces, checks, decoding and encoding of the actions of all sellers.
 
     * ``continuous``: ``Box(-1, 1, (2 W,), float32)``: W prices, linear in each product's price box, then W
       listing scores. A score above 0 lists the product; beyond the shelf capacity the best scores stay, of
@@ -59,7 +59,7 @@ class Actions:
     Slots in which a seller has no product (see `SlotLayout`) are checked like the others and then ignored.
 
     Args:
-        seats: Who owns what.
+        slot_layout: Who owns what.
         mode: ``"continuous"``, ``"discrete"``, ``"flat-discrete"`` or ``"dict"``.
         levels: m, prices of the discrete grid and orders of theirs, at least 2.
 
@@ -75,23 +75,23 @@ class Actions:
         InvalidInput: An unknown mode, fewer than two levels, or too many choices for the flat-discrete mode.
     """
 
-    def __init__(self, seats: SlotLayout, mode: ActionMode = "continuous", levels: int = 15) -> None:
+    def __init__(self, slot_layout: SlotLayout, mode: ActionMode = "continuous", levels: int = 15) -> None:
         if not isinstance(mode, str) or mode not in MODES:
             raise invalid("action_mode", mode, ", ".join(MODES))
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= MOST_LEVELS:
             raise invalid("price_levels", levels, f"a whole number from 2 to {MOST_LEVELS}")
-        self.seats, self.mode, self.levels = seats, mode, levels
-        self.parts = parts_of(seats, mode)
+        self.slot_layout, self.mode, self.levels = slot_layout, mode, levels
+        self.parts = parts_of(slot_layout, mode)
         self.promotes, self.orders, self.tiers = (name in self.parts for name in (KINDS[0], ORDER, TIER))
-        self.width = len(self.parts) * seats.slots
-        self.low, self.high = bounds_of(seats, mode, levels, self.parts)
-        self._spaces = {agent: space_of(seats, n, mode, self.high) for n, agent in enumerate(seats.agents)}
-        self._blank = np.empty((0, seats.count, self.width))
+        self.width = len(self.parts) * slot_layout.slots
+        self.low, self.high = bounds_of(slot_layout, mode, levels, self.parts)
+        self._spaces = {agent: space_of(slot_layout, n, mode, self.high) for n, agent in enumerate(slot_layout.agents)}
+        self._blank = np.empty((0, slot_layout.count, self.width))
         self._kind = MODES[mode]
         self._flat = choices_of(self.high) if mode == "flat-discrete" else None
         self.shape: tuple[int, ...] = (self.width,) if self._flat is None else ()
         self._single = self.shape in ((), (1,))
-        self._money = MoneyActions(seats, self.parts)
+        self._money = MoneyActions(slot_layout, self.parts)
         self._dtypes = "iu" if self._kind == DISCRETE else "fiu"
 
     def space(self, agent: str) -> spaces.Space[Any]:
@@ -111,12 +111,12 @@ class Actions:
             self._blank = np.tile(np.clip(0.0, self.low, self.high), (batch, 1, 1))
         return self._blank.copy()
 
-    def put(self, rows: FloatArray, seat: int, action: Any) -> None:
+    def put(self, rows: FloatArray, seller: int, action: Any) -> None:
         """Write one seller's action, or a batch of them, into `rows`.
 
         Args:
             rows: From `blank`, shape ``(B, N, A)``.
-            seat: Whose.
+            seller: Number of the seller.
             action: As its space says, or with a leading axis of B; where it is a single number, with or without an
                 axis of length 1. Shape is checked here, values in `decode`.
 
@@ -124,17 +124,17 @@ class Actions:
             InvalidInput: A wrong shape or kind, or a number of no choice in the flat-discrete mode.
         """
         if self.mode == "dict":
-            self._money.put(rows, seat, action)
+            self._money.put(rows, seller, action)
             return
-        array = action if type(action) is np.ndarray else as_array(self.seats.agents[seat], action)
+        array = action if type(action) is np.ndarray else as_array(self.slot_layout.agents[seller], action)
         fits = array.shape == self.shape or array.shape == (len(rows), *self.shape)
         if self._single and not fits:
             fits = array.shape in ((), (1,), (len(rows),), (len(rows), 1))
         if not fits or array.dtype.kind not in self._dtypes:
-            self._refuse(self.seats.agents[seat], array, self.shape)
+            self._refuse(self.slot_layout.agents[seller], array, self.shape)
         if self._single:
             array = array.reshape(-1, 1)
-        rows[:, seat] = array if self._flat is None else self._split(array, self.seats.agents[seat])
+        rows[:, seller] = array if self._flat is None else self._split(array, self.slot_layout.agents[seller])
 
     def _split(self, choices: np.ndarray, who: str) -> np.ndarray:
         """Return the numbers behind flat choices of shape ``(..., 1)``: shape ``(..., A)``.
@@ -207,10 +207,10 @@ class Actions:
         Raises:
             InvalidInput: A value outside its space; names agent, entry, value and what is allowed.
         """
-        shape = (len(rows), self.seats.catalog.num_products)
-        prices, listed, seats = np.empty(shape), np.empty(shape, dtype=np.bool_), self.seats
+        shape = (len(rows), self.slot_layout.catalog.num_products)
+        prices, listed, slot_layout = np.empty(shape), np.empty(shape, dtype=np.bool_), self.slot_layout
         bad = decode(
-            self._kind, self.levels, rows, self.low, self.high, seats.own, seats.shelf, seats.table,
+            self._kind, self.levels, rows, self.low, self.high, slot_layout.own, slot_layout.shelf, slot_layout.table,
             prices, listed,
         )  # fmt: skip
         if bad >= 0:
@@ -225,10 +225,12 @@ class Actions:
             prices: From `decode`.
             listed: From `decode`.
         """
-        seats, slots = self.seats, self.seats.promotion_slots
+        slot_layout, slots = self.slot_layout, self.slot_layout.promotion_slots
         assert slots is not None
         flags = np.empty((2, *listed.shape), dtype=np.bool_)
-        promote(self._kind, rows, self.parts[KINDS[0]], seats.own, slots, seats.table, prices, listed, flags)
+        promote(
+            self._kind, rows, self.parts[KINDS[0]], slot_layout.own, slots, slot_layout.table, prices, listed, flags
+        )
         return flags
 
     def tiered(self, rows: FloatArray, prices: FloatArray, lowest: FloatArray) -> FloatArray:
@@ -239,8 +241,10 @@ class Actions:
             prices: List prices, money, shape ``(B, J)``.
             lowest: Money below which no tier price goes, shape ``(J,)``.
         """
-        tier, seats = np.empty_like(prices), self.seats
-        decode_tiers(self._kind, rows, self.parts[TIER], seats.own, seats.deepest_tier, lowest, prices, tier)
+        tier, slot_layout = np.empty_like(prices), self.slot_layout
+        decode_tiers(
+            self._kind, rows, self.parts[TIER], slot_layout.own, slot_layout.deepest_tier, lowest, prices, tier
+        )
         return tier
 
     def ordered(self, rows: FloatArray) -> FloatArray:
@@ -252,89 +256,95 @@ class Actions:
         Raises:
             InvalidInput: A fractional order in the dict mode where whole ones are due.
         """
-        seats = self.seats
-        units = np.empty((len(rows), seats.catalog.num_products))
+        slot_layout = self.slot_layout
+        units = np.empty((len(rows), slot_layout.catalog.num_products))
         bad = decode_orders(
-            self._kind, self.levels, rows, self.parts[ORDER], seats.own, seats.largest_order, seats.whole_orders, units
-        )
+            self._kind, self.levels, rows, self.parts[ORDER],
+            slot_layout.own, slot_layout.largest_order, slot_layout.whole_orders, units,
+        )  # fmt: skip
         if bad >= 0:
             raise self.complaint(rows, bad)
         return units
 
     def complaint(self, rows: FloatArray, bad: int) -> InvalidInput:
         """Return the error about the entry with flat index `bad` of `rows`."""
-        market, seat, entry = (int(i) for i in np.unravel_index(bad, rows.shape))
-        where = f"action of {self.seats.agents[seat]}" + (f" in market {market}" if len(rows) > 1 else "")
-        value = float(rows[market, seat, entry])
+        market, seller, entry = (int(i) for i in np.unravel_index(bad, rows.shape))
+        where = f"action of {self.slot_layout.agents[seller]}" + (f" in market {market}" if len(rows) > 1 else "")
+        value = float(rows[market, seller, entry])
         if self.mode == "dict":
-            return self._money.complaint(where, seat, entry, value)
-        allowed = f"{float(self.low[seat, entry]):g} to {float(self.high[seat, entry]):g}"
+            return self._money.complaint(where, seller, entry, value)
+        allowed = f"{float(self.low[seller, entry]):g} to {float(self.high[seller, entry]):g}"
         if self.mode == "continuous" and math.isfinite(value):
             allowed += " (gymnasium.wrappers.ClipAction or supersuit.clip_actions_v0 clips what a policy draws outside)"
         return invalid(f"{where}, [{entry}]", value, allowed)
 
     def encode(
-        self, seat: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
+        self, seller: int, prices: ArrayLike, listed: ArrayLike, display: ArrayLike | None = None,
         feature: ArrayLike | None = None, order: ArrayLike | None = None, tier: ArrayLike | None = None,
     ) -> Any:  # fmt: skip
         """Return the action for given prices, listings, promotion, orders and discounts; the inverse of decoding.
 
         Args:
-            seat: Whose.
+            seller: Number of the seller.
             prices: Money, shape ``(J_n,)`` or ``(B, J_n)``; held in the price box, on the grid if discrete.
             listed: Which of its products, same shape (or one that broadcasts).
             display: Which of them to display, likewise; None: none.
             feature: Which of them to advertise, likewise; None: none.
             order: Units to order of each, likewise, on the grid if discrete; None: none.
-            tier: Depths of tier prices below list prices, shares of these, likewise, on the grid if discrete; None: no
-                discounts.
+            tier: Depths of tier prices, as shares of list prices, likewise, on the grid if discrete; None: none.
 
         Raises:
             InvalidInput: Promotion that the seller has no slot for, or an order that is negative, too large, or
                 fractional where whole ones are due, or a discount that is negative, too deep or of no tier.
         """
-        products = self.seats.products(seat)
-        low, span = self.seats.table[0, products], self.seats.table[1, products]
+        products = self.slot_layout.products(seller)
+        low, span = self.slot_layout.table[0, products], self.slot_layout.table[1, products]
         money = np.clip(np.asarray(prices, dtype=np.float64), low, low + span)
-        shelf, *flags = (
-            np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
-            for given in (listed, display, feature)
-        )
-        units = self._money.checked_orders(seat, order, money.shape)
-        depths = checked_depths(self.seats, seat, tier, money.shape)
-        for kind, wanted in zip(KINDS, flags, strict=True):
-            self._money.refuse_flags(seat, kind, wanted)
-        bits = {"listed": shelf, **dict(zip(KINDS, flags, strict=True))}
+        bits = {
+            name: np.broadcast_to(np.asarray(False if given is None else given, dtype=bool), money.shape)
+            for name, given in zip(("listed", *KINDS), (listed, display, feature), strict=True)
+        }
+        units = self._money.checked_orders(seller, order, money.shape)
+        depths = checked_depths(self.slot_layout, seller, tier, money.shape)
+        for kind in KINDS:
+            self._money.refuse_flags(seller, kind, bits[kind])
         if self.mode == "dict":
-            told = {name: bits[name].astype(np.int8) for name in self._money.needed[seat] if name in bits}
-            whole = {ORDER: units.astype(np.int64 if self.seats.whole_orders else np.float64)} if self.orders else {}
-            slots = self.seats.tier_slots(seat)
-            cuts = {TIER: depths[..., slots]} if len(slots) else {}
-            return {"price": money, **told, **cuts, **whole}
+            return self._as_dict(seller, money, bits, units, depths)
         share, count, steps = (money - low) / span, len(products), self.levels - 1
         discrete = self._kind == DISCRETE
         action = np.zeros((*money.shape[:-1], self.width), dtype=np.int64 if discrete else np.float32)
-        action[..., :count] = np.where(shelf, 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
+        action[..., :count] = np.where(bits["listed"], 1 + np.rint(share * steps), 0) if discrete else 2.0 * share - 1.0
         for name, start in self.parts.items():
             place = slice(start, start + count)
             if name in bits:
                 action[..., place] = np.where(bits[name], 1, 0 if discrete else -1)
-            elif name == TIER and self.seats.deepest_tier is not None:
-                most = self.seats.deepest_tier[products]
+            elif name == TIER and self.slot_layout.deepest_tier is not None:
+                most = self.slot_layout.deepest_tier[products]
                 cut = depths / np.where(most > 0.0, most, 1.0)
                 action[..., place] = np.rint(cut * STEPS) if discrete else 2.0 * cut - 1.0
-            elif name == ORDER and self.seats.largest_order is not None:
-                full = units / self.seats.largest_order[products]
+            elif name == ORDER and self.slot_layout.largest_order is not None:
+                full = units / self.slot_layout.largest_order[products]
                 action[..., place] = np.rint(full * self.levels) if discrete else 2.0 * full - 1.0
         if self._flat is not None:
             return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(action, -1, 0)), self._flat))
         return action
 
-    def masks(self, seat: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
+    def _as_dict(
+        self, seller: int, money: FloatArray, bits: dict[str, BoolArray], units: FloatArray, depths: FloatArray
+    ) -> dict[str, np.ndarray]:
+        """Return an action in money of the dict mode, with the keys that the seller's space has."""
+        own_bits = {name: bits[name].astype(np.int8) for name in self._money.needed[seller] if name in bits}
+        number = np.int64 if self.slot_layout.whole_orders else np.float64
+        whole = {ORDER: units.astype(number)} if self.orders else {}
+        slots = self.slot_layout.tier_slots(seller)
+        cuts = {TIER: depths[..., slots]} if len(slots) else {}
+        return {"price": money, **own_bits, **cuts, **whole}
+
+    def masks(self, seller: int, stock: FloatArray, room: FloatArray | None = None) -> BoolArray:
         """Return which discrete choices of a seller make sense: flat, or of each choice in the flat-discrete mode.
 
         Args:
-            seat: Whose.
+            seller: Number of the seller.
             stock: What can be sold of each product in this period, shape ``(J,)``.
             room: Units that may be ordered, shape ``(J,)``; needed where products are ordered.
 
@@ -348,16 +358,16 @@ class Actions:
         """
         if self._kind != DISCRETE:
             raise invalid("action_masks in action_mode", self.mode, "discrete, flat-discrete")
-        own = self.seats.own[seat]
+        own = self.slot_layout.own[seller]
         closed = (own == NOTHING) | (stock[own] <= 0.0)
         parts = [_open_choices(closed, self.levels + 1)]
-        slots: IntArray | None = self.seats.promotion_slots
-        parts += [_open_choices(closed | (most == 0), 2) for most in (() if slots is None else slots[:, seat])]
-        if self.seats.deepest_tier is not None:
-            parts.append(_open_choices(closed | (self.seats.deepest_tier[own] == 0.0), STEPS + 1))
-        if room is not None and self.seats.largest_order is not None:
-            sizes = np.arange(self.levels + 1) / self.levels * self.seats.largest_order[own, None]
-            sizes = np.minimum(np.floor(sizes + 0.5) if self.seats.whole_orders else sizes, room[own, None])
+        slots: IntArray | None = self.slot_layout.promotion_slots
+        parts += [_open_choices(closed | (most == 0), 2) for most in (() if slots is None else slots[:, seller])]
+        if self.slot_layout.deepest_tier is not None:
+            parts.append(_open_choices(closed | (self.slot_layout.deepest_tier[own] == 0.0), STEPS + 1))
+        if room is not None and self.slot_layout.largest_order is not None:
+            sizes = np.arange(self.levels + 1) / self.levels * self.slot_layout.largest_order[own, None]
+            sizes = np.minimum(np.floor(sizes + 0.5) if self.slot_layout.whole_orders else sizes, room[own, None])
             more = np.diff(sizes, axis=1, prepend=-1.0) > 0.0
             more[own == NOTHING, 1:] = False
             parts.append(more.reshape(-1))

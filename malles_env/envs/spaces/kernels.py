@@ -238,7 +238,7 @@ def encode(
             of TIME, which hold 0 and 1; those on order come behind. Shape ``(N, D)``.
         out: Filled, shape ``(B, N, D)``.
     """
-    batch, seats, size = out.shape
+    batch, sellers, size = out.shape
     promotes = promoted.size > 0
     products = prices.shape[1]
     fixed = CONSTANT * products
@@ -266,7 +266,7 @@ def encode(
                 for age in range(pipeline.shape[1]):
                     store[fixed + 2 + age * products + j] = min(pipeline[b, age, j] / scales[1, j], 1.0)
             facts[TIME, j] = min(period[b] / cycles, 1.0)
-        for n in range(seats):
+        for n in range(sellers):
             for i in range(size):
                 out[b, n, i] = store[places[n, i]]
 

@@ -90,7 +90,7 @@ class Layout:
     front. Before an episode's first period, all of them show its usual start.
 
     Args:
-        seats: Who owns what.
+        slot_layout: Who owns what.
         size: Number of consumers.
         monitoring: What is public: ``"full"``, ``"prices"`` (prices, listings and the mean field) or
             ``"own"``.
@@ -103,29 +103,31 @@ class Layout:
 
     def __init__(
         self,
-        seats: SlotLayout,
+        slot_layout: SlotLayout,
         size: float,
         monitoring: Monitoring = "prices",
         memories: Sequence[str] = (),
         history: int = 1,
     ) -> None:
         check_choice("monitoring", monitoring, MONITORING)
-        self.seats, self.monitoring, self.history = seats, monitoring, history
-        catalog = seats.catalog
+        self.slot_layout, self.monitoring, self.history = slot_layout, monitoring, history
+        catalog = slot_layout.catalog
         limited = bool(np.isfinite(catalog.stock).any())
-        promoted = () if seats.promotion_slots is None else ("display", "feature")
-        tiers = () if seats.deepest_tier is None else ("tier",)
+        promoted = () if slot_layout.promotion_slots is None else ("display", "feature")
+        tiers = () if slot_layout.deepest_tier is None else ("tier",)
         there = {*ALWAYS, *memories, *promoted, *tiers, *(("stock",) if limited else ())}
         given = catalog.replenishment
         self.lead_time = 0 if given is None else given.longest
-        self._told = dict(FIELDS)
+        self._known = dict(FIELDS)
         if given is not None:
             there.add("ordered")
-            self._told["stock"] = (k.STOCK, 0.0, "units on hand / storage")
-            told = {f"on_order_{age + 1}": (k.ON_ORDER + age, 0.0, "units / storage") for age in range(self.lead_time)}
-            self._told |= told
-            there |= told.keys()
-        self.fields = tuple(name for name in self._told if name in there)
+            self._known["stock"] = (k.STOCK, 0.0, "units on hand / storage")
+            coming = {
+                f"on_order_{age + 1}": (k.ON_ORDER + age, 0.0, "units / storage") for age in range(self.lead_time)
+            }
+            self._known |= coming
+            there |= coming.keys()
+        self.fields = tuple(name for name in self._known if name in there)
         typical = np.full(catalog.num_products, size / catalog.num_products)
         full = catalog.stock if given is None else given.of("storage")
         most = np.ones_like(full) if given is None else given.of("largest")
@@ -148,19 +150,19 @@ class Layout:
         self._places = self._flat(self.kinds, self.where), self._flat(self._state_kinds, self._state_where)
 
     def _parts(self) -> list[tuple[str, int, float, str, np.ndarray]]:
-        seats, slots = self.seats, self.seats.slots
+        slot_layout, slots = self.slot_layout, self.slot_layout.slots
         known = [name for name in self.fields if name not in ("mean_field", "long_share")]
-        parts = [(f"own_{name}", *self._told[name], seats.view[:, :slots]) for name in known]
-        if self.monitoring != "own" and seats.count > 1:
+        parts = [(f"own_{name}", *self._known[name], slot_layout.view[:, :slots]) for name in known]
+        if self.monitoring != "own" and slot_layout.count > 1:
             public = [name for name in known if self.monitoring == "full" or name in PUBLIC]
-            parts += [(f"rivals_{name}", *self._told[name], seats.view[:, slots:]) for name in public]
-        perceived = seats.view[:, :slots] if self.monitoring == "own" else seats.view
-        first = np.zeros((seats.count, 1), dtype=np.int64)
+            parts += [(f"rivals_{name}", *self._known[name], slot_layout.view[:, slots:]) for name in public]
+        perceived = slot_layout.view[:, :slots] if self.monitoring == "own" else slot_layout.view
+        first = np.zeros((slot_layout.count, 1), dtype=np.int64)
         return [
             *parts,
-            *((name, *self._told[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
+            *((name, *self._known[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
-            ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(seats.count, dtype=np.int64)),
+            ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(slot_layout.count, dtype=np.int64)),
         ]
 
     def _past_blocks(self, blocks: Sequence[Block], kinds: Sequence[np.ndarray]) -> list[Block]:
@@ -184,15 +186,15 @@ class Layout:
         return np.concatenate([*newest, past[..., :left]], axis=-1)
 
     def _state_places(self) -> tuple[np.ndarray, np.ndarray]:
-        products = np.arange(self.seats.catalog.num_products)
-        shown = [name for name in self._told if name in self.fields or name == "stock"]
-        kinds = [np.full(len(products), self._told[name][0]) for name in shown]
+        products = np.arange(self.slot_layout.catalog.num_products)
+        shown = [name for name in self._known if name in self.fields or name == "stock"]
+        kinds = [np.full(len(products), self._known[name][0]) for name in shown]
         where = [products] * len(shown)
         return np.concatenate([*kinds, [k.TIME]]), np.concatenate([*where, [0]])[None, :]
 
     def _flat(self, kinds: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Return where `kernels.encode` finds each number, shape of `where`."""
-        products = self.seats.catalog.num_products
+        products = self.slot_layout.catalog.num_products
         fixed = k.CONSTANT * products + np.maximum(where, 0)  # numbers that are 0 or 1 in every period
         ahead = kinds * products + where
         ahead = np.where(kinds >= k.ON_ORDER, ahead - products + 2, ahead)  # behind the fixed numbers
@@ -291,32 +293,17 @@ class Layout:
         places = self._places[state]
         out = np.empty((len(prices), *places.shape), dtype=np.float32)
         k.encode(
-            prices,
-            listed,
-            units,
-            stock,
-            mean_field,
-            centre,
-            log_reference,
-            promoted,
-            tier,
-            ordered,
-            pipeline,
-            period,
-            float(cycles),
-            self.seats.table,
-            self.scales,
-            places,
-            out,
-        )
+            prices, listed, units, stock, mean_field, centre, log_reference, promoted, tier, ordered, pipeline,
+            period, float(cycles), self.slot_layout.table, self.scales, places, out,
+        )  # fmt: skip
         return out
 
-    def read(self, observation: np.ndarray, seat: int) -> dict[str, FloatArray]:
+    def read(self, observation: np.ndarray, seller: int) -> dict[str, FloatArray]:
         """Return what flat observation(s) of a seller say, in physical units and the catalog's order.
 
         Args:
             observation: Shape ``(D,)`` or ``(B, D)``.
-            seat: Whose.
+            seller: Number of the seller.
 
         Returns:
             ``price`` (money; the middle of the box where not listed), ``listed`` (bool), ``sales`` (units),
@@ -326,8 +313,8 @@ class Layout:
             shape ``(...)``.
         """
         flat = np.asarray(observation, dtype=np.float64)
-        shown = {name: self._gather(flat, name, seat) for name in self._told if name != "cost"}
-        low, span = self.seats.table[0], self.seats.table[1]
+        shown = {name: self._gather(flat, name, seller) for name in self._known if name != "cost"}
+        low, span = self.slot_layout.table[0], self.slot_layout.table[1]
         full = self.scales[1]
         coming = [shown[f"on_order_{age + 1}"] * full for age in range(self.lead_time)]
         sales = shown["sales"]
@@ -338,17 +325,17 @@ class Layout:
             "stock": np.where(np.isfinite(full), shown["stock"] * np.where(np.isfinite(full), full, 0.0), np.inf),
             "mean_field": shown["mean_field"],
             "long_share": shown["long_share"],
-            "reference": self.seats.catalog.regular_price * np.exp(shown["reference"]),
+            "reference": self.slot_layout.catalog.regular_price * np.exp(shown["reference"]),
             "display": shown["display"] > 0.5,
             "feature": shown["feature"] > 0.5,
-            "tier": shown["tier"] * (0.0 if self.seats.deepest_tier is None else self.seats.deepest_tier),
+            "tier": shown["tier"] * (0.0 if self.slot_layout.deepest_tier is None else self.slot_layout.deepest_tier),
             "ordered": shown["ordered"] * self.scales[3],
             "on_order": np.stack(coming, axis=-2) if coming else np.empty((*flat.shape[:-1], 0, len(full))),
             "time": flat[..., self["time"].start],
         }
 
-    def _gather(self, flat: FloatArray, name: str, seat: int) -> FloatArray:
-        values = np.full((*flat.shape[:-1], self.seats.catalog.num_products), np.nan)
-        places = np.flatnonzero((self.kinds == self._told[name][0]) & (self.where[seat] != NOTHING))
-        values[..., self.where[seat, places]] = flat[..., places]
+    def _gather(self, flat: FloatArray, name: str, seller: int) -> FloatArray:
+        values = np.full((*flat.shape[:-1], self.slot_layout.catalog.num_products), np.nan)
+        places = np.flatnonzero((self.kinds == self._known[name][0]) & (self.where[seller] != NOTHING))
+        values[..., self.where[seller, places]] = flat[..., places]
         return values

@@ -56,7 +56,7 @@ class RuledPrices:
     """The price rules of a catalog at work on batches of markets.
 
     Args:
-        seats: Who owns what.
+        slot_layout: Who owns what.
         rules: The rules.
 
     Attributes:
@@ -64,12 +64,12 @@ class RuledPrices:
             each rule that is counted.
     """
 
-    def __init__(self, seats: SlotLayout, rules: PriceRules) -> None:
-        self.seats, self.bound = seats, rules.bound
+    def __init__(self, slot_layout: SlotLayout, rules: PriceRules) -> None:
+        self.slot_layout, self.bound = slot_layout, rules.bound
         counted = [name for name in rules.given if name not in rules.bound]
         self._columns = [RULES.index(name) for name in counted]
         self.keys = (*(("moved_prices",) if self.bound else ()), *(f"cost_{name}" for name in counted))
-        catalog = seats.catalog
+        catalog = slot_layout.catalog
         self._floor = np.array([rules.floor(cost, catalog.net_of_tax) for cost in catalog.unit_cost.tolist()])
         self._limits = self._limits_of(rules)
         shown = rules.endings if "ladder" in counted else ()
@@ -82,7 +82,7 @@ class RuledPrices:
         return self._limits.low
 
     def _limits_of(self, rules: PriceRules) -> Limits:
-        catalog, bound = self.seats.catalog, rules.bound
+        catalog, bound = self.slot_layout.catalog, rules.bound
         low, high = catalog.price_low.copy(), catalog.price_high.copy()
         if "margin" in bound:
             low = np.minimum(np.maximum(low, self._floor), high)
@@ -102,12 +102,12 @@ class RuledPrices:
             What `keys` name, of each seller, fresh, shape ``(B, N, K)``: prices moved, and for each counted rule the
             money between the prices and the nearest ones that obey it, summed over the seller's listed products.
         """
-        books = np.zeros((len(prices), self.seats.count, len(self.keys)))
+        books = np.zeros((len(prices), self.slot_layout.count, len(self.keys)))
         if self.bound:
-            bind(prices, listed, last, self._limits, self.seats.seller_of, books)
+            bind(prices, listed, last, self._limits, self.slot_layout.seller_of, books)
         if self._columns:
-            costs = np.zeros((len(prices), self.seats.count, len(RULES)))
-            count(prices, listed, last, self._measures, self.seats.seller_of, costs)
+            costs = np.zeros((len(prices), self.slot_layout.count, len(RULES)))
+            count(prices, listed, last, self._measures, self.slot_layout.seller_of, costs)
             books[:, :, len(self.keys) - len(self._columns) :] = costs[:, :, self._columns]
         return books
 

@@ -63,14 +63,14 @@ class SlotLayout:
         """N."""
         return len(self.agents)
 
-    def products(self, seat: int) -> IntArray:
+    def products(self, seller: int) -> IntArray:
         """Return the products of a seller, shape ``(J_n,)``."""
-        return self.own[seat][self.own[seat] != NOTHING]
+        return self.own[seller][self.own[seller] != NOTHING]
 
-    def tier_slots(self, seat: int) -> IntArray:
+    def tier_slots(self, seller: int) -> IntArray:
         """Return the slots of a seller whose products may carry a quantity discount."""
         most = np.zeros(self.catalog.num_products) if self.deepest_tier is None else self.deepest_tier
-        return np.flatnonzero(most[self.products(seat)])
+        return np.flatnonzero(most[self.products(seller)])
 
     def index(self, agent: str) -> int:
         """Return the number of an agent.

@@ -22,19 +22,19 @@ TIER_KEYS = ("tier_units", "tier_revenue")
 NO_TIERS = np.zeros((0, 0))
 
 
-def checked_depths(seats: SlotLayout, seat: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
+def checked_depths(slot_layout: SlotLayout, seller: int, tier: ArrayLike | None, shape: tuple[int, ...]) -> FloatArray:
     """Return the depths of a seller's tier prices below its list prices, of the given shape ``(..., J_n)``.
 
     Raises:
         InvalidInput: A discount where there are no tiers, or one that is negative or too deep.
     """
     depths = np.broadcast_to(np.asarray(0.0 if tier is None else tier, dtype=np.float64), shape)
-    where = f"action of {seats.agents[seat]}[{TIER!r}]"
-    if seats.deepest_tier is None:
+    where = f"action of {slot_layout.agents[seller]}[{TIER!r}]"
+    if slot_layout.deepest_tier is None:
         if np.any(depths):
             raise invalid(where, np.asarray(depths).tolist(), "0, as the scenario has no tiers")
         return depths
-    most = seats.deepest_tier[seats.products(seat)]
+    most = slot_layout.deepest_tier[slot_layout.products(seller)]
     for at in np.argwhere(~((depths >= 0.0) & (depths <= most)))[:1]:
         raise invalid(f"{where}[{at[-1]}]", float(depths[tuple(at)]), allowed_depth(float(most[at[-1]])))
     return depths
@@ -77,14 +77,14 @@ def decode_tiers(
                 tier[b, j] = min(max(asked, lowest[j]), prices[b, j])
 
 
-def shown_depths(seats: SlotLayout, outcome: Outcome) -> FloatArray:
+def shown_depths(slot_layout: SlotLayout, outcome: Outcome) -> FloatArray:
     """Return what observations state of a period: depth over deepest depth, 0 where none was posted, ``(B, J)``."""
     assert outcome.tier_prices is not None
-    if seats.deepest_tier is None:
+    if slot_layout.deepest_tier is None:
         return NO_TIERS
-    most = np.where(seats.deepest_tier > 0.0, seats.deepest_tier, 1.0)
+    most = np.where(slot_layout.deepest_tier > 0.0, slot_layout.deepest_tier, 1.0)
     depths = np.minimum((1.0 - outcome.tier_prices / outcome.prices) / most, 1.0)
-    return np.asarray(np.where(outcome.listed & (seats.deepest_tier > 0.0), depths, 0.0))
+    return np.asarray(np.where(outcome.listed & (slot_layout.deepest_tier > 0.0), depths, 0.0))
 
 
 @njit(cache=True)

@@ -97,7 +97,7 @@ class SetNetwork(Row):
         rows = _scaled(train, scales, more)
         checked = thinned(purchases(validation), CHECKED, seed)
         sizes = (rows.options.shape[1], rows.quantity.shape[1], rows.shelf.shape[1])
-        named = (int(train.household.max()) + 1, len(train.goods)) if identities else (0, 0)
+        named = (int(train.household.max()) + 1, len(train.products)) if identities else (0, 0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = Network(*sizes, *named, QUANTITIES)

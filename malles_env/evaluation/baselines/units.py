@@ -155,8 +155,8 @@ def spread(classes: FloatArray, last: FloatArray) -> FloatArray:
 def _features(rows: Table, alternatives: NDArray[np.int64], occasions: NDArray[np.int64]) -> FloatArray:
     live = [AT[n] for n in ("discount", "display", "feature ad", "size on shelf", "price level on shelf", "last")]
     own = rows.quantity[alternatives]
-    told = own[:, QUANTITY_AT["own line log quantity"]] * np.minimum(own[:, QUANTITY_AT["own line purchases"]], 1.5)
-    return np.column_stack([own, told, rows.options[alternatives][:, live], rows.shelf[occasions]]).astype(np.float64)
+    usual = own[:, QUANTITY_AT["own line log quantity"]] * np.minimum(own[:, QUANTITY_AT["own line purchases"]], 1.5)
+    return np.column_stack([own, usual, rows.options[alternatives][:, live], rows.shelf[occasions]]).astype(np.float64)
 
 
 def _thresholds(raw: FloatArray) -> FloatArray:

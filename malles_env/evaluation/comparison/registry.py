@@ -91,7 +91,7 @@ class TasteRow:
 
     def predict(self, data: TasteData) -> Prediction:
         """Return what the taste model says about occasions."""
-        readings = make_readings(self.model.backbone, data.goods, progress=self.progress)
+        readings = make_readings(self.model.backbone, data.products, progress=self.progress)
         return predict(self.model, data, reader=readings)
 
 

@@ -76,7 +76,7 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
         found: The comparison.
         rules: The protocol it followed.
         command: The command line that makes the page again.
-        facts: What else is worth telling, by name.
+        facts: What else is reported, by name.
         table: Name of the file of `all_scores`, which the page links to.
     """
     parts = ["# Scores of every kind of consumers", f"Made by\n\n```bash\n{command}\n```", _rules(rules)]
@@ -89,8 +89,8 @@ def markdown(found: Comparison, rules: Protocol, command: str, facts: dict[str, 
         parts.append(f"Split `{split}`: {counts['purchases']:,} purchases, {counts['visits']:,} visits of buyers.")
         fewer = {name: n for name, n in found.judged.get(split, {}).items() if n < max(found.judged[split].values())}
         if fewer:
-            told = ", ".join(f"`{name}` {n:,}" for name, n in fewer.items())
-            parts.append(f"Rows that read a prompt for each decision were asked about fewer visits: {told}.")
+            asked_fewer = ", ".join(f"`{name}` {n:,}" for name, n in fewer.items())
+            parts.append(f"Rows that read a prompt for each decision were asked about fewer visits: {asked_fewer}.")
         parts += [f"Left out: `{name}`, {why}." for name, why in found.left_out.get(split, {}).items()]
         parts.append(_table(_main_cells(rows, found.paired.get(split, {}))))
     return "\n\n".join(parts) + "\n"

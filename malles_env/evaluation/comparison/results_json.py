@@ -36,9 +36,9 @@ def as_json(found: Comparison) -> dict[str, Any]:
 
 def agreement(scores: Scores) -> ElasticityComparison | None:
     """Return how a row's elasticities compare with those measured in the data; None without three shared markets."""
-    told = {of.market: (of.choice.mean, of.units.mean) for of in scores.elasticities}
-    told = {market: pair for market, pair in told.items() if all(map(math.isfinite, pair))}
-    compared = compare_elasticities(told)
+    pairs = {of.market: (of.choice.mean, of.units.mean) for of in scores.elasticities}
+    pairs = {market: pair for market, pair in pairs.items() if all(map(math.isfinite, pair))}
+    compared = compare_elasticities(pairs)
     return compared if len(compared.markets) >= 3 else None
 
 

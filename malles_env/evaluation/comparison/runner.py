@@ -27,7 +27,7 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.store.locate import weights_check
 
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
@@ -78,7 +78,7 @@ def compare(
     limit: int | None = None,
     seed: int | None = None,
     slow: int = SLOW,
-    told: Told = lambda _: None,
+    notify: Notify = lambda _: None,
     weights: Callable[[str, str], str] | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> Comparison:
@@ -95,14 +95,14 @@ def compare(
         limit: Test purchases of each split, at most; None means the protocol's number.
         seed: Seed of the draw of test occasions; None means the protocol's.
         slow: Occasions of each split put to the rows of `SLOW_ROWS`.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         weights: Gives what identifies the weights of a language model, from row and split; its answers are kept under
             it. None, or an empty text, means that they are not kept.
         elsewhere: Where the rows are fitted and asked, e.g. on a cluster; the scores are the same, but for seconds.
             Rows whose answers are not kept are asked here.
     """
     found = Comparison()
-    drawn_of = _Drawn(study, limit, seed, told)
+    drawn_of = _Drawn(study, limit, seed, notify)
     too_small: dict[tuple[str, str], str] = {}
     if elsewhere is not None:
         too_small = _ask_elsewhere(elsewhere, drawn_of, rows, splits, slow, weights or _unknown)
@@ -110,26 +110,40 @@ def compare(
         judged = drawn_of.last(split)
         bought = int((judged.data.chosen > 0).sum())
         found.counts[split] = {"purchases": bought, "visits": int(judged.buyer.sum())}
-        makers = Makers(study, split, language or {}, told)
-        asked: dict[str, KeptAnswers] = {}
-        found.left_out[split] = {}
-        for at, name in enumerate(rows, 1):
-            places = _places(name, judged, slow)
-            try:
-                if (split, name) in too_small:
-                    raise TooSmallLog(too_small[split, name])
-                asked[name] = answers(makers, name, judged, places, (weights or _unknown)(name, split))
-            except TooSmallLog as error:
-                found.left_out[split][name] = str(error)
-                told(f"{split}: {name} left out ({error})")
-                continue
-            told(f"{split}: {name} done ({at} of {len(rows)})")
+        makers = Makers(study, split, language or {}, notify)
+        known = {name: reason for (place, name), reason in too_small.items() if place == split}
+        asked, found.left_out[split] = _ask_all(makers, rows, judged, slow, weights or _unknown, known)
         found.scores[split] = {name: answer.scores for name, answer in asked.items()}
         found.judged[split] = {
             name: len(judged.data) if answer.places is None else len(answer.places) for name, answer in asked.items()
         }
         found.paired[split] = differences(asked, judged)
     return found
+
+
+def _ask_all(
+    makers: Makers,
+    rows: list[str],
+    judged: Judged,
+    slow: int,
+    weights: Callable[[str, str], str],
+    too_small: Mapping[str, str],
+) -> tuple[dict[str, KeptAnswers], dict[str, str]]:
+    """Return the answers of the rows on a split, and why others are left out: those `too_small` has, or found here."""
+    asked: dict[str, KeptAnswers] = {}
+    left_out: dict[str, str] = {}
+    for at, name in enumerate(rows, 1):
+        places = _places(name, judged, slow)
+        try:
+            if name in too_small:
+                raise TooSmallLog(too_small[name])
+            asked[name] = answers(makers, name, judged, places, weights(name, makers.split))
+        except TooSmallLog as error:
+            left_out[name] = str(error)
+            makers.notify(f"{makers.split}: {name} left out ({error})")
+            continue
+        makers.notify(f"{makers.split}: {name} done ({at} of {len(rows)})")
+    return asked, left_out
 
 
 def answers(
@@ -151,10 +165,10 @@ def answers(
     if path is not None:
         kept = kept_answers(path, places)
         if kept is not None:
-            makers.told(f"{makers.split}: {name} kept from an earlier run")
+            makers.notify(f"{makers.split}: {name} kept from an earlier run")
             return kept
     predictor = makers.of(name)
-    makers.told(f"{makers.split}: asking {name}")
+    makers.notify(f"{makers.split}: asking {name}")
     answer = ask_row(name, predictor, judged, places)
     if path is not None:
         save_answers(answer, path)
@@ -173,13 +187,13 @@ def _path(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] |
 class _Drawn:
     """Draws the occasions of each split, once, and keeps them until they are asked for the last time."""
 
-    def __init__(self, study: Study, limit: int | None, seed: int | None, told: Told) -> None:
-        self.study, self.limit, self.seed, self.told = study, limit, seed, told
+    def __init__(self, study: Study, limit: int | None, seed: int | None, notify: Notify) -> None:
+        self.study, self.limit, self.seed, self.notify = study, limit, seed, notify
         self._kept: dict[str, Judged] = {}
 
     def __call__(self, split: str) -> Judged:
         if split not in self._kept:
-            self.told(f"{split}: drawing occasions")
+            self.notify(f"{split}: drawing occasions")
             self._kept[split] = self.study.judging(split, limit=self.limit, seed=self.seed)
         return self._kept[split]
 
@@ -204,15 +218,15 @@ def _ask_elsewhere(
     Returns:
         Split and row -> why the log is too small for it.
     """
-    study, told, paths = drawn_of.study, drawn_of.told, {}
+    study, notify, paths = drawn_of.study, drawn_of.notify, {}
     for split in splits:
-        judged, makers = drawn_of(split), Makers(study, split, {}, told)
+        judged, makers = drawn_of(split), Makers(study, split, {}, notify)
         for name in rows:
             places = _places(name, judged, slow)
             path = _path(makers, name, judged, places, weights(name, split))
             if path is not None and kept_answers(path, places) is None:
                 paths[split, name] = path
-    told(f"asking {len(paths)} rows elsewhere")
+    notify(f"asking {len(paths)} rows elsewhere")
     common = (study, elsewhere.language, drawn_of.limit, drawn_of.seed, slow)
     checks = [weights_check(elsewhere.language.taste_models)]
     too_small = {}
@@ -222,7 +236,7 @@ def _ask_elsewhere(
                 too_small[split, name] = answer
             else:
                 save_answers(answer, paths[split, name])
-            told(f"{split}: {name} done elsewhere ({done} of {len(paths)})")
+            notify(f"{split}: {name} done elsewhere ({done} of {len(paths)})")
     return too_small
 
 
@@ -268,12 +282,12 @@ class Makers:
         study: Occasions and protocol.
         split: The split.
         language: Language models by row name.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
     """
 
-    def __init__(self, study: Study, split: str, language: Mapping[str, Factory], told: Told) -> None:
+    def __init__(self, study: Study, split: str, language: Mapping[str, Factory], notify: Notify) -> None:
         """Load nothing yet: training occasions are only needed for a row that was never fitted."""
-        self.study, self.split, self.language, self.told = study, split, language, told
+        self.study, self.split, self.language, self.notify = study, split, language, notify
         self._training: tuple[TasteData, TasteData] | None = None
 
     def of(self, name: str) -> Predictor:
@@ -283,7 +297,7 @@ class Makers:
         path = row_path(name, self.key())
         row = kept_row(path, NUMBER_ROWS[name])
         if row is None:
-            self.told(f"{self.split}: fitting {name}")
+            self.notify(f"{self.split}: fitting {name}")
             row = self.fit(NUMBER_ROWS[name])
             save_row(row, path)
         return row

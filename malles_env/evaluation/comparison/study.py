@@ -91,12 +91,12 @@ class Study:
         code = everybody.search_sorted(households[rows]).to_numpy().astype(np.int64)
         names = tuple(str(name) for name in everybody)
         market = np.array([whole.markets.index(name) for name in data.markets])[data.market]
-        prefix = np.array([whole.goods.prefixes.index(text) for text in data.goods.prefixes])[data.prefix]
+        prefix = np.array([whole.products.prefixes.index(text) for text in data.products.prefixes])[data.prefix]
         return replace(
             data,
             household=code,
             households=names,
-            goods=whole.goods,
+            products=whole.products,
             markets=whole.markets,
             market=market,
             prefix=prefix,
@@ -113,7 +113,7 @@ class Study:
         if self._listed is None:
             _, first = np.unique(self.occasions.occasions["market"].to_numpy(), return_index=True)
             plain = self._plain(np.sort(first))
-            self._listed = replace(plain, goods=replace(plain.goods, log_regular=self._regular()))
+            self._listed = replace(plain, products=replace(plain.products, log_regular=self._regular()))
         return self._listed
 
     def _regular(self) -> NDArray[np.float32]:

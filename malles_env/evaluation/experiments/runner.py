@@ -133,7 +133,7 @@ def run(
     test: PriceTest,
     designs: Sequence[Design],
     settings: ExperimentSettings | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Run a price test in some designs.
 
@@ -142,7 +142,7 @@ def run(
         test: What is tested.
         designs: At least one, each name once.
         settings: Weeks, replications and seed.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
 
     Raises:
         InvalidInput: Settings that do not fit, or consumers that must be asked.
@@ -155,12 +155,12 @@ def run(
         design.check(settings.horizon)
         if design.before > settings.warmup:
             raise invalid("before", design.before, f"at most the warmup of {settings.warmup} weeks")
-    told("true effect")
+    notify("true effect")
     laboratory = _Laboratory(market, test, settings)
     truth = laboratory.truth()
     found = {}
     for design in designs:
-        told(design.name)
+        notify(design.name)
         found[design.name] = laboratory.judge(design)
     return Report(test, settings, truth, laboratory.channels, found)
 

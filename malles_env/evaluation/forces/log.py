@@ -145,7 +145,7 @@ def read_market(occasions: Occasions, market: str, seed: int = 0) -> MarketLog:
     )
     regular = np.ones(len(kinds))
     regular[product] = data.regular_price[data.mask]
-    names = [data.goods.names[kind] for kind in kinds]
+    names = [data.products.names[kind] for kind in kinds]
     before = _earlier_prices(occasions.purchases, names, int(data.period.min())) - np.log(regular)
     return MarketLog(market, data, rows, store, week, product, prices, before, fold[data.household])
 

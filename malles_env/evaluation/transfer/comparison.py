@@ -18,7 +18,7 @@ from malles_env.files import cache_dir, json_hash, json_plain, replacing, sha256
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 CODE = 2
 """Raised whenever rows give other answers from the same data, so that old answers are not used."""
 LAUNCHES = "launches"
@@ -69,7 +69,7 @@ def compare_words(
     encoders: Encoders = ENCODERS,
     limit: int | None = None,
     slow: int = SLOW,
-    told: Told = lambda _: None,
+    notify: Notify = lambda _: None,
     done: Callable[[Comparison], None] = lambda _: None,
 ) -> Comparison:
     """Judge rows on splits and launches.
@@ -84,36 +84,43 @@ def compare_words(
         encoders: Rows of frozen encoders.
         limit: Test purchases of a split, at most; None means the protocol's number.
         slow: Those put to prompted rows, a draw of them, the same for all; these rows are not asked about launches.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         done: Called with what there is after each row.
     """
-    found, makers = Comparison(), WordRows(study, model, told, prompted, unaligned, encoders)
+    found, makers = Comparison(), WordRows(study, model, notify, prompted, unaligned, encoders)
     for split in (name for name in splits if name != LAUNCHES):
-        told(f"{split}: drawing occasions")
+        notify(f"{split}: drawing occasions")
         data = study.study.judging(split, limit=limit).data
         found.counts[split] = {"purchases": len(data), "customers": len(np.unique(data.household))}
         found.scores[split], found.paired[split], found.asked[split] = {}, {}, {}
         values: dict[str, dict[str, np.ndarray]] = {}
         for row in rows:
-            told(f"{split}: {row}")
+            notify(f"{split}: {row}")
             values[row] = _values(makers, row, split, data, slow)
-            if row_parts(row)[0] in PROMPTED:
-                found.asked[split][row] = int((~np.isnan(values[row]["nll"])).sum())
-            found.scores[split][row] = {n: _judged(values[row][n], data) for n in ("hit", "nll")}
-            for one, other in _pairs(row, values):
-                differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
-                pair = {n: _judged(difference, data) for n, difference in differences.items()}
-                found.paired[split][f"{one} - {other}"] = pair
+            _add_scores(found, split, row, values, data)
             done(found)
     if LAUNCHES in splits:
         launches = study.launches()
         found.counts[LAUNCHES] = {"launches": len(launches.sales), "categories": len(np.unique(launches.market))}
         for row in (row for row in rows if row_parts(row)[0] not in PROMPTED):
-            told(f"launches: {row}")
+            notify(f"launches: {row}")
             answer = _answered(makers, row, COLD_SPLIT, LAUNCHES, launches.data)
             found.launches[row] = launches.rank_correlation(launches.expected(answer))
             done(found)
     return found
+
+
+def _add_scores(
+    found: Comparison, split: str, row: str, values: dict[str, dict[str, np.ndarray]], data: TasteData
+) -> None:
+    """Add a row's scores on a split, and its differences from the rows before it."""
+    if row_parts(row)[0] in PROMPTED:
+        found.asked[split][row] = int((~np.isnan(values[row]["nll"])).sum())
+    found.scores[split][row] = {n: _judged(values[row][n], data) for n in ("hit", "nll")}
+    for one, other in _pairs(row, values):
+        differences = {n: values[one][n] - values[other][n] for n in ("hit", "nll")}
+        pair = {n: _judged(difference, data) for n, difference in differences.items()}
+        found.paired[split][f"{one} - {other}"] = pair
 
 
 def _values(makers: WordRows, row: str, split: str, data: TasteData, slow: int) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ class Launches:
         """
         place = {name: at for at, name in enumerate(products)}
         chosen = data.product[np.arange(len(data)), data.chosen - 1]
-        launch = np.array([place[data.goods.names[at]] for at in chosen], dtype=np.int64)
+        launch = np.array([place[data.products.names[at]] for at in chosen], dtype=np.int64)
         codes = np.unique(np.array(markets), return_inverse=True)[1].astype(np.int64)
         return cls(data.cold(), launch, codes, np.asarray(sales, dtype=np.float64))
 
@@ -64,12 +64,15 @@ class Launches:
             expected: Of each launch [L].
             seed: Seed of the bootstrap.
         """
-        told, sold = (_centred(np.log(values), self.market) for values in (expected, self.sales))
+        predicted, sold = (_centred(np.log(values), self.market) for values in (expected, self.sales))
         many = np.bincount(self.market)[self.market] > 1
-        told, sold = told[many], sold[many]
+        predicted, sold = predicted[many], sold[many]
         rng = np.random.default_rng(seed)
-        again = [_spearman(told[rows], sold[rows]) for rows in rng.integers(len(told), size=(_RESAMPLES, len(told)))]
-        return Estimate(_spearman(told, sold), float(np.std(again, ddof=1)))
+        again = [
+            _spearman(predicted[rows], sold[rows])
+            for rows in rng.integers(len(predicted), size=(_RESAMPLES, len(predicted)))
+        ]
+        return Estimate(_spearman(predicted, sold), float(np.std(again, ddof=1)))
 
 
 def _centred(values: FloatArray, group: NDArray[np.int64]) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from malles_env.preference.data.shelves import goods_from
+from malles_env.preference.data.shelves import product_table
 from malles_env.preference.data.text import ProductText
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
@@ -32,8 +32,8 @@ def read_names(names: Sequence[str], model: str = "minilm") -> FloatArray:
         MissingResource: The encoder is not installed; the message names its package.
     """
     products = [ProductText("", words=" ".join(name.split())) for name in names]
-    goods = goods_from(("gifts",), np.zeros(len(names), dtype=np.int64), products, np.ones(len(names)))
-    return make_readings(load_backbone(model), goods).product.numpy().astype(np.float64)
+    table = product_table(("gifts",), np.zeros(len(names), dtype=np.int64), products, np.ones(len(names)))
+    return make_readings(load_backbone(model), table).product.numpy().astype(np.float64)
 
 
 def centred(readings: FloatArray, middle: FloatArray) -> FloatArray:

@@ -38,7 +38,7 @@ TRAINED = ("aligned_frozen", "aligned")
 """Taste models: the encoder frozen, and trained end to end."""
 PROMPTED = ("unaligned", "prompted")
 """Language models that read each occasion as a prompt: as it is, and trained on purchases. They are slow."""
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Predictor(Protocol):
@@ -63,10 +63,10 @@ def encoder_rows(backbones: Sequence[str] = ()) -> dict[str, tuple[str, Pooling]
         InvalidInput: Something else, or a name that is taken.
     """
     rows = dict(ENCODERS)
-    for told in backbones:
-        name, _, backbone = told.partition("=")
+    for pair in backbones:
+        name, _, backbone = pair.partition("=")
         if not re.fullmatch("[a-z0-9]+", name) or not backbone or f"frozen_{name}" in rows:
-            raise invalid("encoder", told, "NAME=BACKBONE, a new name of small letters and digits")
+            raise invalid("encoder", pair, "NAME=BACKBONE, a new name of small letters and digits")
         rows[f"frozen_{name}"] = (backbone, "mean")
     return rows
 
@@ -156,7 +156,7 @@ class WordRows:
     Attributes:
         study: The log.
         model: Folder of the row ``aligned``; None where there are no taste models.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         prompted: Folder of the row ``prompted``, if any.
         unaligned: Backbone of the row ``unaligned``, if any.
         encoders: Rows of frozen encoders.
@@ -164,7 +164,7 @@ class WordRows:
 
     study: WordStudy
     model: str | Path | None = None
-    told: Told = lambda _: None
+    notify: Notify = lambda _: None
     prompted: str | Path | None = None
     unaligned: str | None = None
     encoders: Encoders = field(default_factory=lambda: ENCODERS)
@@ -175,7 +175,7 @@ class WordRows:
         cold = self.study.study.rules.rule(split).cold
         key = (name, cold and row_parts(name)[0] not in (*TRAINED, *PROMPTED))
         if key not in self._fitted:
-            self.told(f"fitting {name} ({'cold' if cold else 'known'})")
+            self.notify(f"fitting {name} ({'cold' if cold else 'known'})")
             self._fitted[key] = self._made(name, split)
         return self._fitted[key]
 
@@ -183,13 +183,13 @@ class WordRows:
         row, names = row_parts(name)
         if row in TRAINED:
             model = TransferModel.from_pretrained(model_folder(str(self.model), row, names))
-            return scorer_of(model, self.goods, self.study.sales, names)
+            return scorer_of(model, self.products, self.study.sales, names)
         if row in PROMPTED:
             return AskedByName(self._prompted(row, names), names)
         if row == "numbers_only":
             return WordLogit.fit(self._training(split), facts=False)
         if row in NUMBERS:
-            return Makers(self.study.study, split, {}, self.told).of(row)
+            return Makers(self.study.study, split, {}, self.notify).of(row)
         readings = self._readings(row, names)
         return WordLogit.fit(self._training(split), readings)
 
@@ -218,21 +218,21 @@ class WordRows:
         return self.study.study.training(split)[0]
 
     @cached_property
-    def goods(self) -> ProductTable:
+    def products(self) -> ProductTable:
         """The products with their true names."""
-        return self.study.study.data(np.arange(1)).goods
+        return self.study.study.data(np.arange(1)).products
 
     def _readings(self, row: str, names: Names) -> torch.Tensor:
         """Return an encoder's readings of the products; names that only went to others are not read again."""
         name, pooling = self.encoders[row]
-        goods = renamed(self.goods, names)
+        products = renamed(self.products, names)
         # weights of four bits lose nothing in 16 bits, and large models are read several times faster
         precision = torch.bfloat16 if name.endswith(".gguf") else torch.float32
         backbone = load_backbone(name, pooling=pooling, dtype=precision)
         if names == "anonymous":
-            return make_readings(backbone, goods).product
-        true = make_readings(backbone, self.goods).product
-        return true[torch.as_tensor(same_text(self.goods, goods))]
+            return make_readings(backbone, products).product
+        true = make_readings(backbone, self.products).product
+        return true[torch.as_tensor(same_text(self.products, products))]
 
 
 def row_parts(name: str) -> tuple[str, Names]:

@@ -49,10 +49,10 @@ class WordStudy:
 
     def launches(self) -> Launches:
         """Return the launches."""
-        told: dict[str, Any] = self.trials.meta["launches"]
+        listed: dict[str, Any] = self.trials.meta["launches"]
         trials = Study(self.trials, self.study.rules).data(np.arange(len(self.trials)))
-        goods = self.study.data(np.arange(1)).goods
-        return Launches.of(replace(trials, goods=goods), told["product_id"], told["market"], told["sales"])
+        products = self.study.data(np.arange(1)).products
+        return Launches.of(replace(trials, products=products), listed["product_id"], listed["market"], listed["sales"])
 
     def learning(self) -> TasteData:
         """Return the occasions that may teach a word model: training and validation ones."""
@@ -75,4 +75,4 @@ def gift_settings(rules: Protocol) -> GiftSettings:
 
 def with_names(data: TasteData, names: Names) -> TasteData:
     """Return occasions whose products are called by their names, by others', or by none."""
-    return replace(data, goods=renamed(data.goods, names))
+    return replace(data, products=renamed(data.products, names))

@@ -44,7 +44,7 @@ class WordLogit:
 
         Args:
             train: Occasions to learn from.
-            readings: Of `train.goods`, as `malles_env.preference.encoder.embeddings` makes them [P, width].
+            readings: Of `train.products`, as `malles_env.preference.encoder.embeddings` makes them [P, width].
             facts: Whether all facts count.
             seed: Seed of the draw of occasions.
 
@@ -55,7 +55,7 @@ class WordLogit:
             raise InvalidInput(
                 "train: got occasions without purchases of other categories; allowed: those of a log that keeps them"
             )
-        meaning = None if readings is None else meanings(readings, torch.as_tensor(train.goods.prefix))
+        meaning = None if readings is None else meanings(readings, torch.as_tensor(train.products.prefix))
         empty = cls(np.zeros(0), meaning, facts)
         bought = purchases(train, SAMPLE, seed)
         parts = [empty.columns(bought.take(rows))[0].options for rows in _cuts(len(bought))]
@@ -82,7 +82,7 @@ class WordLogit:
             parts.append(np.delete(rows.options, _LEVEL, axis=1))
         if self.meaning is not None and data.other is not None:
             names += [f"{feature}, {where}" for where in ("other categories", "own category") for feature in FEATURES]
-            kin = Kin(*(torch.as_tensor(values) for values in (data.goods.prefix, data.other, data.past)))
+            kin = Kin(*(torch.as_tensor(values) for values in (data.products.prefix, data.other, data.past)))
             found = kin_features(self.meaning, torch.as_tensor(data.product), kin)
             parts.append(found.numpy()[data.mask])
         return replace(rows, options=np.concatenate(parts, axis=1)), tuple(names)
@@ -90,7 +90,7 @@ class WordLogit:
 
 def customer_level(data: TasteData) -> FloatArray:
     """Return how dear a customer buys in other categories [B]: the mean log price less the category's, 0 if unknown."""
-    level, market = data.goods.log_regular.astype(np.float64), data.goods.prefix
+    level, market = data.products.log_regular.astype(np.float64), data.products.prefix
     counts = np.bincount(market)
     centred = level - (np.bincount(market, weights=level) / np.maximum(counts, 1))[market]
     other = np.zeros((len(data), 0), dtype=np.int64) if data.other is None else data.other

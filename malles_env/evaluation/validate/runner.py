@@ -111,7 +111,7 @@ def validate(
     markets: Sequence[str] | None = None,
     models: Mapping[str, Predict] | None = None,
     settings: ValidateSettings | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Check the price response of markets, and of taste models on the same purchases.
 
@@ -121,7 +121,7 @@ def validate(
             that its data refuse.
         models: Taste models by name.
         settings: What is checked.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
 
     Raises:
         InvalidInput: An unknown market, too little data for a check of a named market, or a result that is no number.
@@ -130,7 +130,7 @@ def validate(
     names = large_markets(occasions, settings.least_purchases) if markets is None else list(dict.fromkeys(markets))
     found, left_out = [], {}
     for market in names:
-        attempt = _Attempts(market, settings.checks, markets is None, told)
+        attempt = _Attempts(market, settings.checks, markets is None, notify)
         result = _market(occasions, market, models, settings, attempt)
         if attempt.refused:
             left_out[market] = "; ".join(attempt.refused)
@@ -149,21 +149,21 @@ class _Attempts:
         market: Its name.
         checks: The checks asked for.
         lenient: Whether a check that the data refuse is noted instead of raised.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
         refused: What was noted.
     """
 
     market: str
     checks: tuple[str, ...]
     lenient: bool
-    told: Callable[[str], None]
+    notify: Callable[[str], None]
     refused: list[str] = field(default_factory=list)
 
     def __call__(self, check: str, compute: Callable[[], Result]) -> Result | None:
         """Return what a check finds; None where it was not asked for or is refused."""
         if check not in self.checks:
             return None
-        self.told(f"{self.market}: {check}")
+        self.notify(f"{self.market}: {check}")
         try:
             return compute()
         except InvalidInput as error:

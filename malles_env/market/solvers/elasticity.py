@@ -90,11 +90,7 @@ def elasticities(
     Raises:
         InvalidInput: `hold` or `of` is unknown, weights, prices or `step` have a wrong shape or are not positive.
     """
-    for name, value, known in (("hold", hold, get_args(Hold)), ("of", of, get_args(Of))):
-        if value not in known:
-            raise invalid(name, value, " or ".join(map(repr, known)))
-    if not 0.0 < step < 0.5:
-        raise invalid("step", step, "more than 0 and less than 0.5")
+    _check_options(hold, of, step)
     share = _checked(consumers, weights, offer)
     settings, tastes = settings or MeanField(), None if offer.tier_prices is not None else tastes_of(consumers)
     if tastes is None:
@@ -105,6 +101,14 @@ def elasticities(
     else:
         found = _sum_segments(tastes, share, offer, _held(tastes, offer), np.zeros_like(offer.prices[:, :, None]))
     return _ratios(found, of)
+
+
+def _check_options(hold: str, of: str, step: float) -> None:
+    for name, value, known in (("hold", hold, get_args(Hold)), ("of", of, get_args(Of))):
+        if value not in known:
+            raise invalid(name, value, " or ".join(map(repr, known)))
+    if not 0.0 < step < 0.5:
+        raise invalid("step", step, "more than 0 and less than 0.5")
 
 
 def _checked(consumers: Consumers, weights: ArrayLike, offer: Offer) -> FloatArray:

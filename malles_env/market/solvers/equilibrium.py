@@ -277,13 +277,14 @@ def _take_turns(
 
 def _gather(game: Game, of: IntArray, ends: list[tuple[FloatArray, BoolArray, int]]) -> Equilibrium:
     span = game.catalog.price_high - game.catalog.price_low
-    told = [np.where(shelf, money, np.nan) for money, shelf, _ in ends]
+    offers = [np.where(shelf, money, np.nan) for money, shelf, _ in ends]
     first: list[int] = []
     labels = []
-    for i, prices in enumerate(told):
+    for i, prices in enumerate(offers):
         near = [
             k for k, f in enumerate(first)
-            if np.array_equal(ends[i][1], ends[f][1]) and np.nanmax(np.abs(prices - told[f]) / span, initial=0.0) < 1e-4
+            if np.array_equal(ends[i][1], ends[f][1])
+            and np.nanmax(np.abs(prices - offers[f]) / span, initial=0.0) < 1e-4
         ]  # fmt: skip
         if not near:
             first.append(i)
@@ -294,7 +295,7 @@ def _gather(game: Game, of: IntArray, ends: list[tuple[FloatArray, BoolArray, in
     best = int(np.argmax([p.sum() for p in profits])) if len(np.unique(of)) == 1 else int(np.argmin(residuals))
     money, shelf, _ = ends[first[best]]
     return Equilibrium(
-        money, shelf, profits[best], residuals[best], np.array([told[i] for i in first]),
+        money, shelf, profits[best], residuals[best], np.array([offers[i] for i in first]),
         np.bincount(labels) / len(labels), max(turns for _, _, turns in ends),
     )  # fmt: skip
 

@@ -118,6 +118,29 @@ class Mixture:
         cost = np.concatenate(
             [np.asarray(self.fee), np.zeros(segments), -(self.weights[:, None] * self.margin * v).ravel()]
         )
+        found = milp(
+            cost,
+            integrality=np.concatenate([np.ones(products), np.zeros(segments + count)]),
+            bounds=Bounds(
+                np.concatenate([np.zeros(products), low, np.zeros(count)]),
+                np.concatenate([np.ones(products + segments), alone.ravel()]),
+            ),
+            constraints=self._constraints(most, low, alone),
+            options={"time_limit": seconds, "mip_rel_gap": gap},
+        )
+        bound = np.inf if found.mip_dual_bound is None else -float(found.mip_dual_bound)
+        return (None if found.x is None else found.x[:products] > 0.5), bound
+
+    def _constraints(self, most: int, low: FloatArray, alone: FloatArray) -> list[LinearConstraint]:
+        """Return what ties x [J], y [S] and z [S J] together: shares sum to 1, the shelf holds so many, z is x y.
+
+        Args:
+            most: Products on the shelf, at most.
+            low: Least y of each segment [S].
+            alone: y of a segment with a single product on the shelf [S, J].
+        """
+        segments, products = self.attraction.shape
+        v, count = self.attraction, segments * products
         s, j = (index.ravel() for index in np.indices((segments, products)))
         x, y, z, row = j, products + s, products + segments + np.arange(count), np.arange(count)
         one = np.ones(count)
@@ -148,22 +171,11 @@ class Mixture:
             [np.full(2 * count, -np.inf), np.zeros(count), np.full(count, -np.inf), np.full(count, -np.inf)]
         )
         over = np.concatenate([np.zeros(2 * count), np.full(count, np.inf), one, -low[s]])
-        found = milp(
-            cost,
-            integrality=np.concatenate([np.ones(products), np.zeros(segments + count)]),
-            bounds=Bounds(
-                np.concatenate([np.zeros(products), low, np.zeros(count)]),
-                np.concatenate([np.ones(products + segments), alone.ravel()]),
-            ),
-            constraints=[
-                LinearConstraint(total.tocsr(), 1.0, 1.0),
-                LinearConstraint(shelf.tocsr(), 0.0, most),
-                LinearConstraint(limits, under, over),
-            ],
-            options={"time_limit": seconds, "mip_rel_gap": gap},
-        )  # fmt: skip
-        bound = np.inf if found.mip_dual_bound is None else -float(found.mip_dual_bound)
-        return (None if found.x is None else found.x[:products] > 0.5), bound
+        return [
+            LinearConstraint(total.tocsr(), 1.0, 1.0),
+            LinearConstraint(shelf.tocsr(), 0.0, most),
+            LinearConstraint(limits, under, over),
+        ]
 
 
 @dataclass(frozen=True)

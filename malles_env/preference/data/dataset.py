@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
-from malles_env.preference.data.shelves import ProductTable, goods_from, listed_words
+from malles_env.preference.data.shelves import ProductTable, listed_words, product_table
 from malles_env.preference.data.text import market_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
-SHARED_FIELDS = ("goods", "markets", "households")
+SHARED_FIELDS = ("products", "markets", "households")
 HISTORY_LENGTH = 20
 """Own purchases of a market that are shown one by one; older ones count in the totals."""
 
@@ -37,13 +37,13 @@ class TasteData:
     """B choice occasions, shelves padded to J options, histories to H purchases (newest first).
 
     Attributes:
-        goods: The distinct products.
+        products: The distinct products.
         markets: The market names.
-        prefix: Index into `goods.prefixes` [B].
+        prefix: Index into `products.prefixes` [B].
         market: Index into `markets` [B].
         household: Integer code of the household [B].
         period: Period of the visit [B].
-        product: Index into `goods`, 0 in the padding [B, J].
+        product: Index into `products`, 0 in the padding [B, J].
         price: Shelf prices in money [B, J].
         regular_price: Regular prices in money [B, J].
         display: Shown on a display [B, J].
@@ -67,18 +67,18 @@ class TasteData:
         elsewhere_private: Those of store brands [B].
         elsewhere_deal: Those below the regular price [B].
         known: False where sales and histories of the category are withheld (a cold start) [B].
-        past: Own last purchases, index into `goods`, -1 where padded or not listed [B, H].
+        past: Own last purchases, index into `products`, -1 where padded or not listed [B, H].
         past_known: True where there was a purchase [B, H].
         past_ago: Periods since [B, H].
         past_quantity: Packages [B, H].
         past_depth: Discount depth paid [B, H].
         households: The household names by code; empty where they are not known.
-        other: Own last products of other categories, index into `goods`, -1 in the padding, newest first [B, E]; None
-            where the log does not keep them.
+        other: Own last products of other categories, index into `products`, -1 in the padding, newest first [B, E];
+            None where the log does not keep them.
         other_ago: Periods since [B, E].
     """
 
-    goods: ProductTable
+    products: ProductTable
     markets: tuple[str, ...]
     prefix: IntArray
     market: IntArray
@@ -199,7 +199,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
     other, other_ago = occasions.bought_elsewhere() or (None, None)
     markets, market = np.unique(table["market"].to_numpy(), return_inverse=True)
     names, household = np.unique(table["household_id"].to_numpy(), return_inverse=True)
-    goods, prefix_of_market = _goods(occasions, markets, arrays)
+    products, prefix_of_market = _product_table(occasions, markets, arrays)
     mask = arrays["mask"]
 
     def number(name: str) -> FloatArray:
@@ -212,7 +212,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
         return arrays[name].astype(bool)
 
     return TasteData(
-        goods=goods,
+        products=products,
         markets=tuple(str(name) for name in markets),
         prefix=prefix_of_market[market],
         market=market.astype(np.int64),
@@ -253,7 +253,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
     )
 
 
-def _goods(
+def _product_table(
     occasions: Occasions, markets: NDArray[Any], arrays: dict[str, NDArray[Any]]
 ) -> tuple[ProductTable, IntArray]:
     """Return the products in the order of `Occasions.products`, and each market's prefix."""
@@ -269,4 +269,4 @@ def _goods(
     mask = arrays["mask"]
     regular[arrays["product"][mask]] = arrays["regular_price"][mask]
     names = products["product_id"].to_list()
-    return goods_from(prefixes, prefix, listed_words(products), regular, names), of_market
+    return product_table(prefixes, prefix, listed_words(products), regular, names), of_market

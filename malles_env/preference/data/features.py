@@ -97,7 +97,7 @@ def features(data: TasteData) -> Features:
 
 
 def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
-    goods, mask, product = data.goods, data.mask, data.product
+    products, mask, product = data.products, data.mask, data.product
     popular = data.long_share + FLOOR
     store = (data.store_sales + 5 * data.long_share) / (data.store_sales.sum(1, keepdims=True) + 5.0) + FLOOR
     total = data.history_total[:, None].astype(np.float32)
@@ -107,11 +107,11 @@ def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
     matches = np.maximum(match.sum(2), 1)
     first = np.where(match.any(2), np.take_along_axis(data.past_ago, match.argmax(2), 1), 60.0)
     elsewhere = data.elsewhere[:, None]
-    brand = goods.brand[product]
-    past_brand = np.where(data.past >= 0, goods.brand[data.past], -1)
+    brand = products.brand[product]
+    past_brand = np.where(data.past >= 0, products.brand[data.past], -1)
     same_brand = (brand[:, :, None] == past_brand[:, None, :]).sum(2) / np.maximum(data.past_known.sum(1), 1)[:, None]
-    size, level = goods.log_size[product], goods.log_regular[product]
-    private = goods.private[product]
+    size, level = products.log_size[product], products.log_regular[product]
+    private = products.private[product]
     private_elsewhere = ((data.elsewhere_private + 1.5) / (data.elsewhere + 5.0))[:, None]
     columns = [
         np.log(popular),
@@ -124,8 +124,8 @@ def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
         np.log1p(first),
         (match * data.past_depth[:, None, :]).sum(2) / matches,
         same_brand,
-        _own_distance(data, goods.log_size, size),
-        _own_distance(data, goods.log_regular, level),
+        _own_distance(data, products.log_size, size),
+        _own_distance(data, products.log_regular, level),
         np.log1p(data.brand_elsewhere),
         data.brand_elsewhere / (elsewhere + 5.0),
         np.log(data.brand_share + 1e-5),
@@ -135,7 +135,7 @@ def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
         np.isnan(size),
         _centred(level, mask),
         _centred(level - size, mask),
-        _centred(goods.log_variants[product], mask),
+        _centred(products.log_variants[product], mask),
     ]
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=-1)
 
@@ -190,18 +190,18 @@ def _quantity_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
 def _own_distance(data: TasteData, attribute: FloatArray, value: FloatArray) -> FloatArray:
     """Return the distance of each option's attribute from the mean over own past purchases, 0 where unknown."""
     past = np.where(data.past >= 0, attribute[data.past], np.nan)
-    told = np.isfinite(past)
-    mean = np.where(told, past, 0.0).sum(1) / np.maximum(told.sum(1), 1)
-    some = told.any(axis=1, keepdims=True)
+    known = np.isfinite(past)
+    mean = np.where(known, past, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    some = known.any(axis=1, keepdims=True)
     distance = np.abs(value - mean[:, None]) * some
     return np.nan_to_num(np.minimum(distance, 3.0))
 
 
 def _centred(values: FloatArray, mask: NDArray[np.bool_]) -> FloatArray:
     """Return values less their mean over the shelf, 0 where unknown."""
-    told = mask & np.isfinite(values)
-    mean = np.where(told, values, 0.0).sum(1, keepdims=True) / np.maximum(told.sum(1, keepdims=True), 1)
-    return np.where(told, values - mean, 0.0)
+    known = mask & np.isfinite(values)
+    mean = np.where(known, values, 0.0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
+    return np.where(known, values - mean, 0.0)
 
 
 __getattr__ = old_names(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import HISTORY_LENGTH, TasteData
-from malles_env.preference.data.shelves import ProductTable, goods_from
+from malles_env.preference.data.shelves import ProductTable, product_table
 from malles_env.preference.data.text import Persona, ProductText, persona_text
 
 USUAL_DEAL = 0.1
@@ -37,7 +37,7 @@ def as_occasions(
         mean_quantity: Units per purchase [J], NaN where not known.
     """
     shape = bought.shape
-    goods, prefix, product = _goods(personas, products, regular_price)
+    table, prefix, product = _product_table(personas, products, regular_price)
     total = np.maximum([persona.history_total for persona in personas], bought.sum(1))
     weeks = np.array([persona.weeks_seen for persona in personas])
     past = np.stack([mixed(row, int(n), HISTORY_LENGTH) for row, n in zip(bought, total, strict=True)])
@@ -53,7 +53,7 @@ def as_occasions(
     share = spread(reference_share)
     blank = np.zeros(shape, dtype=bool)
     return TasteData(
-        goods=goods,
+        products=table,
         markets=tuple(dict.fromkeys(persona.market for persona in personas)),
         prefix=prefix,
         market=np.zeros(len(personas), dtype=np.int64),
@@ -112,7 +112,7 @@ def mixed(counts: NDArray[np.int64], total: int, length: int) -> NDArray[np.int6
     return order
 
 
-def _goods(
+def _product_table(
     personas: Sequence[Persona], products: Sequence[ProductText], regular_price: NDArray[np.float64]
 ) -> tuple[ProductTable, NDArray[np.int64], NDArray[np.int64]]:
     """Return the products, each persona's prefix [S] and its products [S, J]; notes make prefixes of their own."""
@@ -121,5 +121,5 @@ def _goods(
     prefix = np.array([prefixes.index(text) for text in texts])
     count = len(products)
     owner = np.repeat(np.arange(len(prefixes)), count)
-    goods = goods_from(prefixes, owner, list(products) * len(prefixes), np.tile(regular_price, len(prefixes)))
-    return goods, prefix, prefix[:, None] * count + np.arange(count)
+    table = product_table(prefixes, owner, list(products) * len(prefixes), np.tile(regular_price, len(prefixes)))
+    return table, prefix, prefix[:, None] * count + np.arange(count)

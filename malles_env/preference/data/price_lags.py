@@ -21,7 +21,7 @@ def lagged_log_prices(data: TasteData) -> NDArray[np.float32]:
         data: The occasions, of all households: the means are over all of them.
     """
     first = int(data.period.min())
-    shape = (len(data.goods), int(data.period.max()) - first + 1)
+    shape = (len(data.products), int(data.period.max()) - first + 1)
     rows, places = np.nonzero(data.mask)
     at = np.ravel_multi_index((data.product[rows, places], data.period[rows] - first), shape)
     size = shape[0] * shape[1]

@@ -14,14 +14,14 @@ Names = Literal["true", "shuffled", "anonymous"]
 NAMES: tuple[Names, ...] = ("true", "shuffled", "anonymous")
 
 
-def renamed(goods: ProductTable, names: Names, *, seed: int = 0) -> ProductTable:
+def renamed(products: ProductTable, names: Names, *, seed: int = 0) -> ProductTable:
     """Return products whose texts are true, shuffled among the products of each market, or mere numbers.
 
     Shuffled texts leave the set of words that a market's shelf holds as it is, and anonymous ones nothing at all; both
     keep every number, so what a model predicts worse under them is what it read in the words.
 
     Args:
-        goods: The products.
+        products: The products.
         names: Which.
         seed: Seed of the shuffle.
 
@@ -31,10 +31,10 @@ def renamed(goods: ProductTable, names: Names, *, seed: int = 0) -> ProductTable
     if names not in NAMES:
         raise invalid("names", names, ", ".join(NAMES))
     if names == "true":
-        return goods
+        return products
     rng = np.random.default_rng([seed, 5])
-    texts = np.array(goods.texts, dtype=object)
-    for prefix in np.unique(goods.prefix):
-        own = np.flatnonzero(goods.prefix == prefix)
+    texts = np.array(products.texts, dtype=object)
+    for prefix in np.unique(products.prefix):
+        own = np.flatnonzero(products.prefix == prefix)
         texts[own] = texts[rng.permutation(own)] if names == "shuffled" else [f"product {n}" for n in range(len(own))]
-    return replace(goods, texts=tuple(texts))
+    return replace(products, texts=tuple(texts))

@@ -16,17 +16,17 @@ _PREFIXES = (
 _SWAPS = (("store brand", "own label"), ("national brand", "name brand"), ("maker ", "manufacturer "))
 
 
-def reworded(goods: ProductTable, *, seed: int = 0) -> ProductTable:
+def reworded(products: ProductTable, *, seed: int = 0) -> ProductTable:
     """Return products whose texts say the same in other words: another order, another phrase for labels and makers.
 
     Args:
-        goods: The products.
+        products: The products.
         seed: Seed of the wordings drawn.
     """
     rng = np.random.default_rng([seed, 3])
-    prefixes = tuple(_prefix(text, rng) for text in goods.prefixes)
-    texts = tuple(_product(text, rng) for text in goods.texts)
-    return replace(goods, prefixes=prefixes, texts=texts)
+    prefixes = tuple(_prefix(text, rng) for text in products.prefixes)
+    texts = tuple(_product(text, rng) for text in products.texts)
+    return replace(products, prefixes=prefixes, texts=texts)
 
 
 def _prefix(text: str, rng: np.random.Generator) -> str:

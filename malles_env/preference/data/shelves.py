@@ -78,7 +78,7 @@ class ProductTable:
         )
 
 
-def goods_from(
+def product_table(
     prefixes: tuple[str, ...],
     prefix: IntArray,
     products: list[ProductText],

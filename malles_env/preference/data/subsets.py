@@ -26,13 +26,13 @@ def sampled(data: TasteData, limit: int | None, seed: int) -> TasteData:
     return data.take(np.sort(np.random.default_rng([seed, 2]).permutation(len(data))[:limit]))
 
 
-def on_goods(data: TasteData, other: TasteData) -> TasteData:
+def on_products(data: TasteData, other: TasteData) -> TasteData:
     """Return `data` with its products replaced by those of `other`, which must hold them all.
 
     Raises:
         InvalidInput: A product that `other` does not have.
     """
-    ours, theirs = data.goods, other.goods
+    ours, theirs = data.products, other.products
     place = {name: at for at, name in enumerate(theirs.names)}
     row = np.array([place.get(name, -1) for name in ours.names])
     lost = np.unique(data.product[data.mask & (row[data.product] < 0)])
@@ -41,7 +41,7 @@ def on_goods(data: TasteData, other: TasteData) -> TasteData:
     product = np.where(data.mask, row[data.product], 0)
     return replace(
         data,
-        goods=theirs,
+        products=theirs,
         product=product,
         past=np.where(data.past >= 0, row[data.past], -1),
         other=None if data.other is None else np.where(data.other >= 0, row[data.other], -1),

@@ -22,7 +22,7 @@ SHARD = 16
 
 def make_readings(
     backbone: Backbone,
-    goods: ProductTable,
+    products: ProductTable,
     *,
     directory: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -31,12 +31,12 @@ def make_readings(
 
     Args:
         backbone: The backbone; its precision is used as it is.
-        goods: The texts.
+        products: The texts.
         directory: Where the files go; by default the user cache, under the backbone's hash.
         progress: Called with (markets read, markets in all) after each file.
     """
     home = directory or _home(backbone)
-    requests, product_row, prefix_row = goods.requests()
+    requests, product_row, prefix_row = products.requests()
     shards: list[States] = []
     for at in range(0, len(requests), SHARD):
         shards.append(_shard(backbone, requests[at : at + SHARD], home))

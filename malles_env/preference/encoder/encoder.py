@@ -34,9 +34,9 @@ class LiveReader:
 
     backbone: Backbone
 
-    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return readings of `products`; the rows of others hold some other product's."""
-        requests, product_row, prefix_row = goods.requests(products)
+        requests, product_row, prefix_row = table.requests(products)
         return rows_of(read_states(self.backbone, requests), product_row, prefix_row)
 
 

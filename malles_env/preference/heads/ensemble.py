@@ -122,17 +122,17 @@ class HeadSet(nn.Module):
         """
         own = self.market_terms if terms is None else terms
         found: list[tuple[PrefixTastes, OptionTastes]] | None = None
-        for known, told, heads in (
+        for known, trained, heads in (
             (True, True, self.warm),
             (False, True, self.cold),
             (True, False, self.new_warm),
             (False, False, self.new_cold),
         ):
-            here = (inputs.known == known) & ((inputs.told > 0) == told)
+            here = (inputs.known == known) & ((inputs.trained > 0) == trained)
             if not bool(here.any()):
                 continue
-            tastes = heads.each(inputs if told else _without_readings(inputs))
-            if known and told:
+            tastes = heads.each(inputs if trained else _without_readings(inputs))
+            if known and trained:
                 tastes = [of_market(*pair, own[inputs.market_at]) for pair in tastes]
             found = tastes if found is None else [_either(here, *pair) for pair in zip(tastes, found, strict=True)]
         assert found is not None  # a batch holds at least one occasion
@@ -148,20 +148,20 @@ class HeadSet(nn.Module):
             getattr(self, known).calibrate(inputs)
             getattr(self, f"new_{known}").calibrate(_without_readings(inputs))
 
-    def codes(self, goods: ProductTable, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
+    def codes(self, products: ProductTable, households: tuple[str, ...] = (), *, new: bool = False) -> Codes:
         """Return what the heads know of products and households; `new` treats all markets as never trained on.
 
         The batches of one data set share products and households, so the last answer is kept.
         """
         last = self._known.get(new)
-        if last is None or last[0] is not goods or last[1] is not households:
-            last = self._known[new] = (goods, households, self._coded(goods, households, new))
+        if last is None or last[0] is not products or last[1] is not households:
+            last = self._known[new] = (products, households, self._coded(products, households, new))
         return last[2]
 
-    def _coded(self, goods: ProductTable, households: tuple[str, ...], new: bool) -> Codes:
-        market = np.array([0 if new else self._place(text) for text in goods.prefixes], dtype=np.int64)
-        told = ((market > 0) | ((self.markets is None) & (not new))).astype(np.float32)
-        return Codes(_places(goods.names, self.lines), told, _places(households, self.households), market)
+    def _coded(self, products: ProductTable, households: tuple[str, ...], new: bool) -> Codes:
+        market = np.array([0 if new else self._place(text) for text in products.prefixes], dtype=np.int64)
+        trained = ((market > 0) | ((self.markets is None) & (not new))).astype(np.float32)
+        return Codes(_places(products.names, self.lines), trained, _places(households, self.households), market)
 
     def _place(self, prefix: str) -> int:
         """Return the 1-based place of a prefix, perhaps with a note behind it, among the markets trained on, or 0."""

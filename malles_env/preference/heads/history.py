@@ -69,10 +69,10 @@ class HistoryEncoder(nn.Module):
             mask: True where an option exists [B, J].
         """
         rank = torch.arange(past.known.shape[1], dtype=torch.float32, device=option.device)
-        told = torch.stack(
+        described = torch.stack(
             [torch.log1p(past.ago), torch.log1p(rank).expand_as(past.ago), past.depth, torch.log1p(past.quantity)], -1
         )
-        weight = functional.softplus(self.kernel(told).squeeze(-1)) * past.known
+        weight = functional.softplus(self.kernel(described).squeeze(-1)) * past.known
         prior = functional.softplus(self.prior)
         whole = weight.sum(1, keepdim=True) + prior
         popularity = past.popularity + FLOOR
@@ -83,6 +83,6 @@ class HistoryEncoder(nn.Module):
         near = torch.log((kin.sum(2) + prior * popularity) / whole)
         # A place to look when nothing was bought keeps the attention defined.
         share = kin / (kin.sum(2, keepdim=True) + prior)
-        value = self.value(torch.cat([bought, told[..., [0, 2, 3]]], dim=-1))
+        value = self.value(torch.cat([bought, described[..., [0, 2, 3]]], dim=-1))
         read = torch.einsum("bjh,bhv->bjv", share, value)
         return torch.cat([torch.log(urn)[..., None], near[..., None], read], dim=-1) * mask[..., None]

@@ -31,7 +31,7 @@ class Readings:
     market: torch.Tensor
     product: torch.Tensor
 
-    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
         """Return the readings of the products; they are all here already."""
         return self
 
@@ -39,8 +39,8 @@ class Readings:
 class Reader(Protocol):
     """Gives readings: a live backbone, or readings made before."""
 
-    def of(self, goods: ProductTable, products: NDArray[np.int64]) -> Readings:
-        """Return readings whose rows are those of `goods`; only the rows of `products` need be right."""
+    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
+        """Return readings whose rows are those of `table`; only the rows of `products` need be right."""
         ...
 
 
@@ -65,13 +65,13 @@ class Codes:
 
     Attributes:
         line: Code of each product's line, 0 where it is not known [P].
-        told: 1 for a prefix whose market was trained on, else 0 [M].
+        trained: 1 for a prefix whose market was trained on, else 0 [M].
         household: Code of each household, 0 where it is not known [number of households].
         market: Code of each prefix's market, 0 where it was not trained on [M].
     """
 
     line: NDArray[np.int64]
-    told: NDArray[np.float32]
+    trained: NDArray[np.float32]
     household: NDArray[np.int64]
     market: NDArray[np.int64]
 
@@ -84,14 +84,11 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         reader: Gives the readings.
         codes: What the heads know of products and households; None knows all markets, no line and no household.
     """
-    if codes is None:
-        every = np.ones(len(data.goods.prefixes), dtype=np.float32)
-        none = np.zeros(len(data.goods.prefixes), dtype=np.int64)
-        codes = Codes(np.zeros(len(data.goods), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+    codes = codes or _no_codes(data)
     known = features(data)
     seen = data.past[data.past >= 0]
     wanted = np.concatenate([data.product[data.mask], seen])
-    readings = reader.of(data.goods, wanted)
+    readings = reader.of(data.products, wanted)
     device = readings.product.device
 
     def tensor(values: NDArray[np.generic]) -> torch.Tensor:
@@ -120,17 +117,28 @@ def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadIn
         ),
         mask=tensor(data.mask),
         known=tensor(data.known),
-        told=tensor(codes.told[data.prefix]),
+        trained=tensor(codes.trained[data.prefix]),
         market_at=tensor(codes.market[data.prefix]),
     )
-    columns = dict(zip(LIVE_FEATURES, tensor(known.live).unbind(-1), strict=True))
-    live = Live(
+    return HeadInputs(inputs, _live(tensor(known.live), tensor(data.log_sampling)), known)
+
+
+def _no_codes(data: TasteData) -> Codes:
+    """Return codes that know all markets, no line and no household."""
+    every = np.ones(len(data.products.prefixes), dtype=np.float32)
+    none = np.zeros(len(data.products.prefixes), dtype=np.int64)
+    return Codes(np.zeros(len(data.products), dtype=np.int64), every, np.zeros(0, dtype=np.int64), none)
+
+
+def _live(live: torch.Tensor, outside: torch.Tensor) -> Live:
+    """Return the features that move within an episode [B, J, `LIVE_FEATURES`] by name."""
+    columns = dict(zip(LIVE_FEATURES, live.unbind(-1), strict=True))
+    return Live(
         log_price=columns["log price"],
         discount=columns["discount"],
         display=columns["display"],
         feature=columns["feature ad"],
         deviation=columns["share deviation"],
         last=columns["last"],
-        outside=tensor(data.log_sampling),
+        outside=outside,
     )
-    return HeadInputs(inputs, live, known)

@@ -74,7 +74,7 @@ def score(
         new: Treat all markets as never trained on.
         terms: Terms of the markets in place of the heads' own, e.g. a draw of them [1 + markets, terms].
     """
-    given = batch(data, reader, heads.codes(data.goods, data.households, new=new))
+    given = batch(data, reader, heads.codes(data.products, data.households, new=new))
     prefix, option = heads(given.inputs, terms)
     return _scored(prefix, option, given)
 
@@ -100,7 +100,7 @@ def objective(
         new: Treat all markets as never trained on.
         reference: Utilities of a frozen reference model [B, J + 1], for reference-adjusted scores.
     """
-    codes = heads.codes(data.goods, data.households, new=new)
+    codes = heads.codes(data.products, data.households, new=new)
     given = _for_training(data, batch(data, reader, codes))
     drawn = torch.get_rng_state()
     members = [_scored(*tastes, given) for tastes in heads.each(given.inputs)]

@@ -26,9 +26,9 @@ from malles_env.preference.heads.history import HistoryEncoder, Past
 from malles_env.preference.heads.layers import Curve, Named, Outputs, Standardize, inverse_softplus
 from malles_env.preference.heads.quantities import QUANTITIES
 
-UNTOLD = 0.3
+READINGS_DROPOUT = 0.3
 """Share of the training occasions without readings, so that facts and purchases alone suffice in a new market."""
-COLD_UNTOLD = 0.5
+COLD_READINGS_DROPOUT = 0.5
 """The same for cold starts."""
 LINE_UNKNOWN, HOUSEHOLD_UNKNOWN = 0.15, 0.3
 """Shares of lines and of households treated as never seen in training."""
@@ -88,7 +88,7 @@ class Inputs:
         past: The purchase history.
         mask: True where an option exists [B, J].
         known: False where sales and history of the category are withheld [B].
-        told: 1 where readings count, 0 in a market that was never trained on [B].
+        trained: 1 where readings count, 0 in a market that was never trained on [B].
         market_at: Code of the market, 0 where it was never trained on [B].
         units_of: Place of the only option whose units are wanted [B], which saves work in training; None wants all.
     """
@@ -106,7 +106,7 @@ class Inputs:
     past: Past
     mask: torch.Tensor
     known: torch.Tensor
-    told: torch.Tensor
+    trained: torch.Tensor
     market_at: torch.Tensor
     units_of: torch.Tensor | None = None
 
@@ -139,7 +139,7 @@ class TasteHeads(nn.Module):
         text, hidden = self.sizes.text, self.sizes.hidden
         self.market = nn.Sequential(Standardize(width), nn.Linear(width, text))
         self.product = nn.Sequential(Standardize(width), nn.Linear(width, text))
-        self.untold = COLD_UNTOLD if cold else UNTOLD
+        self.readings_dropout = COLD_READINGS_DROPOUT if cold else READINGS_DROPOUT
         self.line = Named(lines, text, LINE_UNKNOWN) if lines else None
         self.household = Named(households, HOUSEHOLD, HOUSEHOLD_UNKNOWN) if households else None
         shelf = len(SHELF_FEATURES) + text + (HOUSEHOLD if households else 0)
@@ -170,13 +170,13 @@ class TasteHeads(nn.Module):
 
     def forward(self, inputs: Inputs) -> tuple[PrefixTastes, OptionTastes]:
         """Read the tastes of B households before their shelves."""
-        told = self._told(inputs.told)
-        product, market = self.product(inputs.product), self.market(inputs.market)[inputs.prefix_at] * told
+        trained = self._with_readings(inputs.trained)
+        product, market = self.product(inputs.product), self.market(inputs.market)[inputs.prefix_at] * trained
         option_text = product[inputs.product_at]
         if self.line is not None:
             option_text = option_text + self.line(inputs.line_at)
-        option_text = option_text * told[:, None]
-        history = self.history(inputs.past, product[inputs.past.product] * told[:, None], option_text, inputs.mask)
+        option_text = option_text * trained[:, None]
+        history = self.history(inputs.past, product[inputs.past.product] * trained[:, None], option_text, inputs.mask)
         numbers = torch.cat([self.option_facts(inputs.option), history], dim=-1)
         shelf = self.shelf_facts(inputs.shelf)
         about = [shelf, market]
@@ -194,11 +194,11 @@ class TasteHeads(nn.Module):
         beta = functional.softplus(prefix.beta[:, None] + lean)
         return prefix, OptionTastes(alpha, beta, self._units(inner, shelf, inputs))
 
-    def _told(self, told: torch.Tensor) -> torch.Tensor:
+    def _with_readings(self, trained: torch.Tensor) -> torch.Tensor:
         """Return where readings count [B, 1]; in training a share of the occasions must do without them."""
         if self.training:
-            told = told * (torch.rand(told.shape, device=told.device) >= self.untold)
-        return told[:, None]
+            trained = trained * (torch.rand(trained.shape, device=trained.device) >= self.readings_dropout)
+        return trained[:, None]
 
     def _shared(
         self, options: torch.Tensor, shelf: torch.Tensor, mask: torch.Tensor

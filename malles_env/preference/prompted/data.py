@@ -146,7 +146,9 @@ def _from_occasions(occasions: Occasions) -> PromptData:
 
 def _from_taste(data: TasteData) -> PromptData:
     arrays = {name: np.asarray(getattr(data, name)) for names in _COLUMNS.values() for name in names}
-    return _whole(arrays, list(data.goods.texts), data.product, data.markets, data.market, data.household, data.other)
+    return _whole(
+        arrays, list(data.products.texts), data.product, data.markets, data.market, data.household, data.other
+    )
 
 
 def _whole(

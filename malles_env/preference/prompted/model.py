@@ -153,17 +153,17 @@ class PromptedModel(StoredPrompted):
             seed: Seed of the order they start from.
             units: Also ask for the units of every option, in the first order.
         """
-        told = prompt_data(data)
-        total, logs = self.label_probabilities(told, orders=orders, seed=seed, units=units)
-        utilities = _relative(total, told)
+        prompts = prompt_data(data)
+        total, logs = self.label_probabilities(prompts, orders=orders, seed=seed, units=units)
+        utilities = _relative(total, prompts)
         if logs is None:
             return Prediction(utilities)
-        chosen = np.maximum(told.chosen - 1, 0)
-        return Prediction(utilities, mean_units(logs), logs[np.arange(len(told)), chosen])
+        chosen = np.maximum(prompts.chosen - 1, 0)
+        return Prediction(utilities, mean_units(logs), logs[np.arange(len(prompts)), chosen])
 
     @torch.no_grad()
     def label_probabilities(
-        self, told: PromptData, *, orders: int = 2, seed: int = 0, units: bool = True
+        self, prompts: PromptData, *, orders: int = 2, seed: int = 0, units: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return choice probabilities, averaged over orders, and log probabilities of units; arguments as in `predict`.
 
@@ -174,13 +174,13 @@ class PromptedModel(StoredPrompted):
         if orders < 1:
             raise invalid("orders", orders, "1 or more")
         self.backbone.model.eval()
-        questions = ask(told, HOUSEHOLDS)
-        total = np.zeros((len(told), told.mask.shape[1] + 1))
-        logs = np.full((*told.mask.shape, len(UNIT_DIGITS)), -np.log(len(UNIT_DIGITS)))
+        questions = ask(prompts, HOUSEHOLDS)
+        total = np.zeros((len(prompts), prompts.mask.shape[1] + 1))
+        logs = np.full((*prompts.mask.shape, len(UNIT_DIGITS)), -np.log(len(UNIT_DIGITS)))
         for turn in range(orders):
             asked = ALL if units and turn == 0 else NONE
-            for part in passes(cyclic(questions, turn, orders, seed), told):
-                answers = self.answers(part, told, asked)
+            for part in passes(cyclic(questions, turn, orders, seed), prompts):
+                answers = self.answers(part, prompts, asked)
                 rows, owner = answers.rows.numpy(), answers.unit_owner.numpy()
                 total[rows] += answers.scores.double().softmax(1).numpy() / orders
                 logs[rows[owner[:, 0]], owner[:, 1]] = answers.units.double().numpy()

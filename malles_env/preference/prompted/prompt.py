@@ -143,8 +143,8 @@ def household_pieces(household: Household, gap: str) -> list[Piece]:
     """Return the household's past in words, with the labels of the products it knows, and the question."""
     pieces = [Piece("\nHousehold: " + habit_words(household.history_total, household.weeks_seen))]
     for at, j in enumerate(most_bought(household.bought)):
-        told = known_words(household.bought[j], household.history_total)
-        pieces += [Piece((";" if at else " Before:") + gap), Piece(label=j), Piece(f" {told}")]
+        words = known_words(household.bought[j], household.history_total)
+        pieces += [Piece((";" if at else " Before:") + gap), Piece(label=j), Piece(f" {words}")]
     if household.last >= 0:
         pieces += [Piece(". Last:" + gap), Piece(label=household.last)]
     if household.elsewhere:

@@ -96,9 +96,9 @@ def _shelf_keys(data: PromptData) -> tuple[list[bytes], IntArray]:
     columns = [data.share, data.promotion, data.price, data.regular_price]
     numbers = [np.where(data.mask, np.nan_to_num(column.astype(float)), 0.0) for column in columns]
     order = np.lexsort([*numbers, filled], axis=-1).astype(np.int64)
-    told = np.stack([filled, *numbers], -1)
-    told = np.take_along_axis(told, order[:, :, None], axis=1)
-    whole = np.concatenate([data.market[:, None].astype(float), told.reshape(len(data), -1)], axis=1)
+    contents = np.stack([filled, *numbers], -1)
+    contents = np.take_along_axis(contents, order[:, :, None], axis=1)
+    whole = np.concatenate([data.market[:, None].astype(float), contents.reshape(len(data), -1)], axis=1)
     return [row.tobytes() for row in np.ascontiguousarray(whole)], order
 
 

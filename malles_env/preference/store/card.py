@@ -61,12 +61,12 @@ def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
     card["tables"] = {
         "Scores on test purchases (± one standard error, clustered by household)": [
             {"split": name, "purchases": content["counts"][name]["purchases"]}
-            | {metric: _told(content[name][row], metric) for metric in SCORED}
+            | {metric: _score_text(content[name][row], metric) for metric in SCORED}
             for name in splits
         ],
         "Nats given a purchase, this model minus others, paired": [
             {"split": name}
-            | {other: _told(pair, "nll", "+") for other, pair in content["paired"].get(name, {}).items()}
+            | {other: _score_text(pair, "nll", "+") for other, pair in content["paired"].get(name, {}).items()}
             for name in splits
         ],
     }
@@ -74,7 +74,7 @@ def put_scores(directory: Path, content: dict[str, Any], row: str) -> None:
     write_text(directory / "README.md", render_card(card, config))
 
 
-def _told(scores: dict[str, Any], metric: str, sign: str = "") -> str:
+def _score_text(scores: dict[str, Any], metric: str, sign: str = "") -> str:
     value, error = scores.get(metric), scores.get(f"{metric}_se")
     return "-" if value is None or error is None else f"{value:{sign}.4f} ± {error:.4f}"
 

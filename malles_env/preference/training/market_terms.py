@@ -93,9 +93,9 @@ def terms_at_bounds(heads: HeadSet) -> list[AtBound]:
 
 def _refuse_bounds(found: list[AtBound]) -> None:
     if found:
-        told = "; ".join(map(str, found))
+        bounded = "; ".join(map(str, found))
         raise InvalidInput(
-            f"market terms: {told}: ended at a bound, which is then the number's only source; allowed: estimates "
+            f"market terms: {bounded}: ended at a bound, which is then the number's only source; allowed: estimates "
             "inside it (look for what the market's log records wrongly, or leave the market out of training)"
         )
 
@@ -111,7 +111,7 @@ def _markets(
     model: TasteModel, train: TasteData, reader: Reader | None
 ) -> Iterator[tuple[int, NDArray[np.int64], MarketLog]]:
     """Yield the code, the rows and the log of each market trained on."""
-    place = model.heads.codes(train.goods).market[train.prefix]
+    place = model.heads.codes(train.products).market[train.prefix]
     lags = lagged_log_prices(train)
     for market in np.unique(place[place > 0]):
         rows = np.flatnonzero(place == market)

@@ -13,7 +13,7 @@ from rich.text import Text
 from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.adding.add import Added
 
-SHOWN, TOLD = 8, 3
+SHOWN, DESCRIBED = 8, 3
 """Products named as those it takes buyers from, the rest being summed up, and segments described in words."""
 
 
@@ -32,7 +32,7 @@ def tables(added: Added) -> Iterator[Table | Text]:
         f"{added.reading.because[:1].upper()}{added.reading.because[1:]}."
     )
     yield _segments(added)
-    for s in np.argsort(-added.buys, kind="stable")[:TOLD]:
+    for s in np.argsort(-added.buys, kind="stable")[:DESCRIBED]:
         yield Text(f"{scenario.segments[s].name}: {scenario.segments[s].description}")
     yield Text("")
     yield _taken(added)

@@ -54,8 +54,8 @@ def read_consumers(scenario: Scenario, entry: AlignedEntry, *, draws: bool = Fal
 
 def _mean_quantities(scenario: Scenario) -> FloatArray | None:
     """Return units per purchase in the source data, shape ``(J,)``; None unless all are known."""
-    told = [product.mean_quantity for product in scenario.products]
-    return None if None in told else np.array(told, dtype=np.float64)
+    means = [product.mean_quantity for product in scenario.products]
+    return None if None in means else np.array(means, dtype=np.float64)
 
 
 def reference_shares(scenario: Scenario) -> FloatArray:

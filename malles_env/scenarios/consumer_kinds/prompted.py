@@ -83,10 +83,10 @@ def persona(segment: SegmentEntry, products: tuple[str, ...]) -> Persona:
     """
     from malles_env.consumers.prompted import Persona
 
-    told = segment.history_total is not None
-    words = segment.note if told or segment.note else segment.description
+    has_history = segment.history_total is not None
+    words = segment.note if has_history or segment.note else segment.description
     bought = tuple(segment.bought.get(name, 0) for name in products)
-    return Persona(words, segment.history_total, segment.weeks_seen or 0, bought if told else ())
+    return Persona(words, segment.history_total, segment.weeks_seen or 0, bought if has_history else ())
 
 
 def opening_offer(scenario: Scenario) -> Offer:

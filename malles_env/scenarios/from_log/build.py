@@ -111,48 +111,63 @@ def scenario_from(
     statistics, made_up = with_sellers(statistics, choices.sellers or usual)
     lines = _lines(statistics)
     rate = _purchase_rate(statistics, choices)
-    if statistics.num_buyers < choices.min_households:
-        raise invalid(f"market {statistics.market!r}: min_households", choices.min_households,
-                      f"at most the {statistics.num_buyers} households who bought in it")  # fmt: skip
+    _check_buyers(statistics, choices)
     money = choices.population_size * rate
     revenue = sum(line["share"] * line["mean_price"] * line["mean_quantity"] for line in lines) * money
     fee = float(_round(choices.fee_share * revenue / len(lines), 2))
     products = [_product(line, choices, fee, origin, made_up) for line in lines]
-    _tell_apart(products)
+    _distinguish_titles(products)
     sellers = _sellers(products)
-    profit = sum(
-        line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
-        for line, product in zip(lines, products, strict=True)
-    )
-    fields = {
-        "format": 2,
-        "name": choices.name,
-        "title": choices.title,
-        "description": provenance.description(len(sellers), len(products), origin),
-        "sources": provenance.sources(statistics, origin),
-        "licence": origin.licence,
+    fields = _descriptive_fields(statistics, choices, origin, len(sellers), len(products)) | {
         "made_by": made_by,
-        "currency": origin.currency,
-        "period": "week",
         "sellers": sellers,
         "products": products,
         "segments": _segments(statistics, choices, lines, products),
-        "population_size": choices.population_size,
         "consumers": {
-            "kind": "aligned",
-            "model": choices.model,
-            "market": statistics.market,
-            "category": statistics.category,
-            "purchase_rate": _fine(rate, 4, 0.01),
+            "kind": "aligned", "model": choices.model, "market": statistics.market,
+            "category": statistics.category, "purchase_rate": _fine(rate, 4, 0.01),
         },
         "forces": dict(forces or {}),
-        "reward_scale": float(_round(profit * money / len(sellers), 2)),
-        "notes": [*provenance.notes(choices, origin), *choices.notes],
-    }
+        "reward_scale": float(_round(_profit(lines, products) * money / len(sellers), 2)),
+    }  # fmt: skip
     try:
         return Scenario.model_validate(fields)
     except ValidationError as error:
         raise explain(error, f"market {statistics.market!r}", Scenario) from None
+
+
+def _descriptive_fields(
+    statistics: MarketStatistics, choices: BuildChoices, origin: Origin, sellers: int, products: int
+) -> dict[str, Any]:
+    """Return the fields of a scenario that choices and origin alone decide, but for counts in the description."""
+    return {
+        "format": 2,
+        "name": choices.name,
+        "title": choices.title,
+        "description": provenance.description(sellers, products, origin),
+        "sources": provenance.sources(statistics, origin),
+        "licence": origin.licence,
+        "currency": origin.currency,
+        "period": "week",
+        "population_size": choices.population_size,
+        "notes": [*provenance.notes(choices, origin), *choices.notes],
+    }
+
+
+def _profit(lines: list[dict[str, Any]], products: list[dict[str, Any]]) -> float:
+    """Return the profit of all sellers per purchase, at average prices."""
+    return sum(
+        line["share"] * line["mean_quantity"] * (line["mean_price"] - product["unit_cost"])
+        for line, product in zip(lines, products, strict=True)
+    )
+
+
+def _check_buyers(statistics: MarketStatistics, choices: BuildChoices) -> None:
+    if statistics.num_buyers < choices.min_households:
+        raise invalid(
+            f"market {statistics.market!r}: min_households", choices.min_households,
+            f"at most the {statistics.num_buyers} households who bought in it",
+        )  # fmt: skip
 
 
 def _segments(
@@ -260,7 +275,7 @@ def _title(brand: str) -> str:
     return brand[:1].upper() + brand[1:]
 
 
-def _tell_apart(products: list[dict[str, Any]]) -> None:
+def _distinguish_titles(products: list[dict[str, Any]]) -> None:
     """Add the line's letter to titles that stand there twice."""
     titles = [product["title"] for product in products]
     for product, title in zip(products, titles, strict=True):

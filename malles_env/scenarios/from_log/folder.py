@@ -33,11 +33,11 @@ def scenario_of_folder(
     given = {"title": market.rsplit("|", 1)[-1].strip().capitalize(), **choices}
     own = Path(folder) / "settings.yaml"
     file = Path(settings) if settings is not None else own if own.is_file() else None
-    told = [repr(os.fspath(folder)), repr(market), *(f"{key}={value!r}" for key, value in choices.items())]
+    arguments = [repr(os.fspath(folder)), repr(market), *(f"{key}={value!r}" for key, value in choices.items())]
     return build_scenario(
         market,
         BuildChoices(name=name, **given),
-        made_by=f"Scenario.from_log({', '.join(told)})",
+        made_by=f"Scenario.from_log({', '.join(arguments)})",
         forces=forces,
         tables=read_tables(os.fspath(folder)),
         settings=None if file is None else read_settings(file),

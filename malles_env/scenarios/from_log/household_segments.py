@@ -179,7 +179,7 @@ def twin_tastes(ground: TwinDataset, model: TasteModel) -> Tastes:
 
     data = ground.shelves.data
     with torch.no_grad():  # thousands of households share a few dozen lines: read their texts once
-        readings = model.reader.of(data.goods, np.arange(len(data.goods)))
+        readings = model.reader.of(data.products, np.arange(len(data.products)))
     return ground.shelves.tastes(model.read_shelves(data, readings))
 
 

@@ -91,9 +91,9 @@ def known_until(tables: Tables, end: int) -> Tables:
     from malles_env.data.coding import number_periods
 
     log = number_periods(tables.transactions).filter(pl.col("period") <= end)
-    told = tables.promotions
-    told = None if told is None else told.filter(pl.col("period") <= end)
-    return replace(tables, transactions=log, promotions=told, offers=None)
+    promotions = tables.promotions
+    promotions = None if promotions is None else promotions.filter(pl.col("period") <= end)
+    return replace(tables, transactions=log, promotions=promotions, offers=None)
 
 
 def twin_shelves(
@@ -135,7 +135,7 @@ def twin_shelves(
 
 def _in_order(data: TasteData, lines: Sequence[str]) -> TasteData:
     """Return the same visits with the wanted lines first, then the others by name."""
-    names = np.array(data.goods.names)
+    names = np.array(data.products.names)
     missing = sorted(set(lines) - set(names[np.unique(data.product[data.mask])]))
     if missing:
         raise InvalidInput(f"line {missing[0]!r}: got no shelf with it; allowed: the market's lines that sell often")

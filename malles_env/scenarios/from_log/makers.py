@@ -36,8 +36,8 @@ def with_sellers(statistics: MarketStatistics, sellers: Sellers | None) -> tuple
     if sellers is not None and sellers not in SELLERS:
         raise invalid("sellers", sellers, ", ".join(SELLERS))
     if sellers is None:
-        told = "brand" in lines.columns and not lines["brand"].is_null().any() and bool((lines["brand"] != "").all())
-        sellers = "brands" if told else "one"
+        branded = "brand" in lines.columns and not lines["brand"].is_null().any() and bool((lines["brand"] != "").all())
+        sellers = "brands" if branded else "one"
     if sellers == "brands":
         return statistics, False
     made = pl.lit(RETAILER) if sellers == "one" else pl.col("title")

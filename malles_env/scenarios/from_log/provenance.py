@@ -100,14 +100,14 @@ def log_origin(folder: str | Path) -> Origin:
         folder: Of the log.
     """
     mark = Path(folder) / "import.json"
-    told: dict[str, object] = {}
+    origin: dict[str, object] = {}
     if mark.is_file():
         content = read_json(mark)
-        told = content.get("origin", {}) if isinstance(content, dict) else {}
+        origin = content.get("origin", {}) if isinstance(content, dict) else {}
     return Origin(
-        source=str(told.get("source") or f"The log of purchases in {Path(folder).name}"),
+        source=str(origin.get("source") or f"The log of purchases in {Path(folder).name}"),
         licence="Statistics of segments and markets; terms are those of the log's owner. Nothing in this file is about "
         "a single household.",
         names="of a log of purchases, which source_id and source_title name as the log does.",
-        currency=str(told.get("currency") or "money"),
+        currency=str(origin.get("currency") or "money"),
     )

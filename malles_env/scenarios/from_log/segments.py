@@ -82,7 +82,7 @@ def _summary(buyers: Buyers, rows: FloatArray, product_ids: Sequence[str]) -> di
     typical = largest_remainders(counts / counts.sum(), total)[:-1]
     last = buyers.last[rows]
     holders = [int(np.sum(last == j)) for j in range(len(product_ids))]
-    loyalty = _told_shares([n if n >= MIN_CELL else 0 for n in holders], len(last))
+    loyalty = _rounded_shares([n if n >= MIN_CELL else 0 for n in holders], len(last))
     return {
         "name": "",
         "description": "",
@@ -95,7 +95,7 @@ def _summary(buyers: Buyers, rows: FloatArray, product_ids: Sequence[str]) -> di
     }
 
 
-def _told_shares(counts: Sequence[int], total: int) -> list[float]:
+def _rounded_shares(counts: Sequence[int], total: int) -> list[float]:
     """Return counts as shares of `total` with three decimals; they add up to at most 1."""
     shares = [round(n / total, 3) for n in counts]
     if sum(shares) <= 1.0:

@@ -110,13 +110,13 @@ class PriceResponse:
     """The price sensitivity beta, utils per unit of log price.
 
     Attributes:
-        told, told_se: What the log's few changes of list prices say.
+        estimate, estimate_se: From the log's few changes of list prices alone, and its standard error.
         mean, sd: After the prior.
         draws: Equally likely values [D].
     """
 
-    told: float
-    told_se: float
+    estimate: float
+    estimate_se: float
     mean: float
     sd: float
     draws: FloatArray
@@ -146,18 +146,18 @@ def price_response(market: GiftMarket, draws: int) -> PriceResponse:
     value = np.array([fitted(beta)[0] for beta in points])
     bend, slope, _ = np.polyfit(points, value, 2)
     still = bool(np.abs(price).max() < 1e-9) or bend >= 0  # then the prior alone speaks
-    told = PRIOR_MEDIAN if still else float(-slope / (2 * bend))
-    score = ((counts - fitted(told)[1]) * price).sum(axis=1)
+    estimate = PRIOR_MEDIAN if still else float(-slope / (2 * bend))
+    score = ((counts - fitted(estimate)[1]) * price).sum(axis=1)
     se = np.inf if still else float(np.sqrt((score**2).sum()) / (-2 * bend))
     log_density = (
-        -0.5 * ((_GRID - told) / se) ** 2 - 0.5 * (np.log(_GRID / PRIOR_MEDIAN) / PRIOR_SD) ** 2 - np.log(_GRID)
+        -0.5 * ((_GRID - estimate) / se) ** 2 - 0.5 * (np.log(_GRID / PRIOR_MEDIAN) / PRIOR_SD) ** 2 - np.log(_GRID)
     )
     density = np.exp(log_density - log_density.max())
     density /= density.sum()
     mean = float(density @ _GRID)
     sd = float(np.sqrt(density @ (_GRID - mean) ** 2))
     drawn = np.interp((np.arange(draws) + 0.5) / draws, density.cumsum(), _GRID)
-    return PriceResponse(told, se, mean, sd, drawn)
+    return PriceResponse(estimate, se, mean, sd, drawn)
 
 
 def order_sizes(market: GiftMarket, segment_of: IntArray, segments: int, prior: float = 20.0) -> FloatArray:
@@ -185,7 +185,7 @@ def order_sizes(market: GiftMarket, segment_of: IntArray, segments: int, prior: 
 
 @dataclass(frozen=True)
 class LaunchCheck:
-    """Launches as their names foretold them, with what was sold before.
+    """Launches as predicted from their names, with what was sold before.
 
     Attributes:
         place: Products [L].
@@ -234,8 +234,8 @@ def check_launches(
         value, sd = appeals(before.counts, before.available)
         value = value + np.average(appeal[known] - value, weights=before.counts.sum(axis=1))
         level = Level.fit(readings[known], log_price[known], value, sd)
-        told, _ = level.predict(readings[known], log_price[known], value, sd, readings[new], log_price[new])
+        predicted, _ = level.predict(readings[known], log_price[known], value, sd, readings[new], log_price[new])
         place.append(new)
-        said.append(told)
+        said.append(predicted)
     rows = np.concatenate(place) if place else np.zeros(0, dtype=np.int64)
     return LaunchCheck(rows, np.concatenate(said) if said else np.zeros(0), appeal[rows])

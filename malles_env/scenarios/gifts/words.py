@@ -68,8 +68,8 @@ def notes(fitted: Fitted, chosen: GiftChoices) -> list[str]:
         f"choices by {said.gain:.4f} ± {said.gain_se:.4f} nats per purchase better than appeals alone: segments "
         "differ, but not by much.",
         f"PRICE RESPONSE IS WEAKLY IDENTIFIED. List prices hardly move within the year. What changes there are say "
-        f"beta = {price.told:.2f} ± {price.told_se:.2f}; the prior is log-normal with median {PRIOR_MEDIAN:g} and a "
-        f"standard deviation of the log of {PRIOR_SD:g} (an assumption); together they give {price.mean:.2f} ± "
+        f"beta = {price.estimate:.2f} ± {price.estimate_se:.2f}; the prior is log-normal with median {PRIOR_MEDIAN:g} "
+        f"and a standard deviation of the log of {PRIOR_SD:g} (an assumption); together they give {price.mean:.2f} ± "
         f"{price.sd:.2f}, the same for all segments. The {chosen.draws} draws (tastes: draws) vary it, the appeals "
         "and the weight of words within their errors.",
         f"There are no cost data: unit_cost is assumed to be {chosen.cost_share:.0%} of the list price, what a "

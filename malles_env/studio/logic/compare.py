@@ -101,11 +101,11 @@ def score_rows(found: dict[str, Played]) -> list[dict[str, Any]]:
     """Return one row per seller with means and standard errors over episodes, the highest profit first."""
     rows = []
     for name, played in found.items():
-        told = summary([played])
+        scores = summary([played])
         rows.append({"seller": name} | {
             key: value
             for measure in ("profit", "share", "surplus")
-            for key, value in ((measure, told[measure]["mean"]), (f"{measure} s.e.", told[measure]["se"]))
+            for key, value in ((measure, scores[measure]["mean"]), (f"{measure} s.e.", scores[measure]["se"]))
         })  # fmt: skip
     return sorted(rows, key=lambda row: -row["profit"])
 

@@ -38,27 +38,27 @@ class World:
         return self.scenario.catalog()
 
     @cached_property
-    def seats(self) -> SlotLayout:
+    def slot_layout(self) -> SlotLayout:
         """Which products each agent sells."""
         return SlotLayout(self.catalog)
 
     @property
     def agents(self) -> tuple[str, ...]:
         """``"seller_0"`` and so on."""
-        return tuple(self.seats.agents)
+        return tuple(self.slot_layout.agents)
 
     @property
     def usual_shelf(self) -> BoolArray:
         """What every seller lists at first: its products of largest margin, shape ``(J,)``."""
-        return self.seats.default_offer[1]
+        return self.slot_layout.default_offer[1]
 
     def products(self, agent: str) -> IntArray:
         """Return the products of an agent, shape ``(J_n,)``."""
-        return self.seats.products(self.seats.index(agent))
+        return self.slot_layout.products(self.slot_layout.index(agent))
 
     def seller_title(self, agent: str) -> str:
         """Return an agent's seller as people know it."""
-        name = self.catalog.sellers[self.seats.index(agent)]
+        name = self.catalog.sellers[self.slot_layout.index(agent)]
         titles = {seller.name: seller.title for seller in self.scenario.sellers}
         return titles.get(name) or name
 

@@ -39,21 +39,23 @@ class LogChoices:
     keep_guests: bool = False
 
 
-def _choices(told: LogChoices) -> Any:
+def _choices(choices: LogChoices) -> Any:
     from malles_env.data.exports import ImportChoices
 
-    columns = {name: "" if column == LEAVE_OUT else column for name, column in told.columns.items() if column != GUESS}
+    columns = {
+        name: "" if column == LEAVE_OUT else column for name, column in choices.columns.items() if column != GUESS
+    }
     return ImportChoices(
-        columns=columns, one_market=told.one_market or None, date_format=told.date_format or None,
-        drop_guests=not told.keep_guests,
+        columns=columns, one_market=choices.one_market or None, date_format=choices.date_format or None,
+        drop_guests=not choices.keep_guests,
     )  # fmt: skip
 
 
-def read_files(files: Sequence[Path], told: LogChoices) -> Plan:
+def read_files(files: Sequence[Path], choices: LogChoices) -> Plan:
     """Read an export and decide which column is which; see `malles_env.data.exports.planned`."""
     from malles_env.data.exports import planned
 
-    return planned(list(files), _choices(told))
+    return planned(list(files), _choices(choices))
 
 
 def headers(files: Sequence[Path]) -> list[str]:
@@ -72,12 +74,12 @@ def column_meanings() -> dict[str, str]:
     return TARGETS
 
 
-def import_files(files: Sequence[Path], told: LogChoices, out: Path) -> Imported:
+def import_files(files: Sequence[Path], choices: LogChoices, out: Path) -> Imported:
     """Turn an export into a log, write it to `out`, and return it; an earlier import there is replaced."""
     from malles_env.data.exports import import_log
     from malles_env.data.exports.writing import write_import
 
-    found = import_log(read_files(files, told), _choices(told))
+    found = import_log(read_files(files, choices), _choices(choices))
     write_import(found, out, overwrite=True, files_read=files)
     return found
 

@@ -124,7 +124,7 @@ class HandPlay:
             low, high = float(catalog.price_low[j]), float(catalog.price_high[j])
             if not low <= price <= high:
                 raise invalid(f"price of {catalog.products[j].product_id}", price, f"{low:g} to {high:g}")
-        shelf = int(catalog.shelf[self.world.seats.index(self.agent)])
+        shelf = int(catalog.shelf[self.world.slot_layout.index(self.agent)])
         if sum(move.listed) > shelf:
             raise invalid("products on the shelf", sum(move.listed), f"at most {shelf}")
         return self._env.encode_action(

@@ -61,7 +61,7 @@ def _columns() -> None:
     now = session()
     st.subheader("2. Which column is which")
     names = own_log.headers(now.files)
-    told: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     guessed: dict[str, str] = {}
     try:
         plan = own_log.read_files(now.files, own_log.LogChoices({}))
@@ -73,7 +73,7 @@ def _columns() -> None:
         columns = st.columns(2)
         for n, (target, meaning) in enumerate(own_log.column_meanings().items()):
             shown = f"guess: {guessed[target]}" if target in guessed else "guess: none"
-            told[target] = columns[n % 2].selectbox(
+            chosen[target] = columns[n % 2].selectbox(
                 target.replace("_", " "), options, help=meaning, key=f"column {target}",
                 format_func=lambda name, shown=shown: shown if name == own_log.GUESS else name,
             )  # fmt: skip
@@ -86,7 +86,7 @@ def _columns() -> None:
     if sent:
         now.imported = None
         with st.spinner("reading and checking the log"):
-            choices = own_log.LogChoices(told, market.strip(), dates, guests)
+            choices = own_log.LogChoices(chosen, market.strip(), dates, guests)
             now.imported = own_log.import_files(now.files, choices, now.folder.path / "log")
 
 
@@ -113,7 +113,7 @@ def _build(imported: Imported) -> None:
     with st.form("build"):
         market = st.selectbox("Market", own_log.market_names(imported))
         left, middle, right = st.columns(3)
-        told = left.checkbox(
+        as_logged = left.checkbox(
             "The log shows how often people buy", True, help="It does not if it holds one market alone."
         )
         rate = left.slider("Else, percent who buy in a week", 1, 99, 20)
@@ -124,7 +124,7 @@ def _build(imported: Imported) -> None:
         with st.spinner("building the market: a language model reads its households"):
             path = own_log.build(
                 imported, now.folder.path / "log", now.folder.path, market,
-                purchase_rate=None if told else rate / 100.0, min_households=households, segments=segments,
+                purchase_rate=None if as_logged else rate / 100.0, min_households=households, segments=segments,
             )  # fmt: skip
         _opened(path)
 

@@ -73,7 +73,7 @@ def _moves(play: HandPlay) -> None:
 def _asked(play: HandPlay, last: Move) -> Move:
     here = play.world
     catalog, own, titles = here.catalog, here.products(play.agent), here.product_titles()
-    shelf = int(catalog.shelf[here.seats.index(play.agent)])
+    shelf = int(catalog.shelf[here.slot_layout.index(play.agent)])
     money = here.scenario.currency
     if shelf < len(own):
         st.caption(f"Your shelf holds {shelf} of your {len(own)} products.")

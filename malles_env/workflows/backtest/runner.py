@@ -112,7 +112,7 @@ def backtest(
     build: BuildSettings | None = None,
     origin: Origin = COMPLETE_JOURNEY,
     settings: BacktestSettings | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    notify: Callable[[str], None] = lambda words: None,
 ) -> Backtest:
     """Simulate a market's test weeks with its digital twins and compare with what was bought.
 
@@ -124,7 +124,7 @@ def backtest(
         build: Windows and splits; default those the shipped models were trained with.
         origin: What the log is.
         settings: Bootstrap draws and seed.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
 
     Raises:
         MissingResource: The data or the model is not installed.
@@ -133,21 +133,21 @@ def backtest(
     from malles_env.data.building.build import build_occasions
 
     settings, taste_model = settings or BacktestSettings(), loaded(model)
-    told("reading the log")
+    notify("reading the log")
     ground = find_ground(market, max_lines=max_lines, tables=tables, settings=build, origin=origin)
     end = ground.settings.splits.validation_end
     if end < WINDOW:
         raise invalid("splits.validation_end", end, f"at least {WINDOW}, weeks of which the forecast knows the sales: "
                       "a longer log, or later splits in its settings")  # fmt: skip
-    told("building choice occasions")
+    notify("building choice occasions")
     occasions = build_occasions(ground.tables, ground.settings, [ground.market])
     panel = panel_of(ground, occasions)
-    told("reading tastes")
+    notify("reading tastes")
     twins = (twin_tastes(ground, taste_model), ground.population())
-    told("fitting the logit")
+    notify("fitting the logit")
     rows = {"twins": twins, "clusters": cluster_tastes(ground, taste_model)}
     rows["logit"] = (logit_tastes(ground, occasions, settings.seed), ground.population())
-    told("playing the test weeks")
+    notify("playing the test weeks")
     return run(ground, panel, rows, settings, weights=taste_model.weights_hash)
 
 

@@ -105,7 +105,7 @@ def test_a_log_that_says_too_little_is_refused(tmp_path):
 def test_the_logging_policy_judged_from_its_own_log():
     (log, _) = record(few(episodes=40))
     table = Table(log.world, load_scenario(MARKET))
-    target = as_target(table.make("gaussian:0.2:nash", "seller_0"), table.seats["seller_0"], "gaussian:0.2:nash")
+    target = as_target(table.make("gaussian:0.2:nash", "seller_0"), table.views["seller_0"], "gaussian:0.2:nash")
     met = meet(log, target, table, draws=2, seed=0)
     assert met.log_ratio == pytest.approx(np.zeros((40, 3)), abs=1e-9)
     assert met.never == 0.0

@@ -24,7 +24,7 @@ def crooked(mode: Any, levels: int = 5) -> Actions:
 
 def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, np.ndarray]:
     rows = actions.blank(1)
-    for n, agent in enumerate(actions.seats.agents):
+    for n, agent in enumerate(actions.slot_layout.agents):
         if agent in by_agent:
             actions.put(rows, n, by_agent[agent])
     prices, listed = actions.decode(rows)
@@ -99,12 +99,12 @@ def test_empty_slots_change_nothing(mode: str) -> None:
 def test_a_batch_decodes_as_its_rows_do(mode: str) -> None:
     actions, rng = crooked(mode), np.random.default_rng(1)
     batch = actions.blank(7)
-    joint = [[random_action(actions.space(a), rng) for a in actions.seats.agents] for _ in range(7)]
-    for n in range(actions.seats.count):
+    joint = [[random_action(actions.space(a), rng) for a in actions.slot_layout.agents] for _ in range(7)]
+    for n in range(actions.slot_layout.count):
         column = [row[n] for row in joint]
         stacked = {k: np.stack([c[k] for c in column]) for k in column[0]} if mode == "dict" else np.stack(column)
         actions.put(batch, n, stacked)
-    singles = [decode(actions, **dict(zip(actions.seats.agents, row, strict=True))) for row in joint]
+    singles = [decode(actions, **dict(zip(actions.slot_layout.agents, row, strict=True))) for row in joint]
     for i, whole in enumerate(actions.decode(batch)):
         np.testing.assert_array_equal(whole, np.stack([single[i] for single in singles]))
 

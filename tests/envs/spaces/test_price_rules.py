@@ -130,7 +130,7 @@ def test_infos_say_what_was_moved_and_what_the_rest_costs(mode: str) -> None:
     env, plain = make(RULED, action_mode=mode, demand="expected"), make(CROOKED, action_mode=mode)
     env.reset(seed=1)
     plain.reset(seed=1)
-    last, total, paid = env.market_batch.seats.default_offer[0], 0.0, 0.0
+    last, total, paid = env.market_batch.slot_layout.default_offer[0], 0.0, 0.0
     for joint in sampled(env, 4, 6):
         _, _, _, _, infos = env.step(joint)
         plain.step(joint)

@@ -30,7 +30,7 @@ def actions_of(mode: Any, name: str = PROMOTED) -> Actions:
 def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, ...]:
     rows = actions.blank(1)
     for agent, action in by_agent.items():
-        actions.put(rows, actions.seats.index(agent), action)
+        actions.put(rows, actions.slot_layout.index(agent), action)
     prices, listed = actions.decode(rows)
     return prices[0], listed[0], *(flags[0] for flags in actions.promoted(rows, prices, listed))
 

@@ -40,7 +40,7 @@ def actions_of(mode: Any, name: str = STOCKED, levels: int = 5) -> Actions:
 def ordered(actions: Actions, **by_agent: Any) -> np.ndarray:
     rows = actions.blank(1)
     for agent, action in by_agent.items():
-        actions.put(rows, actions.seats.index(agent), action)
+        actions.put(rows, actions.slot_layout.index(agent), action)
     actions.decode(rows)
     return actions.ordered(rows)[0]
 

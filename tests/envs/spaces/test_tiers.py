@@ -40,9 +40,9 @@ def decode(actions: Actions, **by_agent: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return list prices and discounts."""
     rows = actions.blank(1)
     for agent, action in by_agent.items():
-        actions.put(rows, actions.seats.index(agent), action)
+        actions.put(rows, actions.slot_layout.index(agent), action)
     prices, _ = actions.decode(rows)
-    tier = actions.tiered(rows, prices, actions.seats.catalog.price_low)
+    tier = actions.tiered(rows, prices, actions.slot_layout.catalog.price_low)
     return prices[0], 1.0 - tier[0] / prices[0]
 
 
@@ -84,13 +84,13 @@ def test_discounts_run_from_none_to_the_deepest() -> None:
 
 def test_no_tier_price_is_below_the_lowest_price_or_the_least_margin() -> None:
     actions = actions_of("dict")
-    low = actions.seats.catalog.price_low
+    low = actions.slot_layout.catalog.price_low
     cheap = {"price": 1.2 * low[BIG], "listed": [1, 1, 1], "tier": [0.4, 0.1]}
     np.testing.assert_allclose(decode(actions, seller_0=cheap)[1][BIG], [1 / 6, 0, 0.1], atol=1e-12)
     ruled = small(price_rules=PriceRules(margin=1.0))
     env = malles_env.parallel_env(ruled, demand="expected")
     env.reset(seed=0)
-    low = [env.catalog.price_low[env.market_batch.seats.products(n)] for n in range(3)]
+    low = [env.catalog.price_low[env.market_batch.slot_layout.products(n)] for n in range(3)]
     joint = {agent: env.encode_action(agent, low[n], True) for n, agent in enumerate(env.agents)}
     joint["seller_0"] = env.encode_action("seller_0", [1.5, 4.0, 5.0], True, tier=[0.4, 0, 0.25])
     env.step(joint)
@@ -110,7 +110,7 @@ def test_encode_is_the_inverse_of_decode(mode: str) -> None:
     many = actions.encode(0, np.full((4, 3), 3.0), True, tier=np.full((4, 3), [0.1, 0.0, 0.1]))
     rows = actions.blank(4)
     actions.put(rows, 0, many)
-    assert actions.tiered(rows, actions.decode(rows)[0], actions.seats.catalog.price_low).shape == (4, 5)
+    assert actions.tiered(rows, actions.decode(rows)[0], actions.slot_layout.catalog.price_low).shape == (4, 5)
 
 
 @pytest.mark.parametrize(

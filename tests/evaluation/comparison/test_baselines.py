@@ -257,7 +257,7 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     language = {"aligned": lambda split: fitted("conditional_logit")}
     splits = list(study.rules.splits)
     told: list[str] = []
-    first = compare(study, names, splits, language=language, limit=150, told=told.append)
+    first = compare(study, names, splits, language=language, limit=150, notify=told.append)
     content = as_json(first)
     json.dumps(content, allow_nan=False)
     assert list(content["time"]) == names
@@ -269,7 +269,7 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert content["elasticities"]["time"]["aligned"][0]["choice"] < 0
     assert any("fitting urn" in words for words in told)
     told.clear()
-    again = as_json(compare(Study(occasions()), names, splits, language=language, limit=150, told=told.append))
+    again = as_json(compare(Study(occasions()), names, splits, language=language, limit=150, notify=told.append))
     assert not any("fitting" in words for words in told)
     for split in splits:
         for name in names:

@@ -117,7 +117,7 @@ def test_rows_that_cannot_be_fitted_are_left_out_and_told(tmp_path: Path, monkey
     some = whole.occasions.filter((pl.col("split") == "test") | (pl.col("occasion_id") % 40 == 0))
     told: list[str] = []
     names = ["popularity", "conditional_logit", "set_network"]
-    found = compare(Study(replace(whole, occasions=some)), names, ["time"], limit=100, told=told.append)
+    found = compare(Study(replace(whole, occasions=some)), names, ["time"], limit=100, notify=told.append)
     assert list(found.scores["time"]) == ["popularity"]
     assert set(found.left_out["time"]) == {"conditional_logit", "set_network"}
     assert any(words.startswith("time: set_network left out (the log is too small") for words in told)
@@ -148,7 +148,7 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
         study = Study(occasions())
         return as_json(
             compare(
-                study, names, ["time"], language=factory(stops), limit=150, told=told.append, weights=lambda *_: "w"
+                study, names, ["time"], language=factory(stops), limit=150, notify=told.append, weights=lambda *_: "w"
             )
         )
 

@@ -55,7 +55,7 @@ def test_prompted_rows_are_judged_on_a_sample_beside_their_control(
     assert np.isfinite(difference["nll"]) and difference["se"] > 0
     one, other = (content["unseen_cold"][row]["nll"] for row in ("prompted", "prompted_shuffled"))
     assert difference["nll"] == pytest.approx(one - other)
-    again = compare_words(study(), rows, ["unseen_cold"], prompted=folder, limit=60, slow=10, told=told.append)
+    again = compare_words(study(), rows, ["unseen_cold"], prompted=folder, limit=60, slow=10, notify=told.append)
     assert not any(words.startswith("fitting prompted") for words in told)
     assert again.as_json()["unseen_cold"] == content["unseen_cold"]
     assert "unaligned" in possible_rows(None, None, "smollm2")

@@ -66,7 +66,7 @@ def judged() -> TasteData:
 
 
 def goods() -> ProductTable:
-    return judged().goods
+    return judged().products
 
 
 def theme_readings(of: ProductTable) -> torch.Tensor:
@@ -135,7 +135,7 @@ def test_only_the_five_nearest_count_as_nearest() -> None:
 def test_heads_do_not_see_what_was_bought_elsewhere() -> None:
     """Shipped weights answer to the digit as before, whether a log keeps it or not."""
     data = judged().take(np.arange(40))
-    readings = Readings(torch.randn(len(data.goods.prefixes), 32), torch.randn(len(data.goods), 32))
+    readings = Readings(torch.randn(len(data.products.prefixes), 32), torch.randn(len(data.products), 32))
     heads = new_heads(32, members=1, seed=3)
     with torch.no_grad():
         with_it = score(data, heads, readings).utilities
@@ -146,8 +146,8 @@ def test_heads_do_not_see_what_was_bought_elsewhere() -> None:
 def test_words_that_tell_the_taste_win_in_a_category_never_trained_on() -> None:
     data, train = judged(), study().study.training("unseen_cold")[0]
     assert set(np.array(train.markets)[np.unique(train.market)]) == {"mug", "bag", "clock"}
-    true = WordLogit.fit(train, theme_readings(train.goods))
-    shuffled = WordLogit.fit(train, theme_readings(renamed(train.goods, "shuffled")))
+    true = WordLogit.fit(train, theme_readings(train.products))
+    shuffled = WordLogit.fit(train, theme_readings(renamed(train.products, "shuffled")))
     numbers = WordLogit.fit(train, facts=False)
     nll = {name: purchase_values(row.predict(data), data)["nll"] for name, row in
            {"true": true, "shuffled": shuffled, "numbers": numbers}.items()}  # fmt: skip
@@ -289,7 +289,7 @@ def test_a_saved_model_answers_alike_on_the_log_and_to_names(
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
     model = run_words_job(small_job(tmp_path / "m", encoder), study())
     told: list[str] = []
-    again = run_words_job(small_job(tmp_path / "m", encoder), study(), told=told.append)
+    again = run_words_job(small_job(tmp_path / "m", encoder), study(), notify=told.append)
     assert again.weights_hash == model.weights_hash
     assert not any("left-out" in words for words in told)
     back = TransferModel.from_pretrained(tmp_path / "m")
@@ -354,7 +354,7 @@ def test_a_model_is_trained_and_compared_with_its_controls(
     assert set(content["launches"]["aligned"]) == {"spearman", "se"}
     assert content["launches"]["uniform"]["spearman"] is None
     told: list[str] = []
-    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, told=told.append)
+    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, notify=told.append)
     assert not any(words.startswith("fitting") for words in told)
     assert json.dumps(once_more.as_json()) == json.dumps(content)
 

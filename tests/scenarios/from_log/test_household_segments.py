@@ -57,7 +57,7 @@ def test_every_buyer_is_a_segment_with_its_own_past(tables: Tables, twins: TwinM
     assert np.array_equal(shelves.data.weeks_seen, known.weeks)
     assert np.array_equal(shelves.data.history_total, known.counts.sum(1) + known.other_counts)
     assert (shelves.data.product == shelves.data.product[0]).all()
-    assert [shelves.data.goods.names[at] for at in shelves.data.product[0]] == lines
+    assert [shelves.data.products.names[at] for at in shelves.data.product[0]] == lines
     assert np.array_equal(shelves.loyalty[:, 1:].argmax(1), known.last)
     assert twins.population.weights == pytest.approx(known.weeks / known.weeks.sum())
     assert twins.population.size == pytest.approx(known.weeks.sum() / 40)
@@ -75,7 +75,7 @@ def test_facts_are_those_of_the_first_real_visit_after_validation(tables: Tables
         assert np.array_equal(getattr(real, name), getattr(shelves.data, name)[at])
     for name in ("past_known", "past_ago", "past_quantity", "past_depth"):
         assert np.array_equal(getattr(real, name), getattr(shelves.data, name)[at])
-    order = [[lines.index(real.goods.names[j]) for j in row] for row in real.product]
+    order = [[lines.index(real.products.names[j]) for j in row] for row in real.product]
     for name in ("bought", "last", "long_share", "share", "regular_price", "mean_quantity", "brand_share"):
         assert np.array_equal(
             getattr(real, name), np.take_along_axis(getattr(shelves.data, name)[at], np.array(order), 1)
@@ -138,7 +138,8 @@ def test_other_lines_join_the_outside_option(tables: Tables) -> None:
     share = whole.data.long_share[0]
     answers = []
     for shelves in (whole, part):
-        count, order = shelves.num_products, [lines.index(shelves.data.goods.names[j]) for j in shelves.data.product[0]]
+        count = shelves.num_products
+        order = [lines.index(shelves.data.products.names[j]) for j in shelves.data.product[0]]
         moved = replace(reading, alpha=reading.alpha[:, order])
         regular = shelves.data.regular_price[0, :count].astype(np.float64)
         perceived = share[:count] / share[:count].sum()

@@ -106,10 +106,10 @@ def stored_network(stored: dict[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         InvalidInput: The file describes its network by code, or another one than malles builds.
     """
-    told = stored.get("policy_kwargs") or {}
+    arguments = stored.get("policy_kwargs") or {}
     kind = stored.get("policy_class") or {}
     home = str(kind.get("__module__", "")) if isinstance(kind, dict) else ""
-    notes = {name: value for name, value in told.items() if name not in (":type:", PICKLED) and value is not None}
+    notes = {name: value for name, value in arguments.items() if name not in (":type:", PICKLED) and value is not None}
     strange = sorted(name for name in notes if name not in (*_NETWORK, *_HARMLESS) and notes[name] is not False)
     if stored.get("use_sde") or not home.startswith(("stable_baselines3.", "sb3_contrib.")):
         strange.append("policy_class" if not stored.get("use_sde") else "use_sde")

@@ -1,4 +1,4 @@
-"""The markets of one env runner of RLlib, as a Gymnasium vector env: a slot per market and learning seat."""
+"""The markets of one env runner of RLlib, as a Gymnasium vector env: a slot per market and learning agent."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class RunnerEnv(VectorEnv[Any, Any, Any]):
         """Play one period in all markets; those whose episode is over start anew instead."""
         shaped = np.asarray(actions).reshape(self.task.markets, len(self.core.agents), -1)
         turn = self.core.step(shaped[:, 0] if self.core.rivals is not None else shaped, self._over)
-        self._over, seats = turn.over.copy(), len(self.core.agents)
+        self._over, num_agents = turn.over.copy(), len(self.core.agents)
         seen = turn.observations.reshape(self.num_envs, -1).copy()
         nobody = np.zeros(self.num_envs, dtype=bool)
-        return seen, turn.rewards.reshape(-1).copy(), nobody, np.repeat(turn.over, seats), {}
+        return seen, turn.rewards.reshape(-1).copy(), nobody, np.repeat(turn.over, num_agents), {}

@@ -79,11 +79,7 @@ def train(
     out = Path(out)
     check_folder(run, out, resume)
     scenario = load_scenario(run.scenario)
-    settings = load_settings(run.algo, scenario=scenario.name, tastes=run.tastes) | run.settings
-    check_settings(settings)
-    markets = markets_each(settings, run.env_runners)
-    if markets * (run.env_runners + 1) >= SEEDS_PER_PART:
-        raise invalid("num_markets", settings["num_markets"], f"fewer than {SEEDS_PER_PART} over all env runners")
+    settings, markets = _settings(run, scenario)
     consumers = scenario.build_consumers(run.model, draws=run.tastes == "draws")
     env, arguments = prepare(run, scenario, consumers, trust)
     start = newest_good(out / "checkpoints", say) if resume else None
@@ -100,12 +96,7 @@ def train(
         with stop_requests(say) as request:
             keeper = _Keeper(run, out, scenario.reward_scale, model, watch, request)
             if keeper.done < run.steps:
-                task = RunnerTask(run, markets, keeper.done, trust)
-                algorithm = build(settings, task, model)
-                try:
-                    keeper.train(algorithm)
-                finally:
-                    close(algorithm)
+                keeper.train(settings, RunnerTask(run, markets, keeper.done, trust))
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
     return Trained(model, policy, keeper.curve, out)
@@ -122,6 +113,16 @@ def needed_rllib() -> None:
         import ray.rllib  # noqa: F401
     except ImportError as error:
         raise MissingResource(f"RLlib is not installed ({error}): run  pip install 'malles-env[rllib]'") from None
+
+
+def _settings(run: Run, scenario: Scenario) -> tuple[dict[str, Any], int]:
+    """Return the algorithm's settings, checked, and how many markets each env runner plays."""
+    settings = load_settings(run.algo, scenario=scenario.name, tastes=run.tastes) | run.settings
+    check_settings(settings)
+    markets = markets_each(settings, run.env_runners)
+    if markets * (run.env_runners + 1) >= SEEDS_PER_PART:
+        raise invalid("num_markets", settings["num_markets"], f"fewer than {SEEDS_PER_PART} over all env runners")
+    return settings, markets
 
 
 def _check_cluster(ray: Any, run: Run, scenario: Scenario) -> None:
@@ -144,15 +145,18 @@ class _Keeper:
         self.curve = old_curve(out, self.done)
         self.began = time.monotonic() - (self.curve[-1]["seconds"] if self.curve else 0.0)
 
-    def train(self, algorithm: Any) -> None:
+    def train(self, settings: dict[str, Any], task: RunnerTask) -> None:
         """Train to the run's last step."""
         from torch.utils.tensorboard import SummaryWriter
 
-        before = self.done
-        with SummaryWriter(str(self.out / "tensorboard" / "rllib")) as self.board:
-            self._go_on(algorithm, before)
+        algorithm, before = build(settings, task, self.model), self.done
+        try:
+            with SummaryWriter(str(self.out / "tensorboard" / "rllib")) as self.board:
+                self._iterate(algorithm, before)
+        finally:
+            close(algorithm)
 
-    def _go_on(self, algorithm: Any, before: int) -> None:
+    def _iterate(self, algorithm: Any, before: int) -> None:
         while self.done < self.run.steps:
             found = algorithm.train()["env_runners"]
             self.done = before + int(found["num_env_steps_sampled_lifetime"])

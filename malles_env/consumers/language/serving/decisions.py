@@ -39,8 +39,8 @@ def read_systemone(found: dict[str, Any], labels: Sequence[str]) -> list[float]:
     """Return log probabilities of the labels [L] from a ``/v1/systemone`` answer."""
     keys = [str(at) for at in range(len(labels))] if is_score(labels) else list(labels)
     try:
-        told = found["answers"]["answer"]["probabilities"]
-        return _logs([float(told[key]) for key in keys])
+        probabilities = found["answers"]["answer"]["probabilities"]
+        return _logs([float(probabilities[key]) for key in keys])
     except (KeyError, TypeError, ValueError) as error:
         raise Unusable("answers a typed decision without a probability for every option") from error
 
@@ -61,8 +61,8 @@ def read_decisions(found: dict[str, Any], labels: Sequence[str]) -> list[float]:
     try:
         (answer,) = found["answers"]
         name = "label" if answer["type"] == "score" else "value"
-        told = {str(option[name]): float(option["probability"]) for option in answer["probabilities"]}
-        return _logs([told[label] for label in labels])
+        probabilities = {str(option[name]): float(option["probability"]) for option in answer["probabilities"]}
+        return _logs([probabilities[label] for label in labels])
     except (KeyError, TypeError, ValueError) as error:
         raise Unusable("answers a typed decision without a probability for every option") from error
 

@@ -34,12 +34,12 @@ def first_token(found: Mapping[str, Any]) -> list[tuple[str, float]]:
         Unusable: There are none.
     """
     try:
-        told = found["choices"][0]["logprobs"]
-        if "content" in told:
-            options = told["content"][0]["top_logprobs"]
+        logprobs = found["choices"][0]["logprobs"]
+        if "content" in logprobs:
+            options = logprobs["content"][0]["top_logprobs"]
             pairs = [(str(option["token"]), float(option["logprob"])) for option in options]
         else:  # the older form: {"top_logprobs": [{token: log probability}]}
-            pairs = [(str(token), float(value)) for token, value in told["top_logprobs"][0].items()]
+            pairs = [(str(token), float(value)) for token, value in logprobs["top_logprobs"][0].items()]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Unusable(LACKS_LOGPROBS) from error
     if any(math.isnan(value) or value > _ROUNDED for _, value in pairs):

@@ -34,8 +34,8 @@ def read_reply(found: Mapping[str, Any], schema: Mapping[str, Any] | None, most_
     try:
         choice = found["choices"][0]
         text, finished = choice["message"]["content"], choice["finish_reason"] != "length"
-        told = found.get("usage") or {}
-        counts = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
+        usage = found.get("usage") or {}
+        counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unusable("answers something that is not a chat completion") from error
     if not isinstance(text, str):

@@ -297,14 +297,14 @@ class Talk:
             self.line.break_off(server)
             return f"no answer within {self.line.patience.timeout:g} s; it is overloaded or stopped", None
         if isinstance(error, openai.APIStatusError):
-            status, told = error.status_code, " ".join(str(error.message).split())[:300]
+            status, reason = error.status_code, " ".join(str(error.message).split())[:300]
             if status in _BUSY or (status >= 500 and status != 501):
-                return f"keeps answering {status} ({told})", error.response.headers.get("retry-after")
+                return f"keeps answering {status} ({reason})", error.response.headers.get("retry-after")
             self.line.usage.failures += 1
             if 300 <= status < 400:
                 raise LanguageModelError(f"{_who(server)} redirects ({status}); not followed, name the server itself")
             key = _NO_KEY_SENT if status in (401, 403) and self.line.api_key == NO_KEY else ""
-            raise Unsupported(f"{_who(server)} refuses with {status} ({told}){key}") from error
+            raise Unsupported(f"{_who(server)} refuses with {status} ({reason}){key}") from error
         if isinstance(error, openai.APIConnectionError):
             self.line.break_off(server)
             return f"cannot be reached ({error.__cause__ or error}); is it running?", None
@@ -322,8 +322,8 @@ def _whole(found: Any) -> Any:
         raise Unusable("answers something that is not a JSON object")
     if found.get("error") and "choices" not in found:
         error = found["error"]
-        told = error.get("message", error) if isinstance(error, dict) else error
-        raise Unusable(f"answers with an error: {brief(told)}")
+        message = error.get("message", error) if isinstance(error, dict) else error
+        raise Unusable(f"answers with an error: {brief(message)}")
     return found
 
 

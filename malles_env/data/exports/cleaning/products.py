@@ -129,15 +129,15 @@ def _by_keywords(products: pl.DataFrame, rows: pl.DataFrame, path: Path) -> tupl
     findings: list[Finding] = []
     if len(without):
         sold = rows.filter(pl.col("product_id").is_in(without["product_id"].implode()))
-        told = f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}"
+        message = f"no keyword matches: {len(sold):,} rows stay in the market {OTHER!r}"
         example, many = f"{without['product_id'][0]}: {without['title'][0][:40]}", len(sold) > len(rows) / 2
-        findings.append(Finding("no_keyword", len(without), "kept", 0, told, "products", example, warn=many))
+        findings.append(Finding("no_keyword", len(without), "kept", 0, message, "products", example, warn=many))
     found = set(products["market"].drop_nulls().unique().to_list())
     empty = [name for name in keywords if name not in found]
     if empty:
-        told, example = "no product has a word of these markets", ", ".join(empty[:3])
-        findings.append(Finding("empty_markets", len(empty), "kept", 0, told, "markets", example, warn=True))
+        message, example = "no product has a word of these markets", ", ".join(empty[:3])
+        findings.append(Finding("empty_markets", len(empty), "kept", 0, message, "markets", example, warn=True))
     if len(found) == 1 and len(without) == 0:
-        told, example = "the keywords put every product into one market", next(iter(found))
-        findings.append(Finding("one_market", len(products), "kept", 0, told, "products", example, warn=True))
+        message, example = "the keywords put every product into one market", next(iter(found))
+        findings.append(Finding("one_market", len(products), "kept", 0, message, "products", example, warn=True))
     return products.with_columns(pl.col("market").fill_null(OTHER)), f"by the keywords of {path.name}", findings

@@ -139,8 +139,8 @@ def _notes(rows: pl.DataFrame) -> pl.Expr:
     """Return whether a row's title, or its product's usual title, is no product's name."""
     titles = rows.select("product_id", "title").drop_nulls().group_by("product_id", "title").len()
     usual = titles.sort("len", "title", descending=[True, False]).unique("product_id", keep="first")
-    told = usual.filter(is_note(pl.col("title"), pl.col("product_id")))["product_id"]
-    return is_note(pl.col("title"), pl.col("product_id")) | pl.col("product_id").is_in(told.implode())
+    notes = usual.filter(is_note(pl.col("title"), pl.col("product_id")))["product_id"]
+    return is_note(pl.col("title"), pl.col("product_id")) | pl.col("product_id").is_in(notes.implode())
 
 
 def guests(rows: pl.DataFrame) -> pl.Expr:

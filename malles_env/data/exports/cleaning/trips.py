@@ -29,7 +29,7 @@ def with_trips(rows: pl.DataFrame, *, keep_guests: bool) -> tuple[pl.DataFrame, 
     if "basket_id" not in rows.columns or rows["basket_id"].null_count():
         rows, finding = _made_trips(rows)
         findings.append(finding)
-    rows, reused = _told_apart(rows, guest)
+    rows, reused = _distinguished(rows, guest)
     findings += reused
     if keep_guests:
         single = pl.format("guest {}", pl.col("basket_id"))
@@ -49,7 +49,7 @@ def _made_trips(rows: pl.DataFrame) -> tuple[pl.DataFrame, Finding]:
     return rows, Finding("no_receipts", missing, "mended", 0, "rows of one household, store and moment are one trip")
 
 
-def _told_apart(rows: pl.DataFrame, guest: pl.Expr) -> tuple[pl.DataFrame, list[Finding]]:
+def _distinguished(rows: pl.DataFrame, guest: pl.Expr) -> tuple[pl.DataFrame, list[Finding]]:
     """Add household, store and day to receipt numbers that were given to several."""
     time = pl.col("timestamp")
     own = pl.when(~guest.fill_null(True)).then("household_id")

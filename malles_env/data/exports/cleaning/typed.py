@@ -170,7 +170,7 @@ def _unit_prices(rows: pl.DataFrame, mapped: Mapped) -> tuple[pl.DataFrame, str]
     words = f"{cells:,} weeks of products with several quantities: the column agrees in {unit:.0%} of them, "
     words += f"divided by the quantity in {total:.0%}"
     divided = total_only
-    if mapped.columns[given].how != "told" and cells >= CELLS and abs(unit - total) > 0.2:
+    if mapped.columns[given].how != "given" and cells >= CELLS and abs(unit - total) > 0.2:
         divided = total > unit
     elif cells >= CELLS and abs(unit - total) > 0.2 and divided != (total > unit):
         words += "; that speaks against what was given"

@@ -32,7 +32,7 @@ class Column:
     Attributes:
         target: Canonical name.
         source: Column of the file.
-        how: ``told`` (given by the person), ``name`` or ``content``.
+        how: ``given`` (by the person), ``name`` or ``content``.
         example: A value of it.
     """
 
@@ -63,7 +63,7 @@ class Mapped:
 
     def __str__(self) -> str:
         """Return one line per column."""
-        how = {"told": "as given", "name": "by its name", "content": "guessed by its content"}
+        how = {"given": "as given", "name": "by its name", "content": "guessed by its content"}
         wide = max(len(column.source) for column in self.columns.values())
         lines = [
             f"  {column.target:14} <- {column.source:{wide}}  {how[column.how]}, e.g. {column.example}"
@@ -74,12 +74,12 @@ class Mapped:
         return "\n".join(lines)
 
 
-def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Mapped:
+def map_columns(frame: pl.DataFrame, given: Mapping[str, str], source: str) -> Mapped:
     """Decide which column is which.
 
     Args:
         frame: The export; the first rows are looked at.
-        told: Canonical name -> column; an empty column leaves the name out.
+        given: Canonical name -> column; an empty column leaves the name out.
         source: File name to stand in errors.
 
     Returns:
@@ -90,10 +90,10 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
     """
     sample = frame.head(SAMPLE)
     _refuse_values(frame.columns, source)
-    given = {target: _existing(frame, column, target) for target, column in told.items() if column}
-    found = {target: (column, "told") for target, column in given.items()}
-    free = [name for name in frame.columns if name not in given.values()]
-    open_targets = [target for target in TARGETS if target not in told]
+    named = {target: _existing(frame, column, target) for target, column in given.items() if column}
+    found = {target: (column, "given") for target, column in named.items()}
+    free = [name for name in frame.columns if name not in named.values()]
+    open_targets = [target for target in TARGETS if target not in given]
     for target, column in _by_name(sample, free, open_targets).items():
         found[target] = (column, "name")
     taken = {column for column, _ in found.values()}
@@ -101,7 +101,7 @@ def map_columns(frame: pl.DataFrame, told: Mapping[str, str], source: str) -> Ma
     missing = [target for target in open_targets if target not in found]
     for target, column in _by_content(sample, free, missing, found).items():
         found[target] = (column, "content")
-    if "product_id" not in found and "product_id" not in told and "title" in found:
+    if "product_id" not in found and "product_id" not in given and "title" in found:
         found["product_id"] = found["title"]
     if "unit_price" in found and "line_total" in found and found["unit_price"][0] == found["line_total"][0]:
         del found["line_total"]
@@ -225,25 +225,27 @@ def _ids(
     when = guessed.get("timestamp") or (found["timestamp"][0] if "timestamp" in found else None)
     sizes = {name: sample[name].n_unique() for name in free if sample[name].n_unique() > 1}
 
-    def tells(one: str, other: str) -> bool:
+    def determines(one: str, other: str) -> bool:
         both = sample.select(one, other).drop_nulls()
         return len(both) > 0 and both.n_unique() == both[one].n_unique()
 
     basket = found["basket_id"][0] if "basket_id" in found else None
     if basket is None and "basket_id" in missing and when is not None:
-        fits = [name for name in sizes if sizes[name] < len(sample) and sizes[name] > 10 and tells(name, when)]
+        fits = [name for name in sizes if sizes[name] < len(sample) and sizes[name] > 10 and determines(name, when)]
         basket = max(fits, key=lambda name: sizes[name], default=None)
         if basket is not None:
             guessed["basket_id"] = basket
     rest = [name for name in sizes if name != basket]
     if "household_id" in missing and basket is not None:
-        fits = [name for name in rest if tells(basket, name) and 10 < sizes[name] < sample[basket].n_unique()]
+        fits = [name for name in rest if determines(basket, name) and 10 < sizes[name] < sample[basket].n_unique()]
         best = max(fits, key=lambda name: sizes[name], default=None)
         if best is not None:
             guessed["household_id"] = best
     rest = [name for name in rest if name not in guessed.values()]
     if "product_id" in missing:
-        fits = [name for name in rest if (basket is None or not tells(basket, name)) and sizes[name] < len(sample) / 2]
+        fits = [
+            name for name in rest if (basket is None or not determines(basket, name)) and sizes[name] < len(sample) / 2
+        ]
         best = max(fits, key=lambda name: sizes[name], default=None)
         if best is not None:
             guessed["product_id"] = best

@@ -114,10 +114,10 @@ def _parquet(path: Path) -> tuple[pl.DataFrame, str]:
     words = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum, pl.Null)]
     coded = [name for name, kind in frame.schema.items() if kind == pl.Binary]
     frame = frame.with_columns(pl.col(words).cast(pl.String), *(_decoded(frame[name]) for name in coded)).drop(others)
-    told = (
+    details = (
         f", without the columns {brief(', '.join(others))}, which hold lists, mappings or durations" if others else ""
     )
-    return frame, f"Parquet{told}"
+    return frame, f"Parquet{details}"
 
 
 def _decoded(values: pl.Series) -> pl.Series:

@@ -68,6 +68,26 @@ def assembled(
         settings: Splits and windows.
         report: Counts, kept in `Occasions.meta`.
     """
+    products = log.products.select(
+        "product_id", "title", "category", market="category", variants=pl.lit(1, pl.Int32), **_empty_product_columns()
+    )
+    meta = {
+        "source": "UCI Online Retail (CC0, doi 10.1057/dbm.2012.17)",
+        "settings": _plain(settings),
+        "report": report,
+    }
+    return Occasions(
+        _occasions(log, visits, draw, past, settings),
+        _alternatives(log, visits, draw, past, settings),
+        products.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS),  # type: ignore[arg-type]
+        past.purchases(log),
+        meta,
+        past.elsewhere(visits, settings.elsewhere).cast(ELSEWHERE_COLUMNS),  # type: ignore[arg-type]
+    )
+
+
+def _occasions(log: Catalogue, visits: pl.DataFrame, draw: Draw, past: Past, settings: GiftSettings) -> pl.DataFrame:
+    """Return one row per visit, with counts of what its customer bought before."""
     household, day, period, market = (visits[name].to_numpy() for name in ("household", "day", "period", "market"))
     total, end = past.history(household, market, day)
     names = pl.Series("market", log.markets)
@@ -90,22 +110,7 @@ def assembled(
         weeks_seen=pl.Series(past.weeks(household, period)),
         buyer=pl.Series(past.history(household, market, np.full_like(day, past.known_until))[0] > 0),
     ).with_columns(held_out=settings.splits.held_out())
-    products = log.products.select(
-        "product_id", "title", "category", market="category", variants=pl.lit(1, pl.Int32), **_empty_product_columns()
-    )
-    meta = {
-        "source": "UCI Online Retail (CC0, doi 10.1057/dbm.2012.17)",
-        "settings": _plain(settings),
-        "report": report,
-    }
-    return Occasions(
-        occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS),  # type: ignore[arg-type]
-        _alternatives(log, visits, draw, past, settings),
-        products.select(PRODUCT_COLUMNS.keys()).cast(PRODUCT_COLUMNS),  # type: ignore[arg-type]
-        past.purchases(log),
-        meta,
-        past.elsewhere(visits, settings.elsewhere).cast(ELSEWHERE_COLUMNS),  # type: ignore[arg-type]
-    )
+    return occasions.select(OCCASION_COLUMNS.keys()).cast(OCCASION_COLUMNS)  # type: ignore[arg-type]
 
 
 def _empty_product_columns() -> dict[str, pl.Expr]:

@@ -62,9 +62,11 @@ def launch_trials(log: Catalogue, settings: GiftSettings) -> Occasions:
     )
     draw = _drawn(np.concatenate(row), np.concatenate(option), whole["product"].to_numpy(), settings.seed)
     trials = assembled(log, whole, draw, past, settings, {})
-    told = launches[kept].with_columns(product_id=log.products["product_id"].gather(launches[kept]["product"]))
-    told = told.with_columns(market=pl.Series("market", log.markets).gather(told["market"])).drop("product")
-    return replace(trials, meta=trials.meta | {"launches": told.to_dict(as_series=False)})
+    first_sales = launches[kept].with_columns(product_id=log.products["product_id"].gather(launches[kept]["product"]))
+    first_sales = first_sales.with_columns(market=pl.Series("market", log.markets).gather(first_sales["market"])).drop(
+        "product"
+    )
+    return replace(trials, meta=trials.meta | {"launches": first_sales.to_dict(as_series=False)})
 
 
 def _launches(log: Catalogue, week: int) -> pl.DataFrame:

@@ -46,7 +46,6 @@ def budget_sense(
     off = float(np.abs(sums - 1.0).max())
     proper = off <= max(1e-6, tolerance)
     verdict = share.verdict(bound) if left <= ABSURD and proper else "fail"
-    n, k, s = (int(i) for i in np.unravel_index(rise.argmax(), rise.shape))
     return Finding(
         name="budget sense",
         measure="share of rises of all prices together (segment, step) after which expected units rise",
@@ -55,10 +54,7 @@ def budget_sense(
         bound=f"at most {bound:g} of steps; at most {ABSURD:g} of the units left; probabilities sum to 1",
         verdict=verdict,
         asked=len(sums),
-        worst=""
-        if not share.broken
-        else f"{subject.segments[s]}: units rise by {rise.max():.2g} as prices go from x {SCALES[k]:g} to "
-        f"x {SCALES[k + 1]:g} of state {n + 1}",
+        worst=_worst(subject, rise) if share.broken else "",
         details={
             **share.as_details(),
             "units_left_at_absurd_prices": left,
@@ -69,17 +65,31 @@ def budget_sense(
             "spending_per_consumer": money[0].tolist(),
             "spending_shares": _spending_shares(subject, bought[0, at[1.0]]),
         },
-        chart=Chart(
-            "All prices scaled together, base state",
-            "all prices, as a multiple of the base prices",
-            "as a multiple of the value at base prices",
-            (
-                Series("units per consumer", SCALES[:-1], tuple(crowd[0, :-1] / max(crowd[0, at[1.0]], 1e-300))),
-                Series("spending per consumer", SCALES[:-1], tuple(money[0, :-1] / max(money[0, at[1.0]], 1e-300))),
-            ),
-            log_x=True,
-            levels={"": 1.0},
+        chart=_chart(crowd[0], money[0], at[1.0]),
+    )
+
+
+def _worst(subject: Subject, rise: FloatArray) -> str:
+    """Return where units rise most ``(N, K - 1, S)``, in words."""
+    n, k, s = (int(i) for i in np.unravel_index(rise.argmax(), rise.shape))
+    return (
+        f"{subject.segments[s]}: units rise by {rise.max():.2g} as prices go from x {SCALES[k]:g} to "
+        f"x {SCALES[k + 1]:g} of state {n + 1}"
+    )
+
+
+def _chart(units: FloatArray, spending: FloatArray, base: int) -> Chart:
+    """Return the chart of units and spending per consumer ``(K,)``, as multiples of those at the scale `base`."""
+    return Chart(
+        "All prices scaled together, base state",
+        "all prices, as a multiple of the base prices",
+        "as a multiple of the value at base prices",
+        (
+            Series("units per consumer", SCALES[:-1], tuple(units[:-1] / max(units[base], 1e-300))),
+            Series("spending per consumer", SCALES[:-1], tuple(spending[:-1] / max(spending[base], 1e-300))),
         ),
+        log_x=True,
+        levels={"": 1.0},
     )
 
 

@@ -24,10 +24,10 @@ def coefficients_at_bound(subject: Subject) -> Finding:
         return not_applicable(name, measure, "these consumers have no table of tastes", bound)
     found = at_bounds({"rho": tastes.rho}, subject.segments)
     segments = len({one.owner for one in found})
-    told = []
+    reached = []
     for coefficient in dict.fromkeys(one.coefficient for one in found):
         count = sum(one.coefficient == coefficient for one in found)
-        told.append(f"{coefficient} in {count} of {subject.num_segments} segments (bound {BOUNDS[coefficient]:g})")
+        reached.append(f"{coefficient} in {count} of {subject.num_segments} segments (bound {BOUNDS[coefficient]:g})")
     return Finding(
         name=name,
         measure=measure,
@@ -36,7 +36,7 @@ def coefficients_at_bound(subject: Subject) -> Finding:
         bound=bound,
         verdict="fail" if found else "pass",
         asked=0,
-        worst="; ".join(told),
+        worst="; ".join(reached),
         chart=Chart(
             "rho by segment, inside its bounds",
             "segment",

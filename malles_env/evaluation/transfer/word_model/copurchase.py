@@ -29,7 +29,7 @@ def who_bought(data: TasteData, until: int) -> BoolArray:
         until: Last week.
     """
     early = data.take(np.flatnonzero(data.period <= until))
-    found = np.zeros((len(data.households), len(data.goods)), dtype=bool)
+    found = np.zeros((len(data.households), len(data.products)), dtype=bool)
     lists = [early.past] if early.other is None else [early.past, early.other]
     for products in lists:
         row, column = np.nonzero(products >= 0)

@@ -55,14 +55,14 @@ class Catalogued:
 
     Attributes:
         means: Mean states of all layers by category [F].
-        told: Mean taste vector that names say, by category [D].
+        mean_vectors: Mean taste vector that names say, by category [D].
         prices: Mean log list price by category.
         trained: Categories trained on.
         products: Code, name and category of each product that has a taste vector [N].
     """
 
     means: dict[str, FloatArray]
-    told: dict[str, FloatArray]
+    mean_vectors: dict[str, FloatArray]
     prices: dict[str, float]
     trained: frozenset[str]
     products: tuple[tuple[str, str, str], ...] = ()
@@ -135,10 +135,10 @@ class TransferModel:
         rows: dict[Product, int] = {}
         for product in (*options, *(key(past) for history in bought for past in history), *map(key, others)):
             rows.setdefault(product, len(rows))
-        frozen, told, own = self._vectors(list(rows), category, options)
+        frozen, named_vectors, own = self._vectors(list(rows), category, options)
         at = np.array([rows[product] for product in options])
         asked = _asked(bought, at, rows, level, self._usual(bought), _trend(frozen, at, rows, others))
-        learned = None if self.fitted.word_map is None else between(told / self.fitted.word_map.scale, own)
+        learned = None if self.fitted.word_map is None else between(named_vectors / self.fitted.word_map.scale, own)
         weights = self.fitted.seen if category in self.catalogue.trained else self.fitted.unseen
         found = asked.features(between(frozen, frozen), learned).astype(np.float64) @ weights
         return np.asarray(found - found.mean(1, keepdims=True))
@@ -161,14 +161,14 @@ class TransferModel:
         if self.fitted.word_map is None:
             return frozen, frozen, frozen
         raw = states @ self.fitted.word_map.weights
-        centre = dict(self.catalogue.told)
+        centre = dict(self.catalogue.mean_vectors)
         centre.setdefault(category, raw[own_rows].mean(0))
-        told = raw - np.stack([centre.get(kind, np.zeros(raw.shape[1], np.float32)) for _, kind in products])
-        own = told.copy()
+        named_vectors = raw - np.stack([centre.get(kind, np.zeros(raw.shape[1], np.float32)) for _, kind in products])
+        own = named_vectors.copy()
         for at, product in enumerate(products):
             if product in self._own:
-                own[at] = OWN * self._own[product] + (1 - OWN) * told[at]
-        return frozen, told, own
+                own[at] = OWN * self._own[product] + (1 - OWN) * named_vectors[at]
+        return frozen, named_vectors, own
 
     @cached_property
     def _own(self) -> dict[Product, FloatArray]:

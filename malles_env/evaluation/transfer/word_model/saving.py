@@ -41,7 +41,7 @@ def save_model(model: TransferModel, directory: Path) -> str:
         if kept.products:
             tensors |= {
                 "own": torch.as_tensor(fitted.vectors).half(),
-                "told": _half([kept.told[name] for name in names]),
+                "told": _half([kept.mean_vectors[name] for name in names]),
             }
         write_tensors(target / CATALOGUE, tensors)
         files = [COLD, CATALOGUE]

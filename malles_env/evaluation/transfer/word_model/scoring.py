@@ -14,7 +14,7 @@ from malles_env.evaluation.transfer.word_model.copurchase import category_means
 from malles_env.evaluation.transfer.word_model.model import TransferModel, last_layer
 from malles_env.evaluation.transfer.word_model.trends import FloatArray, sales_before, word_trends
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords, LogWords
-from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, told_vectors
+from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, name_vectors
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
@@ -27,41 +27,41 @@ Progress = Callable[[int, int], None]
 
 
 def log_readings(
-    backbone: Backbone, goods: ProductTable, names: Names = "true", progress: Progress | None = None
+    backbone: Backbone, products: ProductTable, names: Names = "true", progress: Progress | None = None
 ) -> FloatArray:
     """Return the encoder's readings of a log's names, kept in the user's cache [P, F].
 
     Args:
         backbone: The encoder.
-        goods: The products with their true names.
+        products: The products with their true names.
         names: What they are called; names that only went to others are not read again.
         progress: Called with how far the readings are.
     """
     if names == "anonymous":
-        return np.asarray(make_readings(backbone, renamed(goods, names), progress=progress).product.numpy())
-    true = make_readings(backbone, goods, progress=progress).product.numpy()
-    return np.asarray(true[same_text(goods, renamed(goods, names))])
+        return np.asarray(make_readings(backbone, renamed(products, names), progress=progress).product.numpy())
+    true = make_readings(backbone, products, progress=progress).product.numpy()
+    return np.asarray(true[same_text(products, renamed(products, names))])
 
 
-def same_text(goods: ProductTable, other: ProductTable) -> NDArray[np.int64]:
-    """Return the row of `goods` that has each text of `other` in the same market [P]."""
-    place = {key: at for at, key in enumerate(zip(goods.prefix.tolist(), goods.texts, strict=True))}
+def same_text(products: ProductTable, other: ProductTable) -> NDArray[np.int64]:
+    """Return the row of `products` that has each text of `other` in the same market [P]."""
+    place = {key: at for at, key in enumerate(zip(products.prefix.tolist(), products.texts, strict=True))}
     return np.array([place[key] for key in zip(other.prefix.tolist(), other.texts, strict=True)])
 
 
-def log_words(readings: FloatArray, parts: int, goods: ProductTable, sales: FloatArray) -> LogWords:
+def log_words(readings: FloatArray, parts: int, products: ProductTable, sales: FloatArray) -> LogWords:
     """Return what of a log's names does not depend on training.
 
     Args:
         readings: Of all names [P, F].
         parts: Layers of a reading.
-        goods: The products.
+        products: The products.
         sales: Everybody's purchases by product and week [P, weeks].
     """
-    states = centred_states(readings, category_means(readings, goods.prefix)[goods.prefix], parts)
+    states = centred_states(readings, category_means(readings, products.prefix)[products.prefix], parts)
     frozen = last_layer(states, parts)
     recent, total = sales_before(sales)
-    return LogWords(states, frozen, word_trends(frozen, goods.prefix, recent, total), goods.prefix)
+    return LogWords(states, frozen, word_trends(frozen, products.prefix, recent, total), products.prefix)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class WordScorer:
         self._vectors: tuple[FloatArray, FloatArray, float] | None = None
         word_map = self.fitted.word_map
         if word_map is not None:
-            option = told_vectors(word_map, self.words.states, self.words.market)
+            option = name_vectors(word_map, self.words.states, self.words.market)
             self._vectors = option, bought_vectors(option, self.fitted.rows, self.fitted.vectors), word_map.scale
 
     def predict(self, data: TasteData) -> Prediction:
@@ -123,18 +123,18 @@ def as_column(utilities: NDArray[np.float64], data: TasteData) -> NDArray[np.flo
     return column
 
 
-def scorer_of(model: TransferModel, goods: ProductTable, sales: FloatArray, names: Names = "true") -> WordScorer:
+def scorer_of(model: TransferModel, products: ProductTable, sales: FloatArray, names: Names = "true") -> WordScorer:
     """Return a saved model before the products of a log.
 
     Args:
         model: The model.
-        goods: The products with their true names.
+        products: The products with their true names.
         sales: Everybody's purchases by product and week [P, weeks].
         names: What they are called.
     """
-    words = log_words(log_readings(model.backbone, goods, names), model.backbone.parts, goods, sales)
-    place = {code: at for at, code in enumerate(goods.names)}
+    words = log_words(log_readings(model.backbone, products, names), model.backbone.parts, products, sales)
+    place = {code: at for at, code in enumerate(products.names)}
     rows = np.array([place[code] for code, *_ in model.catalogue.products], dtype=np.int64)
-    kinds = {text: at for at, text in enumerate(goods.prefixes)}
+    kinds = {text: at for at, text in enumerate(products.prefixes)}
     seen = np.array([kinds[market_text(kind, kind)] for kind in sorted(model.catalogue.trained)], dtype=np.int64)
     return WordScorer(replace(model.fitted, rows=rows), words, seen, model.known)

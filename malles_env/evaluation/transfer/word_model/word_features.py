@@ -66,7 +66,7 @@ class WordOccasions:
         other, ago = data.other, data.other_ago
         if other is None or ago is None:
             other, ago = np.full((len(data), 1), -1), np.zeros((len(data), 1), dtype=np.int64)
-        price = data.goods.log_regular[data.product]
+        price = data.products.log_regular[data.product]
         mean = (price * data.mask).sum(1, keepdims=True) / data.mask.sum(1, keepdims=True)
         return cls(
             data.product,

@@ -13,14 +13,14 @@ from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.baselines.fitting import minimize
 from malles_env.evaluation.transfer.word_model.copurchase import BoolArray, taste_vectors, who_bought
 from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between, in_steps
-from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, told_vectors
+from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, name_vectors
 from malles_env.preference.data.dataset import TasteData
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 RIDGE = 3e-4
 """Shrinkage of the logit's weights, in nats per squared spread of a column."""
-Told = Callable[[str], None]
+Notify = Callable[[str], None]
 Vectors = tuple[FloatArray, FloatArray, float]
 """Of products as options and as purchases, and what their inner products are divided by."""
 
@@ -92,7 +92,7 @@ class FittedWords:
         rows: Products trained on [N].
         vectors: Their taste vectors [N, D].
         penalty: Shrinkage of the map.
-        told: Nats on left-out categories by penalty, and other numbers for the card.
+        for_card: Nats on left-out categories by penalty, and other numbers for the card.
     """
 
     unseen: FloatArray
@@ -101,11 +101,11 @@ class FittedWords:
     rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vectors: FloatArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     penalty: float = 0.0
-    told: dict[str, Any] = field(default_factory=dict)
+    for_card: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_words(
-    train: TasteData, words: LogWords, barred: frozenset[str], settings: WordSettings, told: Told = lambda _: None
+    train: TasteData, words: LogWords, barred: frozenset[str], settings: WordSettings, notify: Notify = lambda _: None
 ) -> FittedWords:
     """Fit map and weights.
 
@@ -118,7 +118,7 @@ def fit_words(
         words: The log's names.
         barred: Categories that nothing may be learned of, by name.
         settings: Settings.
-        told: Called with what is being done, in words.
+        notify: Called with what is being done, in words.
     """
     allowed = ~np.isin(words.market, _codes(train, barred))
     cut = int(train.period.max()) - settings.later
@@ -126,7 +126,7 @@ def fit_words(
     if settings.width == 0:
         features = words.features(late, None)
         weights, nats = fit_logit(features, late)
-        return FittedWords(weights, weights, told={"nats in later weeks": round(nats, 4)})
+        return FittedWords(weights, weights, for_card={"nats in later weeks": round(nats, 4)})
     early = who_bought(train, cut)
     scores: dict[float, float] = {}
     found: dict[float, FloatArray] = {}
@@ -137,14 +137,14 @@ def fit_words(
     parts = [(out, late.take(part)) for out, part in zip(outs, rows, strict=True)]
     order = np.concatenate(rows)
     for penalty in settings.penalties:
-        told(f"left-out categories, penalty {penalty}")
+        notify(f"left-out categories, penalty {penalty}")
         features = np.concatenate(
             [words.features(part, _vectors(words, early, allowed & ~np.isin(words.market, out), penalty, settings)[:3])
              for out, part in parts]
         )  # fmt: skip
         found[penalty], scores[penalty] = fit_logit(features, late.take(order))
     best = min(scores, key=lambda penalty: scores[penalty])
-    told("categories trained on")
+    notify("categories trained on")
     seen, nats = fit_logit(words.features(late, _vectors(words, early, allowed, best, settings)[:3]), late)
     *_, word_map, own, vectors = _vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
     report = {"nats on left-out categories by penalty": {str(p): round(v, 4) for p, v in scores.items()}}
@@ -161,7 +161,7 @@ def _vectors(
     if not len(rows):
         raise InvalidInput("train: got no product that five customers bought; allowed: a longer log")
     word_map = WordMap.fit(words.states, rows, vectors, penalty)
-    option = told_vectors(word_map, words.states, words.market)
+    option = name_vectors(word_map, words.states, words.market)
     return option, bought_vectors(option, rows, vectors), word_map.scale, word_map, rows, vectors
 
 
@@ -205,7 +205,7 @@ def left_out_utilities(
 def _codes(data: TasteData, names: frozenset[str]) -> IntArray:
     """Return the prefixes of categories."""
     wanted = {f"market: {name}." for name in names}
-    return np.array([at for at, text in enumerate(data.goods.prefixes) if text in wanted], dtype=np.int64)
+    return np.array([at for at, text in enumerate(data.products.prefixes) if text in wanted], dtype=np.int64)
 
 
 def fit_logit(features: FloatArray, data: TasteData) -> tuple[FloatArray, float]:

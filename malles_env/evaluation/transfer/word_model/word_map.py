@@ -58,8 +58,10 @@ class WordMap:
         gram = known @ known.T
         gram[np.diag_indices(len(rows))] += penalty * np.trace(gram) / len(rows)
         weights = (known.T @ np.linalg.solve(gram, vectors.astype(np.float64))).astype(np.float32)
-        told = states @ weights
-        spread = np.sqrt(np.sum((told.T @ told) * (vectors.T @ vectors))) / np.sqrt(len(told) * len(vectors))
+        projected = states @ weights
+        spread = np.sqrt(np.sum((projected.T @ projected) * (vectors.T @ vectors))) / np.sqrt(
+            len(projected) * len(vectors)
+        )
         return cls(weights, float(_SPREAD * spread))
 
     def similarity(self, option: FloatArray, bought: FloatArray) -> FloatArray:
@@ -72,7 +74,7 @@ class WordMap:
         return np.clip(option @ bought.T / self.scale, -CLIP, CLIP)
 
 
-def told_vectors(word_map: WordMap, states: FloatArray, market: IntArray) -> FloatArray:
+def name_vectors(word_map: WordMap, states: FloatArray, market: IntArray) -> FloatArray:
     """Return the taste vectors that names say, less their category's mean [P, D].
 
     Args:
@@ -83,14 +85,14 @@ def told_vectors(word_map: WordMap, states: FloatArray, market: IntArray) -> Flo
     return within(states @ word_map.weights, market)
 
 
-def bought_vectors(told: FloatArray, rows: IntArray, vectors: FloatArray) -> FloatArray:
+def bought_vectors(named: FloatArray, rows: IntArray, vectors: FloatArray) -> FloatArray:
     """Return the vectors of products as purchases: what their names say, and their own where they were trained on.
 
     Args:
-        told: What names say [P, D].
+        named: What names say [P, D].
         rows: Products trained on [N].
         vectors: Their own [N, D].
     """
-    found = told.copy()
-    found[rows] = OWN * vectors + (1 - OWN) * told[rows]
+    found = named.copy()
+    found[rows] = OWN * vectors + (1 - OWN) * named[rows]
     return found
