@@ -1,11 +1,14 @@
 """Settings shared by all tests."""
 
 import fcntl
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +30,14 @@ def _cache_folder(shared_folder: Path) -> None:
     One folder for all workers: what a taste model reads in one of them the others find.
     """
     os.environ.setdefault("MALLES_CACHE", str(shared_folder / "cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _command_line_once() -> Iterator[None]:
+    """Build the command line once; `CliRunner` does so at each call, which takes longer than most refusals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.testing._get_command))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

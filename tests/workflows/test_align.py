@@ -106,7 +106,8 @@ def test_goods_of_another_part_are_found_by_name(occasions: Occasions) -> None:
 def test_align_resumes_and_leaves_out_what_is_held_out(folder: Path, tmp_path: Path) -> None:
     """A second call changes nothing; heads can be trained anew, or on, on a finished backbone."""
     run = tmp_path / "run"
-    small = ["--batch-size", "32", "--validate-every", "2", "--limit", "200", "--head-steps", "4", "--members", "1"]
+    small = ["--batch-size", "32", "--validate-every", "2", "--limit", "200", "--members", "1"]
+    small += ["--head-steps", "2", "--cold-steps", "2"]
     options = ["--occasions", str(folder), "--train-on", "seen", "--steps", "2", *small]
     hashes = []
     for _ in range(2):

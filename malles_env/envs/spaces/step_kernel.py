@@ -155,8 +155,8 @@ def step_market(  # type: ignore[no-untyped-def]
     sums, seen = part(rest, 0, 4, 1), part(rest, 4, 1, products)
     seller_profit = part(rest, 4 + products, 1, sellers)
     seller_profit[:] = 0.0
-    short = play(
-        0, 1, blocks, prices, prices, listed, flags, c, rules, terms, traffic, on_hand, mean_field, centre,
+    short = play(  # numbers from an array: for literals numba compiles it anew
+        lone[0], lone[2], blocks, prices, prices, listed, flags, c, rules, terms, traffic, on_hand, mean_field, centre,
         log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
     )  # fmt: skip
     if ads:

@@ -60,8 +60,8 @@ def mean_quantity(tastes: Tastes, offer: Offer) -> FloatArray:
     return 1.0 + tiers.more + tiers.orders.raised
 
 
-def respond(tastes: Tastes, offer: Offer) -> Response:
-    """Answer an offer under latent-class logit with loyalty to the last purchase.
+def purchases(tastes: Tastes, offer: Offer) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what is bought under latent-class logit with loyalty to the last purchase, without its worth in money.
 
     With E_j = exp(u_j) without the loyalty term, D = 1 + sum E, L = exp(lambda) - 1, D_k = D + L E_k (D_0 = D)
     and l_k the share whose last purchase was k, averaging the conditional logit over k gives exactly
@@ -75,7 +75,8 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
         offer: Shelves of B markets.
 
     Returns:
-        The response; its surplus is that of `surplus.consumer_surplus`.
+        Choice probabilities and shares by last purchase afterwards, each ``(B, S, J + 1)``, and the mean over last
+        purchases of the log-sum, ``(B, S)``.
     """
     utility = utilities(tastes, offer)
     shift = np.maximum(utility.max(axis=2, keepdims=True), 0.0)
@@ -92,6 +93,17 @@ def respond(tastes: Tastes, offer: Offer) -> Response:
     probability = np.concatenate([outside * total, probability_j], axis=2)
     loyalty = np.concatenate([outside * stay_0, probability_j + outside * stay_j], axis=2)
     log_sum = (new * np.log(denominator) + (loyal * np.log(denominator_j)).sum(axis=2, keepdims=True) + shift)[..., 0]
+    return probability, loyalty, log_sum
+
+
+def respond(tastes: Tastes, offer: Offer) -> Response:
+    """Answer an offer: `purchases`, with the units of a buyer and a surplus that is `surplus.consumer_surplus`.
+
+    Args:
+        tastes: Coefficients of S segments over J products.
+        offer: Shelves of B markets.
+    """
+    probability, loyalty, log_sum = purchases(tastes, offer)
     worth = worth_of_purchase(tastes, offer.prices, offer.regular_price)
     tier = None
     if offer.tier_prices is not None:

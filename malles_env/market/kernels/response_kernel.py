@@ -104,12 +104,12 @@ def coefficients(
         (population.weights, np.expm1(t.lambda_), t.money_per_util(regular_price), t.pantry, usual[d])
         for d, t in enumerate(draws)
     ]
-    return Coefficients(
-        level=np.pad(level, padding),
-        level_extra=np.pad(level * np.exp(kappa), padding),
+    return Coefficients(  # row by row in memory whatever the tastes are: each layout is compiled anew
+        level=np.pad(np.ascontiguousarray(level), padding),
+        level_extra=np.pad(np.ascontiguousarray(level * np.exp(kappa)), padding),
         members=np.argsort(classes, kind="stable"),
         class_start=np.concatenate([[0], np.cumsum(np.bincount(classes))]),
-        by_product=np.concatenate([prices, worth[:, None]], axis=1),
+        by_product=np.ascontiguousarray(np.concatenate([prices, worth[:, None]], axis=1)),
         slopes=slopes,
         by_segment=np.stack([np.stack(rows) for rows in segments]),
         size=population.size,

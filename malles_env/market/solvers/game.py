@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.catalog import Catalog
-from malles_env.market.demand.choice import mean_quantity, respond, utilities
+from malles_env.market.demand.choice import mean_quantity, purchases, respond, utilities
 from malles_env.market.demand.dynamics import Dynamics
 from malles_env.market.demand.mean_field import NOBODY, MeanField
 from malles_env.market.demand.pantry import Pantry, pantry_of, units_per_consumer
@@ -156,6 +156,7 @@ def settle_offer(
     tastes = tastes_of(consumers)
     offer, long_run = replace(offer, reference=None), settings.centre == "long_run"
     plain = tastes is not None and (long_run or not np.any(tastes.rho))
+    response: Response | None = None
     for _ in range(MOST_PERIODS):
         if long_run:
             offer = replace(offer, centre=offer.mean_field)
@@ -163,24 +164,28 @@ def settle_offer(
             offer = steady_pantry(tastes, offer, pantry, fade)
         elif tastes is not None and np.any(tastes.lambda_):
             offer = replace(offer, loyalty=steady_loyalty(tastes, offer, fade))
-        response = consumers.respond(offer)
         if plain:
             break
-        bought = np.einsum("s,bsj->bj", weights, response.probability[:, :, 1:])
+        if tastes is None:
+            response = consumers.respond(offer)
+            probability = response.probability
+        else:
+            probability = purchases(tastes, offer)[0]
+        bought = np.einsum("s,bsj->bj", weights, probability[:, :, 1:])
         if settings.shares == "buyers":
             total = bought.sum(axis=1, keepdims=True)
             bought = np.where(total < NOBODY, offer.mean_field, bought / np.maximum(total, NOBODY))
         moved = float(np.abs(bought - offer.mean_field).max())
         perceived = offer.mean_field + settings.relaxation * (bought - offer.mean_field)
         loyalty = offer.loyalty
-        if tastes is None:
+        if response is not None:
             after = Dynamics(fade=fade).faded(response.loyalty)
             moved = max(moved, float(np.abs(after - loyalty).max()))
             loyalty = after
         if moved < settings.tolerance:
             break
         offer = replace(offer, mean_field=perceived, loyalty=loyalty)
-    return offer, response
+    return offer, response if response is not None else consumers.respond(offer)
 
 
 def steady_loyalty(tastes: Tastes, offer: Offer, fade: float = 0.0) -> FloatArray:

@@ -30,6 +30,10 @@ from tests.agents.sellers.test_rules import SHOPFUL
 
 DUOPOLY, RIVAL = "bertrand-duopoly", "fixed:1.92498092"
 ALGORITHMS = ("ppo", "a2c", "sac", "td3", "dqn", "recurrent-ppo")
+PASSES = ("ppo", "recurrent-ppo")
+"""Algorithms that go through what was played several times; here once."""
+SHORT, LONG = 240, 400
+"""Steps of a run, past the end of a first episode in each market, and of the same run gone on with."""
 
 
 class Payload:
@@ -43,10 +47,9 @@ class Payload:
 
 
 def run_of(algo: str, steps: int) -> Run:
-    settings = {"num_markets": 4} | (
-        {"n_steps": 12} if algo in ("ppo", "a2c", "recurrent-ppo") else {"learning_starts": 100}
-    )
-    return Run(DUOPOLY, algo, steps, rivals=RIVAL, settings=settings, checkpoint_every=200)
+    settings = {"num_markets": 4} | ({"n_steps": 12} if algo in PASSES or algo == "a2c" else {"learning_starts": 100})
+    settings |= {"minibatches": 2, "n_epochs": 1} if algo in PASSES else {}
+    return Run(DUOPOLY, algo, steps, rivals=RIVAL, settings=settings, checkpoint_every=120)
 
 
 def mode(algo: str) -> str:
@@ -56,7 +59,7 @@ def mode(algo: str) -> str:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Any]:
     place = tmp_path_factory.mktemp("runs")
-    return {algo: train(run_of(algo, 400), place / algo) for algo in ALGORITHMS}
+    return {algo: train(run_of(algo, SHORT), place / algo) for algo in ALGORITHMS}
 
 
 def poisoned(source: Path, target: Path, marker: Path, parts: tuple[str, ...] = ()) -> Path:
@@ -113,7 +116,7 @@ def test_pickles_in_place_of_tensors_are_not_run(runs, part, tmp_path) -> None:
     for checkpoint in found_checkpoints(out / "checkpoints"):
         poisoned(runs["ppo"].policy, checkpoint, tmp_path / "ran", (part,))
     with pytest.raises(CorruptFile, match="checkpoint"):
-        train(run_of("ppo", 800), out, resume=True)
+        train(run_of("ppo", LONG), out, resume=True)
     assert not (tmp_path / "ran").exists()
 
 
@@ -140,8 +143,8 @@ def test_a_poisoned_checkpoint_resumes_as_a_clean_one(runs, algo, tmp_path) -> N
         if name == "bad":
             for checkpoint in found_checkpoints(out / "checkpoints"):
                 poisoned(shutil.move(checkpoint, tmp_path / "old.zip"), checkpoint, tmp_path / "ran")
-        resumed = train(run_of(algo, 800), out, resume=True)
-        assert resumed.model.num_timesteps >= 800
+        resumed = train(run_of(algo, LONG), out, resume=True)
+        assert resumed.model.num_timesteps >= LONG
         ends.append(resumed.model.get_parameters()["policy"])
     assert not (tmp_path / "ran").exists()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

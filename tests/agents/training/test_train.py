@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from malles_env.errors import CorruptFile, InvalidInput, MissingResource
 from malles_env.scenarios import parse_scenario
 from tests.agents.sellers.test_rules import SHOPFUL
 
-BRIEF = {"num_markets": 16, "n_steps": 13}
+BRIEF = {"num_markets": 16, "n_steps": 13, "minibatches": 2, "n_epochs": 1}
 RIVAL = "fixed:1.92498092"
 
 
@@ -42,13 +43,15 @@ def test_ppo_learns_the_textbook_best_response(tmp_path):
     """Against the Nash price the best answer is that price, at -0.5 of the box, and earns 0.22292666 per consumer.
 
     An untrained policy asks about the middle of the box and earns 17% less. The trained one must come within 3% of
-    the best (measured: 0.1%).
+    the best (measured: 0.1% to 0.2%). No period depends on the one before, so a low discount factor leaves out the
+    noise of what comes later, and learning takes a quarter of the steps that the shipped settings need.
     """
     nash = "fixed:1.47292666"
     rivals = {"seller_1": make_seller(nash, "bertrand-duopoly", "seller_1")}
-    settings = {"num_markets": 32}
-    untrained = train(quick(steps=1, seed=1, rivals=nash, settings=settings), tmp_path / "untrained")
-    learned = train(quick(steps=60_000, seed=1, rivals=nash, settings=settings), tmp_path / "learned")
+    settings = {"num_markets": 32, "n_steps": 13, "minibatches": 4, "n_epochs": 4, "learning_rate": 0.003, "gamma": 0.5}
+    run = quick(steps=15_000, seed=1, rivals=nash, settings=settings, checkpoint_every=100_000)
+    untrained = train(replace(run, steps=1), tmp_path / "untrained")
+    learned = train(run, tmp_path / "learned")
     best = 0.22292666 * 52_000
     before, after = (
         play("bertrand-duopoly", run.model, rivals=rivals, episodes=16).profit.mean() for run in (untrained, learned)
@@ -201,7 +204,7 @@ def test_a_half_written_checkpoint_is_named_and_the_older_one_used(trained, tmp_
     newest.write_bytes(newest.read_bytes()[:2000])
     said: list[str] = []
     steps: list[int] = []
-    train(quick(steps=4000), out, resume=True, say=said.append, watch=lambda at, profit: steps.append(at))
+    train(quick(), out, resume=True, say=said.append, watch=lambda at, profit: steps.append(at))
     assert newest.name in said[0]
     assert steps[0] == int(older.stem.rpartition("_")[2]) + 16 * 13
 
