@@ -46,7 +46,7 @@ def lines(
         .mark_line(strokeWidth=2.2, point=len(frame) > 0 and frame[x].nunique() <= FEW)
         .encode(
             x=alt.X(f"{x}:Q", title=titles[0], axis=alt.Axis(tickMinStep=1, grid=False)),
-            y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=zero)),
+            y=alt.Y(f"{y}:Q", title=titles[1], scale=alt.Scale(zero=zero), axis=alt.Axis(labelFlush=False)),
             color=alt.Color(f"{colour}:N", scale=shades, sort=order, legend=_LEGEND),
             tooltip=[colour, x, alt.Tooltip(f"{y}:Q", format=",.4~g")],
         )
@@ -95,9 +95,12 @@ def heat_map(
     limit = float(np.nanmax(np.abs(shown), initial=1e-9))
     low = -limit if signed else 0.0
     scale = alt.Scale(scheme="redblue" if signed else "blues", domain=[low, limit])
+    every: dict[str, Any] = {"labelOverlap": len(columns) > NUMBERED, "labelFlush": False}
     base = alt.Chart(frame).encode(
-        x=alt.X("column:N", sort=list(columns), title=titles[1], axis=alt.Axis(labelAngle=-60, labelLimit=150)),
-        y=alt.Y("row:N", sort=list(rows), title=None, axis=alt.Axis(labelLimit=170)),
+        x=alt.X(
+            "column:N", sort=list(columns), title=titles[1], axis=alt.Axis(labelAngle=-60, labelLimit=150, **every)
+        ),
+        y=alt.Y("row:N", sort=list(rows), title=titles[0], axis=alt.Axis(labelLimit=170, **every)),
         tooltip=["row", "column", alt.Tooltip("value:Q", format=f".{digits}f")],
     )
     squares = base.mark_rect().encode(color=alt.Color("shade:Q", scale=scale, legend=None))

@@ -12,6 +12,8 @@ from PIL import Image
 from tests.studio.browser import Visitor, chromium, started_studio
 
 SIZE = (1280, 1180)
+MARGIN = 40
+"""Pixels below what a page shows."""
 COLOURS = 128
 """As many are enough for a page, and make small files."""
 
@@ -44,6 +46,10 @@ def main() -> None:
 
 
 def _keep(visitor: Visitor, path: Path) -> None:
+    visitor.settle()
+    last = "[...document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]')]"
+    ends = visitor.page.evaluate(f"Math.max(...{last}.map(part => part.getBoundingClientRect().bottom))")
+    visitor.page.set_viewport_size({"width": SIZE[0], "height": round(ends) + MARGIN})
     visitor.settle()
     picture = Image.open(BytesIO(visitor.page.screenshot())).convert("RGB")
     path.parent.mkdir(parents=True, exist_ok=True)
