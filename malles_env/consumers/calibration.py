@@ -7,7 +7,7 @@ import numpy as np
 from malles_env.errors import invalid
 from malles_env.market import Offer, Population, Tastes
 from malles_env.market.arrays import FloatArray, as_floats
-from malles_env.market.demand.choice import respond
+from malles_env.market.demand.choice import purchases
 
 
 def shift_to_shares(
@@ -66,7 +66,7 @@ def _contracted(
     """Return the fixed point of the contraction, from no shift."""
     shift = np.zeros(tastes.num_products)
     for _ in range(max_iterations):
-        probability = respond(tastes.shifted(shift), offer).probability[0]
+        probability = purchases(tastes.shifted(shift), offer)[0][0]
         step = np.log(shares[1:]) - np.log(np.maximum(weights @ probability[:, 1:], 1e-300))
         shift += step
         if np.abs(step).max() < tolerance:

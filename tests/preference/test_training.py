@@ -25,7 +25,7 @@ from malles_env.preference.training.config import AlignConfig, AlignJob
 from malles_env.preference.training.trainer import align, calibrate, validate
 from tests.preference.conftest import synthetic, tiny_model
 
-QUICK = AlignConfig(steps=24, batch_size=64, chunk=16, validate_every=4, warmup=2, patience=50)
+QUICK = AlignConfig(steps=16, batch_size=64, chunk=16, validate_every=4, warmup=2, patience=50)
 
 
 def test_choice_loss_is_the_log_probability() -> None:

@@ -19,7 +19,7 @@ from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.evaluation.audit.subject import Answers, Subject, Watch, take
 from malles_env.market import Offer, Tastes
-from malles_env.market.demand.choice import respond
+from malles_env.market.demand.choice import purchases
 from malles_env.market.tastes import PriceTransform
 
 FORMAT = 2
@@ -201,7 +201,7 @@ def _batch(
 
 
 def _foreseen(guess: Fit, subject: Subject, offer: Offer, answers: Answers) -> float:
-    predicted = respond(guess.tastes(subject.regular_price), offer).probability
+    predicted = purchases(guess.tastes(subject.regular_price), offer)[0]
     return float(np.median(total_variation(predicted, answers.probability)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market.arrays import BoolArray, FloatArray
-from malles_env.market.demand.choice import respond
+from malles_env.market.demand.choice import purchases
 from malles_env.market.offer import Offer
 from malles_env.market.tastes import Tastes
 
@@ -158,7 +158,7 @@ def share_map(
     def phi(mean_field: FloatArray) -> FloatArray:
         batch = len(mean_field)
         shelf = replace(offer.take(np.zeros(batch, dtype=np.int64)), mean_field=mean_field)
-        bought = np.einsum("s,bsj->bj", weights, respond(tastes, shelf).probability[:, :, 1:])
+        bought = np.einsum("s,bsj->bj", weights, purchases(tastes, shelf)[0][:, :, 1:])
         return bought / np.maximum(bought.sum(axis=1, keepdims=True), NOBODY) if shares == "buyers" else bought
 
     return phi

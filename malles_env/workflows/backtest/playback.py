@@ -10,7 +10,7 @@ from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.market import Catalog, Market, MeanField, Offer, Population, Tastes
 from malles_env.market.arrays import BoolArray, FloatArray
-from malles_env.market.demand.choice import discount_depth, respond
+from malles_env.market.demand.choice import discount_depth, purchases
 from malles_env.market.seller_rules.promotion import Promotions
 from malles_env.scenarios.from_log.panel import Panel
 
@@ -113,7 +113,7 @@ def level_to(
     offer, shoppers = _offer(past, regular_price, population), _on_shelves(past.shoppers) / SHELVES
     shift = np.zeros(len(bought))
     for _ in range(max_iterations):
-        answer = respond(tastes.shifted(shift), offer).probability[:, :, 1:]
+        answer = purchases(tastes.shifted(shift), offer)[0][:, :, 1:]
         buyers = shoppers @ np.einsum("s,tsj->tj", population.weights, answer)
         step = np.log(bought) - np.log(np.maximum(buyers, 1e-300))
         shift += step

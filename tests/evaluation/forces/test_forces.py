@@ -204,7 +204,7 @@ def test_reference_knows_the_past_alone() -> None:
 
 
 def test_the_test_weeks_change_nothing() -> None:
-    whole = drawn(PROMOTED)
+    whole = drawn(PROMOTED, households=150)
     assert set(LEARNED) == {"train", "validation"}
     late = whole.occasions.with_columns(split=pl.when(pl.col("period") > 38).then(pl.lit("test")).otherwise("split"))
     changed = replace(whole, occasions=late)
