@@ -22,7 +22,7 @@ def main(
     json_file: Annotated[Path | None, file_option("Write all figures to this file.", "--json")] = None,
     out: Annotated[Path, folder_option("Folder of the picture.")] = Path("runs/paper"),
 ) -> None:
-    """Test a claim of the paper: a table beside the paper's figures, standard errors and a picture."""
+    """Test a claim of the paper: a table with standard errors and a picture."""
     if claim is None:
         list_in_console(CLAIMS)
         return

@@ -34,7 +34,6 @@ STRENGTHS = (0.0, 0.3, 1.0)
 """Weights of the divergence between two wordings in the training loss."""
 MARKETS = 10
 """Markets it is tested on: each wording of each must be read by the language model."""
-PUBLISHED = {0.0: "stability 0.68 (base)", 1.0: "0.72 (enhanced)"}
 
 
 def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
@@ -63,7 +62,7 @@ def consistency(options: Options, lab: Lab | None = None) -> Reproduction:
     for s in STRENGTHS:
         rows.append(line(f"weight {s:g}: nats", score(verdicts[s], "nll")))
         rows.append(line(f"weight {s:g}: hit rate", score(verdicts[s], "hit")))
-        rows.append(line(f"weight {s:g}: total variation between wordings", distance[s], PUBLISHED.get(s)))
+        rows.append(line(f"weight {s:g}: total variation between wordings", distance[s]))
     for s in closer:
         rows.append(line(f"weight {s:g} - 0: nats", nats[s]))
         rows.append(line(f"weight {s:g} - 0: total variation", closer[s]))

@@ -119,8 +119,7 @@ def _rows(found: dict[str, dict[str, Verdict]], place: str) -> list[ResultRow]:
     rows = []
     for name, of in found.items():
         for metric, words in METRICS.items():
-            said = {"with all": 0.775, "without any": 0.700}.get(name) if (place, metric) == ("seen", "hit") else None
-            rows.append(line(f"{PLACES[place]}, {name}: {words}", score(of[place], metric), said))
+            rows.append(line(f"{PLACES[place]}, {name}: {words}", score(of[place], metric)))
         if name != "with all":
             more = gap(of[place], found["with all"][place], "nll")
             rows.append(line(f"{PLACES[place]}, {name} - with all: nats", more))

@@ -18,7 +18,6 @@ from malles_env.evaluation.metrics import Estimate, clustered, clustered_ratio, 
 from malles_env.preference.prediction import Prediction
 
 FloatArray = NDArray[np.float64]
-SOURCE = "Wu, Liu, Deng 2026 (arXiv 2603.17694), other data, from a third party's summary of it"
 METRICS = {"hit": "hit rate", "nll": "nats", "quantity": "quantity error"}
 """Names and words; nats and hits are of a purchase's product, the error is summed absolute over summed units."""
 UNITS = {
@@ -27,10 +26,6 @@ UNITS = {
     "quantity": "error of units / units\n(lower is better)",
 }
 """What the axes of pictures say."""
-CAVEAT = (
-    "The paper's figures come from a third party's summary of it and from other data (one industrial seller): compare "
-    "directions, not levels."
-)
 
 
 @dataclass(frozen=True)
@@ -110,10 +105,9 @@ def in_words(of: Estimate, unit: str = "", *, digits: int = 4) -> str:
     return f"{'higher' if of.mean > 0 else 'lower'} by {size}"
 
 
-def line(quantity: str, of: Estimate, published: float | str | None = None, note: str = "") -> ResultRow:
+def line(quantity: str, of: Estimate, note: str = "") -> ResultRow:
     """Return the table's row of an estimate."""
-    source = SOURCE if published is not None else ""
-    return ResultRow(quantity, of.mean, of.se, published, source, "households", note)
+    return ResultRow(quantity, of.mean, of.se, sample="households", note=note)
 
 
 def plain(of: Estimate) -> dict[str, float]:
@@ -132,7 +126,7 @@ def report(
     notes: Sequence[str] = (),
 ) -> Reproduction:
     """Return the reproduction of a claim; the finding is its first note."""
-    return Reproduction(name, title, tuple(rows), data, settings, (finding, *notes, CAVEAT), draw)
+    return Reproduction(name, title, tuple(rows), data, settings, (finding, *notes), draw)
 
 
 def bars(axis: Any, names: Sequence[str], found: Sequence[Estimate], *, colour: str = COLOURS[0]) -> None:

@@ -30,7 +30,6 @@ SHOPPERS, SHELF = 24, 10
 """Households that make the segments, and lines on the shelf, of the simulated market."""
 SEEDS, WARM_UP, PERIODS = 400, 30, 26
 """Simulated markets of each cell, and the periods before and of the measurement."""
-PUBLISHED = {0: 0.71, 5: 0.65, 10: 0.62}
 
 
 def stability(options: Options, lab: Lab | None = None) -> Reproduction:
@@ -42,11 +41,8 @@ def stability(options: Options, lab: Lab | None = None) -> Reproduction:
     rows = []
     for name in answers[0]:
         for w, found in answers.items():
-            said = PUBLISHED.get(w) if name == "choice" else None
             rows.append(
-                line(
-                    f"answers: variance of the sampled {name}, window {w or 'none'}", clustered(found[name], who), said
-                )
+                line(f"answers: variance of the sampled {name}, window {w or 'none'}", clustered(found[name], who))
             )
         rows.append(
             line(f"answers: the same, window 10 - none, {name}", clustered(answers[10][name] - answers[0][name], who))

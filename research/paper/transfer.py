@@ -23,8 +23,7 @@ TARGETS, SIMILAR = 2, 6
 PASSES = 8
 """Passes through the training occasions, at most; large mixtures take three fifths of the plan's steps."""
 REGIMES = ("one", "similar", "all")
-PUBLISHED = {("one", "hit"): 0.59, ("similar", "hit"): 0.54, ("all", "hit"): 0.55}
-PUBLISHED |= {("one", "quantity"): 0.40, ("similar", "quantity"): 0.51, ("all", "quantity"): 0.50}
+
 Verdicts = dict[tuple[str, int | None], Verdict]
 
 
@@ -170,8 +169,7 @@ def _rows(found: Verdicts, size: int | None) -> list[ResultRow]:
     rows = []
     for regime in REGIMES:
         for metric, words in METRICS.items():
-            said = PUBLISHED.get((regime, metric)) if size is None else None
-            rows.append(line(f"{head}, {regime}: {words}", score(found[regime, size], metric), said))
+            rows.append(line(f"{head}, {regime}: {words}", score(found[regime, size], metric)))
     return rows + [
         line(f"{head}, all - {other}: nats", gap(found["all", size], found[other, size], "nll"))
         for other in REGIMES[:2]

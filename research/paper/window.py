@@ -35,7 +35,6 @@ from research.paper.scores import (
 
 WINDOWS = (0, 1, 2, 5, 10, 20)
 """Periods; 0 is no mean field."""
-PUBLISHED = {0: 0.68, 5: 0.71, 10: 0.73}
 
 
 def windowed_shares(occasions: Occasions, window: int) -> FloatArray:
@@ -154,7 +153,7 @@ def window(options: Options, lab: Lab | None = None) -> Reproduction:
     added = _added(lab, options, predictions[0], judged)
     rows = []
     for w, verdict in verdicts.items():
-        rows.append(line(f"{_name(w)}: hit rate", score(verdict, "hit"), PUBLISHED.get(w)))
+        rows.append(line(f"{_name(w)}: hit rate", score(verdict, "hit")))
         rows.append(line(f"{_name(w)}: nats", score(verdict, "nll")))
     rows += [line(f"{_name(w)} - none, trained anew: nats", gap(verdicts[w], verdicts[0], "nll")) for w in WINDOWS[1:]]
     rows += [line(f"{_name(w)} - none, one coefficient added: nats", added[w][2]) for w in WINDOWS[1:]]
