@@ -13,7 +13,7 @@ from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
 from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
-from malles_env.envs import vec_env
+from malles_env import envs
 from malles_env.envs.core.hooks import as_policy
 from malles_env.envs.core.named import Beginner
 from malles_env.envs.spaces.actions import ActionMode
@@ -81,7 +81,7 @@ def play(
     view = SellerView.of(loaded, agent, consumers=consumers, action_mode=action_mode, history=history)
     if rivals is None:
         rivals = default_rivals(loaded, agent, consumers=view.consumers, action_mode=action_mode, history=history)
-    env = vec_env(
+    env = envs.vec_env(
         loaded, num_markets=episodes, learner=agent, rivals=rivals, consumers=view.consumers,
         action_mode=action_mode, max_cycles=max_cycles, history=history,
     )  # fmt: skip

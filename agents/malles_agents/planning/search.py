@@ -13,7 +13,7 @@ from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller, best_sellers
-from malles_env.envs import vec_env
+from malles_env import envs
 from malles_env.market.solvers.ascent import BoolArray, Box, FloatArray, IntArray, Objective, climb
 from malles_env.scenarios import Scenario, load_scenario
 
@@ -76,7 +76,7 @@ class EpisodeValue:
         consumers: Any = None,
     ) -> None:
         self.view = SellerView.of(scenario, agent, consumers=consumers)
-        self.env = vec_env(
+        self.env = envs.vec_env(
             scenario,
             num_markets=num_markets,
             learner=agent,

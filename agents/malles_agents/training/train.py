@@ -14,7 +14,7 @@ from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_agents.sellers.sb3.policies import algorithm_class, load_model
 from malles_agents.training.interruption import stop_requests
 from malles_agents.training.settings import load_settings
-from malles_env.envs import vec_env
+from malles_env import envs
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import CorruptFile, InvalidInput, MallesError, check_choice, invalid
 from malles_env.files import read_json, write_json
@@ -281,7 +281,7 @@ def prepare(run: Run, scenario: Scenario, consumers: Any, trust: bool) -> tuple[
         rivals = default_rivals(
             scenario, run.learner, run.rivals, consumers=consumers, action_mode=mode, history=run.history, trust=trust
         )
-    env: VecEnv = vec_env(
+    env: VecEnv = envs.vec_env(
         scenario,
         num_markets=int(settings.pop("num_markets")),
         learner=run.learner,
