@@ -20,6 +20,7 @@ from malles_env.preference.data.shelves import product_words
 from malles_env.preference.data.text import Persona
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import Prediction
+from malles_env.preference.training.market_terms import fit_market_prices
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.scores import FloatArray, curve, in_words, line, panels, plain, report
 from research.paper.window import window_runs, with_window
@@ -104,6 +105,7 @@ def _tastes(lab: Lab, options: Options) -> tuple[Tastes, FloatArray, str]:
     """Return tastes of real households before a real shelf, the shelf's regular prices, and the market's name."""
     train, check = (with_window(d, lab.study.occasions, 10) for d in lab.pair(lab.plan.train, options.seed))
     model = lab.fitted(train, check, options.seed)
+    fit_market_prices(model, train, lab.readings, draws=0, refuse=False)
     table = lab.study.occasions.occasions.filter((pl.col("split") == "test") & (pl.col("chosen") > 0) & pl.col("buyer"))
     home = str(table["market"].value_counts().sort(["count", "market"], descending=[True, False])["market"][0])
     visits = table.filter(pl.col("market") == home).unique("household_id", maintain_order=True)

@@ -242,6 +242,7 @@ def test_the_penalty_is_measured_with_its_error(lab, tmp_path):
 def test_stability_measures_answers_and_markets(lab, tmp_path):
     found = stability(Options(sessions=2), lab)
     whole(found, tmp_path)
+    assert found.data["market_rho"] != 0.0
     forced = measured(found, "market, 50 consumers, rho set to 1.5, window 1: the same")
     assert forced.mean > 1 + 2 * forced.se
 
