@@ -74,8 +74,26 @@ def test_the_check_finds_what_is_wrong() -> None:
     assert len([command for page in PAGES for command in typed(page)]) > 100
 
 
-SCREENS, LINES, WIDTH, PIXELS = 5, 60, 95, 26
-"""A page: screens at most, lines of a screen, characters of a line, and the height of a line in a picture."""
+SCREENS, HEIGHT, WIDTH, PIXELS = 5, 800, 95, 25.4
+"""A page in a window of 1280 by 800: screens at most, pixels of a screen, characters and pixels of a line."""
+LONGER = {
+    "design/alignment.md": 6.5,
+    "design/language.md": 6.6,
+    "design/live-consumers.md": 5.8,
+    "design/overview.md": 6.1,
+    "design/prompted.md": 6.4,
+    "guide/environments.md": 6.6,
+    "guide/fidelity.md": 5.3,
+    "guide/distil.md": 5.6,
+    "guide/dynamic.md": 5.2,
+    "guide/libraries.md": 6.2,
+    "guide/logged-data.md": 5.4,
+    "guide/paper.md": 8.8,
+    "guide/training.md": 5.6,
+}
+"""Screens of the pages that are longer, to be split as they are next written on; none may grow."""
+REFERENCES = ("design/ways.md", "reference/glossary.md")
+"""Lists to look things up in, which may be of any length."""
 
 
 def rendered_lines(page: Path) -> float:
@@ -112,10 +130,15 @@ def picture_lines(path: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "docs" in page.parts], ids=lambda path: str(path.relative_to(ROOT))
+    "page",
+    [page for page in PAGES if "docs" in page.parts and not page.as_posix().endswith(REFERENCES)],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_page_is_no_longer_than_five_screens(page: Path) -> None:
-    assert rendered_lines(page) <= SCREENS * LINES
+    name = page.relative_to(ROOT / "docs").as_posix()
+    screens = rendered_lines(page) * PIXELS / HEIGHT
+    assert screens <= LONGER.get(name, SCREENS)
+    assert name not in LONGER or screens > SCREENS, f"{name} is short enough: take it off the list"
 
 
 def test_names_of_other_projects_that_the_reference_links_to_exist(monkeypatch: pytest.MonkeyPatch) -> None:
