@@ -91,11 +91,10 @@ def _options(settings: Settings, port: int) -> dict[str, object]:
 
 
 def warm_up(scenario: str) -> None:
-    """Load what the first page needs, then what its results need, and compile the kernels of both."""
+    """Load what the first page needs and compile the market's kernels, so that the first visitor waits for neither."""
     from malles_env.studio.logic.market import open_world
-    from malles_env.studio.logic.play import HandPlay, best_constant, usual_move
+    from malles_env.studio.logic.play import HandPlay, usual_move
 
     world = open_world(scenario)
     play = HandPlay(world, "seller_0")
     play.play(usual_move(world, "seller_0"))
-    best_constant(world, "seller_0", play.rivals)
