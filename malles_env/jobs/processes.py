@@ -144,7 +144,12 @@ def _deaf() -> Iterator[None]:
 
 
 def _end(pool: ProcessPoolExecutor, children: Sequence[Any]) -> None:
-    """End a pool that is not done: its workers by SIGTERM, and by SIGKILL those that do not heed it."""
+    """End a pool that is not done: its workers by SIGTERM, and by SIGKILL those that do not heed it.
+
+    The pool's own thread ends with them and is waited for: while it closes its pipe, Python's exit would write to it
+    and print a traceback.
+    """
+    manager = getattr(pool, "_executor_manager_thread", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for child in children:
         child.terminate()
@@ -153,3 +158,5 @@ def _end(pool: ProcessPoolExecutor, children: Sequence[Any]) -> None:
         if child.is_alive():
             child.kill()
             child.join()
+    if manager is not None:
+        manager.join(PATIENCE)
