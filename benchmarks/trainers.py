@@ -26,13 +26,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from malles_agents.demo import HISTORY, SEAT, Demo
-from malles_agents.registry import default_rivals
-from malles_agents.training.settings import load_settings
-from malles_agents.training.train import sb3_arguments
-from malles_env.envs import vec_env
+from benchmarks.training import demo_arguments, demo_env
+from malles_agents.demo import Demo
 from malles_env.errors import MissingResource
-from malles_env.scenarios import load_scenario
 
 SMOOTHED, NEAR = 5, 0.99
 
@@ -54,35 +50,9 @@ class Curve(BaseCallback):
             self.rows.append((time.process_time() - self.began, float(np.mean(means))))
 
 
-def market_env() -> VecEnv:
-    """Return the demo's markets for one learner, with the episodes' returns in the infos."""
-    market = load_scenario(Demo().scenario)
-    consumers = market.build_consumers(Demo().model, draws=True)
-    number = int(load_settings("ppo", tastes="draws")["num_markets"])
-    rivals = default_rivals(market, SEAT, consumers=consumers, history=HISTORY)
-    return VecMonitor(
-        vec_env(
-            market,
-            num_markets=number,
-            learner=SEAT,
-            rivals=rivals,
-            consumers=consumers,
-            tastes="draws",
-            history=HISTORY,
-        )
-    )
-
-
-def arguments(env: VecEnv) -> dict[str, Any]:
-    """Return the demo's settings as arguments of either PPO."""
-    settings = load_settings("ppo", scenario=Demo().scenario, tastes="draws")
-    settings.pop("num_markets")
-    return sb3_arguments(settings, env)
-
-
 def learned(trainer: Any, env: VecEnv, steps: int, seed: int, **policy: Any) -> np.ndarray:
     """Return CPU-seconds and mean profit after each rollout of a training run, shape ``(R, 2)``."""
-    given = arguments(env)
+    given = demo_arguments(env)
     given["policy_kwargs"] = given["policy_kwargs"] | policy
     curve = Curve()
     model = trainer(env=env, seed=seed, device="cpu", **given)
@@ -109,7 +79,7 @@ def main(
     except ImportError:
         raise MissingResource("sbx is not installed; pip install sbx-rl") from None
     torch.set_num_threads(1)
-    env = market_env()
+    env = VecMonitor(demo_env())  # returns of episodes in the infos
     runs: dict[str, list[np.ndarray]] = {"SB3": [], "SBX": []}
     learned(PPO, env, 1, 0)  # compiles the market, which both need
     for seed in range(rounds):

@@ -78,11 +78,27 @@ class Nothing(VecEnv):
         return [False] * self.num_envs
 
 
-def learned(env: VecEnv, steps: int) -> float:
-    """Return the CPU-seconds that PPO takes to learn `steps` periods of an env."""
+def demo_env() -> VecEnv:
+    """Return the demo's markets with hidden tastes, for one learner."""
+    market = load_scenario(Demo().scenario)
+    consumers = market.build_consumers(Demo().model, draws=True)
+    number = int(load_settings("ppo", tastes="draws")["num_markets"])
+    rivals = default_rivals(market, AGENT, consumers=consumers, history=HISTORY)
+    return vec_env(
+        market, num_markets=number, learner=AGENT, rivals=rivals, consumers=consumers, tastes="draws", history=HISTORY
+    )
+
+
+def demo_arguments(env: VecEnv) -> dict[str, Any]:
+    """Return the demo's settings of PPO as arguments of its class."""
     settings = load_settings("ppo", scenario=Demo().scenario, tastes="draws")
     settings.pop("num_markets")
-    model = PPO(env=env, seed=0, device="cpu", **sb3_arguments(settings, env))
+    return sb3_arguments(settings, env)
+
+
+def learned(env: VecEnv, steps: int) -> float:
+    """Return the CPU-seconds that PPO takes to learn `steps` periods of an env."""
+    model = PPO(env=env, seed=0, device="cpu", **demo_arguments(env))
     began = time.process_time()
     model.learn(steps)
     return time.process_time() - began
@@ -94,18 +110,12 @@ def main(
 ) -> None:
     """Train in both envs by turns and print the ratio."""
     torch.set_num_threads(1)
-    market = load_scenario(Demo().scenario)
-    consumers = market.build_consumers(Demo().model, draws=True)
-    number = int(load_settings("ppo", tastes="draws")["num_markets"])
-    rivals = default_rivals(market, AGENT, consumers=consumers, history=HISTORY)
-    env = vec_env(
-        market, num_markets=number, learner=AGENT, rivals=rivals, consumers=consumers, tastes="draws", history=HISTORY
-    )
+    env = demo_env()
     nothing = Nothing(env, env.max_cycles)
     learned(env, 1), learned(nothing, 1)  # compile and load
     rows = np.array([(learned(env, steps), learned(nothing, steps)) for _ in range(ROUNDS)])
     ratio = rows[:, 0] / rows[:, 1]
-    table = Table(title=f"PPO on {market.name}: CPU-seconds for {steps:,} periods, {ROUNDS} rounds")
+    table = Table(title=f"PPO on {Demo().scenario}: CPU-seconds for {steps:,} periods, {ROUNDS} rounds")
     for column in ("env", "median", "lowest - highest"):
         table.add_column(column, justify="left" if column == "env" else "right")
     for name, values in (("the market", rows[:, 0]), ("an env that does nothing", rows[:, 1]), ("ratio", ratio)):
