@@ -155,15 +155,16 @@ def plain_name(name: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", words.lower()))
 
 
+def _in_any_order(target: str, name: str) -> list[str]:
+    """Return the words of a plain name in alphabetical order; where an id is sought, without words for "number"."""
+    return sorted(word for word in name.split() if word not in NUMBER or not target.endswith("_id"))
+
+
 SYNONYMS: dict[str, tuple[str, ...]] = {
     target: tuple(plain_name(name) for name in names.split(";")) for target, names in _NAMES.items()
 }
 """Canonical column -> names in plain words, the surest first."""
-
-
-def _in_any_order(target: str, name: str) -> list[str]:
-    """Return the words of a plain name in alphabetical order; where an id is sought, without words for "number"."""
-    return sorted(word for word in name.split() if word not in NUMBER or not target.endswith("_id"))
+_ORDERED = {target: [_in_any_order(target, name) for name in names] for target, names in SYNONYMS.items()}
 
 
 def closeness(target: str, column: str) -> float:
@@ -179,9 +180,8 @@ def closeness(target: str, column: str) -> float:
     for place, name in enumerate(names):
         if own == name or joined == name.replace(" ", ""):
             return 1.9 - place / 1000
-    for place, name in enumerate(names):
-        if order and order == _in_any_order(target, name):
-            return 1.8 - place / 1000
+    if order and order in _ORDERED[target]:
+        return 1.8 - _ORDERED[target].index(order) / 1000
     for place, name in enumerate(names):
         # Single words are too common to be looked for inside other names ("customer type").
         if " " in name and f" {name} " in f" {own} ":
