@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from malles_env.evaluation.transfer.word_model.scoring import Progress, as_colum
 from malles_env.evaluation.transfer.word_model.word_fit import (
     FittedWords,
     LogWords,
+    Notify,
     WordSettings,
     fit_words,
     left_out_utilities,
@@ -35,7 +35,6 @@ LIMITS = (
     "There are no visits without a purchase: whether anything is bought is not learned.",
     "Availability is inferred from others' purchases.",
 )
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)

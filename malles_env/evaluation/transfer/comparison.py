@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, brief
-from malles_env.evaluation.comparison.runner import SLOW, drawn
+from malles_env.evaluation.comparison.runner import SLOW, Notify, drawn
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import ENCODERS, PROMPTED, Encoders, WordRows, row_parts
 from malles_env.evaluation.transfer.study import WordStudy
@@ -18,7 +18,6 @@ from malles_env.files import cache_dir, json_hash, json_plain, replacing, sha256
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 
-Notify = Callable[[str], None]
 CODE = 2
 """Raised whenever rows give other answers from the same data, so that old answers are not used."""
 LAUNCHES = "launches"

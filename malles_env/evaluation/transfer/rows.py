@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from malles_env.errors import MissingResource, invalid
-from malles_env.evaluation.comparison.runner import Makers
+from malles_env.evaluation.comparison.runner import Makers, Notify
 from malles_env.evaluation.transfer.study import WordStudy, with_names
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.evaluation.transfer.word_model.model import TransferModel
@@ -38,7 +38,6 @@ TRAINED = ("aligned_frozen", "aligned")
 """Taste models: the encoder frozen, and trained end to end."""
 PROMPTED = ("unaligned", "prompted")
 """Language models that read each occasion as a prompt: as it is, and trained on purchases. They are slow."""
-Notify = Callable[[str], None]
 
 
 class Predictor(Protocol):
