@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
@@ -141,23 +142,35 @@ def leave_threads_quiet() -> None:
 def hear_signals() -> None:
     """Let SIGTERM and Ctrl-C end a command in order, with its workers, and say how to go on.
 
-    Code that is called back from C can swallow the exception (SciPy's Sobol sequences do while they are set up) and go
-    on with half of its work: the signal is then raised again, until the command ends. A signal that somebody chose
-    to ignore stays ignored.
+    Code that is called back from C can swallow the exception and go on with half of its work: the signal is then raised
+    again, until the command ends. A signal that somebody chose to ignore stays ignored.
     """
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    before = sys.unraisablehook
 
-    def report_others(failed: sys.UnraisableHookArgs) -> None:
-        if not isinstance(failed.exc_value, Stopped):  # it is raised again, and then reported in one line
-            before(failed)
 
-    sys.unraisablehook = report_others
+def _leave_swallowed_quiet() -> None:
+    """Print no traceback of a `Stopped` that was swallowed: it is raised again, and then reported in one line.
+
+    Called when a signal comes, since typer sets a hook of its own when a command begins.
+    """
+    swallowed, printed = sys.unraisablehook, sys.excepthook  # Cython calls both for what it swallows
+
+    def report_swallowed(failed: sys.UnraisableHookArgs) -> None:
+        if not isinstance(failed.exc_value, Stopped):
+            swallowed(failed)
+
+    def report_printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, Stopped):
+            printed(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = report_swallowed, report_printed
 
 
 def _stop(number: int, frame: object) -> NoReturn:
+    if not _came:
+        _leave_swallowed_quiet()
     _came.append(number)
     error = Stopped(number)
     _in_flight.add(weakref.ref(error, _dropped))

@@ -9,6 +9,7 @@ import numpy as np
 from malles_env.errors import invalid
 from malles_env.evaluation.audit.states import random_states
 from malles_env.evaluation.audit.subject import Subject
+from malles_env.evaluation.sobol import sobol_points
 from malles_env.market import Offer
 from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 
@@ -71,7 +72,8 @@ class Design:
         if not 1 <= count <= LARGEST:
             raise invalid("questions", count, f"1 to {LARGEST}")
         products, segments = subject.num_products, subject.num_segments
-        cube = _sobol(3 * products + segments, count, seed)
+        points = sobol_points(3 * products + segments, count, np.random.default_rng([*seed, 31]))
+        cube = np.clip(points, 1e-9, 1.0 - 1e-9)
         price, shelf, perceived, last = np.split(cube, [products, 2 * products, 3 * products], axis=1)
         gamma = gammaincinv(self.popularity * subject.mean_field + 0.2, perceived) + 1e-12
         return Offer(
@@ -165,12 +167,3 @@ def last_purchase(loyalty: FloatArray) -> IntArray:
     if loyalty.size and not np.allclose(loyalty.max(axis=-1), 1.0):
         raise invalid("offer.loyalty", float(loyalty.max(axis=-1).min()), "one last purchase (or none) per segment")
     return loyalty.argmax(axis=-1).astype(np.int64)
-
-
-def _sobol(dimensions: int, count: int, seed: tuple[int, ...]) -> FloatArray:
-    from scipy.stats import qmc
-
-    rng = np.random.default_rng([*seed, 31])
-    engine = qmc.Sobol(dimensions, scramble=True, seed=rng)
-    points: FloatArray = engine.random_base2(int(np.ceil(np.log2(count))))[:count]
-    return np.clip(points, 1e-9, 1.0 - 1e-9)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from malles_env.evaluation.baselines.base import Row, in_chunks
 from malles_env.evaluation.baselines.fitting import Scale
 from malles_env.evaluation.baselines.logit import ConditionalLogit
 from malles_env.evaluation.baselines.table import AT, Table, purchases, table
+from malles_env.evaluation.sobol import sobol_points
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 
@@ -67,8 +67,7 @@ class MixedLogit(Row):
 
 def _draws(seed: int) -> FloatArray:
     """Return standard normal Sobol draws [D, R]."""
-    sobol = qmc.Sobol(len(RANDOM), rng=np.random.default_rng(seed))
-    points = sobol.random_base2(int(np.ceil(np.log2(DRAWS))))[:DRAWS]
+    points = sobol_points(len(RANDOM), DRAWS, np.random.default_rng(seed))
     return np.asarray(ndtri(points.clip(1e-6, 1 - 1e-6)), dtype=np.float64)
 
 
