@@ -446,8 +446,10 @@ def money_info(row: Any) -> dict[str, Any]:
 
 def stock_info(row: Any) -> dict[str, Any]:
     """Return MONEY_KEYS and STOCK_KEYS by name."""
-    revenue, cost, fees, profit, units, share, surplus, ordered, ordering_cost, holding_cost, salvage, *rest = row
-    stock, capped_orders = rest
+    (
+        revenue, cost, fees, profit, units, share, surplus, ordered, ordering_cost, holding_cost, salvage, stock,
+        capped_orders,
+    ) = row  # fmt: skip
     return {
         "revenue": revenue,
         "cost": cost,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,7 @@ def receive(
                 placed[b, j] -= pipeline[b, k, j]
         for j in range(products):
             units = max(min(orders[b, j], table[LARGEST, j], placed[b, j]), 0.0)
-            units = floor(units + CLOSE) if whole else units
+            units = np.floor(units + CLOSE) if whole else units
             placed[b, j] = units if now >= table[ENTERS, j] else 0.0
             on_hand[b, j] += placed[b, j] if table[LEAD_TIME, j] == 0.0 else 0.0
         for k in range(longest):
@@ -126,11 +125,12 @@ def pay(
     seller_profit[:] = 0.0
     for b in range(len(stock)):
         over = period[b] >= cycles
+        last = 1.0 if over else 0.0
         for j in range(stock.shape[1]):
             placed, left = books[ORDERED, b, j], stock[b, j]
-            ordering = table[UNIT_COST, j] * placed + (table[FIXED_COST, j] if placed > 0.0 else 0.0)
-            holding = table[HOLDING_COST, j] * left if period[b] > table[ENTERS, j] else 0.0
-            salvage = table[SALVAGE_VALUE, j] * left if over else 0.0
+            ordering = table[UNIT_COST, j] * placed + table[FIXED_COST, j] * (placed > 0.0)
+            holding = table[HOLDING_COST, j] * left * (period[b] > table[ENTERS, j])
+            salvage = table[SALVAGE_VALUE, j] * left * last
             books[ORDERING, b, j], books[HOLDING, b, j], books[SALVAGE, b, j] = ordering, holding, salvage
             books[LEFT, b, j] = left
             profit = money[REVENUE, b, j] - money[COST, b, j] - money[FEES, b, j] - ordering - holding + salvage
