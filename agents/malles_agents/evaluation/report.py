@@ -55,7 +55,7 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
     table = Table(
         title=title, caption=note or None, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD
     )  # fmt: skip
-    table.add_column("seller", no_wrap=True)
+    table.add_column("seller", overflow="fold", min_width=12)  # numbers are never cut for the sake of a name
     table.add_column(f"profit per\nepisode ({currency})", justify="right", no_wrap=True)
     if best is not None:
         table.add_column("of best\nstationary", justify="right", no_wrap=True)
@@ -89,7 +89,7 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
     columns = (
         f"profit per\nepisode ({currency})", "worst\ntenth", "regret to\nthe best", "of\nbest", "least\nof best"
     )  # fmt: skip
-    table.add_column("seller", no_wrap=True)
+    table.add_column("seller", overflow="fold", min_width=12)  # numbers are never cut for the sake of a name
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):

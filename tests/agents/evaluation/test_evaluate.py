@@ -14,7 +14,7 @@ from malles_agents import plots
 from malles_agents.demo import Demo
 from malles_agents.evaluation.comparison import Comparison, compare_in_console
 from malles_agents.evaluation.evaluate import MEASURES, Played, compare, play, summary
-from malles_agents.evaluation.report import as_json, results_table
+from malles_agents.evaluation.report import as_json, draws_table, results_table
 from malles_agents.registry import make_seller
 from malles_agents.standard_errors import mean_se, plus_minus
 from malles_env.errors import InvalidInput
@@ -222,3 +222,16 @@ def test_episodes_are_written_as_csv(tmp_path):
     played = play(market, make_seller("fixed:1.5", market), episodes=3)
     for measure in MEASURES:
         assert [float(row[measure]) for row in rows[3:]] == getattr(played, measure).tolist()
+
+
+def test_a_table_over_draws_keeps_its_numbers_whole_at_80_columns() -> None:
+    row = {
+        "profit": {"mean": 224_512.3, "se": 1_613.2}, "cvar10": 206_312.0, "worst": 201_000.0, "regret": 31_537.0,
+        "regret_se": 976.0, "of_best": 0.876, "least_of_best": 0.826,
+    }  # fmt: skip
+    out = StringIO()
+    names = ("iterated-least-squares", "robust-stationary:max-min", "clairvoyant")
+    table = draws_table(dict.fromkeys(names, row), title="t", currency="USD", note="32 draws")
+    Console(file=out, width=80).print(table)
+    assert "\u2026" not in out.getvalue()
+    assert out.getvalue().count("224,512 ± 1,613") == out.getvalue().count("31,537 ± 976") == len(names)
