@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _LOG = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).parent
 
 
 class _Kept(FunctionCache):  # type: ignore[misc]
-    """Numba's cache of a function; a file that cannot be read or written costs time and nothing else."""
+    """Numba's cache of a function; a file that cannot be read or written costs time and nothing else.
+
+    Numba knows a source by its path and date, and does not see that a function called from another file has changed.
+    Here it is known by what it says, and inside the package by what all compiled files say; in NUMBA_CACHE_DIR a
+    module's folder has its name. So such a folder serves other copies of the package, on any machine with that CPU.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        if numba.config.CACHE_DIR:
+            self._cache_path = os.path.join(numba.config.CACHE_DIR, function.__module__)
+        stamp = _stamp(function.__code__.co_filename)
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function, or None where it is not kept or cannot be read."""
@@ -30,6 +46,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function, if the disk lets us."""
         try:
+            os.makedirs(self._cache_path, exist_ok=True)
             super().save_overload(sig, data)
         except Exception as error:
             _tell_once(str(error))
@@ -54,6 +71,20 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
         return dispatcher
 
     return decorate
+
+
+@cache
+def _stamp(path: str) -> str:
+    """Return a digest of a source file, for files of the package of all its files with compiled functions."""
+    file = Path(path)
+    files = _compiled_files() if file.is_relative_to(_PACKAGE) else [file]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()
+
+
+@cache
+def _compiled_files() -> list[Path]:
+    folders = (_PACKAGE / "market" / "kernels", _PACKAGE / "envs" / "spaces")
+    return [file for folder in folders for file in sorted(folder.glob("*.py")) if b"@njit(" in file.read_bytes()]
 
 
 @cache

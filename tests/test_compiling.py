@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from malles_env import compiling
+
 PART = """
 import logging, sys
 from malles_env.compiling import njit
@@ -43,6 +45,38 @@ def test_compiled_code_is_kept_beside_its_source(tmp_path: Path) -> None:
     done = _run(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "42.0\n", "")
     assert list((tmp_path / "__pycache__").glob("kernels.doubled*.nbi"))
+
+
+def test_a_folder_of_compiled_code_serves_another_copy_of_the_source(tmp_path: Path) -> None:
+    """The copies differ in place and date; one that says something else is compiled anew."""
+    sources = {"one": KERNELS, "two": KERNELS, "three": KERNELS.replace("2.0 * x", "3.0 * x")}
+    kept = tmp_path / "kept"
+    printed = {}
+    for name, source in sources.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernels.py").write_text(source)
+        os.utime(tmp_path / name / "kernels.py", (1e9, 1e9 + len(printed)))
+        done = _run(tmp_path / name, NUMBA_CACHE_DIR=str(kept), NUMBA_DEBUG_CACHE="1")
+        assert done.returncode == 0, done.stderr
+        printed[name] = done.stdout
+    assert [text.splitlines()[-1] for text in printed.values()] == ["42.0", "42.0", "63.0"]
+    assert ["data loaded" in text for text in printed.values()] == [False, True, False]
+    assert list((kept / "kernels").glob("kernels.doubled*.nbi"))
+
+
+def test_compiled_code_is_known_by_all_files_that_are_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kernel is compiled with what it calls, so a change in any of them counts for all."""
+    files = compiling._compiled_files()
+    names = {file.name for file in files}
+    assert {"period_kernel.py", "response_kernel.py", "sampling.py", "ordering.py", "step_kernel.py"} <= names
+    package = files[0].parents[2]
+    found = {file for file in package.rglob("*.py") if "@njit(" in file.read_text(encoding="utf-8")}
+    assert found - {package / "compiling.py"} == set(files)
+    before = compiling._stamp.__wrapped__(str(files[0]))
+    changed = tmp_path / files[-1].name
+    changed.write_text(files[-1].read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    monkeypatch.setattr(compiling, "_compiled_files", lambda: [*files[:-1], changed])
+    assert compiling._stamp.__wrapped__(str(files[0])) != before
 
 
 @pytest.mark.slow
