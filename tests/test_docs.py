@@ -76,22 +76,6 @@ def test_the_check_finds_what_is_wrong() -> None:
 
 SCREENS, HEIGHT, WIDTH, PIXELS = 5, 800, 95, 25.4
 """A page in a window of 1280 by 800: screens at most, pixels of a screen, characters and pixels of a line."""
-LONGER = {
-    "design/alignment.md": 6.5,
-    "design/language.md": 6.6,
-    "design/live-consumers.md": 5.8,
-    "design/overview.md": 6.1,
-    "design/prompted.md": 6.4,
-    "guide/environments.md": 6.6,
-    "guide/fidelity.md": 5.3,
-    "guide/distil.md": 5.6,
-    "guide/dynamic.md": 5.2,
-    "guide/libraries.md": 6.2,
-    "guide/logged-data.md": 5.4,
-    "guide/paper.md": 8.8,
-    "guide/training.md": 5.6,
-}
-"""Screens of the pages that are longer, to be split as they are next written on; none may grow."""
 REFERENCES = ("design/ways.md", "reference/glossary.md")
 """Lists to look things up in, which may be of any length."""
 
@@ -135,10 +119,8 @@ def picture_lines(path: Path) -> float:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_page_is_no_longer_than_five_screens(page: Path) -> None:
-    name = page.relative_to(ROOT / "docs").as_posix()
     screens = rendered_lines(page) * PIXELS / HEIGHT
-    assert screens <= LONGER.get(name, SCREENS)
-    assert name not in LONGER or screens > SCREENS, f"{name} is short enough: take it off the list"
+    assert screens <= SCREENS
 
 
 def test_names_of_other_projects_that_the_reference_links_to_exist(monkeypatch: pytest.MonkeyPatch) -> None:

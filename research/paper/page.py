@@ -1,8 +1,8 @@
-"""The page of the paper's claims, written from the JSON files of `python -m research.paper CLAIM --json FILE`.
+"""The pages of the paper's claims, written from the JSON files of `python -m research.paper CLAIM --json FILE`.
 
 Run as ``python -m research.paper.page FOLDER PAGE``: FOLDER holds ``paper-....json``, PAGE is the
-Markdown file to write, with all numbers in a .csv file beside it; pictures are looked for in ``images/`` beside the
-page's parent.
+Markdown file to write, with the other pages and all numbers in a .csv file beside it; pictures are looked for in
+``images/`` beside the page's parent.
 """
 
 from __future__ import annotations
@@ -33,19 +33,31 @@ user cache, so a command goes on where it stopped.
 The language model is frozen SmolLM2; only heads are trained on its readings of the products' texts. The paper trains
 the language model itself.
 
-All measured numbers with their standard errors, as a file: [{0}]({0}).
+All measured numbers with their standard errors, as a file: [{0}.csv]({0}.csv).
+
+What goes in, and how wording is treated: []({0}-inputs.md). The mean field: []({0}-mean-field.md).
 """
+OTHERS = {
+    "inputs": ("The paper's claims: inputs", ("augmentation", "attention", "consistency")),
+    "mean-field": ("The paper's claims: the mean field", ("window", "stability")),
+}
+"""Titles and claims of the pages beside the first one, by the end of their names."""
 
 
-def page(found: list[dict[str, Any]], table: str, images: Path | None = None) -> str:
-    """Return the page of some experiments' findings.
+def pages(found: list[dict[str, Any]], stem: str, images: Path | None = None) -> dict[str, str]:
+    """Return the pages of some experiments' findings by file name.
 
     Args:
         found: What `python -m research.paper --json` wrote, one per claim.
-        table: Name of the file of `all_numbers`, which the page links to.
+        stem: Name of the first page without its suffix; the file of `all_numbers`, which it links to, has the same.
         images: Folder in which their pictures are looked for; None leaves pictures out.
     """
-    return "\n".join([INTRODUCTION.format(table), *(_section(of, images) for of in found)])
+    sections = {of["experiment"].removeprefix("paper-"): _section(of, images) for of in found}
+    others = {}
+    for end, (title, claims) in OTHERS.items():
+        lead = f"# {title}\n\nHow the claims are tested, and on what: []({stem}.md).\n"
+        others[f"{stem}-{end}.md"] = "\n".join([lead, *(sections.pop(claim) for claim in claims if claim in sections)])
+    return {f"{stem}.md": "\n".join([INTRODUCTION.format(stem), *sections.values()]), **others}
 
 
 def all_numbers(found: list[dict[str, Any]]) -> str:
@@ -74,7 +86,7 @@ def _short(value: Any) -> str:
 
 
 def main(folder: Path, target: Path) -> Path:
-    """Write the page of all experiments whose figures lie in a folder, in the order they are listed.
+    """Write the pages of all experiments whose figures lie in a folder, in the order they are listed.
 
     Raises:
         InvalidInput: There are none.
@@ -83,8 +95,9 @@ def main(folder: Path, target: Path) -> Path:
     if not names:
         raise invalid("folder", str(folder), "a folder with figures such as paper-window.json")
     found = [read_json_object(folder / f"{name}.json") for name in names]
-    table = write_text(target.with_suffix(".csv"), all_numbers(found))
-    write_text(target, page(found, table.name, target.parent.parent / "images"))
+    write_text(target.with_suffix(".csv"), all_numbers(found))
+    for name, text in pages(found, target.stem, target.parent.parent / "images").items():
+        write_text(target.with_name(name), text)
     return target
 
 

@@ -37,6 +37,7 @@ from research.paper.alignment import alignment, epochs
 from research.paper.consistency import consistency
 from research.paper.inputs import MASKS, attention, augmentation
 from research.paper.lab import Lab, Plan, lab_for
+from research.paper.page import pages
 from research.paper.stability import stability
 from research.paper.transfer import joined, similar, transfer
 from research.paper.window import best_coupling, coupled, window, with_window
@@ -283,3 +284,14 @@ def test_the_command_lists_claims_and_answers_mistakes_in_one_line():
     done = subprocess.run([sys.executable, "-m", "research.paper", "nothing"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: experiment: got 'nothing'")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_claim_stands_on_one_page_that_the_first_one_links_to() -> None:
+    found = [
+        {"experiment": f"paper-{name}", "title": entry.summary, "notes": ["found", "caveat"], "settings": {"seed": 0}}
+        for name, entry in CLAIMS.items()
+    ]
+    written = pages(found, "claims")
+    whole = "".join(written.values())
+    assert all(whole.count(f"`python -m research.paper {name}`") == 1 for name in CLAIMS)
+    assert len(written) == 3 and all(f"({name})" in written["claims.md"] for name in list(written)[1:])

@@ -29,11 +29,11 @@ _NOTE = (
     "error, clustered by household; differences are on the same occasions."
 )
 _FILE = (
-    "All scores, also by history and shelf and averaged over markets, as a file: [{0}]({0}). There quantity_bias is "
-    "the mean predicted minus the mean bought, order_variation the total variation between answers to one shelf listed "
-    "in different orders, repeat_variance the variance of the choice probabilities over repeated asking, summed over "
-    "the shelf, ece the calibration error of the choice probabilities, and elasticity that of own prices, each moved "
-    "by a tenth."
+    "All scores, also by history and shelf and averaged over markets, and the rows that predict units alone, as a "
+    "file: [{0}]({0}). There quantity_bias is the mean predicted minus the mean bought, order_variation the total "
+    "variation between answers to one shelf listed in different orders, repeat_variance the variance of the choice "
+    "probabilities over repeated asking, summed over the shelf, ece the calibration error of the choice probabilities, "
+    "and elasticity that of own prices, each moved by a tenth."
 )
 Cells = list[list[str]]
 
@@ -139,6 +139,7 @@ def _main_cells(rows: dict[str, Scores], pairs: dict[str, dict[str, Estimate]]) 
         *(
             [name, *(_cell(s.metrics.get(c)) for c in columns), _cell(pairs.get(name, {}).get("nll"), signed=True)]
             for name, s in rows.items()
+            if "hit" in s.metrics
         ),
     ]
 

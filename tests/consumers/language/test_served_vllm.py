@@ -1,7 +1,7 @@
 """ServedModel before a real vLLM server: its `logprob_token_ids`, schemas, and what its list of models tells.
 
 vLLM is heavy and pins its own libraries, so that it has an environment of its own; `$MALLES_VLLM` names its program.
-docs/design/language.md tells how to get it for a CPU.
+docs/design/servers.md tells how to get it for a CPU.
 """
 
 from __future__ import annotations
