@@ -122,10 +122,12 @@ def _members(module: ModuleType, seen: dict[int, str]) -> Iterator[tuple[str, An
     if names is None:
         analyzer = ModuleAnalyzer.for_module(module.__name__)
         analyzer.analyze()
-        told = {name for scope, name in analyzer.attr_docs if not scope}
+        documented = {name for scope, name in analyzer.attr_docs if not scope}
         order = sorted(analyzer.tagorder, key=analyzer.tagorder.__getitem__)
         names = [n for n in order if "." not in n and not n.startswith("_") and hasattr(module, n)]
-        names = [n for n in names if n in told or getattr(getattr(module, n), "__module__", "") == module.__name__]
+        names = [
+            n for n in names if n in documented or getattr(getattr(module, n), "__module__", "") == module.__name__
+        ]
     for name in names:
         member, path = getattr(module, name), f"{module.__name__}.{name}"
         if not name.startswith("_"):
@@ -206,6 +208,6 @@ def _first_line(module: ModuleType) -> str:
 def _arrays_page() -> str:
     lines = [":orphan:", "", *_title("Array types"), ".. py:module:: malles_env.market.arrays", ""]
     for name, kind in (("FloatArray", "float64"), ("IntArray", "int64"), ("BoolArray", "bool")):
-        told = f"   An :class:`numpy.ndarray` of ``{kind}``; its shape stands where it is used."
-        lines += [f".. py:data:: {name}", "", told, ""]
+        text = f"   An :class:`numpy.ndarray` of ``{kind}``; its shape stands where it is used."
+        lines += [f".. py:data:: {name}", "", text, ""]
     return "\n".join(lines)

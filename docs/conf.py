@@ -113,8 +113,8 @@ def _as_written(
     if what == "method" and parameters and parameters[0].name == "self":
         found = found.replace(parameters=parameters[1:])
     back = found.return_annotation
-    told = back if isinstance(back, str) and what != "class" else None
-    return stringify_signature(found, show_return_annotation=False), told
+    returned = back if isinstance(back, str) and what != "class" else None
+    return stringify_signature(found, show_return_annotation=False), returned
 
 
 def _no_guesses(app: Sphinx, doctree: document) -> None:

@@ -94,9 +94,9 @@ def test_a_scenario_in_python_is_checked_in_the_words_of_files():
 
 
 def test_a_scenario_is_one_line_and_a_table_in_which_words_are_escaped():
-    told = Scenario(**{**FIELDS, "title": "<script>alert(1)</script>"})
-    assert repr(told) == "<Scenario one: 1 sellers, 1 products, 1 segments, logit consumers, 52 weeks>"
-    html = told._repr_html_()
+    result = Scenario(**{**FIELDS, "title": "<script>alert(1)</script>"})
+    assert repr(result) == "<Scenario one: 1 sellers, 1 products, 1 segments, logit consumers, 52 weeks>"
+    html = result._repr_html_()
     assert "<script>" not in html and "&lt;script&gt;" in html and "<td>p</td>" in html
 
 

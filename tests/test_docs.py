@@ -140,9 +140,9 @@ TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials" and page.
 
 def test_every_tutorial_stands_in_the_index() -> None:
     assert len(TUTORIALS) == 6
-    told = (ROOT / "docs/tutorials/index.md").read_text(encoding="utf-8")
+    result = (ROOT / "docs/tutorials/index.md").read_text(encoding="utf-8")
     listed = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    assert all(f"({page.name})" in told and f"tutorials/{page.stem}\n" in listed for page in TUTORIALS)
+    assert all(f"({page.name})" in result and f"tutorials/{page.stem}\n" in listed for page in TUTORIALS)
 
 
 @pytest.mark.slow

@@ -38,10 +38,10 @@ REFUSED = {
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused(text: str, message: str) -> None:
     began = time.process_time()
-    with pytest.raises((InvalidInput, CorruptFile), match=f"^file.yaml: .*{message}") as told:
+    with pytest.raises((InvalidInput, CorruptFile), match=f"^file.yaml: .*{message}") as error:
         parse_yaml(text, "file.yaml")
     assert time.process_time() - began < 5.0
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

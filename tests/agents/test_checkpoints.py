@@ -82,7 +82,7 @@ def test_half_a_json(tmp_path):
         read_json(path)
 
 
-def test_a_checkpoint_of_rllib_is_told_from_a_policy(tmp_path):
+def test_a_checkpoint_of_rllib_is_no_policy(tmp_path):
     (tmp_path / "class_and_ctor_args.pkl").write_bytes(b"pickle")
     with pytest.raises(InvalidInput, match=r"policy: got .*; allowed: a policy.zip; this is a checkpoint of"):
         check_zip(tmp_path)

@@ -45,7 +45,7 @@ def test_other_scenarios_are_talked_over_by_the_retail_cast(folder):
     assert "price watcher" in answer.output and "buy nothing" in answer.output
 
 
-def test_mistakes_are_told(folder, tmp_path):
+def test_mistakes_are_named(folder, tmp_path):
     with pytest.raises(InvalidInput, match="bathroom_studio"):
         run("wholesale", "--model", folder, "--segment", "nobody")
     with pytest.raises(InvalidInput, match="discount"):

@@ -64,9 +64,9 @@ def test_other_prices_leave_out_store_and_household(occasions: Path) -> None:
         visit, name = rows.visit[at], rows.products[rows.product[at]]
         household, store, week, *_ = receipts[visit]
         same = [r for r in receipts if r[2] == week and r[3] == name and r[0] != household]
-        for told, wanted in ((rows.own[at], True), (rows.other[at], False)):
+        for result, wanted in ((rows.own[at], True), (rows.other[at], False)):
             prices = [math.log(r[4]) for r in same if (r[1] == store) == wanted]
-            assert told == pytest.approx(np.mean(prices) if prices else math.nan, nan_ok=True)
+            assert result == pytest.approx(np.mean(prices) if prices else math.nan, nan_ok=True)
 
 
 def test_purchases_of_another_log_are_refused(occasions: Path) -> None:

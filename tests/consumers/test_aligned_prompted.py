@@ -122,13 +122,13 @@ def test_shelves_may_be_short_or_empty(trained) -> None:
     assert (nobody.probability[:, :, 0] == 1).all() and (nobody.quantity == 1).all()
 
 
-def test_what_was_bought_elsewhere_is_told(trained) -> None:
+def test_what_was_bought_elsewhere_is_named(trained) -> None:
     plain, offer = consumers_of(trained), offer_of()
-    told = consumers_of(trained, histories=(("red mug", "blue mug"), ()))
-    one, other = plain.respond(offer).probability, told.respond(offer).probability
+    result = consumers_of(trained, histories=(("red mug", "blue mug"), ()))
+    one, other = plain.respond(offer).probability, result.respond(offer).probability
     assert np.abs(one[:, 0] - other[:, 0]).max() > 1e-4
     np.testing.assert_allclose(one[:, 1], other[:, 1], atol=1e-6)
-    assert len({identity_of(each) for each in (plain, told, replace(plain, orders=3))}) == 3
+    assert len({identity_of(each) for each in (plain, result, replace(plain, orders=3))}) == 3
 
 
 def test_a_scenario_file_names_the_trained_model(trained, scenario, tmp_path) -> None:
@@ -138,9 +138,9 @@ def test_a_scenario_file_names_the_trained_model(trained, scenario, tmp_path) ->
     consumers = again.build_consumers()
     weights = again.population().weights
     shares = weights @ consumers.respond(opening_offer(again)).probability[0]
-    told = np.array([product.reference_share for product in again.products])
+    result = np.array([product.reference_share for product in again.products])
     rate = again.consumers.purchase_rate
-    np.testing.assert_allclose(shares, [1 - rate, *(rate * told / told.sum())], atol=1e-8)
+    np.testing.assert_allclose(shares, [1 - rate, *(rate * result / result.sum())], atol=1e-8)
     env = parallel_env(again, max_cycles=2)
     env.reset(seed=0)
     rewards = env.step({agent: env.action_space(agent).sample() * 0 + 0.2 for agent in env.agents})[1]

@@ -110,11 +110,11 @@ def test_aligned_consumers_stay_within_two_standard_errors() -> None:
                          ids=lambda attack: attack.name)  # fmt: skip
 def test_fields_that_taste_models_read_are_short_lines(field, attack) -> None:
     scenario = load_scenario("ice-cream")
-    told = scenario.model_dump()
-    told["products"] = [dict(entry) for entry in told["products"]]
-    told["products"][0][field] = attack.on("Store brand") + " " * 60
+    result = scenario.model_dump()
+    result["products"] = [dict(entry) for entry in result["products"]]
+    result["products"][0][field] = attack.on("Store brand") + " " * 60
     with pytest.raises(ValueError, match=field):
-        Scenario.model_validate(told)
+        Scenario.model_validate(result)
 
 
 def test_states_of_one_product_are_one_case_of_the_error() -> None:
@@ -160,9 +160,9 @@ def test_the_command_writes_kind_attack_uplift(tmp_path) -> None:
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     assert "label_spoofing" in result.output and "+0.00 ± 0.00" in result.output
-    told = json.loads(path.read_text())
-    assert set(told) == {"logit"} and told["logit"]["fake_price"]["uplift"] == 0.0
-    assert told["logit"]["fake_price"]["se"] == 0.0
+    outcome = json.loads(path.read_text())
+    assert set(outcome) == {"logit"} and outcome["logit"]["fake_price"]["uplift"] == 0.0
+    assert outcome["logit"]["fake_price"]["se"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def test_whole_households_are_held_out(own: ModuleType) -> None:
         train.occasions.select("occasion_id", position="chosen"), on=["occasion_id", "position"], how="semi"
     )
     shares = sold.group_by("product_id").len().select("product_id", pl.col("len") / pl.col("len").sum())
-    told = split.alternatives.select("product_id", "reference_share").unique()
-    both = told.join(shares, on="product_id")
-    assert len(both) == len(told) == 4
+    result = split.alternatives.select("product_id", "reference_share").unique()
+    both = result.join(shares, on="product_id")
+    assert len(both) == len(result) == 4
     np.testing.assert_allclose(both["reference_share"], both["len"])
 
 

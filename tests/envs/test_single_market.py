@@ -42,8 +42,8 @@ def several_calls(scenario, **settings):
 
 def same(one, other):
     for agent in other[0]:
-        seen, told = one[0][agent], other[0][agent]
-        for a, b in zip(seen.values(), told.values(), strict=True) if isinstance(told, dict) else [(seen, told)]:
+        seen, shown = one[0][agent], other[0][agent]
+        for a, b in zip(seen.values(), shown.values(), strict=True) if isinstance(shown, dict) else [(seen, shown)]:
             assert a.tobytes() == b.tobytes()
         assert one[1][agent] == other[1][agent]
         assert str(one[4][agent]) == str(other[4][agent])  # masks are arrays in tuples

@@ -71,7 +71,7 @@ def test_quantity_metrics_by_hand() -> None:
 
 
 def test_one_unit_for_sure_has_no_finite_nats() -> None:
-    """Always one is told as infinite nats, without a warning, and its other metrics are right."""
+    """Always one scores infinite nats, without a warning, and its other metrics are right."""
     data = small(60)
     row = NUMBER_ROWS["always_one"].fit(data, data)
     found = fidelity(row.predict(data), data)

@@ -121,7 +121,7 @@ def test_unknown_splits_and_empty_draws_are_errors() -> None:
         draw_occasions(occasions(), np.zeros(len(occasions()), dtype=bool), 5)
 
 
-def test_occasions_of_another_build_are_told() -> None:
+def test_occasions_of_another_build_are_refused() -> None:
     assert "SNACKS" in disagreement(occasions())
     late = occasions().occasions.with_columns(split=pl.lit("train"))
     assert "train: periods 5 to 53" in disagreement(replace(occasions(), occasions=late))

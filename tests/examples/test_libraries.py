@@ -34,17 +34,17 @@ def test_example_runs(name, tmp_path):
 
 @pytest.mark.slow
 def test_each_seller_can_have_a_policy_of_its_own_in_rllib():
-    told = run(
+    result = run(
         "ray", str(ROOT / "examples" / "rllib_ppo.py"), "--policies", "own", "--iterations", "1", "--batch", "520"
     )
-    assert "own policies" in told
+    assert "own policies" in result
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", sorted({entry[0] for entry in BRIEF.values()}))
 def test_the_cpu_build_of_torch_stays(environment):
-    told = run(environment, "-c", "import torch; print(torch.__version__, torch.version.cuda)")
-    assert told.split() == [f"{pinned_torch().removeprefix('torch==')}+cpu", "None"]
+    result = run(environment, "-c", "import torch; print(torch.__version__, torch.version.cuda)")
+    assert result.split() == [f"{pinned_torch().removeprefix('torch==')}+cpu", "None"]
 
 
 @pytest.mark.slow

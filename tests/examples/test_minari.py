@@ -47,15 +47,15 @@ def test_data_sets_are_read_by_minari_and_by_ope(tmp_path):
         "--seed",
         "7",
     ]
-    told = run("d3rlpy", "-c", COMMAND, "record", *asked, "--out", str(folder))
-    assert "malles/bertrand-duopoly/seller-1-v0" in told
+    result = run("d3rlpy", "-c", COMMAND, "record", *asked, "--out", str(folder))
+    assert "malles/bertrand-duopoly/seller-1-v0" in result
     found = json.loads(run("d3rlpy", "-c", READ, str(folder)).splitlines()[-1])
     assert (found["episodes"], found["steps"], found["over"]) == (12, 36, True)
     assert found["shapes"] == [[4, 11], [3, 2]]
     assert found["propensity"] == [0.0, 0.5, 0.5, 0.5]  # uniform over a price box from -1 to 1
     assert found["rivals"] == {"seller_0": "gaussian:0.2:nash"}
     assert all(found["same"])
-    told = run(
+    result = run(
         "d3rlpy",
         "-c",
         COMMAND,
@@ -68,7 +68,7 @@ def test_data_sets_are_read_by_minari_and_by_ope(tmp_path):
         "--truth",
         "20",
     )
-    assert "covers" in told and "12 episodes of random" in told
+    assert "covers" in result and "12 episodes of random" in result
     run("d3rlpy", "-c", COMMAND, "record", *asked, "--out", str(folder))  # an older log is replaced
 
 

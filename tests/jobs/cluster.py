@@ -114,13 +114,13 @@ class Killer:
 
     def __init__(self, name: str, after: int = 1, strike: Callable[[], object] | None = None) -> None:
         self.name, self.after, self.strike = name, after, strike
-        self.told: list[tuple[Any, ...]] = []
+        self.reports: list[tuple[Any, ...]] = []
         self.killed: list[int] = []
 
-    def watch(self, *told: Any) -> None:
+    def watch(self, *report: Any) -> None:
         """Note a report, and strike after some."""
-        self.told.append(told)
-        if self.killed or len(self.told) <= self.after:
+        self.reports.append(report)
+        if self.killed or len(self.reports) <= self.after:
             return
         if self.strike is not None:
             self.strike()

@@ -64,10 +64,10 @@ def broken(number: int) -> None:
 def test_no_cluster_at_the_address_is_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     began = time.monotonic()
-    with pytest.raises(MallesError) as told, RayTasks(address).spread(slowly, [(1,)], common=(0.0,)) as found:
+    with pytest.raises(MallesError) as message, RayTasks(address).spread(slowly, [(1,)], common=(0.0,)) as found:
         list(found)
-    assert str(told.value).startswith(f"address: got {address!r}; allowed: HOST:PORT of a running cluster")
-    assert "\n" not in str(told.value) and time.monotonic() - began < 60
+    assert str(message.value).startswith(f"address: got {address!r}; allowed: HOST:PORT of a running cluster")
+    assert "\n" not in str(message.value) and time.monotonic() - began < 60
 
 
 def test_every_job_comes_back_once_from_both_machines(cluster: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_machine_without_a_file_is_named_before_anything_is_done(cluster: Any,
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "message"),
     [
         (
             "2.99.0",
@@ -109,14 +109,14 @@ def test_a_machine_without_a_file_is_named_before_anything_is_done(cluster: Any,
     ],
 )
 def test_a_version_that_does_not_fit_is_one_line(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch, version: str, told: str
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, version: str, message: str
 ) -> None:
     """The cluster is of this version, and this process says that it is of another."""
     import ray
 
     monkeypatch.setattr(ray, "__version__", version)
     with (
-        pytest.raises(MallesError, match=told) as error,
+        pytest.raises(MallesError, match=message) as error,
         RayTasks(cluster.address).spread(slowly, [(1,)], common=(0.0,)) as found,
     ):
         list(found)
@@ -157,11 +157,11 @@ def test_a_tournament_is_the_same_to_the_digit_when_a_worker_is_killed(
     found = run_tournament(FIELD, tmp_path, executor=RayTasks(cluster.address), watch=killer.watch)
     assert killer.killed
     assert [asdict(match) for match in found] == [asdict(match) for match in matches]
-    assert killer.told == [(done, len(matches)) for done in range(len(matches) + 1)]
+    assert killer.reports == [(done, len(matches)) for done in range(len(matches) + 1)]
     files = sorted(tmp_path.rglob("*--*.json"))
     assert len(files) == len(matches)
     again: list[Any] = []
-    run_tournament(FIELD, tmp_path, executor=RayTasks(cluster.address), watch=lambda *told: again.append(told))
+    run_tournament(FIELD, tmp_path, executor=RayTasks(cluster.address), watch=lambda *report: again.append(report))
     assert again == [(len(matches), len(matches))]
 
 
@@ -278,7 +278,7 @@ def test_consumers_are_judged_alike_on_a_cluster_and_answers_are_kept_here(
         )
     )
     assert killer.killed and without_seconds(found) == without_seconds(known)
-    done = [words for (words,) in killer.told if "done elsewhere" in words]
+    done = [words for (words,) in killer.reports if "done elsewhere" in words]
     assert len(done) == len(set(done)) == 10
     assert len(list((tmp_path / "there" / "answers").glob("*.npz"))) == 10
 

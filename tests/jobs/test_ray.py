@@ -14,12 +14,14 @@ from tests.examples.environments import run
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tests/jobs/test_on_ray.py", "tests/agents/training/test_on_rllib.py"])
 def test_in_an_environment_with_ray(name: str) -> None:
-    told = run("ray", "-m", "pytest", "-q", "-p", "no:xdist", "-o", "filterwarnings=", "-m", "slow", name, timeout=3000)
-    assert " passed" in told
+    printed = run(
+        "ray", "-m", "pytest", "-q", "-p", "no:xdist", "-o", "filterwarnings=", "-m", "slow", name, timeout=3000
+    )
+    assert " passed" in printed
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed here")
 def test_without_ray_one_line_says_what_to_install() -> None:
-    told = r"ray is not installed: run  pip install 'malles-env\[ray\]'"
-    with pytest.raises(MissingResource, match=told), RayTasks().spread(abs, [(1,)]) as found:
+    printed = r"ray is not installed: run  pip install 'malles-env\[ray\]'"
+    with pytest.raises(MissingResource, match=printed), RayTasks().spread(abs, [(1,)]) as found:
         list(found)

@@ -49,10 +49,10 @@ def _tried(call: Callable[[], object]) -> tuple[str, float]:
         verdict = "legal"
     except MallesError as error:
         verdict = "refused"
-        told = str(error)
-        assert told and all(line.strip() for line in told.splitlines()), repr(told)
-        assert max(map(len, told.splitlines())) < 1500, told
-        assert ":" in told, told
+        message = str(error)
+        assert message and all(line.strip() for line in message.splitlines()), repr(message)
+        assert max(map(len, message.splitlines())) < 1500, message
+        assert ":" in message, message
     return verdict, time.process_time() - began
 
 

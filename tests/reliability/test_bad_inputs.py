@@ -206,8 +206,8 @@ def _actions(case: tuple[str, str, bool, Any]) -> None:
         action = {agent: env.action_space(agent).sample() for agent in env.agents} | {"seller_1": action}
 
     def step() -> None:
-        told = env.step(action)
-        rewards = list(told[1].values()) if isinstance(told[1], dict) else told[1]
+        answer = env.step(action)
+        rewards = list(answer[1].values()) if isinstance(answer[1], dict) else answer[1]
         assert np.isfinite(rewards).all()
 
     if judged(step) == "refused":  # nothing has happened

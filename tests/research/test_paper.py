@@ -151,8 +151,8 @@ def test_a_middle_window_wins_where_popularity_drifts(drifting):
     gained = {}
     for size in (1, 2, 5, 10, 20):
         rho, _ = best_coupling(_by_popularity(before), with_window(before, occasions, size))
-        told = coupled(plain, with_window(test.data, occasions, size), rho)
-        gained[size] = paper_scores.gap(paper_scores.judge([told], test), paper_scores.judge([plain], test), "nll")
+        shown = coupled(plain, with_window(test.data, occasions, size), rho)
+        gained[size] = paper_scores.gap(paper_scores.judge([shown], test), paper_scores.judge([plain], test), "nll")
     assert gained[5].mean < -2 * gained[5].se
     assert gained[5].mean < min(gained[1].mean, gained[20].mean)
 
@@ -163,7 +163,7 @@ def _by_popularity(data) -> Prediction:
 
 
 @pytest.mark.slow
-def test_every_window_is_trained_and_told_apart(drifting, tmp_path):
+def test_every_window_is_trained_and_distinguished(drifting, tmp_path):
     found = window(Options(sessions=1), drifting)
     whole(found, tmp_path)
     assert set(found.data["nats"]) == {"0", "1", "2", "5", "10", "20"}
@@ -262,7 +262,7 @@ def test_runs_are_kept_and_depend_on_data(lab):
     assert len(list((lab.directory / "runs").glob("*"))) == len(made) + 1
 
 
-def test_differences_are_told_in_words():
+def test_differences_are_printed_in_words():
     assert paper_scores.in_words(Estimate(-0.02, 0.004), "nats").startswith("lower by 0.0200 ± 0.0040 nats")
     assert paper_scores.in_words(Estimate(0.02, 0.004)).startswith("higher by 0.0200")
     assert paper_scores.in_words(Estimate(0.005, 0.004)).startswith("statistically indistinguishable (+0.0050")

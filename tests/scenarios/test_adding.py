@@ -92,7 +92,7 @@ def test_what_cannot_be_sold_is_refused(words: str, given: dict[str, object]) ->
         assert made is None, "an error before any model is read, or at the latest by the scenario"
 
 
-def test_several_sellers_must_be_told_apart_and_plain_tastes_read_nothing() -> None:
+def test_several_sellers_must_be_distinguished_and_plain_tastes_read_nothing() -> None:
     with pytest.raises(InvalidInput, match="seller: got None; allowed: one of"):
         add_product(load_scenario("gifts-houses"), NAME, 2.08)
     with pytest.raises(InvalidInput, match="one whose model reads names"):
@@ -172,14 +172,14 @@ def test_the_attack_suite_is_refused_or_read_as_words_like_others(words: Scenari
 
 
 def test_the_command_writes_a_file_that_loads_and_nothing_when_it_fails(tmp_path: Path) -> None:
-    out, told = tmp_path / "more.yaml", tmp_path / "more.json"
+    out, result = tmp_path / "more.yaml", tmp_path / "more.json"
     words = ["scenario", "add-product", "ice-cream", "FLAMINGO FARM", "--price", "5", "--out", str(out)]
     seller = load_scenario("ice-cream").sellers[0].name
-    shown = CliRunner().invoke(app, [*words, "--seller", seller, "--json", str(told)])
+    shown = CliRunner().invoke(app, [*words, "--seller", seller, "--json", str(result)])
     assert shown.exit_code == 0, shown.output
     assert "Who buys it" in shown.output and "buy nothing" in shown.output
     assert load_scenario(str(out)).name == "more" and len(load_scenario(str(out)).products) == 8
-    content = json.loads(told.read_text())
+    content = json.loads(result.read_text())
     assert content["share"]["low"] < content["share"]["said"] < content["share"]["high"]
     assert sum(content["takes_from"].values()) == pytest.approx(1.0)
     failed = CliRunner().invoke(app, [*words[:-1], str(tmp_path / "none.yaml"), "--seller", "nobody"])

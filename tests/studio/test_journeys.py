@@ -104,8 +104,8 @@ def test_compare_sellers(visitor: Visitor) -> None:
     assert lines[0].startswith("seller,profit,profit s.e.") and lines[1].startswith("best constant,")
     visitor.page.get_by_label("More kinds, separated by commas").fill("nobody")
     visitor.click("Compare")
-    told = visitor.page.get_by_test_id("stAlertContentError").inner_text()
-    assert told.startswith("seller: got 'nobody'; allowed: regular-price") and "\n" not in told
+    result = visitor.page.get_by_test_id("stAlertContentError").inner_text()
+    assert result.startswith("seller: got 'nobody'; allowed: regular-price") and "\n" not in result
 
 
 @pytest.mark.slow

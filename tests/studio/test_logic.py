@@ -48,13 +48,13 @@ def test_an_episode_ends_and_says_so(duopoly: World) -> None:
         play.play(usual_move(duopoly, "seller_1"))
 
 
-@pytest.mark.parametrize(("prices", "listed", "told"), [
+@pytest.mark.parametrize(("prices", "listed", "message"), [
     ((99.0,), (True,), "price of .*: got 99.0; allowed: "),
     ((float("nan"),), (True,), "got nan; allowed: "),
 ])  # fmt: skip
-def test_a_move_that_is_not_allowed_changes_nothing(duopoly: World, prices, listed, told) -> None:
+def test_a_move_that_is_not_allowed_changes_nothing(duopoly: World, prices, listed, message) -> None:
     play = HandPlay(duopoly, "seller_0")
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         play.play(replace(usual_move(duopoly, "seller_0"), prices=prices, listed=listed))
     assert not play.moves and not play.rows()
 
@@ -177,7 +177,7 @@ def test_an_uploaded_scenario_reaches_no_server_file_or_foreign_model() -> None:
     text = (Path(own_log.__file__).parents[2] / "scenarios").rglob("ice-cream.yaml")
     yaml = next(iter(text)).read_text()
     assert own_log.checked_scenario("a.yaml", yaml.encode()).name == "ice-cream"
-    for old, new, told in (
+    for old, new, result in (
         ("kind: aligned", "kind: prompted", "consumers"),
         (
             "kind: aligned",
@@ -186,7 +186,7 @@ def test_an_uploaded_scenario_reaches_no_server_file_or_foreign_model() -> None:
         ),
     ):
         assert old in yaml
-        with pytest.raises(InvalidInput, match=told):
+        with pytest.raises(InvalidInput, match=result):
             own_log.checked_scenario("a.yaml", yaml.replace(old, new).encode())
     with pytest.raises(InvalidInput, match="UTF-8"):
         own_log.checked_scenario("a.yaml", b"\xff\xfe")

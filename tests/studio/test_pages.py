@@ -87,8 +87,8 @@ def test_an_error_of_the_package_is_one_readable_line(studio: Open) -> None:
     page.text_input[0].set_value("cost-plus:a*b")
     button(page, "Compare").click().run()
     assert not page.exception
-    (told,) = page.error
-    words = told.value.replace("\\", "")  # Markdown shows every mark as it stands
+    (result,) = page.error
+    words = result.value.replace("\\", "")  # Markdown shows every mark as it stands
     assert words == "seller: got 'cost-plus:a*b'; allowed: a finite number after the colon, e.g. cost-plus:0.5"
 
 
@@ -97,7 +97,7 @@ def test_a_missing_market_is_one_readable_line(studio: Open) -> None:
     session(page).source = "/nowhere/gone.yaml"
     page.run()
     assert not page.exception
-    assert all("no such scenario file" in told.value.replace("\\", "") for told in page.error) and page.error
+    assert all("no such scenario file" in result.value.replace("\\", "") for result in page.error) and page.error
 
 
 def test_what_if_shows_curves_elasticities_and_rules(studio: Open) -> None:

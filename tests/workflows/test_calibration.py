@@ -206,8 +206,8 @@ def test_the_command_writes_a_scenario_and_numbers(world, tmp_path) -> None:
     words += ["--visits", 12, "--test-visits", 8, "--out", out, "--json", numbers]
     answer = CliRunner().invoke(app, [str(word) for word in words])
     assert answer.exit_code == 0, answer.output
-    for told in ("calibrated", "nats all", "12 visits fitted to", "for all: temperature"):
-        assert told in answer.output
+    for result in ("calibrated", "nats all", "12 visits fitted to", "for all: temperature"):
+        assert result in answer.output
     written = load_scenario(out)
     assert written.consumers.temperature == tuple(json.loads(numbers.read_text())["consumers"]["temperature"])
     assert "12 visits" in written.notes[-1]

@@ -147,7 +147,7 @@ def test_a_recurrent_policy_remembers_from_period_to_period():
 
 
 @pytest.mark.parametrize(
-    ("spec", "mode", "told"),
+    ("spec", "mode", "message"),
     [
         ("cost-plus:0.4", "continuous", "gaussian:0.2:cost-plus:0.4"),
         ("nash", "discrete", "epsilon:0.1:nash"),
@@ -161,9 +161,9 @@ def test_a_recurrent_policy_remembers_from_period_to_period():
         ("gaussian:0.1:nobody", "continuous", "cost-plus"),
     ],
 )
-def test_what_cannot_be_logged_is_refused(spec, mode, told):
+def test_what_cannot_be_logged_is_refused(spec, mode, message):
     seat = SellerView.of("bertrand-duopoly", "seller_0", action_mode=mode)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         as_stochastic(make_seller(spec, seat.scenario, seat.agent, action_mode=mode), seat, spec)
 
 

@@ -133,8 +133,8 @@ def test_the_true_draw_predicts_sales_exactly_and_is_found(name, theta):
     for period in range(8):
         if period:
             seen = seller.view.read(observation)
-            told = {key: value.copy() for key, value in state.items()}
-            mean, _ = seller.expected(seen, told, np.arange(2), 2)
+            known = {key: value.copy() for key, value in state.items()}
+            mean, _ = seller.expected(seen, known, np.arange(2), 2)
             own = seller.view.products
             np.testing.assert_allclose(mean[seen.listed[:, own]], seen.sales[:, own][seen.listed[:, own]], rtol=2e-4)
         action, state = seller.predict(observation, state, start)

@@ -1,4 +1,4 @@
-"""Language models as sellers: what they are told, what they answer, and what is no answer."""
+"""Language models as sellers: what they are given, what they answer, and what is no answer."""
 
 import json
 import pickle

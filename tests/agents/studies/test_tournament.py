@@ -47,7 +47,7 @@ def test_a_seller_is_scored_as_every_agent():
     assert alike[0].profit != alike[1].profit and alike[0].nash == pytest.approx(alike[1].nash)
 
 
-def test_who_cannot_be_told_from_the_best_shares_its_rank():
+def test_who_cannot_be_distinguished_from_the_best_shares_its_rank():
     def match(seller: str, *profit: float) -> Match:
         return Match("one", seller, seller, "seller_0", list(profit), list(profit), [], [0.0] * 3, 1.0, 1.0, 0.0)
 

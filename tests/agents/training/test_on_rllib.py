@@ -80,8 +80,8 @@ def test_a_run_goes_on_when_a_runner_is_killed_and_its_policy_plays_as_any_other
     assert killer.killed
     steps = [row["steps"] for row in trained.curve]
     assert steps == sorted(set(steps)) and steps[-1] >= RUN.steps
-    assert [told[0] for told in killer.told][-1] == steps[-1] == trained.model.num_timesteps
-    assert max(np.diff([told[0] for told in killer.told])) <= 2 * 16 * 52
+    assert [report[0] for report in killer.reports][-1] == steps[-1] == trained.model.num_timesteps
+    assert max(np.diff([report[0] for report in killer.reports])) <= 2 * 16 * 52
     market = load_scenario(RUN.scenario)
     rivals = default_rivals(market, "seller_0", "cost-plus")
     profit = {

@@ -78,8 +78,8 @@ def test_a_policy_with_a_memory_remembers_within_an_episode_and_no_longer(tmp_pa
     np.testing.assert_array_equal(first, done.model.predict(rows[0], None, np.ones(3, bool), deterministic=True)[0])
     resumed = train(quick(steps=208, algo="recurrent-ppo", settings=SMALL), tmp_path / "run", resume=True)
     assert resumed.model.num_timesteps >= 208
-    told = ["evaluate", "bertrand-duopoly", "--policy", str(done.policy), "--sellers", "", "--episodes", "2"]
-    shown = CliRunner().invoke(app, [*told, "--rivals", f"recurrent-ppo:{done.policy}"])
+    command = ["evaluate", "bertrand-duopoly", "--policy", str(done.policy), "--sellers", "", "--episodes", "2"]
+    shown = CliRunner().invoke(app, [*command, "--rivals", f"recurrent-ppo:{done.policy}"])
     assert shown.exit_code == 0, shown.output
     assert "recurrent-ppo" in shown.output
 

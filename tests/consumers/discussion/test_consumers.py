@@ -255,7 +255,7 @@ def test_a_transcript_survives_a_kill_and_tells_damage(tmp_path):
 
 
 @pytest.mark.skipif(not __import__("os").path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_named(tmp_path):
     from malles_env.consumers.discussion.transcript import Discussion
 
     (tmp_path / "full.jsonl").symlink_to("/dev/full")
@@ -265,7 +265,7 @@ def test_a_full_disk_is_told(tmp_path):
         transcript.add([Discussion("a", {})])
 
 
-def test_numbers_out_of_range_are_told():
+def test_numbers_out_of_range_are_named():
     for settings in ({"rounds": -1}, {"rounds": True}, {"orders": 0}, {"orders": 9}, {"temperature": -1.0}):
         with pytest.raises(InvalidInput):
             discussion_consumers(WHOLESALE, tiny(), **settings)

@@ -49,14 +49,14 @@ def test_a_cast_of_ones_own(tmp_path):
         ({"speed": 3}, "speed"),
     ],
 )
-def test_a_wrong_cast_is_told_by_its_field(change, words, tmp_path):
+def test_a_wrong_cast_is_named_by_its_field(change, words, tmp_path):
     file = tmp_path / "cast.yaml"
     file.write_text(yaml.safe_dump(load_cast("retail").model_dump(mode="json") | change))
     with pytest.raises(InvalidInput, match=words):
         load_cast(file)
 
 
-def test_missing_and_damaged_files_are_told(tmp_path):
+def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(InvalidInput, match="retail, wholesale"):
         load_cast("opera")
     with pytest.raises(MissingResource):

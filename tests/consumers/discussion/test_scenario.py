@@ -118,14 +118,14 @@ def test_a_server_is_named_by_its_address(small) -> None:
     ],
 )
 def test_entries_that_do_not_fit_are_refused(entry, message) -> None:
-    told = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
-    del told["consumers"]
-    told.pop("mean_field", None)
+    content = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
+    del content["consumers"]
+    content.pop("mean_field", None)
     with pytest.raises(InvalidInput, match=message):
-        parse_scenario(f"{yaml.safe_dump(told)}consumers: {entry}\n")
+        parse_scenario(f"{yaml.safe_dump(content)}consumers: {entry}\n")
 
 
-def test_missing_files_are_told(small, folder, tmp_path) -> None:
+def test_missing_files_are_named(small, folder, tmp_path) -> None:
     for field in ("cast", "sheets"):
         named = with_discussion(small, model=str(folder), **{field: str(tmp_path / "none.yaml")})
         with pytest.raises(MissingResource, match=r"none\.yaml"):
@@ -134,23 +134,23 @@ def test_missing_files_are_told(small, folder, tmp_path) -> None:
         with_discussion(small, model=str(tmp_path / "nobody")).build_consumers()
 
 
-def test_consumers_of_another_cast_or_model_are_told_apart(small) -> None:
-    told = [
+def test_consumers_of_another_cast_or_model_are_distinguished(small) -> None:
+    content = [
         discussion_consumers(small, tiny(), cast=short_cast()),
         discussion_consumers(small, tiny()),
         discussion_consumers(small, tiny(), cast=short_cast(), rounds=2),
         discussion_consumers(small, tiny(), cast=short_cast("retail")),
     ]
-    assert len({identity_of(each) for each in told}) == len(told)
+    assert len({identity_of(each) for each in content}) == len(content)
     again = discussion_consumers(small, tiny(), cast=short_cast(), transcript=Path("kept.jsonl"))
-    assert identity_of(again) == identity_of(told[0])
+    assert identity_of(again) == identity_of(content[0])
 
 
 def test_a_scenario_of_talkers_is_shown_and_talked_over_as_its_file_says(small, folder, tmp_path) -> None:
     file = save_scenario(talked(small, folder, rounds=1, orders=2), tmp_path / "shop.yaml")
     assert "roles that talk for 1 rounds" in run("scenario", "show", file)
-    told = run("discuss", file)
-    assert "round 1: notes" in told and "round 2" not in told
+    content = run("discuss", file)
+    assert "round 1: notes" in content and "round 2" not in content
     assert "round 2: proposals" in run("discuss", file, "--rounds", 2)
 
 

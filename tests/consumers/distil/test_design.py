@@ -31,7 +31,7 @@ def test_a_regular_price_at_the_upper_bound_is_still_asked_beyond(market):
     assert offer.prices.max() == pytest.approx(1.15 * market.regular_price.max(), rel=0.02)
 
 
-def test_discount_and_log_price_are_told_apart(market):
+def test_discount_and_log_price_are_distinguished(market):
     offer = Design().draw(market, 256, (0,))
     log = np.log(offer.prices / market.regular_price).ravel()
     depth = np.maximum(0.0, 1.0 - offer.prices / market.regular_price).ravel()

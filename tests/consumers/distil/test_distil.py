@@ -38,17 +38,17 @@ def test_information_is_the_curvature_of_the_likelihood():
 def test_chosen_questions_lower_the_expected_error_more_than_drawn_ones():
     consumers = LogitConsumers(tastes())
     market = subject(consumers)
-    told = distil(market, replace(QUICK, questions=6, fresh=0, choice="random")).experiment
-    guess = fit(told, "log", 1e-2)
+    result = distil(market, replace(QUICK, questions=6, fresh=0, choice="random")).experiment
+    guess = fit(result, "log", 1e-2)
     pool, play = Design().draw(market, 64, (5,)), fresh_states(market, 40, 3)
-    chosen = choose(guess, told, pool, play, 6)
+    chosen = choose(guess, result, pool, play, 6)
     assert len(set(chosen)) == 6
 
     def expected(rows):
         total = 0.0
         for s in range(3):
-            told_of = [(told.offer, slice(None)), (pool, rows)]
-            seen = [information(guess.layout, guess.theta[s], offer, s)[which] for offer, which in told_of]
+            terms = [(result.offer, slice(None)), (pool, rows)]
+            seen = [information(guess.layout, guess.theta[s], offer, s)[which] for offer, which in terms]
             precision = sum(np.einsum("npj,nqj->pq", each, each) for each in seen)
             spread = np.linalg.inv(precision + np.diag(1e-3 / guess.layout.spread**2))
             features = guess.layout.features(play, s)
@@ -137,10 +137,10 @@ def test_table_and_json_tell_cost_and_fidelity():
         text = console.export_text()
     assert "total variation, median" in text
     assert "requests to the language model" in text
-    told = json.loads(json.dumps(as_json(found, QUICK, scenario="x")))
-    assert told["fidelity"]["median"] == found.fidelity.median
-    assert told["asked"]["usage"]["requests"] == pytest.approx(24 + 30 + 9)
-    assert len(told["tastes"]["alpha"]) == 3
+    result = json.loads(json.dumps(as_json(found, QUICK, scenario="x")))
+    assert result["fidelity"]["median"] == found.fidelity.median
+    assert result["asked"]["usage"]["requests"] == pytest.approx(24 + 30 + 9)
+    assert len(result["tastes"]["alpha"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def small():
 
 def test_the_command_writes_a_scenario_that_plays_the_same(small, tmp_path):
     source, out = save_scenario(small, tmp_path / "small.yaml"), tmp_path / "fast.yaml"
-    told = tmp_path / "numbers.json"
-    words = ["distil", str(source), "--out", str(out), "--questions", "24", "--fresh", "20", "--json", str(told)]
+    outcome = tmp_path / "numbers.json"
+    words = ["distil", str(source), "--out", str(out), "--questions", "24", "--fresh", "20", "--json", str(outcome)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert "total variation, median" in result.output
@@ -176,7 +176,7 @@ def test_the_command_writes_a_scenario_that_plays_the_same(small, tmp_path):
     assert fast.consumers.kind == "logit"
     assert fast.consumers.tastes.price_transform == "linear"
     assert "fresh states" in fast.notes[-1]
-    assert json.loads(told.read_text())["fidelity"]["median"] < 1e-3
+    assert json.loads(outcome.read_text())["fidelity"]["median"] < 1e-3
     assert (tmp_path / "fast.answers.jsonl").exists()
     profits = []
     for scenario in (small, fast):
@@ -186,7 +186,7 @@ def test_the_command_writes_a_scenario_that_plays_the_same(small, tmp_path):
     np.testing.assert_allclose(profits[0], profits[1], rtol=1e-3)
 
 
-def test_a_mistake_is_told_before_anything_is_asked(tmp_path):
+def test_a_mistake_is_named_before_anything_is_asked(tmp_path):
     for words, message in (
         (["--out", str(tmp_path / "x.txt")], "out: got"),
         (["--out", str(tmp_path / "x.yaml"), "--consumers", "elves"], "consumers: got 'elves'"),

@@ -31,8 +31,8 @@ def distances(found: Tastes, consumers, market, states: int = 100) -> np.ndarray
 @pytest.mark.parametrize("transform", ["log", "linear"])
 def test_exact_answers_give_the_tastes_back(transform):
     truth = tastes(1, transform)
-    told, market = experiment(LogitConsumers(truth))
-    found = fit(told).tastes(market.regular_price)
+    answered, market = experiment(LogitConsumers(truth))
+    found = fit(answered).tastes(market.regular_price)
     assert found.price_transform == transform
     assert distances(found, LogitConsumers(truth), market).max() < 1e-4
     for name in ("alpha", "beta", "gamma", "rho", "lambda_", "kappa", "delta"):
@@ -41,26 +41,26 @@ def test_exact_answers_give_the_tastes_back(transform):
 
 def test_eight_questions_are_enough_for_exact_answers():
     consumers = LogitConsumers(tastes(2))
-    told, market = experiment(consumers, 8)
-    assert distances(fit(told).tastes(market.regular_price), consumers, market).max() < 1e-2
+    answered, market = experiment(consumers, 8)
+    assert distances(fit(answered).tastes(market.regular_price), consumers, market).max() < 1e-2
 
 
 def test_sampled_answers_get_better_with_their_number():
     truth = tastes(3)
     errors = []
     for questions in (12, 192):
-        told, market = experiment(Sampled(truth), questions)
+        answered, market = experiment(Sampled(truth), questions)
         errors.append(
-            np.median(distances(fit(told, "log").tastes(market.regular_price), LogitConsumers(truth), market))
+            np.median(distances(fit(answered, "log").tastes(market.regular_price), LogitConsumers(truth), market))
         )
     assert errors[1] < 0.5 * errors[0]
     assert errors[1] < 0.03
 
 
 def test_cross_validation_holds_back_on_few_noisy_answers():
-    told, market = experiment(Sampled(tastes(3), draws=5), 12)
-    chosen = fit(told, "log")
-    loose = fit(told, "log", 1e-6)
+    answered, market = experiment(Sampled(tastes(3), draws=5), 12)
+    chosen = fit(answered, "log")
+    loose = fit(answered, "log", 1e-6)
     assert chosen.strength > 1e-4
     truth = LogitConsumers(tastes(3))
     at = market.regular_price
@@ -74,8 +74,8 @@ def test_signs_hold_even_where_answers_have_none():
     market = subject(LogitConsumers(tastes()))
     offer = Design().draw(market, 40, (0,))
     snob = Offers(market.regular_price)
-    told = Experiment(offer, Asker().ask(snob, offer), market.weights)
-    found = fit(told, "log").tastes(market.regular_price)
+    answered = Experiment(offer, Asker().ask(snob, offer), market.weights)
+    found = fit(answered, "log").tastes(market.regular_price)
     assert (found.beta > 0).all()
     assert (found.beta < 1e-3).all()
     assert (found.gamma >= 0).all()
@@ -104,31 +104,31 @@ def test_hidden_classes_are_fitted_as_well_as_a_logit_can():
     first = tastes(4)
     other = replace(first, alpha=first.alpha[:, ::-1] + 0.5, beta=3.0 * first.beta)
     consumers = Hidden((first, other))
-    told, market = experiment(consumers, 120)
-    found = distances(fit(told, "log").tastes(market.regular_price), consumers, market)
+    answered, market = experiment(consumers, 120)
+    found = distances(fit(answered, "log").tastes(market.regular_price), consumers, market)
     single = distances(first, consumers, market)
     assert 0.005 < np.median(found) < 0.1  # honest: not zero
     assert np.median(found) < 0.4 * np.median(single)
 
 
-def test_one_unit_always_is_told_as_such():
+def test_one_unit_always_is_fitted_as_such():
     truth = replace(tastes(5), kappa=np.full((3, 4), -np.inf), delta=np.zeros(3))
-    told, market = experiment(LogitConsumers(truth), 20)
-    found = fit(told, "log").tastes(market.regular_price)
+    answered, market = experiment(LogitConsumers(truth), 20)
+    found = fit(answered, "log").tastes(market.regular_price)
     offer = fresh_states(market, 20, 0)
     np.testing.assert_allclose(respond(found, offer).quantity, 1.0, atol=1e-6)
 
 
 def test_derivatives_of_the_losses_are_exact():
-    told, _ = experiment(LogitConsumers(tastes(6)), 6)
+    answered, _ = experiment(LogitConsumers(tastes(6)), 6)
     layout = Layout(4, "log")
-    features = layout.features(told.offer, 1)
+    features = layout.features(answered.offer, 1)
     rng = np.random.default_rng(0)
-    extra = told.answers.quantity[:, 1] - 1.0
+    extra = answered.answers.quantity[:, 1] - 1.0
     units = np.concatenate([np.broadcast_to(np.eye(4), (6, 4, 4)), features[..., -3:-2]], axis=2)
     for loss, size in (
-        (choice_loss(features, told.offer.available, told.answers.probability[:, 1]), layout.size),
-        (units_loss(units, told.offer.available, extra), 5),
+        (choice_loss(features, answered.offer.available, answered.answers.probability[:, 1]), layout.size),
+        (units_loss(units, answered.offer.available, extra), 5),
     ):
         theta = rng.normal(0.0, 0.3, size)
         _, gradient, hessian = loss(theta)
@@ -137,9 +137,11 @@ def test_derivatives_of_the_losses_are_exact():
 
 
 def test_the_optimum_is_that_of_another_optimiser():
-    told, _ = experiment(Sampled(tastes(7), draws=8), 30)
+    answered, _ = experiment(Sampled(tastes(7), draws=8), 30)
     layout = Layout(4, "log")
-    plain = choice_loss(layout.features(told.offer, 0), told.offer.available, told.answers.probability[:, 0])
+    plain = choice_loss(
+        layout.features(answered.offer, 0), answered.offer.available, answered.answers.probability[:, 0]
+    )
 
     def ridged(theta):
         value, gradient, hessian = plain(theta)
@@ -161,18 +163,18 @@ def test_a_product_never_listed_keeps_the_others_coefficients():
     offer = Design().draw(market, 30, (0,))
     offer.available[:, 2] = False
     offer.available[:, 0] = True
-    told = Experiment(offer, Asker().ask(LogitConsumers(truth), offer), market.weights)
-    theta = fit_choice(told, Layout(4, "log"), 1e-6)
+    answered = Experiment(offer, Asker().ask(LogitConsumers(truth), offer), market.weights)
+    theta = fit_choice(answered, Layout(4, "log"), 1e-6)
     assert np.isfinite(theta).all()
     np.testing.assert_allclose(theta[:, [0, 1, 3]], truth.alpha[:, [0, 1, 3]], atol=1e-2)
 
 
 def test_the_right_transform_predicts_held_out_answers_better():
-    told, _ = experiment(LogitConsumers(tastes(9, "linear")), 24)
-    assert held_out_loss(told, "linear", 1e-4) < 0.1 * held_out_loss(told, "log", 1e-4)
+    answered, _ = experiment(LogitConsumers(tastes(9, "linear")), 24)
+    assert held_out_loss(answered, "linear", 1e-4) < 0.1 * held_out_loss(answered, "log", 1e-4)
 
 
 def test_no_answers_are_no_fit():
-    told, _ = experiment(LogitConsumers(tastes()), 4)
+    answered, _ = experiment(LogitConsumers(tastes()), 4)
     with pytest.raises(InvalidInput, match="questions: got 0"):
-        fit(told.take(np.array([], dtype=int)))
+        fit(answered.take(np.array([], dtype=int)))

@@ -237,7 +237,7 @@ class Recorder:
         redirect: Where every request is sent on to, if anywhere.
         status: Answered instead of 200, if not 0.
         body: Answered instead, if not empty.
-        encoding: Content-encoding that is told of it, if any.
+        encoding: Content-encoding that it announces, if any.
     """
 
     def __init__(self, url: str) -> None:

@@ -86,8 +86,8 @@ class Small:
         with self._lock:
             self._busy -= 1
             self.answered += 1
-        told = [{"token": name, "logprob": float(np.log(p))} for name, p in zip(self.labels, shares, strict=True)]
-        return {"model": "m", "choices": [{"logprobs": {"content": [{"top_logprobs": told}]}}], "usage": {}}
+        result = [{"token": name, "logprob": float(np.log(p))} for name, p in zip(self.labels, shares, strict=True)]
+        return {"model": "m", "choices": [{"logprobs": {"content": [{"top_logprobs": result}]}}], "usage": {}}
 
     def die(self) -> None:
         """Listen no more."""

@@ -37,9 +37,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 def filed(server: str, kind: str = "discussion") -> Scenario:
     """Return a scenario as its file names a server."""
-    told = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
-    told["consumers"] = {"kind": kind, "model": "m", "server": server, "cache": False}
-    return parse_scenario(yaml.safe_dump(told))
+    result = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
+    result["consumers"] = {"kind": kind, "model": "m", "server": server, "cache": False}
+    return parse_scenario(yaml.safe_dump(result))
 
 
 @pytest.mark.parametrize("kind", ["discussion", "prompted"])
@@ -138,9 +138,9 @@ def test_urls_that_hold_secrets_are_refused_and_never_shown(url: str, monkeypatc
 def test_values_in_other_errors_show_no_secrets() -> None:
     for value in ("http://ann:hunter2@host/v1", ["x http://hunter2@host"], "https://host/v1?token=hunter2&a=b"):
         assert "hunter2" not in str(invalid("server", value, "text")) and "host" in str(invalid("a", value, "b"))
-    told = "consumers: {kind: discussion, server: [http://ann:hunter2@host/v1]}"
+    result = "consumers: {kind: discussion, server: [http://ann:hunter2@host/v1]}"
     with pytest.raises(InvalidInput, match=r"consumers\.server: got") as caught:
-        parse_scenario(told)
+        parse_scenario(result)
     assert "hunter2" not in str(caught.value)
 
 

@@ -44,7 +44,7 @@ def test_a_second_question_is_answered_without_the_model(cached: CachedModel) ->
     assert (again.name, again.identity) == (cached.model.name, cached.model.identity)
 
 
-def test_words_are_kept_too_and_seeds_told_apart(cached: CachedModel) -> None:
+def test_words_are_kept_too_and_seeds_distinguished(cached: CachedModel) -> None:
     sampling = Sampling(max_tokens=6, temperature=1.0, seed=1, schema=None)
     first = cached.complete(questions(2), sampling)
     assert cached.complete(questions(2), sampling) == first

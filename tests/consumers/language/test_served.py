@@ -50,7 +50,7 @@ def test_tokens_count_for_the_one_label_they_begin() -> None:
     np.testing.assert_allclose(found, np.array([0.4, 0.2, 0.001]) / 0.601)
 
 
-def test_labels_that_were_not_told_are_bounded_or_refused() -> None:
+def test_labels_that_were_not_given_are_bounded_or_refused() -> None:
     pairs = [("A", np.log(0.9)), ("x", np.log(0.001))]
     found = np.exp(label_logs(pairs, ["A", "B"]))
     np.testing.assert_allclose(found, [0.9 / 0.901, 0.001 / 0.901])
@@ -114,14 +114,14 @@ def test_decisions_are_asked_and_read_as_the_openai_client_types_them() -> None:
 
     for labels, options in ((["A", "B"], "value"), (["1", "2"], "label")):
         TypeAdapter(DecisionCreateParams).validate_python(decisions_request("m", SHORT[0], labels))
-        told = [
+        result = [
             {"probability": share, options: label, "value": label}
             for share, label in zip((0.2, 0.8), labels, strict=True)
         ]
         kind = "choice" if options == "value" else "score"
         if kind == "score":
-            told = [option | {"value": at} for at, option in enumerate(told)]
-        answer = {"type": kind, "choice": labels[1], "score": 0.8, "confidence": 0.6, "probabilities": told}
+            result = [option | {"value": at} for at, option in enumerate(result)]
+        answer = {"type": kind, "choice": labels[1], "score": 0.8, "confidence": 0.6, "probabilities": result}
         counts = {"input_tokens": 5, "output_tokens": 0, "total_tokens": 5}
         counts |= {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
         counts |= {"output_tokens_details": {"reasoning_tokens": 0}}
@@ -150,7 +150,7 @@ def test_answers_outside_the_schema_are_noticed(text: str) -> None:
         ("", ("", "")),
     ],
 )
-def test_an_answer_begun_is_told_apart_from_its_opening(lead: str, parts: tuple[str, str]) -> None:
+def test_an_answer_begun_is_distinguished_from_its_opening(lead: str, parts: tuple[str, str]) -> None:
     prompt = Prompt("", "Shelf.", " Which?", lead)
     assert parted_lead(prompt) == parts
     (turn,) = messages(prompt, lead_in_question=True)
@@ -158,7 +158,7 @@ def test_an_answer_begun_is_told_apart_from_its_opening(lead: str, parts: tuple[
     assert turn["content"] == "Shelf. Which?" + (f"\n{parts[0]}{begins}" if lead else "")
 
 
-def test_a_server_that_is_down_is_told_so_and_counted() -> None:
+def test_a_server_that_is_down_is_named_so_and_counted() -> None:
     model = ServedModel("any", f"http://127.0.0.1:{free_port()}/v1", patience=BRIEF)
     with pytest.raises(LanguageModelError, match=r"cannot be reached .* is it running"):
         model.label_log_probabilities(questions(2), LABELS)
@@ -181,7 +181,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
 
 
 @pytest.mark.parametrize(
-    ("body", "encoding", "told"),
+    ("body", "encoding", "expected"),
     [
         (
             b'{"error": {"message": "the model is still loading"}}',
@@ -194,11 +194,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
     ],
     ids=["error", "error-text", "gzip-bomb", "endless"],
 )
-def test_answers_that_are_errors_or_take_all_memory_are_told(body: bytes, encoding: str, told: str) -> None:
+def test_answers_that_are_errors_or_take_all_memory_are_named(body: bytes, encoding: str, expected: str) -> None:
     with recording() as server:
         model = ServedModel("m", server.url, api="chat", patience=Patience(timeout=60, attempts=1))
         server.body, server.encoding = body, encoding
-        with pytest.raises(LanguageModelError, match=told):
+        with pytest.raises(LanguageModelError, match=expected):
             _ = model.identity
         assert {headers["accept-encoding"] for headers in server.headers} == {"identity"}
 

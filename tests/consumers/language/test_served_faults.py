@@ -78,7 +78,7 @@ def test_passing_faults_are_retried_counted_and_leave_no_trace(
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("429", "keeps answering 429"),
         ("500", "keeps answering 500"),
@@ -93,13 +93,13 @@ def test_passing_faults_are_retried_counted_and_leave_no_trace(
     ],
 )
 def test_lasting_faults_are_clear_errors_and_the_episode_goes_on(
-    spoiled: tuple[Proxy, ServedModel], fault: str, told: str, tmp_path: Path
+    spoiled: tuple[Proxy, ServedModel], fault: str, message: str, tmp_path: Path
 ) -> None:
     """The first question is answered, the second is not; after the fault only what is missing is asked."""
     proxy, model = spoiled
     cached = CachedModel(model, AnswerCache(tmp_path))
     proxy.plan, proxy.always = ["good"], fault
-    with pytest.raises(LanguageModelError, match=told):
+    with pytest.raises(LanguageModelError, match=message):
         cached.label_log_probabilities(PROMPTS[:3], LABELS)
     assert (model.usage.requests, model.usage.failures, model.usage.cached) == (1, 1, 0)
     assert cached.cache.info().entries == 1

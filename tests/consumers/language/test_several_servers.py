@@ -68,10 +68,10 @@ def test_a_server_with_another_model_is_refused_at_the_start_and_when_it_takes_a
     with servers() as (one, other):
         other.words = "Tuesday"
         model = ServedModel("m", [one.url, other.url], api="chat", patience=QUICK)
-        told = (
+        result = (
             rf"language model servers http://127.0.0.1:{one.port} and http://127.0.0.1:{other.port}: different models"
         )
-        with pytest.raises(LanguageModelError, match=told):
+        with pytest.raises(LanguageModelError, match=result):
             model.label_log_probabilities(questions(1), LABELS)
         other.words = "Monday"
         model = ServedModel("m", [one.url, other.url], api="chat", patience=QUICK, check_after=0.0)
@@ -106,17 +106,17 @@ def test_answers_of_one_server_are_in_the_cache_for_all(tmp_path: Path) -> None:
 def test_scenario_files_and_sellers_name_several_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     urls = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
-    told = with_prompted(load_scenario("bertrand-duopoly"), model="m", server=urls)
-    assert told.consumers.servers == urls and language_model(told.consumers).model._line.api_key == "sk-secret"
+    result = with_prompted(load_scenario("bertrand-duopoly"), model="m", server=urls)
+    assert result.consumers.servers == urls and language_model(result.consumers).model._line.api_key == "sk-secret"
     path = tmp_path / "market.yaml"
-    save_scenario(told, path)
+    save_scenario(result, path)
     read = read_scenario(str(path)).consumers
     assert read.servers == urls and language_model(read).model._line.api_key == "none"
     monkeypatch.setenv("MALLES_TRUSTED_SERVERS", urls[0])  # a key that goes to one server of several goes to all
     assert language_model(read).model._line.api_key == "none"
     monkeypatch.setenv("MALLES_TRUSTED_SERVERS", ",".join(urls))
     assert language_model(read).model._line.api_key == "sk-secret"
-    assert with_prompted(told, server=urls[:1]).consumers.server == urls[0]
+    assert with_prompted(result, server=urls[:1]).consumers.server == urls[0]
     seller = make_seller(f"language:m@{urls[0]}@{urls[1]}", "bertrand-duopoly", "seller_0")
     assert [server.url for server in seller.model.model._line.servers] == list(urls)
 

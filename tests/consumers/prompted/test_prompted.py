@@ -40,9 +40,9 @@ def consumers(model=None, **settings) -> PromptedConsumers:
 
 
 def line_prices(prompt, labels) -> list[float]:
-    """The price told for each label but N, in the order of the labels."""
-    told = dict(re.findall(r"^([A-Z]): .*?; price ([\d.]+)", prompt.shared, re.MULTILINE))
-    return [float(told[label]) for label in labels[1:]]
+    """The price shown for each label but N, in the order of the labels."""
+    result = dict(re.findall(r"^([A-Z]): .*?; price ([\d.]+)", prompt.shared, re.MULTILINE))
+    return [float(result[label]) for label in labels[1:]]
 
 
 def by_price(place_bias: float = 0.0, slope: float = 1.0):
@@ -123,9 +123,9 @@ def test_loyalty_is_a_mixture_over_last_purchases() -> None:
     np.testing.assert_allclose(response.loyalty[0, 0, 1:], expected + shares[1:] / total, rtol=1e-9)
     for threshold, states in ((0.19, 3), (0.25, 2), (0.6, 1)):  # two and a rest; two for all; none and the rest
         model = Formula(utility)
-        told = consumers(model, threshold=threshold, quantity="one", orders=1).respond(asked)
+        result = consumers(model, threshold=threshold, quantity="one", orders=1).respond(asked)
         assert model.asked == 3 * states
-        np.testing.assert_allclose(told.loyalty.sum(axis=2), 1.0, atol=1e-12)
+        np.testing.assert_allclose(result.loyalty.sum(axis=2), 1.0, atol=1e-12)
     near = consumers(Formula(utility), threshold=0.2, quantity="one").respond(asked)
     assert np.abs(near.probability - response.probability).max() < 0.2
 
@@ -150,8 +150,8 @@ def test_one_channel_of_the_mean_field_at_a_time() -> None:
     odds = np.log(pulled[..., 1:] / pulled[..., :1]) - np.log(plain[..., 1:] / plain[..., :1])
     np.testing.assert_allclose(odds[0, 0], 1.5 * (asked.mean_field[0] - 0.25), atol=1e-9)
     text = next(iter(perceived.questions(asked).asked[0][1].prompts)).shared
-    told = next(iter(consumers().questions(asked).asked[0][1].prompts)).shared
-    assert "recent purchases" not in text and told.count("recent purchases") == 4
+    result = next(iter(consumers().questions(asked).asked[0][1].prompts)).shared
+    assert "recent purchases" not in text and result.count("recent purchases") == 4
 
 
 def test_quantities_are_means_over_the_labels() -> None:
@@ -167,9 +167,9 @@ def test_surplus_is_money_only_where_a_price_sensitivity_was_measured() -> None:
     asked.prices[:] = asked.prices.round(2)
     buyers = consumers(Formula(by_price()), loyalty="none")
     assert np.isnan(buyers.respond(asked).surplus).all()
-    told = buyers.calibrated(Calibration.of(3, 4, price_sensitivity=2.0)).respond(asked)
+    result = buyers.calibrated(Calibration.of(3, 4, price_sensitivity=2.0)).respond(asked)
     money = 1.0 / (2.0 * np.mean(1.0 / asked.regular_price))
-    np.testing.assert_allclose(told.surplus[0], -np.log(told.probability[0, :, 0]) * money, rtol=1e-9)
+    np.testing.assert_allclose(result.surplus[0], -np.log(result.probability[0, :, 0]) * money, rtol=1e-9)
 
 
 def test_an_empty_shelf_sells_nothing_and_asks_nothing() -> None:

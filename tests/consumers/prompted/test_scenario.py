@@ -105,8 +105,8 @@ def test_calibration_gives_the_observed_shares(scenario) -> None:
     consumers = prompted_consumers(fitted, model=tiny_model())
     weights = fitted.population().weights
     shares = weights @ consumers.respond(opening_offer(fitted)).probability[0]
-    told = np.array([product.reference_share for product in fitted.products])
-    np.testing.assert_allclose(shares, [0.88, *(0.12 * told / told.sum())], atol=1e-8)
+    result = np.array([product.reference_share for product in fitted.products])
+    np.testing.assert_allclose(shares, [0.88, *(0.12 * result / result.sum())], atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_entries_that_do_not_fit_are_refused(entry, message, duopoly_text) -> No
 def duopoly_text() -> str:
     import yaml
 
-    told = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
-    del told["consumers"]
-    return yaml.safe_dump(told)
+    result = load_scenario("bertrand-duopoly").model_dump(mode="json", exclude_defaults=True)
+    del result["consumers"]
+    return yaml.safe_dump(result)
 
 
 def test_numbers_of_the_wrong_length_are_refused(scenario) -> None:

@@ -227,11 +227,11 @@ def _settings_file(folder: Path) -> Path:
 
 def test_the_command_prints_and_writes_the_report(sound: Tables, tmp_path: Path) -> None:
     write_tables(sound, tmp_path / "log", "csv")
-    settings, told = str(_settings_file(tmp_path)), tmp_path / "report.json"
-    code, text = _run("check", str(tmp_path / "log"), "--settings", settings, "--json", str(told))
+    settings, result = str(_settings_file(tmp_path)), tmp_path / "report.json"
+    code, text = _run("check", str(tmp_path / "log"), "--settings", settings, "--json", str(result))
     assert code == 0, text
     assert "OK      agreeing_prices" in text
-    content = json.loads(told.read_text())
+    content = json.loads(result.read_text())
     assert content["verdict"] == "ok"
     assert content["checks"] == check_log(sound, read_settings(settings)).as_json()["checks"]
     write_tables(_sorted_rows(sound), tmp_path / "sorted", "csv")

@@ -1,4 +1,4 @@
-"""Which column is which: by its name in any language and case, by its content, as told; several files as one table."""
+"""Which column is which: by its name in any language and case, by its content, as given; several files as one table."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from malles_env.errors import InvalidInput, MissingResource
 from tests.data.exports import shop
 
 
-def found(frame: pl.DataFrame, **told: str) -> dict[str, str]:
-    return {name: column.source for name, column in map_columns(frame, told, "file").columns.items()}
+def found(frame: pl.DataFrame, **given: str) -> dict[str, str]:
+    return {name: column.source for name, column in map_columns(frame, given, "file").columns.items()}
 
 
 SUPERSTORE = {
@@ -103,7 +103,7 @@ def test_columns_without_names_are_guessed_by_content() -> None:
     assert "guessed by its content" in str(mapped)
 
 
-def test_what_is_told_counts() -> None:
+def test_what_is_named_counts() -> None:
     frame = pl.DataFrame([SUPERSTORE])
     assert found(frame, market="region")["market"] == "Region"
     assert "market" not in found(frame, market="")

@@ -92,7 +92,7 @@ def test_every_form_gives_the_same_log(tmp_path: Path, usual: Imported, form: st
     assert (rows["unit_price"] - usual.tables.transactions["unit_price"]).abs().to_numpy().max() < 0.0051
     assert_frame_equal(found.tables.products.select("product_id", "title", "market", "brand"),
                        usual.tables.products.select("product_id", "title", "market", "brand"))  # fmt: skip
-    told = " ".join([str(found.plan), *found.how.values()])
+    result = " ".join([str(found.plan), *found.how.values()])
     expected = {
         "german": ["cp1252", "semicolon", "day first", "decimal mark ','"],
         "american": ["byte-order mark", "month first", "SALES_PRICE is the total of a line"],
@@ -101,7 +101,7 @@ def test_every_form_gives_the_same_log(tmp_path: Path, usual: Imported, form: st
         "rda": ["R data frame 'sales'", "which are UTC"],
     }
     for words in expected[form]:
-        assert words in told
+        assert words in result
     assert found.origin["currency"] == {"german": "EUR", "american": "USD"}.get(form, "money")
 
 
@@ -128,13 +128,13 @@ def test_rows_are_dropped_by_a_named_rule(tmp_path: Path, usual: Imported, name:
 
 
 @pytest.mark.parametrize("name", ["returns", "zero_prices"])
-def test_rows_that_tables_cannot_hold_are_refused_when_told(tmp_path: Path, name: str) -> None:
+def test_rows_that_tables_cannot_hold_are_refused_when_asked(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, [*LINES, replace(LINES[0], **SPOILED[name])])
     with pytest.raises(InvalidInput, match=rf"export.csv: row {len(LINES) + 1} .*allowed: none, or --drop-{name[:4]}"):
         imported(path, **{f"drop_{name}": False})
 
 
-def test_guests_and_odd_prices_are_kept_when_told(tmp_path: Path) -> None:
+def test_guests_and_odd_prices_are_kept_when_asked(tmp_path: Path) -> None:
     guests = [replace(line, customer="guest") for line in LINES[:40]]
     found = imported(written(tmp_path, guests + LINES[40:]), drop_guests=False)
     assert len(found.tables.transactions) == len(LINES)
@@ -168,7 +168,7 @@ def test_repeated_rows_are_kept_and_overlapping_files_are_not(tmp_path: Path, us
 
 
 @pytest.mark.parametrize("per", ["store", "day"])
-def test_receipt_numbers_that_are_used_again_are_told_apart(tmp_path: Path, usual: Imported, per: str) -> None:
+def test_receipt_numbers_that_are_used_again_are_distinguished(tmp_path: Path, usual: Imported, per: str) -> None:
     numbers: dict[str, str] = {}
     counts: dict[str, int] = {}
     for line in LINES:
@@ -187,7 +187,7 @@ def test_receipt_numbers_that_are_used_again_are_told_apart(tmp_path: Path, usua
     assert len(pairs) == pairs["new"].n_unique() == pairs["true"].n_unique()
 
 
-def test_values_that_cannot_be_read_refuse_the_file_unless_told(tmp_path: Path) -> None:
+def test_values_that_cannot_be_read_refuse_the_file_unless_asked(tmp_path: Path) -> None:
     text = shop.plain(LINES).decode().split("\r\n")
     text[10] = text[10].replace(text[10].split(",")[-1], "free")
     path = tmp_path / "export.csv"
@@ -301,7 +301,7 @@ def test_nothing_is_half_written_or_replaced_unasked(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["export.csv", "log"]
 
 
-def test_build_refuses_what_a_check_calls_an_error_unless_told(tmp_path: Path) -> None:
+def test_build_refuses_what_a_check_calls_an_error_unless_asked(tmp_path: Path) -> None:
     noisy = [replace(line, price=round(line.price * (0.6 + (n * 37 % 89) / 100), 2)) for n, line in enumerate(LINES)]
     out = tmp_path / "log"
     done = run("import", written(tmp_path, noisy), "--out", out)

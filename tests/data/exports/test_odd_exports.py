@@ -69,10 +69,10 @@ def packed(*files: tuple[str, str | bytes]) -> bytes:
     return out.getvalue()
 
 
-def imported(folder: Path, content: str | bytes, name: str = "x.csv", **told: object) -> Imported:
+def imported(folder: Path, content: str | bytes, name: str = "x.csv", **given: object) -> Imported:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    choices = ImportChoices(**told)  # type: ignore[arg-type]
+    choices = ImportChoices(**given)  # type: ignore[arg-type]
     return import_log(planned([path], choices), choices)
 
 
@@ -157,7 +157,7 @@ def test_an_odd_writing_of_days_gives_the_same_days(tmp_path: Path, usual: Impor
     assert bought(imported(tmp_path, content), hours=False).equals(bought(usual, hours=False))
 
 
-def test_a_told_format_reads_what_is_written(tmp_path: Path, usual: Imported) -> None:
+def test_a_given_format_reads_what_is_written(tmp_path: Path, usual: Imported) -> None:
     for form in ("%d%m%Y%H%M%S", "%Y%m%dT%H%M%S"):
         found = imported(tmp_path, dated(form), columns={"timestamp": "InvoiceDate"}, date_format=form)
         assert bought(found).equals(bought(usual))
@@ -216,16 +216,16 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_export_that_cannot_be_meant_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     content, words = REFUSED[name]
-    with pytest.raises((InvalidInput, CorruptFile), match=words) as told:
+    with pytest.raises((InvalidInput, CorruptFile), match=words) as error:
         imported(tmp_path, content)
-    assert len(str(told.value).splitlines()) == 1 and len(str(told.value)) < 1000
+    assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [("x.xlsx", PLAIN), ("x.parquet", PLAIN), ("x.xls", "<table></table>"), ("x.json", "[]")],
 )
-def test_a_name_that_does_not_fit_is_told(tmp_path: Path, name: str, content: str) -> None:
+def test_a_name_that_does_not_fit_is_named(tmp_path: Path, name: str, content: str) -> None:
     with pytest.raises((InvalidInput, CorruptFile), match=r"is no workbook|is no Parquet|a file that ends in"):
         imported(tmp_path, content, name)
     with pytest.raises(InvalidInput, match=r"FILE: got .*; allowed: a file, e\.g\. .*x\."):

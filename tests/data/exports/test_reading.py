@@ -45,7 +45,7 @@ def numbers(*texts: str) -> list[float | None]:
 )
 def test_numbers_are_read_in_the_mark_of_their_column(texts: tuple[str, ...], values: list[float | None]) -> None:
     if texts[0] == "1,5" and len(texts) == 4:
-        # The mark is told here: the column contradicts itself.
+        # The mark is given here: the column contradicts itself.
         assert read_numbers(pl.Series(texts), ",").to_list() == values
     else:
         assert numbers(*texts) == values
@@ -75,7 +75,7 @@ def test_a_currency_is_known_by_its_sign(texts: list[str], code: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         (["2024-02-01"], "year first"),
         (["20240201"], "year first"),
@@ -94,10 +94,10 @@ def test_a_currency_is_known_by_its_sign(texts: list[str], code: str | None) -> 
         (["2024-02-01T00:00:00.000Z"], "it is UTC"),
     ],
 )
-def test_dates_are_decided_over_the_column(texts: list[str], told: str) -> None:
+def test_dates_are_decided_over_the_column(texts: list[str], message: str) -> None:
     times, words = read_times(pl.Series(texts), field="when")
     assert times[0] == DAY
-    assert told in words
+    assert message in words
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_columns_that_are_no_text_keep_local_time(values: pl.Series) -> None:
     assert read_times(values, field="when")[0].to_list() == [DAY]
 
 
-def test_doubtful_dates_are_refused_unless_told() -> None:
+def test_doubtful_dates_are_refused_unless_asked() -> None:
     values = pl.Series(["1/2/2024", "3/4/2024"])
     with pytest.raises(InvalidInput, match=r"when: got '1/2/2024', and no value .* --date-format dmy, mdy"):
         read_times(values, field="when")
@@ -142,7 +142,7 @@ TABLE = "a,b,c\n1,x,2.5\n2,Zürich,3.5\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (TABLE.encode(), "utf-8, separated by comma"),
         (b"\xef\xbb\xbf" + TABLE.encode(), "utf-8 with byte-order mark"),
@@ -161,17 +161,17 @@ TABLE = "a,b,c\n1,x,2.5\n2,Zürich,3.5\n"
         (TABLE.replace("x", '"x"').encode(), "comma"),
     ],
 )
-def test_a_dialect_is_found_and_told(tmp_path: Path, data: bytes, told: str) -> None:
+def test_a_dialect_is_found_and_named(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(data)
     frame, dialect = read_text_table(path)
-    assert told in str(dialect)
+    assert message in str(dialect)
     assert frame.columns == ["a", "b", "c"]
     assert frame["b"].to_list() == ["x", "Zürich"]
     assert frame["a"].to_list() == ["1", "2"]
 
 
-def test_a_zipped_table_and_told_options(tmp_path: Path) -> None:
+def test_a_zipped_table_and_given_options(tmp_path: Path) -> None:
     import gzip
 
     path = tmp_path / "table.csv.gz"
@@ -215,9 +215,9 @@ def test_tables_that_cannot_be_read_say_where(tmp_path: Path) -> None:
 def test_tables_that_no_reader_can_split_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(text)
-    with pytest.raises((CorruptFile, InvalidInput), match=message) as told:
+    with pytest.raises((CorruptFile, InvalidInput), match=message) as error:
         read_exports(path)
-    assert len(str(told.value).splitlines()) == 1 and len(str(told.value)) < 1000
+    assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 1000
 
 
 def test_a_carriage_return_inside_a_line_is_a_blank(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_an_export_becomes_a_trained_seller_in_three_commands(tmp_path: Path, fo
         path.write_bytes((shop.german if form == "german" else shop.american)(lines))
     printed = malles(tmp_path, "data", "import", path.name, "--out", "log")
     build, train = follow(tmp_path, printed)
-    told = malles(tmp_path, *build)
-    assert "next: malles train tee.yaml --out runs/tee" in told
-    assert "malles consumers backtest tee.yaml --log log" in told
+    result = malles(tmp_path, *build)
+    assert "next: malles train tee.yaml --out runs/tee" in result
+    assert "malles consumers backtest tee.yaml --log log" in result
     assert "policy: runs/tee/policy.zip" in malles(tmp_path, *train, "--steps", 512)
     scenario = load_scenario(str(tmp_path / "tee.yaml"))
     assert {product.source_id for product in scenario.products} == {f"t{n}" for n in range(1, 7)}
@@ -69,8 +69,8 @@ def test_an_export_becomes_a_trained_seller_in_three_commands(tmp_path: Path, fo
 def test_a_market_of_an_imported_log_is_backtested(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_bytes(shop.plain(shop.receipts(weeks=40)))
     malles(tmp_path, "data", "import", "export.csv", "--out", "log")
-    told = malles(tmp_path, "consumers", "backtest", "Tee", "--log", "log", "--draws", 20, "--json", "found.json")
-    assert "Tee: 60 households, 6 products" in told
+    result = malles(tmp_path, "consumers", "backtest", "Tee", "--log", "log", "--draws", 20, "--json", "found.json")
+    assert "Tee: 60 households, 6 products" in result
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_a_workbook_gives_the_same_log(tmp_path: Path, usual: Imported, fill: Ca
     assert bought(found).equals(bought(usual))
 
 
-def test_sheets_that_are_read_and_those_that_are_not_are_told(tmp_path: Path) -> None:
+def test_sheets_that_are_read_and_those_that_are_not_are_named(tmp_path: Path) -> None:
     found = imported(tmp_path, written(tmp_path, years), "sales.csv")
     assert found.plan.sources == ["sales.csv 2023", "sales.csv 2024"]
     assert "sheets '2023', '2024' of 3 (not read: notes)" in str(found.plan)

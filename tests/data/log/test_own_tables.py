@@ -114,6 +114,6 @@ def test_what_cannot_be_meant_is_refused_with_its_place(
     folder: Path, change: Callable[[str], str], message: str
 ) -> None:
     other(change)(folder)
-    with pytest.raises((InvalidInput, ValueError), match=message) as told:
+    with pytest.raises((InvalidInput, ValueError), match=message) as error:
         read_tables(folder)
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1

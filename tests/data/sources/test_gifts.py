@@ -83,10 +83,10 @@ def test_a_log_is_read_from_parquet_and_csv_alike(tmp_path: Path) -> None:
 
 def test_a_missing_file_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "none.parquet"))
-    with pytest.raises(MissingResource, match="id 352") as told:
+    with pytest.raises(MissingResource, match="id 352") as error:
         log_file()
-    assert VARIABLE in str(told.value)
-    assert "\n" not in str(told.value)
+    assert VARIABLE in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_what_is_no_log_is_named(tmp_path: Path) -> None:
@@ -187,12 +187,12 @@ def test_what_was_bought_elsewhere_is_earlier_and_of_other_categories() -> None:
     product, ago = found.bought_elsewhere() or (np.zeros((0, 0), int), np.zeros((0, 0), int))
     market = found.products["market"].to_numpy()
     own = found.occasions["market"].to_numpy()
-    told = product >= 0
-    assert told.sum(1).min() >= small_settings().fewest_earlier
-    assert (market[product][told] != np.broadcast_to(own[:, None], told.shape)[told]).all()
-    assert (ago[told] >= 0).all()
-    assert (np.diff(np.where(told, ago, 10_000), axis=1) >= 0).all()
-    for row, kept in zip(product[:50], told[:50], strict=True):
+    result = product >= 0
+    assert result.sum(1).min() >= small_settings().fewest_earlier
+    assert (market[product][result] != np.broadcast_to(own[:, None], result.shape)[result]).all()
+    assert (ago[result] >= 0).all()
+    assert (np.diff(np.where(result, ago, 10_000), axis=1) >= 0).all()
+    for row, kept in zip(product[:50], result[:50], strict=True):
         assert len(set(row[kept])) == kept.sum()
 
 
@@ -230,19 +230,19 @@ def test_occasions_keep_what_was_bought_elsewhere_on_disk_and_in_parts(tmp_path:
 
 def test_launches_meet_the_same_customers_and_alternatives() -> None:
     trials = launch_trials(small_catalogue(), small_settings())
-    told = trials.meta["launches"]
-    assert set(told["market"]) == {kind.lower() for kind in LAUNCHED}
-    assert len(told["product_id"]) == 4
+    result = trials.meta["launches"]
+    assert set(result["market"]) == {kind.lower() for kind in LAUNCHED}
+    assert len(result["product_id"]) == 4
     assert len(trials) == 4 * min(CUSTOMERS, trials.occasions["household_id"].n_unique())
-    assert min(told["week"]) > 38
+    assert min(result["week"]) > 38
     chosen = trials.alternatives.join(trials.occasions.select("occasion_id", "chosen"), on="occasion_id").filter(
         pl.col("position") == pl.col("chosen")
     )
-    assert set(chosen["product_id"]) == set(told["product_id"])
+    assert set(chosen["product_id"]) == set(result["product_id"])
     others = trials.alternatives.join(chosen.select("occasion_id", launch="product_id"), on="occasion_id").filter(
         pl.col("product_id") != pl.col("launch")
     )
-    assert not set(others["product_id"]) & set(told["product_id"])
+    assert not set(others["product_id"]) & set(result["product_id"])
 
 
 def test_a_held_out_category_without_products_is_an_error() -> None:

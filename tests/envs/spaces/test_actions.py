@@ -168,6 +168,6 @@ def test_what_is_no_array_is_refused_in_one_line_by_every_face(action: Any, word
     env.reset(seed=1)
     markets.reset()
     for step in (lambda: env.step({"seller_0": action, "seller_1": np.zeros(2)}), lambda: markets.step(action)):
-        with pytest.raises(InvalidInput, match=words) as told:
+        with pytest.raises(InvalidInput, match=words) as error:
             step()
-        assert len(str(told.value).splitlines()) == 1
+        assert len(str(error.value).splitlines()) == 1

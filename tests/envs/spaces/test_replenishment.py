@@ -184,8 +184,8 @@ def test_stock_and_money_add_up_over_an_episode(mode: str) -> None:
             assert all(type(value) is np.float64 for value in info.values())
             assert info["profit"] == out.seller_profit[0, n]
             assert rewards[agent] == info["profit"] / 50.0
-            told = info["revenue"] - info["cost"] - info["fees"] - info["ordering_cost"] - info["holding_cost"]
-            assert info["profit"] == pytest.approx(told + info["salvage"], abs=1e-9)
+            visible = info["revenue"] - info["cost"] - info["fees"] - info["ordering_cost"] - info["holding_cost"]
+            assert info["profit"] == pytest.approx(visible + info["salvage"], abs=1e-9)
             assert [info["ordered"], info["stock"]] == [placed[own].sum(), stock[own].sum()]
             assert info["capped_orders"] == (asked - placed)[own].sum()
             capped += info["capped_orders"]
@@ -210,11 +210,11 @@ def test_sellers_see_stock_and_what_is_on_its_way(monitoring: Any) -> None:
         for n, agent in enumerate(env.possible_agents):
             assert env.observation_space(agent).contains(observations[agent])
             seen = env.market_batch.layout.read(observations[agent], n)
-            told = np.ones(5, dtype=bool) if monitoring == "full" else env.catalog.seller_of == n
-            np.testing.assert_allclose(seen["stock"], np.where(told, state.stock[0], np.nan), rtol=1e-5, atol=1e-4)
-            np.testing.assert_allclose(seen["ordered"], np.where(told, out.ordered[0], np.nan), rtol=1e-5, atol=1e-4)
+            visible = np.ones(5, dtype=bool) if monitoring == "full" else env.catalog.seller_of == n
+            np.testing.assert_allclose(seen["stock"], np.where(visible, state.stock[0], np.nan), rtol=1e-5, atol=1e-4)
+            np.testing.assert_allclose(seen["ordered"], np.where(visible, out.ordered[0], np.nan), rtol=1e-5, atol=1e-4)
             np.testing.assert_allclose(
-                seen["on_order"], np.where(told, state.pipeline[0], np.nan), rtol=1e-5, atol=1e-4
+                seen["on_order"], np.where(visible, state.pipeline[0], np.nan), rtol=1e-5, atol=1e-4
             )
         whole = env.state()
         assert env.state_space.contains(whole)

@@ -107,9 +107,9 @@ def test_a_scenario_becomes_a_subject():
 def test_rewording_changes_words_and_nothing_else():
     products = load_scenario("soft-drinks").products
     assert reworded_products(products, 1) == reworded_products(products, 1)
-    told = {reworded_products(products, seed) for seed in range(12)}
-    assert len(told) > 6
-    for version in told:
+    versions = {reworded_products(products, seed) for seed in range(12)}
+    assert len(versions) > 6
+    for version in versions:
         for product, other in zip(products, version, strict=True):
             assert other.brand != product.brand
             assert (product.size_unit == "") == (other.size_unit == "")

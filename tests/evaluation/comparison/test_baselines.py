@@ -161,13 +161,13 @@ def test_urn_and_last_purchase_by_hand() -> None:
     np.testing.assert_allclose(mixed, 0.5 / 6 + 0.5 * (np.arange(6) == 2))
 
 
-def test_units_learn_the_number_they_are_told() -> None:
+def test_units_learn_the_number_they_are_given() -> None:
     """Households that always take three are predicted to take three, by histogram and by ordered logit."""
     data = purchases(parts()[0])
     units = np.where(data.household % 2 == 0, 3, 1)
-    told = replace(data, quantity=units, past_quantity=np.where(data.past_known, units[:, None], 0).astype(np.float32))
-    rows = table(told)
-    some = np.flatnonzero(told.past_known.sum(1) >= 5)
+    given = replace(data, quantity=units, past_quantity=np.where(data.past_known, units[:, None], 0).astype(np.float32))
+    rows = table(given)
+    some = np.flatnonzero(given.past_known.sum(1) >= 5)
     for made in (Histogram.fit("household", rows, units), OrderedLogit.fit(rows, units)):
         log_probability = made.of(rows)[rows.picked[some]]
         assert np.exp(log_probability[np.arange(len(some)), units[some] - 1]).mean() > 0.85
@@ -202,7 +202,7 @@ def test_the_same_seed_fits_the_same_row() -> None:
 
 
 def test_fitted_rows_come_back_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kept row predicts the same; a damaged file is told or made anew, and another key is another file."""
+    """A kept row predicts the same; a damaged file is named or made anew, and another key is another file."""
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
     test = parts()[2].take(np.arange(100))
     path = row_path("lightgbm", {"data": 1})
@@ -256,8 +256,8 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names = ["uniform", "urn", "conditional_logit", "aligned", "always_one"]
     language = {"aligned": lambda split: fitted("conditional_logit")}
     splits = list(study.rules.splits)
-    told: list[str] = []
-    first = compare(study, names, splits, language=language, limit=150, notify=told.append)
+    messages: list[str] = []
+    first = compare(study, names, splits, language=language, limit=150, notify=messages.append)
     content = as_json(first)
     json.dumps(content, allow_nan=False)
     assert list(content["time"]) == names
@@ -267,10 +267,10 @@ def test_the_comparison_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert content["paired"]["time"]["uniform"]["nll"] < -2 * content["paired"]["time"]["uniform"]["nll_se"]
     assert set(content["paired"]["time"]["always_one"]) == {"quantity_error", "quantity_error_se"}
     assert content["elasticities"]["time"]["aligned"][0]["choice"] < 0
-    assert any("fitting urn" in words for words in told)
-    told.clear()
-    again = as_json(compare(Study(occasions()), names, splits, language=language, limit=150, notify=told.append))
-    assert not any("fitting" in words for words in told)
+    assert any("fitting urn" in words for words in messages)
+    messages.clear()
+    again = as_json(compare(Study(occasions()), names, splits, language=language, limit=150, notify=messages.append))
+    assert not any("fitting" in words for words in messages)
     for split in splits:
         for name in names:
             for key in ("hit", "nll", "quantity_error"):
@@ -326,7 +326,7 @@ def test_a_wide_table_is_shown_in_parts() -> None:
 
 
 def test_the_command_writes_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows, splits and files as asked; an unknown split is told in one line."""
+    """Rows, splits and files as asked; an unknown split is named in one line."""
     import typer
 
     from malles_env.cli.evaluation.evaluate import evaluate_command

@@ -99,7 +99,7 @@ def test_the_network_trains_long_enough_on_a_small_log() -> None:
 
 
 @pytest.mark.parametrize("name", ["conditional_logit", "mixed_logit", "lightgbm", "set_network"])
-def test_a_log_that_is_too_small_is_told_in_one_line(name: str) -> None:
+def test_a_log_that_is_too_small_is_named_in_one_line(name: str) -> None:
     train, validation = Study(occasions()).training("time")
     few = purchases(train, FEWEST - 1)
     with pytest.raises(
@@ -111,16 +111,16 @@ def test_a_log_that_is_too_small_is_told_in_one_line(name: str) -> None:
             NUMBER_ROWS[name].fit(train, purchases(validation, 19))
 
 
-def test_rows_that_cannot_be_fitted_are_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_cannot_be_fitted_are_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path))
     whole = occasions()
     some = whole.occasions.filter((pl.col("split") == "test") | (pl.col("occasion_id") % 40 == 0))
-    told: list[str] = []
+    messages: list[str] = []
     names = ["popularity", "conditional_logit", "set_network"]
-    found = compare(Study(replace(whole, occasions=some)), names, ["time"], limit=100, notify=told.append)
+    found = compare(Study(replace(whole, occasions=some)), names, ["time"], limit=100, notify=messages.append)
     assert list(found.scores["time"]) == ["popularity"]
     assert set(found.left_out["time"]) == {"conditional_logit", "set_network"}
-    assert any(words.startswith("time: set_network left out (the log is too small") for words in told)
+    assert any(words.startswith("time: set_network left out (the log is too small") for words in messages)
     assert as_json(found)["left_out"] == found.left_out
 
 
@@ -144,11 +144,17 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
 
         return {"aligned": made}
 
-    def judged(stops: bool, told: list[str]) -> dict[str, Any]:
+    def judged(stops: bool, messages: list[str]) -> dict[str, Any]:
         study = Study(occasions())
         return as_json(
             compare(
-                study, names, ["time"], language=factory(stops), limit=150, notify=told.append, weights=lambda *_: "w"
+                study,
+                names,
+                ["time"],
+                language=factory(stops),
+                limit=150,
+                notify=messages.append,
+                weights=lambda *_: "w",
             )
         )
 
@@ -157,9 +163,9 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "stopped"))
     with pytest.raises(Stopped):
         judged(True, [])
-    told: list[str] = []
-    rest = judged(False, told)
-    assert [words for words in told if "kept" in words] == [
+    messages: list[str] = []
+    rest = judged(False, messages)
+    assert [words for words in messages if "kept" in words] == [
         f"time: {name} kept from an earlier run" for name in ("uniform", "urn")
     ]
     asked.clear()
@@ -176,7 +182,7 @@ def test_a_stopped_comparison_goes_on_with_the_same_numbers(tmp_path: Path, monk
     assert judged(False, [])["paired"] == rest["paired"], "damaged files are made anew"
 
 
-def test_logs_of_one_name_and_size_are_told_apart() -> None:
+def test_logs_of_one_name_and_size_are_distinguished() -> None:
     made = occasions()
     dearer = made.alternatives.with_columns(pl.col("price") * 1.1)
     assert Study(made).digest == Study(replace(made)).digest

@@ -46,7 +46,7 @@ def test_prompted_rows_are_judged_on_a_sample_beside_their_control(
         run_prompted(job, draw_named(study(), 48, names=names, shelf=4, validation=12), show=False)
     rows = [row for row in possible_rows(None, folder) if row in ("uniform", "prompted", "prompted_shuffled")]
     assert rows == ["uniform", "prompted", "prompted_shuffled"]
-    told: list[str] = []
+    messages: list[str] = []
     found = compare_words(study(), rows, ["unseen_cold", "launches"], prompted=folder, limit=60, slow=10)
     assert found.asked["unseen_cold"] == {"prompted": 10, "prompted_shuffled": 10}
     assert set(found.launches) == {"uniform"}
@@ -55,8 +55,8 @@ def test_prompted_rows_are_judged_on_a_sample_beside_their_control(
     assert np.isfinite(difference["nll"]) and difference["se"] > 0
     one, other = (content["unseen_cold"][row]["nll"] for row in ("prompted", "prompted_shuffled"))
     assert difference["nll"] == pytest.approx(one - other)
-    again = compare_words(study(), rows, ["unseen_cold"], prompted=folder, limit=60, slow=10, notify=told.append)
-    assert not any(words.startswith("fitting prompted") for words in told)
+    again = compare_words(study(), rows, ["unseen_cold"], prompted=folder, limit=60, slow=10, notify=messages.append)
+    assert not any(words.startswith("fitting prompted") for words in messages)
     assert again.as_json()["unseen_cold"] == content["unseen_cold"]
     assert "unaligned" in possible_rows(None, None, "smollm2")
 
@@ -71,10 +71,10 @@ def test_further_encoders_are_rows_by_name(encoder: Path, tmp_path: Path, monkey
     assert np.isfinite(pair.mean) and pair.se > 0
 
 
-@pytest.mark.parametrize("told", ["mine", "mine=", "=x", "Mine=x", "minilm=x"])
-def test_an_encoder_that_is_no_pair_is_refused(told: str) -> None:
+@pytest.mark.parametrize("pair", ["mine", "mine=", "=x", "Mine=x", "minilm=x"])
+def test_an_encoder_that_is_no_pair_is_refused(pair: str) -> None:
     with pytest.raises(InvalidInput, match=r"encoder: got .*NAME=BACKBONE"):
-        encoder_rows([told])
+        encoder_rows([pair])
 
 
 def test_a_gguf_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_gguf_file_is_read_as_the_package_that_holds_it(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["consumers", "evaluate", "--encoder", "x=y"], "nothing without --protocol online-retail"),
         (["consumers", "evaluate", "--protocol", "online-retail", "--encoder", "x"], "NAME=BACKBONE"),
@@ -104,6 +104,6 @@ def test_a_gguf_file_is_read_as_the_package_that_holds_it(tmp_path: Path, monkey
         (["align-prompted", "--protocol", "online-retail", "--market", "MUG"], "market"),
     ],
 )
-def test_options_that_do_not_fit_are_one_line(command: list[str], told: str) -> None:
+def test_options_that_do_not_fit_are_one_line(command: list[str], message: str) -> None:
     found = CliRunner().invoke(app, command)
-    assert found.exit_code == 2 and told in " ".join(found.output.split())
+    assert found.exit_code == 2 and message in " ".join(found.output.split())

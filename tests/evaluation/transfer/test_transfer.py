@@ -85,7 +85,7 @@ def encoder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_product_without_a_brand_is_told_by_its_title() -> None:
+def test_a_product_without_a_brand_is_known_by_its_title() -> None:
     row = {
         "brand": None,
         "private_label": None,
@@ -266,7 +266,7 @@ def test_a_reading_does_not_depend_on_its_company(pooling: str) -> None:
     assert not torch.allclose(other[:, -32:], last, atol=1e-3)
 
 
-def test_a_launchs_rank_is_told_within_its_category() -> None:
+def test_a_launchs_rank_is_computed_within_its_category() -> None:
     launches = study().launches()
     assert launches.rank_correlation(launches.sales).mean == pytest.approx(1.0)
     assert launches.rank_correlation(1 / launches.sales).mean == pytest.approx(-1.0)
@@ -288,10 +288,10 @@ def test_a_saved_model_answers_alike_on_the_log_and_to_names(
 ) -> None:
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
     model = run_words_job(small_job(tmp_path / "m", encoder), study())
-    told: list[str] = []
-    again = run_words_job(small_job(tmp_path / "m", encoder), study(), notify=told.append)
+    messages: list[str] = []
+    again = run_words_job(small_job(tmp_path / "m", encoder), study(), notify=messages.append)
     assert again.weights_hash == model.weights_hash
-    assert not any("left-out" in words for words in told)
+    assert not any("left-out" in words for words in messages)
     back = TransferModel.from_pretrained(tmp_path / "m")
     scorer = scorer_of(back, goods(), study().sales)
     data = judged().take(np.arange(12))
@@ -314,7 +314,7 @@ def kind(product: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"names": []}, "names"),
         ({"names": ["x" * 5000]}, "5000 characters"),
@@ -325,9 +325,9 @@ def kind(product: int) -> str:
         ({"prices": [0.0]}, "above 0"),
     ],
 )
-def test_what_cannot_be_read_is_named(changed: dict[str, object], told: str) -> None:
+def test_what_cannot_be_read_is_named(changed: dict[str, object], message: str) -> None:
     asked = {"names": ["zebra sign"], "category": "sign", "histories": [[]]} | changed
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         TransferModel.utilities(None, **asked)  # type: ignore[arg-type]
 
 
@@ -353,9 +353,9 @@ def test_a_model_is_trained_and_compared_with_its_controls(
     assert set(content["paired"]["unseen_cold"]["aligned - aligned_shuffled"]) == {"nll", "se", "hit", "hit_se"}
     assert set(content["launches"]["aligned"]) == {"spearman", "se"}
     assert content["launches"]["uniform"]["spearman"] is None
-    told: list[str] = []
-    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, notify=told.append)
-    assert not any(words.startswith("fitting") for words in told)
+    messages: list[str] = []
+    once_more = compare_words(study(), rows, splits, model=tmp_path / "m", limit=60, notify=messages.append)
+    assert not any(words.startswith("fitting") for words in messages)
     assert json.dumps(once_more.as_json()) == json.dumps(content)
 
 
@@ -371,7 +371,7 @@ def test_unknown_rows_and_protocols_are_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["align", "--protocol", "online-retial"], "online-retial"),
         (["align", "--protocol", "online-retail", "--names", "anonymous"], "true or shuffled"),
@@ -383,11 +383,13 @@ def test_unknown_rows_and_protocols_are_errors() -> None:
         (["consumers", "evaluate", "--protocol", "online-retail", "--rows", "uniform"], "id 352"),
     ],
 )
-def test_a_mistake_is_one_line(command: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_one_line(
+    command: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MALLES_ONLINE_RETAIL", str(tmp_path / "none.parquet"))
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2, result.output
-    assert told in " ".join(result.output.split())
+    assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 

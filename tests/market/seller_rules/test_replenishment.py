@@ -139,9 +139,9 @@ def test_a_snapshot_goes_on_the_same() -> None:
 
 def test_asked_consumers_give_the_same_and_their_failure_changes_nothing() -> None:
     supplies = (Supply(100.0, 60.0, 1, 2.0, 0.1, 30.0), Supply(50.0, 50.0, 0, 1.0))
-    told, asked = (market_of(*supplies, asked=flag, demand="expected") for flag in (False, True))
+    result, asked = (market_of(*supplies, asked=flag, demand="expected") for flag in (False, True))
     for _ in range(6):
-        one, other = (market.step(PRICE, True, orders=[9.0, 7.0], cycles=6) for market in (told, asked))
+        one, other = (market.step(PRICE, True, orders=[9.0, 7.0], cycles=6) for market in (result, asked))
         np.testing.assert_allclose(one.stock, other.stock, atol=1e-9)
         np.testing.assert_allclose(one.profit, other.profit, atol=1e-9)
     answer = asked.consumers.respond

@@ -54,9 +54,9 @@ def test_words_of_a_prompt() -> None:
 def test_words_of_what_was_bought_elsewhere() -> None:
     """The newest names, at most so many, before the question; a shelf line may tell no share."""
     household = Household(0, 3, (0,), -1, tuple(f"mug {n}" for n in range(40)))
-    told = "".join(piece.text for piece in household_pieces(household, " "))
+    result = "".join(piece.text for piece in household_pieces(household, " "))
     names = "".join(f" mug {n};" for n in range(ELSEWHERE))
-    assert told == f"\nHousehold: not bought in a few shopping weeks.\nElsewhere, newest first:{names}\nAnswer: "
+    assert result == f"\nHousehold: not bought in a few shopping weeks.\nElsewhere, newest first:{names}\nAnswer: "
     assert not any("share" in piece.text for piece in shelf_pieces((ShelfLine("bag", 1.0, 1.0),), " "))
 
 

@@ -92,11 +92,11 @@ def test_a_pantry_is_part_of_the_digest_and_its_absence_is_not(monkeypatch):
     bare, kept = changed("soft-drinks", forces={}), changed("soft-drinks", forces={"pantry": EVERY["pantry"]})
     assert kept.digest() != bare.digest()
     assert kept.digest() != changed("soft-drinks", forces={"pantry": {"theta": 0.3, "keep": 0.7}}).digest()
-    told = []
-    monkeypatch.setattr(hashlib, "sha256", lambda text: told.append(text.decode()) or sha256(text))
+    result = []
+    monkeypatch.setattr(hashlib, "sha256", lambda text: result.append(text.decode()) or sha256(text))
     for name in list_scenarios():
         load_scenario(name).digest()
-    assert len(told) == len(list_scenarios()) and not any("pantry" in text for text in told)
+    assert len(result) == len(list_scenarios()) and not any("pantry" in text for text in result)
 
 
 def test_consumers_that_are_asked_cannot_have_a_pantry():

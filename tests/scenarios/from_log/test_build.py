@@ -71,11 +71,11 @@ def test_segments_cover_all_buyers(statistics, scenario):
 def test_histories_are_the_average_household_over_36_weeks(statistics, scenario):
     purchases = statistics.counts.sum() + statistics.other_counts.sum()
     expected = 36 * purchases / statistics.weeks.sum()
-    told = sum(segment.weight * segment.history_total for segment in scenario.segments)
-    assert told == pytest.approx(expected, rel=0.1)
+    result = sum(segment.weight * segment.history_total for segment in scenario.segments)
+    assert result == pytest.approx(expected, rel=0.1)
 
 
-def test_what_was_chosen_is_told(tmp_path, scenario):
+def test_what_was_chosen_is_named(tmp_path, scenario):
     assert scenario.made_by == "by hand"
     assert scenario.notes[-1] == "Hello."
     assert any("50% of the average price paid" in note for note in scenario.notes)
@@ -86,7 +86,7 @@ def test_the_same_seed_builds_the_same_scenario(statistics, scenario):
     assert scenario_from(statistics, CHOICES, made_by="by hand") == scenario
 
 
-def test_lines_of_one_maker_and_size_are_told_apart(statistics):
+def test_lines_of_one_maker_and_size_are_distinguished(statistics):
     import dataclasses
 
     import polars as pl
@@ -138,7 +138,7 @@ def test_largest_remainders_keep_the_total():
     np.testing.assert_array_equal(largest_remainders(np.array([0.1, 0.9]), 10), [1, 9])
 
 
-def test_shares_of_a_handful_of_households_are_not_told():
+def test_shares_of_a_handful_of_households_are_left_out():
     counts = np.zeros((60, 2), dtype=np.int64)
     counts[:, 0] = 6
     last = np.array([1] * 4 + [0] * 56)
@@ -157,7 +157,7 @@ def test_rounded_shares_of_a_segment_never_add_up_to_more_than_one():
     buyers = Buyers(counts, *(np.full(95, n) for n in (0, 30, 6)), last)
     names = [f"p{j}" for j in range(19)]
     (segment,) = find_segments(buyers, names, names, names, groups=1, min_size=20, seed=0)
-    told = list(segment["loyalty"].values())
+    result = list(segment["loyalty"].values())
     assert 19 * round(5 / 95, 3) > 1.005, "each rounded by itself would be too much"
-    assert sum(told) == pytest.approx(1.0, abs=1e-9)
-    np.testing.assert_allclose(told, 5 / 95, atol=0.001)
+    assert sum(result) == pytest.approx(1.0, abs=1e-9)
+    np.testing.assert_allclose(result, 5 / 95, atol=0.001)

@@ -25,7 +25,7 @@ def statistics() -> MarketStatistics:
     return market_statistics(tables, "PANTRY | MARKET 0", settings=SETTINGS, min_share=0.0)
 
 
-def test_the_origin_is_told(statistics: MarketStatistics) -> None:
+def test_the_origin_is_named(statistics: MarketStatistics) -> None:
     scenario = scenario_from(statistics, CHOICES, origin=ORIGIN)
     assert scenario.sources[0].startswith("A panel of mine, market 'PANTRY | MARKET 0', weeks 1 to 40")
     assert (scenario.licence, scenario.currency) == ("Mine to use.", "EUR")

@@ -1,4 +1,4 @@
-"""A scenario from one's own log: ids and titles kept, spellings of one maker pooled, the purchase rate told."""
+"""A scenario from one's own log: ids and titles kept, spellings of one maker pooled, the purchase rate given."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_products_are_found_again_by_their_id(statistics: MarketStatistics) -> N
         (["日本", "茶", "🫖"] * 2, 3),
     ],
 )
-def test_spellings_of_one_maker_are_pooled_and_others_told_apart(
+def test_spellings_of_one_maker_are_pooled_and_others_distinguished(
     statistics: MarketStatistics, brands: list[str], sellers: int
 ) -> None:
     scenario = scenario_from(with_lines(statistics, brand=brands), CHOICES, origin=ORIGIN)
@@ -101,15 +101,15 @@ def test_a_log_without_brands_has_one_seller_or_one_per_product(
         scenario_from(bare, dataclasses.replace(CHOICES, sellers="brands"), origin=ORIGIN)
 
 
-def test_the_purchase_rate_can_be_told_and_must_be_where_every_visit_buys(statistics: MarketStatistics) -> None:
+def test_the_purchase_rate_can_be_given_and_must_be_where_every_visit_buys(statistics: MarketStatistics) -> None:
     always = dataclasses.replace(statistics, incidence=1.0, share_covered=1.0)
     with pytest.raises(InvalidInput, match=r"purchase_rate: got 1.0; allowed: a number below 1.*--purchase-rate"):
         scenario_from(always, CHOICES, origin=ORIGIN)
     nearly = dataclasses.replace(statistics, incidence=0.99997, share_covered=1.0)  # 1.0 once it is rounded
     with pytest.raises(InvalidInput, match=r"purchase_rate: got 1.0; allowed: a number below 1.*--purchase-rate"):
         scenario_from(nearly, CHOICES, origin=ORIGIN)
-    told = dataclasses.replace(CHOICES, purchase_rate=0.3)
-    scenario = scenario_from(always, told, origin=ORIGIN)
+    result = dataclasses.replace(CHOICES, purchase_rate=0.3)
+    scenario = scenario_from(always, result, origin=ORIGIN)
     assert scenario.consumers.purchase_rate == 0.3  # type: ignore[union-attr]
     assert any(note.startswith("purchase_rate is assumed: 0.3") for note in scenario.notes)
     for wrong in (0.0, 1.0, -1.0, float("nan")):
