@@ -22,8 +22,8 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     """Numba's cache of a function; a file that cannot be read or written costs time and nothing else.
 
     Numba knows a source by its path and date, and does not see that a function called from another file has changed.
-    Here it is known by what it says, and inside the package by what all compiled files say; in NUMBA_CACHE_DIR a
-    module's folder has its name. So such a folder serves other copies of the package, on any machine with that CPU.
+    Here it is known by what it says, and what the package's compiled files say; in NUMBA_CACHE_DIR a module's folder
+    has its name. So such a folder serves other copies of the package, on any machine with that CPU.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -75,10 +75,8 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
 
 @cache
 def _stamp(path: str) -> str:
-    """Return a digest of a source file, for files of the package of all its files with compiled functions."""
-    file = Path(path)
-    files = _compiled_files() if file.is_relative_to(_PACKAGE) else [file]
-    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()
+    """Return a digest of a source file and of the package's files with compiled functions, which it may call."""
+    return hashlib.sha256(b"".join(one.read_bytes() for one in [Path(path), *_compiled_files()])).hexdigest()
 
 
 @cache
