@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -400,10 +400,10 @@ class MarketBatch:
         """Return what infos hold before the first period: the keys of `info_keys`, all 0."""
         return dict.fromkeys(self.info_keys, np.float64(0.0))
 
-    def as_infos(self, rows: Sequence[Any] | FloatArray) -> list[dict[str, Any]]:
+    def as_infos(self, rows: Iterable[Any] | FloatArray) -> list[dict[str, Any]]:
         """Return rows of a ledger by name; of an array as NumPy floats."""
         if isinstance(rows, np.ndarray):  # numbers one by one: views of rows would cost more than the rest
-            rows = list(zip(*[iter(rows.ravel())] * len(self.info_keys), strict=True))
+            rows = zip(*[iter(rows.flat)] * len(self.info_keys))  # noqa: B905  # see `PricingParallelEnv.step`
         if self.rules is None and not self.actions.tiers:
             return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]

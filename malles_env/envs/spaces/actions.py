@@ -195,7 +195,7 @@ class Actions:
                 if type(action) is not np.ndarray or action.shape != shape or action.dtype.kind != kind:
                     break
             else:
-                return np.concatenate(given, dtype=np.float64).reshape(1, len(given), -1)
+                return np.array(given, dtype=np.float64, ndmin=3)
         rows = self.blank(1)
         for n, action in enumerate(given):
             self.put(rows, n, action)
