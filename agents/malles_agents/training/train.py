@@ -183,8 +183,22 @@ def _learn(
     if left > 0:
         if start is not None:
             keeper.running = _resume(run, model, env, start, changed, say)
-        model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
+        try:
+            model.learn(left, callback=keeper, tb_log_name="log", reset_num_timesteps=start is None)
+        except ValueError as error:
+            if "Expected parameter" not in str(error):  # what torch's distributions say of a mean that is no number
+                raise
+            raise _diverged(model, keeper.out) from None
+        if not all(bool(weights.isfinite().all()) for weights in model.policy.parameters()):
+            raise _diverged(model, keeper.out)
         keeper.keep(model)
+
+
+def _diverged(model: BaseAlgorithm, out: Path) -> MallesError:
+    return MallesError(
+        f"{out}: training diverged: after {model.num_timesteps:,} steps the policy gives no finite numbers; allowed: "
+        "smaller steps, e.g. Run(settings={'learning_rate': 0.0003, 'target_kl': 0.03}); the checkpoints stay"
+    )
 
 
 def model_of(scenario: Scenario) -> str | None:

@@ -21,7 +21,7 @@ from malles_agents.registry import make_seller
 from malles_agents.sellers.sb3.policies import algorithm_class
 from malles_agents.training.train import HELD_OUT, MOST_SEEDS, SEEDS_PER_RUN, Run, first_seed, train
 from malles_env.cli import app
-from malles_env.errors import CorruptFile, InvalidInput, MissingResource
+from malles_env.errors import CorruptFile, InvalidInput, MallesError, MissingResource
 from malles_env.scenarios import parse_scenario
 from tests.agents.sellers.test_rules import SHOPFUL
 
@@ -266,3 +266,11 @@ def test_all_seats_share_a_policy(tmp_path):
     shared = make_seller(f"ppo:{run.policy}", "bertrand-duopoly", "seller_1")
     played = play("bertrand-duopoly", run.model, rivals={"seller_1": shared}, episodes=2, max_cycles=4)
     assert played.profit.shape == (2,)
+
+
+def test_a_run_that_diverges_is_one_line_and_leaves_no_policy(tmp_path):
+    run = quick(settings=BRIEF | {"learning_rate": 1e30, "max_grad_norm": 1e30})
+    with pytest.raises(MallesError, match=r"diverged: after [\d,]+ steps the policy gives no finite numbers") as caught:
+        train(run, tmp_path / "run", say=lambda _: None)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "run" / "policy.zip").exists()
