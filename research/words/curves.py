@@ -145,14 +145,15 @@ def draw(points: list[dict[str, Any]], path: Path, base: str) -> None:
     axes[0].set(
         xlabel="categories trained on", ylabel="nats gained over shuffled names", title="Unseen categories, cold"
     )
-    axes[0].set_xticks(sorted({point["categories"] for point in by_count}), minor=False)
-    axes[0].get_xaxis().set_major_formatter(lambda value, _: f"{value:g}")
+    names = {point["parameters"]: Path(point["backbone"]).stem.split("-270m")[0] for point in by_size}
+    ticks = ({point["categories"]: str(point["categories"]) for point in by_count}, {
+        size: f"{name}\n{size / 1e6:.0f} M" for size, name in names.items()
+    })  # fmt: skip
+    for axis, labels in zip(axes, ticks, strict=True):
+        axis.set_xticks(list(labels), labels=list(labels.values()), minor=False)
+        axis.tick_params(which="minor", bottom=False, labelbottom=False)
+        axis.margins(x=0.15)
     axes[1].set(xlabel="parameters of the encoder", title=f"Encoders, {most} categories")
-    for point in by_size:
-        place = (point["parameters"], -point["paired"]["trained - trained_shuffled"]["mean"])
-        axes[1].annotate(
-            Path(point["backbone"]).stem[:14], place, fontsize=7, xytext=(3, 6), textcoords="offset points"
-        )
     axes[0].legend()
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
