@@ -58,16 +58,16 @@ def people_in_two_categories(shared: float, count: int = 300) -> tuple[Conjoint,
 
 def test_what_people_share_between_categories_is_found_and_what_they_do_not_is_not() -> None:
     for shared, found in ((0.9, True), (0.0, False)):
-        found = transfer(*people_in_two_categories(shared), words=False)
-        gain = found["minus somebody else's"]["other category: price"]
-        correlation = found["correlation of posterior means"]["price"]
+        result = transfer(*people_in_two_categories(shared), words=False)
+        gain = result["minus somebody else's"]["other category: price"]
+        correlation = result["correlation of posterior means"]["price"]
         assert (gain["mean"] < -4 * gain["se"]) == found
         assert (correlation["mean"] > 0.4) == found
-        assert found["choices"] == 2400
-        own = found["minus population"]["own further tasks: price"]
+        assert result["choices"] == 2400
+        own = result["minus population"]["own further tasks: price"]
         assert own["mean"] < -4 * own["se"]
-    lines = table_of_directions([found])
-    assert lines.count("\n") == 2 + len(found["minus population"]) + len(found["minus somebody else's"]) + 2
+    lines = table_of_directions([result])
+    assert lines.count("\n") == 2 + len(result["minus population"]) + len(result["minus somebody else's"]) + 2
 
 
 def test_conjoint_files_that_are_not_there_are_named(tmp_path: Path) -> None:
