@@ -16,7 +16,7 @@ REQUIREMENTS: dict[str, list[str]] = {
     "d3rlpy": [".[logs]", "d3rlpy>=2.8"],
     "skrl": [".[skrl]"],
     "torchrl": [".[benchmarl]"],
-    "ray": [".[rllib]", "hypothesis>=6.100", "polars>=1.28", "pytest>=8"],
+    "ray": [".[rllib,serve]", "hypothesis>=6.100", "polars>=1.28", "pytest>=8"],
     "agilerl": [".[agilerl]"],
     "zoo": [".[zoo]"],
 }
