@@ -49,13 +49,7 @@ def results_table(results: Summary, *, title: str, currency: str, best: float | 
         best: Profit of the best stationary action; adds a column with each kind's part of it.
         note: Below the table.
     """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=title, caption=note or None, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD
-    )  # fmt: skip
-    table.add_column("seller", overflow="fold", min_width=12)  # numbers are never cut for the sake of a name
+    table = _seller_table(title, note)
     table.add_column(f"profit per\nepisode ({currency})", justify="right", no_wrap=True)
     if best is not None:
         table.add_column("of best\nstationary", justify="right", no_wrap=True)
@@ -80,16 +74,10 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
         currency: Unit of profit.
         note: Below the table.
     """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=title, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )  # fmt: skip
+    table = _seller_table(title, note, pad_edge=False)
     columns = (
         f"profit per\nepisode ({currency})", "worst\ntenth", "regret to\nthe best", "of\nbest", "least\nof best"
     )  # fmt: skip
-    table.add_column("seller", overflow="fold", min_width=12)  # numbers are never cut for the sake of a name
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for kind in sorted(results, key=lambda name: -results[name]["profit"]["mean"]):
@@ -99,6 +87,19 @@ def draws_table(results: Mapping[str, Mapping[str, Any]], *, title: str, currenc
             _cell({"mean": row["regret"], "se": row["regret_se"]}),
             f"{row['of_best']:.3f}", f"{row['least_of_best']:.3f}", style="bold" if kind in ALGORITHMS else None,
         )  # fmt: skip
+    return table
+
+
+def _seller_table(title: str, note: str, *, pad_edge: bool = True) -> Table:
+    """Return a table with the column of sellers; their names wrap, so that no number is cut for the sake of a name."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title, caption=note or None, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
+        pad_edge=pad_edge,
+    )  # fmt: skip
+    table.add_column("seller", overflow="fold", min_width=12)
     return table
 
 

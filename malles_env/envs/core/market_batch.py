@@ -403,7 +403,7 @@ class MarketBatch:
     def as_infos(self, rows: Iterable[Any] | FloatArray) -> list[dict[str, Any]]:
         """Return rows of a ledger by name; of an array as NumPy floats."""
         if isinstance(rows, np.ndarray):  # numbers one by one: views of rows would cost more than the rest
-            rows = zip(*[iter(rows.flat)] * len(self.info_keys))  # noqa: B905  # see `PricingParallelEnv.step`
+            rows = zip(*[iter(rows.flat)] * len(self.info_keys))  # noqa: B905  # see `step_rows`
         if self.rules is None and not self.actions.tiers:
             return list(map(stock_info if self.actions.orders else money_info, rows))
         return [dict(zip(self.info_keys, row, strict=True)) for row in rows]

@@ -125,12 +125,11 @@ def pay(
     seller_profit[:] = 0.0
     for b in range(len(stock)):
         over = period[b] >= cycles
-        last = 1.0 if over else 0.0
-        for j in range(stock.shape[1]):
+        for j in range(stock.shape[1]):  # conditions as factors: branches on who ordered would be guessed wrongly
             placed, left = books[ORDERED, b, j], stock[b, j]
             ordering = table[UNIT_COST, j] * placed + table[FIXED_COST, j] * (placed > 0.0)
             holding = table[HOLDING_COST, j] * left * (period[b] > table[ENTERS, j])
-            salvage = table[SALVAGE_VALUE, j] * left * last
+            salvage = table[SALVAGE_VALUE, j] * left * over
             books[ORDERING, b, j], books[HOLDING, b, j], books[SALVAGE, b, j] = ordering, holding, salvage
             books[LEFT, b, j] = left
             profit = money[REVENUE, b, j] - money[COST, b, j] - money[FEES, b, j] - ordering - holding + salvage
