@@ -145,11 +145,10 @@ def draw(points: list[dict[str, Any]], path: Path, base: str) -> None:
     axes[0].set(
         xlabel="categories trained on", ylabel="nats gained over shuffled names", title="Unseen categories, cold"
     )
-    names = {point["parameters"]: Path(point["backbone"]).stem.split("-270m")[0] for point in by_size}
-    ticks = ({point["categories"]: str(point["categories"]) for point in by_count}, {
-        size: f"{name}\n{size / 1e6:.0f} M" for size, name in names.items()
-    })  # fmt: skip
-    for axis, labels in zip(axes, ticks, strict=True):
+    counts = {point["categories"]: str(point["categories"]) for point in by_count}
+    names = {point["parameters"]: "-".join(Path(point["backbone"]).stem.split("-")[:2]) for point in by_size}
+    sizes = {size: f"{name}\n{size / 1e6:.0f} M" for size, name in names.items()}
+    for axis, labels in zip(axes, (counts, sizes), strict=True):
         axis.set_xticks(list(labels), labels=list(labels.values()), minor=False)
         axis.tick_params(which="minor", bottom=False, labelbottom=False)
         axis.margins(x=0.15)
