@@ -59,7 +59,7 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
         cache: Keep what is compiled: beside the source, else in the user's cache, else (one warning) nowhere.
         options: Of `numba.njit`.
     """
-    compile_later = numba.njit(**options)
+    compile_later = numba.njit(no_cfunc_wrapper=True, **options)  # C never calls them: a fifteenth of compiling
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = compile_later(function)

@@ -72,7 +72,6 @@ class SingleMarket:
         self.whole, self.real = packed(market_batch)
         self.shape = (1, market_batch.slot_layout.catalog.num_products)
         self._flags = (2, *self.shape)
-        self._unset = np.zeros(self._flags, dtype=bool)
         self._sellers = market_batch.slot_layout.count
         self._rest = 4 + self.shape[1] + 2 * self._sellers
         self._ledger = (1, self._sellers, len(market_batch.info_keys))
@@ -97,8 +96,8 @@ class SingleMarket:
         traffic, state, next_loyalty = market.compiled_state()
         prices, listed, books = empty(shape), empty(shape, np.bool_), empty((LEDGER, *shape))
         rest, ledger, seen = empty(self._rest), empty(self._ledger), empty(self._seen, np.float32)
-        on_hand, coming, asked, stocked = state.stock, state.pipeline, NO_ORDERS, NO_BOOKS
-        flags = empty(self._flags, np.bool_) if self.ads else self._unset
+        on_hand, coming, asked, stocked = state.stock, state.pipeline, None, NO_BOOKS
+        flags = empty(self._flags, np.bool_) if self.ads else None
         if self.orders:
             on_hand, coming = empty(shape), empty(coming.shape)
             asked, stocked = empty(shape), empty((STOCK_LEDGER, *shape))
@@ -110,7 +109,7 @@ class SingleMarket:
         if answer < 0:
             raise market_batch.actions.complaint(rows, (-1 - answer) % rows.size)
         market.move_on(on_hand, coming)
-        market_batch.played(prices, listed, flags if self.ads else None, asked, books, stocked, rest)
+        market_batch.played(prices, listed, flags, NO_ORDERS if asked is None else asked, books, stocked, rest)
         return seen, rest[self._rest - self._sellers :], ledger
 
 
@@ -153,9 +152,9 @@ def packed(market_batch: Playable) -> tuple[IntArray, FloatArray]:
     head[[k.LINEAR, k.LOYAL, k.QUANTITIES]] = c.linear, c.loyal, c.quantities
     head[[k.COMPARES, k.PROMOTES, k.STORES]] = c.compares, c.promotes, c.stores
     head[[k.BUYERS, k.EQUILIBRIUM, k.RULE_BUYERS, k.ITERATIONS]] = terms.buyers, equilibrium, buyers, iterations
-    head[[k.ORDERS, k.FIRST_ORDER, k.WHOLE]] = actions.orders, actions.first_order, slot_layout.whole_orders
+    head[[k.FIRST_ORDER, k.WHOLE]] = actions.first_order, slot_layout.whole_orders
     perceived = actions.promotes and c.promotes
-    head[[k.ADS, k.FIRST_AD, k.FELT_ADS]] = actions.promotes, actions.first_promotion, perceived
+    head[[k.FIRST_AD, k.FELT_ADS]] = actions.first_promotion, perceived
     ad_slots = np.zeros((2, slot_layout.count)) if slot_layout.promotion_slots is None else slot_layout.promotion_slots
     tables = (slot_layout.own, slot_layout.shelf, terms.seller_of, c.members, c.class_start, places, ad_slots)
     whole = np.concatenate([head, *(np.ravel(table) for table in tables)]).astype(np.int64)

@@ -21,8 +21,8 @@ from malles_env.market.state import Blocks
 MONEY_COLUMNS = 7
 """Columns of a ledger before those of stock."""
 (N, J, W, A, D, S, K, DRAWS, PADDED, KIND, LEVELS, LINEAR, LOYAL, QUANTITIES, COMPARES, PROMOTES, STORES, MODE, BUYERS,
- EQUILIBRIUM, RULE_BUYERS, ITERATIONS, ORDERS, FIRST_ORDER, WHOLE, ADS, FIRST_AD,
- FELT_ADS, HEAD) = range(29)  # fmt: skip
+ EQUILIBRIUM, RULE_BUYERS, ITERATIONS, FIRST_ORDER, WHOLE, FIRST_AD,
+ FELT_ADS, HEAD) = range(27)  # fmt: skip
 """Where the whole numbers begin: sizes, settings, then the tables in their order."""
 (SIZE, KEEP, STORED, KEPT, PACE, MEMORY, RELAXATION, TOLERANCE, SCALE, DISPLAY_FEE, FEATURE_FEE, FLOAT_HEAD) = range(12)
 """Where the real numbers begin; SCALE is that of rewards."""
@@ -64,10 +64,11 @@ def step_market(  # type: ignore[no-untyped-def]
         coming: Filled: pipeline after the period; likewise.
         prices: Filled, decoded, money, shape ``(1, J)``.
         listed: Filled, decoded, shape ``(1, J)``.
-        flags: Filled where sellers promote, displayed and advertised, shape ``(2, 1, J)``; else all False.
-        asked: Filled with orders, units, shape ``(1, J)``; not read without.
+        flags: Filled, displayed and advertised, shape ``(2, 1, J)``; None where sellers do not promote. Types decide what
+            is compiled: what a None leaves out costs the first step nothing.
+        asked: Filled with orders, units, shape ``(1, J)``; None where products are not ordered.
         books: Filled, see `Outcome`, shape ``(8, 1, J)``.
-        stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``.
+        stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``; not read without.
         rest: Filled: the four sums of the response, the perceived mean field, the sellers' profits and rewards, shape
             ``(4 + J + 2 N,)``.
         ledger: Filled, shape ``(1, N, 7)``, with orders ``(1, N, 13)``.
@@ -79,7 +80,6 @@ def step_market(  # type: ignore[no-untyped-def]
     """
     sellers, products, slots, width, seen_numbers = whole[N], whole[J], whole[W], whole[A], whole[D]
     segments, classes, draws, padded = whole[S], whole[K], whole[DRAWS], whole[PADDED]
-    orders = whole[ORDERS] != 0
     i = HEAD
     own = part(whole, i, sellers, slots)
     i += sellers * slots
@@ -125,7 +125,7 @@ def step_market(  # type: ignore[no-untyped-def]
     if bad >= 0:
         return -1 - bad
     largest, store = real[r : r + products], part(real, r + products, 8, products)  # zeros without orders
-    if orders:
+    if asked is not None:
         bad = decode_orders(
             whole[KIND], whole[LEVELS], rows, whole[FIRST_ORDER], own, largest, whole[WHOLE] != 0, asked
         )
@@ -133,8 +133,9 @@ def step_market(  # type: ignore[no-untyped-def]
             return -1 - rows.size - bad
         receive(asked, stock, pipeline, period, store, whole[WHOLE] != 0, stock_books, on_hand, coming)
 
-    ads = whole[ADS] != 0
-    if ads:
+    nothing, marks = np.empty((0, 0)), np.empty((2, 0, 0), np.bool_)
+    if flags is not None:
+        marks = flags
         promote(whole[KIND], rows, whole[FIRST_AD], own, ad_slots, table, prices, listed, flags)
     c = Coefficients(
         level, level_extra, members, class_start, by_product, slopes, by_segment, real[SIZE], regular,
@@ -156,28 +157,27 @@ def step_market(  # type: ignore[no-untyped-def]
     seller_profit = part(rest, 4 + products, 1, sellers)
     seller_profit[:] = 0.0
     short = play(  # numbers from an array: for literals numba compiles it anew
-        lone[0], lone[2], blocks, prices, prices, listed, flags, c, rules, terms, traffic, on_hand, mean_field, centre,
+        lone[0], lone[2], blocks, prices, prices, listed, marks, c, rules, terms, traffic, on_hand, mean_field, centre,
         log_reference, pantry, window, period, streams, loyalty, next_loyalty, books, sums, seen, seller_profit,
     )  # fmt: skip
-    if ads:
+    if flags is not None:
         charge(listed, flags, real[DISPLAY_FEE], real[FEATURE_FEE], seller_of, books, seller_profit)
-    if orders:
+    if asked is not None:
         pay(on_hand, coming, period, cycles, store, seller_of, books, stock_books, seller_profit)
     for n in range(sellers):
         rest[4 + products + sellers + n] = seller_profit[0, n] / real[SCALE]
     write_ledger(
         books[REVENUE], books[COST], books[FEES], books[PROFIT], books[UNITS], books[SHARE], sums[1], seller_of, ledger
     )
-    nothing = np.empty((0, 0))
     ordered = nothing
-    if orders:
+    if asked is not None:
         write_stock_ledger(
             stock_books[ORDERED], stock_books[ORDERING], stock_books[HOLDING], stock_books[SALVAGE],
             stock_books[LEFT], asked, seller_of, MONEY_COLUMNS, ledger,
         )  # fmt: skip
         ordered = stock_books[ORDERED]
     encode(
-        prices, listed, books[UNITS], on_hand, mean_field, centre, log_reference, flags if ads else flags[:0], nothing,
-        ordered, coming, period, cycles, table, scales, places, out,
+        prices, listed, books[UNITS], on_hand, mean_field, centre, log_reference, marks[: 0 if flags is None else 2],
+        nothing, ordered, coming, period, cycles, table, scales, places, out,
     )  # fmt: skip
     return 1 if short else 0

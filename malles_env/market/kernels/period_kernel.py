@@ -209,7 +209,8 @@ def settle_rows(
         for j in range(prices.shape[1]):
             short |= books[LOST, b, j] > 0.0
         if equilibrium:
-            mean_field[b] = seen[b]
+            for j in range(prices.shape[1]):  # assigning a row compiles numba's message about shapes, which takes seconds
+                mean_field[b, j] = seen[b, j]
         size = t.size * traffic[b]
         move_mean_field(b, period[b], buyers, size, t, window, mean_field, centre, books, equilibrium)
         period[b] += 1
