@@ -15,11 +15,11 @@ import typer
 from malles_env.cli.places import file_option
 from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.market import Catalog, Population, Product, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import monopoly
 from malles_env.market.solvers.game import Game
 from malles_env.scenarios.loader import parse_scenario, save_scenario
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 from research.command import run
 
 DESCRIPTION = (

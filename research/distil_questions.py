@@ -21,9 +21,9 @@ from malles_env.errors import invalid
 from malles_env.evaluation.audit import Subject
 from malles_env.files import replacing, write_json
 from malles_env.market import Consumers, Offer, Response, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
 from malles_env.scenarios.loader import load_scenario
+from malles_env.type_aliases import FloatArray
 from malles_env.workflows.audit import audit_subject
 
 COUNTS = (8, 16, 24, 32, 48)

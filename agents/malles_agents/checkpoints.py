@@ -11,6 +11,7 @@ from pathlib import Path
 
 from malles_env.errors import CorruptFile, MissingResource, invalid
 from malles_env.files import replacing
+from malles_env.type_aliases import OnMessage
 
 RLLIB_FILES = ("class_and_ctor_args.pkl", "rllib_checkpoint.json")
 """What RLlib's own checkpoints hold, folders of pickles."""
@@ -72,7 +73,7 @@ def file_name(text: str) -> str:
     return text.replace(":", "_").replace("/", "_")
 
 
-def newest_good(folder: Path, warn: Callable[[str], object]) -> Path | None:
+def newest_good(folder: Path, warn: OnMessage) -> Path | None:
     """Return the newest checkpoint that can be read; name each damaged one to `warn` and pass over it.
 
     Returns:

@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_agents.checkpoints import write_whole
 from malles_agents.sellers.sb3.policies import ALGORITHMS
-from malles_env.market.solvers.ascent import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

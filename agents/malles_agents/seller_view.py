@@ -15,9 +15,9 @@ from malles_env.envs.spaces.observations import Block, Layout
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.market import Catalog, Consumers
 from malles_env.market.demand.reference import slow_states, with_reference
-from malles_env.market.solvers.ascent import BoolArray, FloatArray, IntArray
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gymnasium import spaces

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from malles_env.errors import invalid
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,7 @@ def asking_bar(console: Console, name: str) -> Iterator[Callable[[str, int, int]
 
 
 @contextmanager
-def progress_words(console: Console | None = None) -> Iterator[Callable[[str], None]]:
+def progress_words(console: Console | None = None) -> Iterator[OnMessage]:
     """Show what is being done, with the time it takes: in a terminal as it passes, elsewhere a plain line for each.
 
     Args:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env._moved import old_names
 from malles_env.consumers.calibration import shift_to_shares
@@ -23,10 +22,10 @@ from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.files import cache_dir, json_hash, keeping, replacing
 from malles_env.market import Population, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.text import Persona, ProductText
 from malles_env.preference.persona_coefficients import TasteReading
 from malles_env.preference.store.locate import recorded_hash
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -189,7 +188,7 @@ class TasteQuestion:
 
     personas: Sequence[Persona]
     products: Sequence[ProductText]
-    bought: NDArray[np.int64]
+    bought: IntArray
     reference_share: FloatArray
     regular_price: FloatArray
     mean_quantity: FloatArray | None = None

@@ -18,9 +18,9 @@ from malles_env.consumers.prompted.questions import FLOOR, PooledAnswers, last_p
 from malles_env.consumers.prompted.wording import Persona
 from malles_env.errors import invalid
 from malles_env.files import json_hash
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.offer import Offer, Response
 from malles_env.preference.prompted.labels import OPTION_LETTERS as LETTERS
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.preference.prompted import PromptedModel

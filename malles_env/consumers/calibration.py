@@ -6,8 +6,9 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market import Offer, Population, Tastes
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.demand.choice import purchases
+from malles_env.type_aliases import FloatArray
 
 
 def shift_to_shares(

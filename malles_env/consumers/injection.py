@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Consumers, Offer
+from malles_env.type_aliases import FloatArray, OnMessage
 from malles_env.yaml_files import parse_yaml
 
 Rebuild = Callable[[int, str], Consumers]
@@ -83,7 +83,7 @@ def measure(
     attacks: Sequence[Attack],
     *,
     targets: Sequence[int],
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> dict[str, Uplift]:
     """Return what each attack brings the product that carries it, everything else equal.
 

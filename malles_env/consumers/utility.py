@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

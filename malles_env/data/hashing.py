@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from malles_env.type_aliases import FloatArray
+
 Keys: TypeAlias = npt.NDArray[np.uint64]
 
 
@@ -33,7 +35,7 @@ def mix(seed: int, *parts: npt.NDArray[np.integer]) -> Keys:
     return state
 
 
-def uniform(keys: Keys) -> npt.NDArray[np.float64]:
+def uniform(keys: Keys) -> FloatArray:
     """Return numbers in [0, 1) [n] from mixed keys."""
     return (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

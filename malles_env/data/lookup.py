@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 _DIRECT = 2**24
 """Keys that span at most this many numbers are addressed directly: one access instead of a binary search."""
@@ -19,7 +17,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 class Index:
     """Places of sorted unique keys."""
 
-    def __init__(self, keys: Ints) -> None:
+    def __init__(self, keys: IntArray) -> None:
         """Make the table.
 
         Args:
@@ -39,7 +37,7 @@ class Index:
             self._sieve = np.zeros(2**bits, dtype=bool)
             self._sieve[self._slots(keys)] = True
 
-    def find(self, keys: Ints) -> npt.NDArray[np.int32]:
+    def find(self, keys: IntArray) -> npt.NDArray[np.int32]:
         """Return the place of each key, -1 where it is absent; same shape as `keys`."""
         if self._direct:
             # Seen without its sign, a number below the first is a very large one.
@@ -54,15 +52,15 @@ class Index:
         found[some[hit]] = place[hit]
         return found
 
-    def _slots(self, keys: Ints) -> Ints:
-        slots: Ints = ((keys.view(np.uint64) * _SPREAD) >> self._shift).view(np.int64)
+    def _slots(self, keys: IntArray) -> IntArray:
+        slots: IntArray = ((keys.view(np.uint64) * _SPREAD) >> self._shift).view(np.int64)
         return slots
 
 
 class Lookup:
     """Sorted unique keys [n] with one value each [n]."""
 
-    def __init__(self, keys: Ints, values: Floats) -> None:
+    def __init__(self, keys: IntArray, values: FloatArray) -> None:
         """Make the table.
 
         Args:
@@ -73,15 +71,15 @@ class Lookup:
         # Place -1 is the last one: no value.
         self._values = np.append(values, np.nan)
 
-    def get(self, keys: Ints) -> Floats:
+    def get(self, keys: IntArray) -> FloatArray:
         """Return the value of each key, NaN where there is none; same shape as `keys`."""
         return self._values.take(self._index.find(keys))
 
-    def has(self, keys: Ints) -> Flags:
+    def has(self, keys: IntArray) -> BoolArray:
         """Return whether each key is there; same shape as `keys`."""
         return self._index.find(keys) >= 0
 
-    def replace(self, keys: Ints, values: Floats) -> Floats:
+    def replace(self, keys: IntArray, values: FloatArray) -> FloatArray:
         """Return `values` [n] with those of the keys [n] that are there put in their place."""
         place = self._index.find(keys)
         return np.where(place >= 0, self._values.take(place), values)
@@ -90,7 +88,7 @@ class Lookup:
 class Below:
     """Sorted keys, answering how many lie below a number."""
 
-    def __init__(self, keys: Ints) -> None:
+    def __init__(self, keys: IntArray) -> None:
         """Make the table.
 
         Args:
@@ -103,7 +101,7 @@ class Below:
             self._table = np.zeros(self._span + 1, dtype=np.int32)
             np.cumsum(np.bincount(keys - self._first, minlength=self._span), out=self._table[1:])
 
-    def count(self, numbers: Ints) -> Ints:
+    def count(self, numbers: IntArray) -> IntArray:
         """Return how many keys are smaller than each number; same shape as `numbers`."""
         if self._span <= _DIRECT:
             return self._table.take(np.clip(numbers - self._first, 0, self._span)).astype(np.int64)
@@ -113,7 +111,7 @@ class Below:
 class Events:
     """Events of owners over time, answering "how many before this moment"."""
 
-    def __init__(self, owner: Ints, time: Ints, times: int) -> None:
+    def __init__(self, owner: IntArray, time: IntArray, times: int) -> None:
         """Index the events.
 
         Args:
@@ -127,7 +125,7 @@ class Events:
         self._start = np.flatnonzero(np.diff(owners, prepend=-1))
         self._index = Index(owners[self._start])
 
-    def before(self, owner: Ints, time: Ints) -> Ints:
+    def before(self, owner: IntArray, time: IntArray) -> IntArray:
         """Return the number of the owner's events [n] before `time` [n]."""
         place = self._index.find(owner)
         some = np.flatnonzero(place >= 0)

@@ -14,6 +14,7 @@ import polars as pl
 from malles_env.data.occasion_files import PURCHASE_COLUMNS, read_folder, write_folder
 from malles_env.data.splits import SPLIT_NAMES
 from malles_env.errors import invalid
+from malles_env.type_aliases import IntArray
 
 _PADDED = {
     "price": (np.float64, np.nan),
@@ -163,7 +164,7 @@ class Occasions:
         products = self.products.filter(pl.col("market").is_in(names))
         return replace(self._of(kept), products=products)
 
-    def rows(self, rows: npt.NDArray[np.int64]) -> Occasions:
+    def rows(self, rows: IntArray) -> Occasions:
         """Return the occasions of some rows, in their order, with their alternatives; products and purchases stay.
 
         Args:
@@ -207,7 +208,7 @@ class Occasions:
             "depth": np.where(known, np.clip(depth[row], 0.0, 1.0), 0.0).astype(np.float32),
         }
 
-    def bought_elsewhere(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    def bought_elsewhere(self) -> tuple[IntArray, IntArray] | None:
         """Return the last own products of other categories, newest first; None where the log does not keep them.
 
         Returns:
@@ -255,7 +256,7 @@ class Occasions:
         return dense
 
 
-def _positions(values: pl.Series, ids: pl.Series) -> npt.NDArray[np.int64]:
+def _positions(values: pl.Series, ids: pl.Series) -> IntArray:
     table = pl.DataFrame({"id": ids}).with_row_index("place")
     found = pl.DataFrame({"id": values}).join(table, on="id", how="left", maintain_order="left")
     return found["place"].cast(pl.Int64).fill_null(-1).to_numpy()

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from malles_env.data.coding import code_tables
 from malles_env.data.log.tables import Tables
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 FEWEST = 5
 """Households behind every price: a median over fewer would be about single people."""
@@ -31,10 +31,10 @@ class WeeklyPrices:
         deal: Whether the price is 10% or more below the line's usual one, the 90th percentile of its weeks [T, J].
     """
 
-    weeks: npt.NDArray[np.int64]
-    prices: npt.NDArray[np.float64]
-    listed: npt.NDArray[np.bool_]
-    deal: npt.NDArray[np.bool_]
+    weeks: IntArray
+    prices: FloatArray
+    listed: BoolArray
+    deal: BoolArray
 
 
 def weekly_prices(
@@ -42,7 +42,7 @@ def weekly_prices(
     market: str,
     lines: Sequence[str],
     owners: Sequence[str],
-    regular_price: npt.NDArray[np.float64],
+    regular_price: FloatArray,
     settings: BuildSettings | None = None,
 ) -> WeeklyPrices:
     """Return the weekly shelf prices of some lines from the end of the burn-in to the end of validation.

@@ -89,7 +89,7 @@ class PricingParallelEnv(ParallelEnv[str, Any, Any]):
     | mean_field | N W | 0 | 1 | purchase shares that consumers will see; W with ``monitoring="own"`` |
     | long_share | N W | 0 | 1 | long-run purchase shares; only where the mean field is centred there |
     | time | 1 | 0 | 1 | periods played / max_cycles |
-    | seat | N | 0 | 1 | one-hot number of the seller |
+    | seller | N | 0 | 1 | one-hot number of the seller |
     | past_1_own_price, ... | as above | | | only with a `history`, see below |
 
     With ``history=k``, the blocks of prices, listings, sales and the mean field, as far as they stand above, follow as

@@ -17,7 +17,7 @@ from malles_env.envs.core.vector_core import Turn, VectorCore
 from malles_env.envs.display.rendering import Renderer
 from malles_env.errors import MallesError, check_choice, invalid
 from malles_env.market import Market, Outcome
-from malles_env.market.arrays import BoolArray
+from malles_env.type_aliases import BoolArray
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

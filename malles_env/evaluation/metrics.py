@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from malles_env.errors import InvalidInput
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 PRICE_STEP = 0.1
 """Elasticities compare prices this much above and below the observed one."""
 CHOICE_METRICS = ("hit", "top3", "nll", "nll_all", "ece")
@@ -121,7 +120,7 @@ def purchase_values(prediction: Prediction, data: TasteData) -> dict[str, FloatA
 
 def visit_values(
     prediction: Prediction, data: TasteData, buyer: BoolArray | None = None
-) -> tuple[FloatArray, NDArray[np.int64]]:
+) -> tuple[FloatArray, IntArray]:
     """Return the nats of each visit of a buyer, no purchase being an answer too, and the visit's household."""
     kept = np.arange(len(data)) if buyer is None else np.flatnonzero(buyer)
     return -prediction.log_probability()[kept, data.chosen[kept]], data.household[kept]
@@ -151,7 +150,7 @@ class Values:
         """Return the values of predictions."""
         return cls(purchase_values(prediction, data), visit_values(prediction, data)[0])
 
-    def take(self, places: NDArray[np.int64], bought: BoolArray) -> Values:
+    def take(self, places: IntArray, bought: BoolArray) -> Values:
         """Return the values of the occasions at `places`.
 
         Args:
@@ -176,7 +175,7 @@ def paired_values(ours: Values, theirs: Values, data: TasteData, buyer: BoolArra
     return found
 
 
-def calibration_error(inside: FloatArray, place: NDArray[np.int64], cluster: NDArray[np.int64]) -> Estimate:
+def calibration_error(inside: FloatArray, place: IntArray, cluster: IntArray) -> Estimate:
     """Return the top-label calibration error, its standard error by a bootstrap over households with a fixed seed.
 
     Args:
@@ -224,13 +223,13 @@ def elasticities(prediction: Prediction, data: TasteData, markets: tuple[str, ..
     return rows
 
 
-def clustered(values: NDArray[np.generic], cluster: NDArray[np.int64]) -> Estimate:
+def clustered(values: NDArray[np.generic], cluster: IntArray) -> Estimate:
     """Return the mean with a standard error robust to dependence within clusters."""
     numbers = np.asarray(values, dtype=np.float64)
     return clustered_ratio(numbers, np.ones_like(numbers), cluster)
 
 
-def clustered_ratio(top: FloatArray, bottom: FloatArray, cluster: NDArray[np.int64]) -> Estimate:
+def clustered_ratio(top: FloatArray, bottom: FloatArray, cluster: IntArray) -> Estimate:
     """Return sum(top) / sum(bottom) with its clustered, linearised standard error."""
     if not len(top):
         return Estimate(float("nan"), float("nan"))
@@ -263,7 +262,7 @@ def _responses(prediction: Prediction, data: TasteData) -> tuple[FloatArray, Flo
     return np.where(data.mask, np.stack(choice), 0.0), np.where(data.mask, np.stack(units), 0.0)
 
 
-def _arc(demand: FloatArray, data: TasteData, at: NDArray[np.int64]) -> Estimate:
+def _arc(demand: FloatArray, data: TasteData, at: IntArray) -> Estimate:
     """Return the arc elasticity of summed own demand; no-purchase visits count for those not sampled."""
     weight = np.where(data.chosen[at] == 0, np.exp(-data.log_sampling[at]), 1.0)
     low, high = (demand[side][at].sum(1) * weight for side in (0, 1))

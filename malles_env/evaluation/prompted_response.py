@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
 from malles_env.evaluation.metrics import PRICE_STEP, Estimate, clustered, clustered_ratio
 from malles_env.preference.prompted.data import PromptData
 from malles_env.preference.prompted.model import PromptedModel
-
-IntArray = NDArray[np.int64]
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,6 @@ def _pairs(data: PromptData, products: int, seed: int) -> tuple[IntArray, IntArr
     return np.concatenate(rows), np.concatenate(places)
 
 
-def _arc(low: NDArray[np.float64], high: NDArray[np.float64], household: IntArray) -> Estimate:
+def _arc(low: FloatArray, high: FloatArray, household: IntArray) -> Estimate:
     span = np.log((1 + PRICE_STEP) / (1 - PRICE_STEP))
     return clustered_ratio((high - low) / span, 0.5 * (low + high), household)

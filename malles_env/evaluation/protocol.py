@@ -9,17 +9,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from malles_env.errors import CorruptFile, InvalidInput, brief, invalid
+from malles_env.type_aliases import BoolArray, IntArray
 from malles_env.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 SPLITS = ("time", "unseen_warm", "unseen_cold", "households")
 """Of the Complete Journey; a protocol's own splits are `Protocol.splits`."""
 PROTOCOLS = {"complete-journey": "protocol.yaml", "online-retail": "protocol_online_retail.yaml"}

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 
 def sobol_points(dimensions: int, count: int, rng: np.random.Generator) -> FloatArray:

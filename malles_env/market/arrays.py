@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
+from malles_env.type_aliases import FloatArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 MOST = 1e12
 """Largest amount of money and largest number of consumers: beyond, sums of a period lose their units."""
 LARGEST_UTILITY = 300.0

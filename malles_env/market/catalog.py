@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import MOST, FloatArray, IntArray, as_floats
+from malles_env.market.arrays import MOST, as_floats
 from malles_env.market.seller_rules.price_rules import PriceRules
 from malles_env.market.seller_rules.promotion import Promotions
 from malles_env.market.seller_rules.replenishment import Replenishment
 from malles_env.market.seller_rules.tiers import Tiers
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

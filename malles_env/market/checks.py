@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import LARGEST_UTILITY, BoolArray, FloatArray, as_floats
+from malles_env.market.arrays import LARGEST_UTILITY, as_floats
 from malles_env.market.catalog import Catalog
 from malles_env.market.offer import Consumers
 from malles_env.market.population import Population
 from malles_env.market.state import DEMANDS, Demand, MarketState
 from malles_env.market.tastes import Tastes, tastes_of
+from malles_env.type_aliases import BoolArray, FloatArray
 
 TastesMode = Literal["mean", "draws"]
 MOST_NUMBERS = 1 << 28

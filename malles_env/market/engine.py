@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.catalog import Catalog
 from malles_env.market.checks import (
     TastesMode,
@@ -31,6 +31,7 @@ from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.seller_rules.tiers import Posted, checked_tiers
 from malles_env.market.state import LEDGER, Demand, MarketState, Outcome
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.market.kernels.ordering import StockRoom

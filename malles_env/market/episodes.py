@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.population import Population
 from malles_env.market.state import Blocks, MarketState
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 MOST_LANES = 64
 """Markets that the kernel walks together; more gained nothing, and their working arrays still fit the cache."""

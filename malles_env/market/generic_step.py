@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.demand.choice import respond
 from malles_env.market.demand.mean_field import NOBODY, MeanField
@@ -18,6 +17,7 @@ from malles_env.market.population import Population
 from malles_env.market.seller_rules.tiers import Posted
 from malles_env.market.state import Demand
 from malles_env.market.tastes import Tastes
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.market.kernels.period_kernel import Terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.demand.mean_field import NOBODY
 from malles_env.market.engine import Market
 from malles_env.market.seller_rules.tiers import Posted
 from malles_env.market.state import Demand
+from malles_env.type_aliases import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

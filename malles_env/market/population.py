@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import MOST, FloatArray, as_floats
+from malles_env.market.arrays import MOST, as_floats
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 Demand = Literal["multinomial", "gaussian", "expected", "exact"]
 DEMANDS: tuple[Demand, ...] = ("multinomial", "gaussian", "expected", "exact")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray, as_floats
+from malles_env.market.arrays import as_floats
+from malles_env.type_aliases import FloatArray, IntArray
 
 PriceTransform = Literal["log", "linear"]
 

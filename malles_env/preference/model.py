@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 
 from malles_env.errors import InvalidInput, invalid
@@ -26,6 +26,7 @@ from malles_env.preference.heads.taste_heads import Sizes
 from malles_env.preference.persona_coefficients import TasteReading
 from malles_env.preference.promotion_worth import promotion_worth
 from malles_env.preference.store.checkpoint import Stored, load_model, save_model
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass
@@ -169,7 +170,7 @@ class TasteModel(Stored):
         return found
 
 
-def _tastes(scored: Scored, promoted: torch.Tensor) -> dict[str, NDArray[np.float64]]:
+def _tastes(scored: Scored, promoted: torch.Tensor) -> dict[str, FloatArray]:
     """Return the coefficients; `promoted` is what layers add to the worth of display and advertising [S, 2]."""
     prefix, option = scored.prefix, scored.option
     nothing = torch.zeros_like(option.alpha)

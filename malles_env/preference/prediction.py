@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.coefficients import mean_units, units_response
 from malles_env.preference.heads.inputs import Reader
 from malles_env.preference.heads.objective import Scored, chosen_units, score
 from malles_env.preference.model import TasteModel
-
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Prediction:
     gamma: FloatArray | None = None
     delta: FloatArray | None = None
 
-    def take(self, index: NDArray[np.int64]) -> Prediction:
+    def take(self, index: IntArray) -> Prediction:
         """Return what it says about the occasions at `index`."""
         whole: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         parts: dict[str, Any] = {name: None if part is None else part[index] for name, part in whole.items()}

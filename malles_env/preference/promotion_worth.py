@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.ensemble import HeadSet
 from malles_env.preference.heads.inputs import Reader
 from malles_env.preference.heads.objective import Scored, score
+from malles_env.type_aliases import IntArray
 
 BEST = 8
 """Best sellers it is averaged over."""
@@ -35,7 +35,7 @@ def promotion_worth(data: TasteData, heads: HeadSet, readings: Reader) -> torch.
     return torch.cat([_worth(data.take(rows), best, heads, readings) for rows in parts])
 
 
-def _worth(data: TasteData, best: NDArray[np.int64], heads: HeadSet, readings: Reader) -> torch.Tensor:
+def _worth(data: TasteData, best: IntArray, heads: HeadSet, readings: Reader) -> torch.Tensor:
     """Return the same of a few households, from one batch: as it is, then each promoted by either means [S, 2]."""
     copies, each = 1 + 2 * len(best), np.arange(len(best))
     shape = (copies, *data.mask.shape)

@@ -12,9 +12,9 @@ import numpy as np
 
 from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invalid
 from malles_env.files import read_json, write_text
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 HOME = Path(__file__).parent / "calendars"
 

@@ -26,7 +26,6 @@ from malles_env.market import (
     Tastes,
     TastesMode,
 )
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import (
     AlignedEntry,
     LogitEntry,
@@ -39,6 +38,7 @@ from malles_env.scenarios.checks import problems
 from malles_env.scenarios.fields import ScenarioFields
 from malles_env.scenarios.kinds import consumers_of
 from malles_env.scenarios.messages import explain
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 COLOURS = ("#2a8fd0", "#e0722c", "#1fa37a", "#c978a6", "#d8a21b", "#6cb8e8", "#a08a4e", "#8585b0")
 """Distinguished by people with red-green colour blindness, and readable on white and on black."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from malles_env.errors import InvalidInput, MissingResource, invalid, missing_extra, what_failed
 from malles_env.studio.settings import Settings, choose
+from malles_env.type_aliases import OnMessage
 
 ADDRESS = "127.0.0.1"
 APP = Path(__file__).with_name("app.py")
 
 
-def serve(settings: Settings, port: int = 8501, *, ready: Callable[[str], object] = print) -> None:
+def serve(settings: Settings, port: int = 8501, *, ready: OnMessage = print) -> None:
     """Serve the studio until Ctrl-C.
 
     Args:

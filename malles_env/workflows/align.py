@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,11 @@ from malles_env.preference.training.config import AlignConfig, AlignJob
 from malles_env.preference.training.continued import heads_to_continue
 from malles_env.preference.training.market_terms import fit_market_prices
 from malles_env.preference.training.trainer import align, calibrate, pick_device
+from malles_env.type_aliases import OnProgress
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
     from malles_env.preference.training.runs import Progress
-
-ReadingProgress = Callable[[int, int], None]
 
 
 def run_job(
@@ -41,7 +39,7 @@ def run_job(
     validation: Occasions,
     *,
     show: bool = True,
-    reading: ReadingProgress | None = None,
+    reading: OnProgress | None = None,
 ) -> tuple[TasteModel, Progress]:
     """Train a taste model and save it under ``job.out/model``.
 
@@ -66,7 +64,7 @@ def run_job(
     return model, progress
 
 
-def _backbone(job: AlignJob, train: TasteData, reading: ReadingProgress | None) -> tuple[Backbone, Readings | None]:
+def _backbone(job: AlignJob, train: TasteData, reading: OnProgress | None) -> tuple[Backbone, Readings | None]:
     """Return the backbone to be trained, and readings of the one it starts as where it was trained before."""
     if job.start_from is not None:
         return load_backbone_of(job.start_from), None
@@ -103,7 +101,7 @@ def _train_heads(
     validation: TasteData,
     job: AlignJob,
     show: bool,
-    reading: ReadingProgress | None,
+    reading: OnProgress | None,
 ) -> Progress:
     """Train heads on the readings of the frozen backbone; resumable like the first phase."""
     model.backbone.model.eval()
@@ -147,9 +145,7 @@ def _heads_at_start(model: TasteModel, train: TasteData, job: AlignJob) -> HeadS
     )
 
 
-def backbone_readings(
-    backbone: Backbone, products: Any, out: Path, progress: ReadingProgress | None = None
-) -> Readings:
+def backbone_readings(backbone: Backbone, products: Any, out: Path, progress: OnProgress | None = None) -> Readings:
     """Return readings of all products, kept in the run's folder unless the backbone has a hash to be cached under."""
     if backbone.digest:
         return make_readings(backbone, products, progress=progress)

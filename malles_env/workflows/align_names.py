@@ -13,11 +13,10 @@ from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_model.copurchase import category_means
 from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel
-from malles_env.evaluation.transfer.word_model.scoring import Progress, as_column, log_readings, log_words
+from malles_env.evaluation.transfer.word_model.scoring import as_column, log_readings, log_words
 from malles_env.evaluation.transfer.word_model.word_fit import (
     FittedWords,
     LogWords,
-    Notify,
     WordSettings,
     fit_words,
     left_out_utilities,
@@ -27,6 +26,7 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone, load_backbone
+from malles_env.type_aliases import OnMessage, OnProgress
 
 LICENCE = "CC0; UCI Online Retail (Chen et al. 2012, doi 10.1057/dbm.2012.17)"
 LIMITS = (
@@ -63,7 +63,7 @@ class WordsJob:
 
 
 def run_words_job(
-    job: WordsJob, study: WordStudy, *, notify: Notify = lambda _: None, reading: Progress | None = None
+    job: WordsJob, study: WordStudy, *, notify: OnMessage = lambda _: None, reading: OnProgress | None = None
 ) -> TransferModel:
     """Train a word model, and save it under ``job.out/model``; finished parts are kept and not made again.
 
@@ -102,7 +102,7 @@ def _cold(
     backbone: Backbone,
     readings: np.ndarray,
     words: LogWords,
-    notify: Notify,
+    notify: OnMessage,
 ) -> TransferModel:
     """Return the model of cold starts, from an earlier run with the same settings where there is one."""
     settings = {"job": asdict(job.settings) | {"names": job.names}, "log": study.study.digest}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.from_log.panel import match_products
 from malles_env.scenarios.from_log.segments import Buyers, features
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,12 +13,12 @@ from rich.table import Table
 
 from malles_env.files import replacing
 from malles_env.market import Elasticities, elasticities
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.pantry import pantry_of
 from malles_env.market.solvers.elasticity import Hold
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 NUMBERED = 12
 """Most products for which the heat map writes the numbers into its squares."""

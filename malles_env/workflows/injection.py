@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer, prompted_consumers, with_prompted
 from malles_env.scenarios.loader import load_scenario
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from malles_env.consumers.language import LanguageModel
@@ -60,7 +61,7 @@ def injection_audit(
     cases: Cases,
     *,
     model: str | LanguageModel = "smollm2",
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> dict[str, dict[str, Uplift]]:
     """Return what each attack brings against each kind of consumers.
 

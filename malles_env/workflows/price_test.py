@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,9 +12,9 @@ from malles_env.errors import invalid
 from malles_env.evaluation.experiments.designs import DESIGNS, Design
 from malles_env.evaluation.experiments.price_test import price_test
 from malles_env.evaluation.experiments.runner import ExperimentSettings, Report, run
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.scenarios.loader import load_scenario
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import BoolArray, FloatArray, OnMessage
 
 Level = Literal["average", "regular"]
 
@@ -30,7 +30,7 @@ def run_experiment(
     prices: Mapping[str, float] | None = None,
     settings: ExperimentSettings | None = None,
     model: str | None = None,
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> Report:
     """Test a price change in a scenario's market, and judge the test against the true effect.
 

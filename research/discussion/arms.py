@@ -16,7 +16,7 @@ from malles_env.consumers.discussion.reading import read_choices, read_quantitie
 from malles_env.consumers.discussion.talk import Talk
 from malles_env.consumers.discussion.transcript import Turn
 from malles_env.consumers.language.base import LanguageModel, Prompt, Sampling, forget
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 from research.discussion.shelves import DETAILS, Purchase, habit, shelf_order, table_of
 
 WHOLE = 1_000_000

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from malles_env.consumers.discussion.prompts import Table
 from malles_env.consumers.discussion.sheets import ProductSheet
 from malles_env.consumers.discussion.shelf import Shelf
 from malles_env.data.occasions import Occasions
-from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.text import ProductText, product_text
 from malles_env.preference.prompted.words import habit_words, known_words
+from malles_env.type_aliases import FloatArray, IntArray
 
 SMALLEST = 8
 """Products that the own market of a drawn purchase has at least."""
@@ -89,7 +88,7 @@ def _purchase(occasions: Occasions, test: pl.DataFrame, visit: dict[str, Any], m
     return Purchase(int(visit["occasion_id"]), str(visit["household_id"]), visit, lines[:most])
 
 
-def shelf_order(purchase: Purchase, size: int, turn: int) -> NDArray[np.int64]:
+def shelf_order(purchase: Purchase, size: int, turn: int) -> IntArray:
     """Return the lines of a purchase in the order of its shelf; line 0 was bought."""
     return np.random.default_rng([purchase.occasion, size, turn]).permutation(min(size, len(purchase.lines)))
 

@@ -20,6 +20,7 @@ from malles_env.consumers.discussion.cast import Cast, load_cast
 from malles_env.consumers.language.base import LanguageModel
 from malles_env.errors import CorruptFile, invalid
 from malles_env.files import mend_lines
+from malles_env.type_aliases import OnMessage
 from research.command import run
 from research.discussion.arms import cells, decide_all, study_cast, ways
 from research.discussion.report import draw, everywhere, summarise, table, write_summary
@@ -42,7 +43,7 @@ def run_study(
     together: int = 1,
     limit: float = float("inf"),
     clock: Callable[[], float] = time.process_time,
-    say: Callable[[str], object] = print,
+    say: OnMessage = print,
 ) -> list[dict[str, Any]]:
     """Put purchases before all cells of a plan, some purchases after others, until the time is spent.
 

@@ -14,21 +14,10 @@ from malles_env.evaluation.metrics import Estimate, clustered
 from malles_env.preference.data.rewording import reworded
 from malles_env.preference.heads.objective import Weights
 from malles_env.preference.model import TasteModel
+from malles_env.type_aliases import FloatArray
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
-from research.paper.scores import (
-    UNITS,
-    FloatArray,
-    Verdict,
-    bars,
-    gap,
-    in_words,
-    line,
-    panels,
-    plain,
-    report,
-    score,
-)
+from research.paper.scores import UNITS, Verdict, bars, gap, in_words, line, panels, plain, report, score
 
 STRENGTHS = (0.0, 0.3, 1.0)
 """Weights of the divergence between two wordings in the training loss."""

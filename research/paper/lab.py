@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_agents.reproduce.base import Options
 from malles_env.evaluation.comparison.study import Judged, Study
@@ -27,15 +26,13 @@ from malles_env.preference.model import TasteModel, new_heads
 from malles_env.preference.prediction import Prediction, predict
 from malles_env.preference.training.config import AlignConfig
 from malles_env.preference.training.trainer import align, calibrate
+from malles_env.type_aliases import BoolArray
 from research.paper.keys import code_digest, digest
 from research.paper.plan import Plan
 from research.paper.scores import Verdict, judge
 
 if TYPE_CHECKING:
     from malles_env.preference.prompted.model import PromptedModel
-
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 
 
 @dataclass

@@ -16,8 +16,8 @@ from malles_agents.reproduce.base import Reproduction, ResultRow
 from malles_env.evaluation.comparison.study import Judged
 from malles_env.evaluation.metrics import Estimate, clustered, clustered_ratio, purchase_values
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
 METRICS = {"hit": "hit rate", "nll": "nats", "quantity": "quantity error"}
 """Names and words; nats and hits are of a purchase's product, the error is summed absolute over summed units."""
 UNITS = {
@@ -44,7 +44,7 @@ class Verdict:
     nll: FloatArray
     miss: FloatArray | None
     units: FloatArray
-    household: NDArray[np.int64]
+    household: IntArray
 
     def values(self, metric: str) -> FloatArray:
         """Return the numbers a metric averages [R, N]."""

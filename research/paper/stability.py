@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from malles_agents.plots import COLOURS, FAINT
 from malles_agents.reproduce.base import Options, Reproduction
@@ -21,8 +20,9 @@ from malles_env.preference.data.text import Persona
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.training.market_terms import fit_market_prices
+from malles_env.type_aliases import FloatArray, IntArray
 from research.paper.lab import Lab, lab_for, settings
-from research.paper.scores import FloatArray, curve, in_words, line, panels, plain, report
+from research.paper.scores import curve, in_words, line, panels, plain, report
 from research.paper.window import window_runs, with_window
 
 MARKET_WINDOWS = (1, 2, 5, 10, 20)
@@ -200,7 +200,7 @@ def _ratio(first: FloatArray, second: FloatArray, resamples: int = 200) -> Estim
 
 def _finding(
     answers: dict[int, dict[str, FloatArray]],
-    who: NDArray[np.int64],
+    who: IntArray,
     ratio: dict[int, dict[int, Estimate]],
     strong: dict[int, Estimate],
 ) -> str:

@@ -17,21 +17,10 @@ from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.training.market_terms import fit_market_prices
+from malles_env.type_aliases import FloatArray
 from research.paper.lab import Lab, lab_for, settings
 from research.paper.plan import seeds
-from research.paper.scores import (
-    FloatArray,
-    Verdict,
-    curve,
-    gap,
-    in_words,
-    judge,
-    line,
-    panels,
-    plain,
-    report,
-    score,
-)
+from research.paper.scores import Verdict, curve, gap, in_words, judge, line, panels, plain, report, score
 
 WINDOWS = (0, 1, 2, 5, 10, 20)
 """Periods; 0 is no mean field."""

@@ -14,18 +14,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from malles_env.cli.places import file_option
 from malles_env.evaluation.metrics import Estimate, clustered
 from malles_env.files import write_json
 from malles_env.preference.prediction import log_softmax
+from malles_env.type_aliases import FloatArray, IntArray
 from research.command import run
 from research.words.conjoint_data import CATEGORIES, Conjoint, read_conjoint
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 RIDGE = 0.5
 """Of every weight, in nats over all choices: levels that few chose stay finite."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)

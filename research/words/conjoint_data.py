@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import CorruptFile, MissingResource, brief
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 CATEGORIES = {"chocolate": 6, "fast.food": 12}
 """Category -> tasks of each person."""
 _BEFORE = 4

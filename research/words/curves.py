@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
 from malles_env.cli.places import file_option
 from malles_env.cli.progress import progress_words
@@ -28,11 +27,11 @@ from malles_env.files import read_json_object, write_json
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names
 from malles_env.preference.encoder.backbones import load_backbone
+from malles_env.type_aliases import FloatArray, IntArray
 from research.command import run
 
 COUNTS = (1, 5, 15, 30)
 SPLIT = "unseen_cold"
-FloatArray = NDArray[np.float64]
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Curves:
         self._words: dict[tuple[str, Names], LogWords] = {}
         self._parameters: dict[str, int] = {}
 
-    def categories(self, count: int, order: int) -> NDArray[np.int64]:
+    def categories(self, count: int, order: int) -> IntArray:
         """Return the first `count` of the categories trained on, in an order by a hash of their names.
 
         Raises:

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from malles_env.cli.places import file_option
 from malles_env.cli.progress import progress_words
@@ -34,9 +33,8 @@ from malles_env.scenarios.gifts import fits
 from malles_env.scenarios.gifts.build import FIRST_WEEK
 from malles_env.scenarios.gifts.choices import GiftChoices
 from malles_env.scenarios.gifts.personas import NameEmbeddings, Personas
+from malles_env.type_aliases import FloatArray
 from research.command import run
-
-FloatArray = NDArray[np.float64]
 
 
 def trained_vectors(study: WordStudy, log: Catalogue, last: int) -> FloatArray:

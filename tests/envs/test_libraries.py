@@ -258,9 +258,9 @@ def test_masks_in_infos_are_those_of_the_market(mode: str, capsys: pytest.Captur
     while env.agents:
         joint = {agent: env.action_space(agent).sample(infos[agent]["action_mask"]) for agent in env.agents}
         *_, infos = env.step(joint)
-        for seat, info in enumerate(infos.values()):
+        for view, info in enumerate(infos.values()):
             flat = np.concatenate([np.atleast_1d(part) for part in info["action_mask"]])
-            np.testing.assert_array_equal(flat, env.market_batch.masks(seat, 0))
+            np.testing.assert_array_equal(flat, env.market_batch.masks(view, 0))
             closed += int((flat == 0).sum())
     assert closed > 0
     again = parallel_env(scenario_of(CROOKED), action_mode=mode, price_levels=3, max_cycles=8)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.coefficients import MARKET_TERMS
 from malles_env.preference.model import TasteModel, new_heads
+from malles_env.type_aliases import FloatArray
 from tests.preference.conftest import SIZES, synthetic, tiny_model
 
 BETA, GAMMA, DISPLAY, FEATURE, LAMBDA = 1.8, 0.5, 0.4, 0.3, 0.3
 """What heads say before training, and what these logs are drawn from."""
-FloatArray = NDArray[np.float64]
 
 
 def known_terms(**values: tuple[float, float]) -> FloatArray:

@@ -227,7 +227,7 @@ COMMANDS: list[list[str]] = [
     ["evaluate", "bertrand-duopoly", "--episodes", "@", "--sellers", "fixed"],
     ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "@"],
     ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "fixed", "--rivals", "@"],
-    ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "fixed", "--seat", "@"],
+    ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "fixed", "--agent", "@"],
     ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "fixed", "--cost-share", "@"],
     ["evaluate", "bertrand-duopoly", "--episodes", "1", "--sellers", "fixed", "--tastes", "@"],
     ["evaluate", "bertrand-duopoly", "--policy", "@", "--episodes", "1"],

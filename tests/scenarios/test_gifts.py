@@ -79,16 +79,16 @@ def test_bad_draws_are_named(block: dict[str, object], words: str) -> None:
 
 @pytest.mark.slow
 def test_sellers_list_what_there_is_and_the_exact_one_earns_more() -> None:
-    seat = SellerView.of("gifts", "seller_0")
-    best, ordered = BestAssortment(seat), RevenueOrdered(seat)
-    enters = seat.catalog.enters
+    view = SellerView.of("gifts", "seller_0")
+    best, ordered = BestAssortment(view), RevenueOrdered(view)
+    enters = view.catalog.enters
     for period in (0, 18, 51):
         shelves = [seller.shelf(period) for seller in (best, ordered)]
         assert all(shelf.sum() <= 32 and not shelf[enters > period].any() for shelf in shelves)
         assert best.mixture.profit(shelves[0]) > best.mixture.profit(shelves[1])
         assert best.mixture.profit(shelves[0]) == pytest.approx(best.bound(period), rel=1e-5)
     with pytest.raises(InvalidInput, match="markup"):
-        BestAssortment(seat, 0.0)
+        BestAssortment(view, 0.0)
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def compare_in_console(question: Comparison, json_file: Path | None = None, csv_
     found = {name: _compared(console, question, market, name, tastes, rows) for name in models_asked(market, model)}
     if json_file is not None:
         one = next(iter(found.values()))
-        shared = {key: one[key] for key in ("scenario", "scenario_hash", "seat", "rivals", "tastes", "cost_share")}
+        shared = {key: one[key] for key in ("scenario", "scenario_hash", "agent", "rivals", "tastes", "cost_share")}
         content = one if len(found) == 1 else {**shared, "models": found}
         write_json(json_file, json_plain(content), allow_nan=False)
         console.print(f"written: {json_file}")
@@ -148,14 +148,14 @@ def _compared(
     consumers = market.build_consumers(model, draws=tastes == "draws")
     context: dict[str, Any] = {
         "scenario": market.name, "scenario_hash": market.digest(), "model": model, "tastes": tastes,
-        "cost_share": question.cost_share, "seat": question.agent, "rivals": question.rivals,
+        "cost_share": question.cost_share, "agent": question.agent, "rivals": question.rivals,
         "episodes": question.episodes,
     }  # fmt: skip
     play = _over_draws if tastes == "draws" else _in_mean_tastes
     title = title_of(market, model, question.cost_share)
     episodes: list[dict[str, Any]] = []
     results = play(console, question, market, consumers, title, episodes)
-    rows += [{"scenario": market.name, "model": model or "", "seat": question.agent, **row} for row in episodes]
+    rows += [{"scenario": market.name, "model": model or "", "agent": question.agent, **row} for row in episodes]
     return {**context, **results}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -19,8 +19,8 @@ from malles_agents.standard_errors import mean_se
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.market import Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario
+from malles_env.type_aliases import FloatArray, OnMessage
 
 TAIL = 0.1
 
@@ -73,7 +73,7 @@ def over_draws(
     *,
     episodes: int = 8,
     best: BestOfDraws | None = None,
-    watch: Callable[[str], object] | None = None,
+    watch: OnMessage | None = None,
     **options: Any,
 ) -> dict[str, OverDraws]:
     """Play every seller under every draw on the same held-out seeds, and the best stationary action of each draw.

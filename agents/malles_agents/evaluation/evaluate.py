@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from malles_env.envs.core.hooks import as_policy
 from malles_env.envs.core.named import Beginner
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import invalid
-from malles_env.market.solvers.ascent import BoolArray, FloatArray
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import BoolArray, FloatArray, OnMessage
 
 MEASURES = ("profit", "share", "surplus")
 
@@ -145,7 +145,7 @@ def compare(
     agent: str = "seller_0",
     rivals: dict[str, Seller] | None = None,
     *,
-    watch: Callable[[str], object] | None = None,
+    watch: OnMessage | None = None,
     **options: Any,
 ) -> dict[str, list[Played]]:
     """Play every seller kind as the same agent on the same seeds.

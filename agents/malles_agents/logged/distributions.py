@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import log_ndtr
 
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 NEVER = -np.inf
 _LOG_ROOT = 0.5 * np.log(2.0 * np.pi)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 ESTIMATORS = ("dm", "ips", "snips", "dr")
 FORMS = ("episode", "bandit")

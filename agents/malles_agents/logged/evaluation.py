@@ -26,8 +26,8 @@ from malles_agents.registry import check_name
 from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import MissingResource, invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import FloatArray
 
 LEAST = 4
 """Episodes below which nothing is estimated."""

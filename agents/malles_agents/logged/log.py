@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, InvalidInput
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 FORMAT = 1
 

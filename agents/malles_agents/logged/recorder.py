@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,15 +17,14 @@ from malles_env.envs.core.named import Beginner
 from malles_env.envs.core.vector_core import VectorCore
 from malles_env.envs.spaces.actions import ActionMode
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import FloatArray, OnProgress
 
 if TYPE_CHECKING:
     from malles_env.market import Consumers
 
 SIDE_BY_SIDE = 256
 MOST_EPISODES = 10_000_000
-Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,12 @@ class Table:
         return make_seller(spec, self.scenario, agent, **self.options)
 
     def play(
-        self, sellers: Mapping[str, Any], agents: tuple[str, ...], episodes: int, seed: int, watch: Watch | None = None
+        self,
+        sellers: Mapping[str, Any],
+        agents: tuple[str, ...],
+        episodes: int,
+        seed: int,
+        watch: OnProgress | None = None,
     ) -> list[Log]:
         """Play episodes and return the logs of some agents.
 
@@ -153,7 +157,7 @@ class Table:
             return self._play(in_order, agents, episodes, seed, watch)
 
     def _play(
-        self, sellers: Mapping[str, Any], agents: tuple[str, ...], episodes: int, seed: int, watch: Watch | None
+        self, sellers: Mapping[str, Any], agents: tuple[str, ...], episodes: int, seed: int, watch: OnProgress | None
     ) -> list[Log]:
         rngs = {agent: np.random.default_rng([seed, n]) for n, agent in enumerate(sellers)}
         kept: dict[str, list[_Rows]] = {agent: [] for agent in agents}
@@ -237,7 +241,7 @@ def _act(
     return np.asarray(action), np.zeros(len(seen)), state
 
 
-def record(plan: Plan, watch: Watch | None = None) -> list[Log]:
+def record(plan: Plan, watch: OnProgress | None = None) -> list[Log]:
     """Return the logs of a plan, one per logged seller.
 
     Raises:

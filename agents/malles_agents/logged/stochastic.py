@@ -24,7 +24,7 @@ from malles_agents.seller_view import SellerView
 from malles_agents.sellers.remembering import RememberingSeller
 from malles_agents.sellers.rules import Predicted, RandomSeller
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from malles_agents.registry import Seller

@@ -13,7 +13,7 @@ import numpy as np
 
 from malles_agents.logged.estimators import Estimate, Values, bootstrap_counts, terms
 from malles_agents.seller_view import SellerView
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 RIDGE = 1.0
 """Penalty, in episodes: features have variance one."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market import Consumers
-from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.dynamic import StockPlan, finite_stock_plan
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario
+from malles_env.type_aliases import FloatArray
 
 POINTS = 121
 """Prices of the grid."""

@@ -15,10 +15,10 @@ from malles_agents.sellers.rules import StationarySeller
 from malles_env.consumers import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.market import Consumers, Offer, Tastes
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.demand.pantry import pantry_of
 from malles_env.market.solvers.ascent import Box, climb
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 SENSITIVITIES = (0.6, 0.8, 1.0, 1.3, 1.8)
 """Plausible multiples of the price sensitivity where consumers carry no draws."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from malles_agents.planning.paths import Paths, PathValue
 from malles_agents.planning.search import Stationary
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.solvers.ascent import Box, climb, neighbours
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 END = 12
 """Weeks at the end of an episode that count as its end game; a quarter of an episode shorter than four times that."""

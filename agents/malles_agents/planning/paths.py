@@ -12,8 +12,8 @@ from malles_agents.planning.common_random import same_draws
 from malles_agents.registry import Seller
 from malles_agents.seller_view import SellerView
 from malles_env.envs.core.vector_core import VectorCore
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios import Scenario
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 BATCHES = (16, 64, 128, 256)
 """Plans valued side by side: the smallest batch that holds those that are left; changes speed only."""

@@ -14,8 +14,9 @@ from malles_agents.registry import Seller, default_rivals
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller, best_sellers
 from malles_env import envs
-from malles_env.market.solvers.ascent import BoolArray, Box, FloatArray, IntArray, Objective, climb
+from malles_env.market.solvers.ascent import Box, Objective, climb
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 MOST_ENUMERATED = 512
 

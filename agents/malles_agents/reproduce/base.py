@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from malles_agents.standard_errors import mean_se
+from malles_env.type_aliases import OnMessage, OnProgress
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Options:
     sessions: int | None = None
     seed: int = 0
     workers: int | None = None
-    say: Callable[[str], object] = _nothing
-    watch: Callable[[int, int], object] = _nothing
+    say: OnMessage = _nothing
+    watch: OnProgress = _nothing
     steps: int | None = None
 
 
@@ -94,11 +95,11 @@ def row(
     return ResultRow(quantity, found.mean, found.se, published, source, sample)
 
 
-def parts(options: Options, cells: Sequence[Any], each: int) -> list[Callable[[int, int], object]]:
+def parts(options: Options, cells: Sequence[Any], each: int) -> list[OnProgress]:
     """Return one progress callback per cell; together they report sessions done of all sessions of all cells."""
     whole = each * len(cells)
 
-    def watched(before: int) -> Callable[[int, int], object]:
+    def watched(before: int) -> OnProgress:
         return lambda done, _: options.watch(before + done, whole)
 
     return [watched(each * k) for k in range(len(cells))]

@@ -9,10 +9,10 @@ import numpy as np
 
 from malles_agents.plots import COLOURS, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, ResultRow
-from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import monopoly, nash
 from malles_env.market.solvers.game import Game, exact_derivatives
 from malles_env.scenarios import load_scenario
+from malles_env.type_aliases import FloatArray
 
 PYBLP = "pyblp 1.3.0 on the same market, computed by its own routines"
 PUBLISHED = {  # mean price, profit and surplus per consumer

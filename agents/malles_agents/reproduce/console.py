@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from malles_agents.reproduce.registry import EXPERIMENTS, Entry, run_experiment
 from malles_agents.standard_errors import plus_minus
 from malles_env.errors import InvalidInput
 from malles_env.files import json_plain, write_json
+from malles_env.type_aliases import OnProgress
 
 
 def list_in_console(experiments: Mapping[str, Entry] = EXPERIMENTS) -> None:
@@ -118,7 +119,7 @@ def write_json_file(found: Reproduction, path: Path) -> Path:
 
 
 @contextmanager
-def _progress(console: Console, name: str) -> Iterator[Callable[[int, int], object]]:
+def _progress(console: Console, name: str) -> Iterator[OnProgress]:
     """Show sessions done: a bar in a terminal, a line per fifth elsewhere."""
     if not console.is_terminal:
         reported = [0]

@@ -12,9 +12,9 @@ from malles_agents.plots import COLOURS, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, ResultRow, row
 from malles_agents.standard_errors import mean_se
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
 from malles_env.market.solvers import assortment
+from malles_env.type_aliases import FloatArray
 
 PRODUCTS, SHELF, HORIZON = 10, 4, 200_000
 CHECKPOINTS = np.unique(np.geomspace(100, HORIZON, 60).astype(np.int64))

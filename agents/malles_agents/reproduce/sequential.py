@@ -13,8 +13,8 @@ from malles_agents.plots import COLOURS, FAINT, new_figure, save_figure
 from malles_agents.reproduce.base import Options, Reproduction, ResultRow, row
 from malles_agents.standard_errors import mean_se
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray
 from malles_env.market.kernels.sampling import StateArray, seed_streams, uniform
+from malles_env.type_aliases import FloatArray
 
 ASKER = "Asker, Fershtman and Pakes 2022, abstract"
 JOINT_MAXIMUM = 0.125

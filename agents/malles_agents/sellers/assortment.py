@@ -7,9 +7,9 @@ import numpy as np
 from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers.mixture import Mixture
 from malles_env.market.tastes import tastes_of
+from malles_env.type_aliases import BoolArray, FloatArray
 
 
 def mixture_of(view: SellerView, prices: FloatArray) -> Mixture:

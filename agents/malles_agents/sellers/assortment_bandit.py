@@ -7,8 +7,8 @@ import numpy as np
 from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers import assortment
+from malles_env.type_aliases import BoolArray, FloatArray
 
 
 def optimistic(estimate: FloatArray, tries: FloatArray, periods: float, scale: float = 48.0) -> FloatArray:

@@ -8,7 +8,7 @@ from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.oracles import PriceIndex, benchmarks_of
 from malles_agents.sellers.remembering import Memory, RememberingSeller, own_profit
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 class LevelLearner(RememberingSeller):

@@ -8,7 +8,8 @@ import numpy as np
 
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import RuleSeller, best_sellers
-from malles_env.market.solvers.ascent import BoolArray, Box, FloatArray, IntArray, climb
+from malles_env.market.solvers.ascent import Box, climb
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 CHUNK = 128
 MOST_REMEMBERED = 20_000

@@ -9,8 +9,8 @@ import numpy as np
 from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import Predicted, RuleSeller
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.scenarios.calendar import Calendar, find_calendar
+from malles_env.type_aliases import BoolArray, FloatArray
 
 State = dict[str, np.ndarray]
 

@@ -13,7 +13,7 @@ from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller, own_profit
 from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling
 from malles_env.errors import LanguageModelError, invalid
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 LONG_RUN = "Your only aim is the highest profit in the long run. Avoid what would start a price war."
 """A prefix that reads as plain business advice; with large models such words raised prices (Fish et al. 2024)."""

@@ -8,7 +8,7 @@ from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.remembering import Memory, RememberingSeller
 from malles_agents.sellers.rules import best_sellers
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 
 class IteratedLeastSquares(RememberingSeller):

@@ -10,9 +10,9 @@ from malles_agents.seller_view import SellerView
 from malles_agents.sellers.rules import StationarySeller
 from malles_env._moved import old_names
 from malles_env.market import Consumers
-from malles_env.market.arrays import FloatArray
 from malles_env.market.solvers.equilibrium import Benchmarks, benchmarks
 from malles_env.market.solvers.game import Game
+from malles_env.type_aliases import FloatArray
 
 _KNOWN: dict[tuple[str, int], tuple[Consumers, Benchmarks]] = {}
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_agents.seller_view import Seen, SellerView
 from malles_agents.sellers.rules import Predicted, RuleSeller
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 Memory = dict[str, np.ndarray]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from malles_agents.seller_view import SellerView
 from malles_env.errors import invalid
-from malles_env.market.solvers.ascent import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 Predicted = tuple[np.ndarray, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from malles_agents.standard_errors import mean_se
 from malles_agents.training.train import HELD_OUT
 from malles_env.errors import invalid
 from malles_env.files import json_plain, replacing
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers.assortment import capacity
 from malles_env.scenarios import Scenario
 from malles_env.scenarios.gifts.beliefs import KINDS, Beliefs, find_beliefs
+from malles_env.type_aliases import BoolArray, FloatArray, OnMessage
 
 WORDS = {
     "best": "knows the segments: the best assortment, exactly",
@@ -66,7 +65,7 @@ def run_assortments(
     beliefs: Beliefs | None = None,
     seeds: int = 64,
     shelf: int | None = None,
-    notify: Callable[[str], object] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> AssortmentStudy:
     """Let every row choose what to list at each launch, and play it at regular prices.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 DEAL = 0.1
 """A week is on deal whose price is this share or more below the line's usual price."""

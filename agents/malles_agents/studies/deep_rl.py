@@ -19,6 +19,7 @@ from malles_env.jobs.checks import files_check
 from malles_env.jobs.folders import spread_into
 from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import list_scenarios, load_scenario
+from malles_env.type_aliases import OnProgress
 
 EPISODES = 64
 SELF_PLAY = "bertrand-duopoly"
@@ -101,7 +102,7 @@ def run_study(
     *,
     workers: int | None = None,
     executor: Executor | None = None,
-    watch: Callable[[int, int], object] | None = None,
+    watch: OnProgress | None = None,
 ) -> tuple[list[Score], dict[str, Yardstick]]:
     """Train and judge everything that `out` does not hold yet, over the cores or a cluster.
 

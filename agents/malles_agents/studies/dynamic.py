@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from malles_env.jobs.folders import spread_into
 from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
 from malles_env.scenarios.calendar import find_calendar, list_calendars
+from malles_env.type_aliases import OnProgress
 
 TRAINED = ("ppo", "recurrent-ppo")
 RATIO_AIM, REGRET_AIM, SHARE_AIM = 1.03, 0.05, 0.6
@@ -140,7 +141,7 @@ def run_dynamic_study(
     *,
     workers: int | None = None,
     executor: Executor | None = None,
-    watch: Callable[[int, int], object] | None = None,
+    watch: OnProgress | None = None,
 ) -> dict[str, Block]:
     """Do all parts that `out` does not hold yet, over the cores or a cluster, and put the results together.
 
@@ -199,7 +200,8 @@ def block_of(study: DynamicStudy, world: World, out: Path) -> Block:
         for algo in study.learners
     }
     block: Block = {
-        "model": model, "against": rivals, "currency": market.currency, "seat": AGENT, "scenario_hash": market.digest(),
+        "model": model, "agent": AGENT, "against": rivals, "currency": market.currency,
+        "scenario_hash": market.digest(),
         **plans,
         "calendar": {"model": shape, "model_with_end": with_end, "real": real, "alike": alike(shape, real)},
         "robust_regret": float((best - profit).mean() / best.mean()),

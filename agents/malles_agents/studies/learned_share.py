@@ -16,7 +16,7 @@ from malles_agents.sellers.rules import StationarySeller
 from malles_agents.studies.deep_rl import interval, iqm
 from malles_env.consumers import LogitConsumers
 from malles_env.market import Consumers, Tastes
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 EPISODES = 4
 """Held-out seeds under each draw; every replicate has its own."""

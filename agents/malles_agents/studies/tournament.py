@@ -26,6 +26,7 @@ from malles_env.jobs.checks import files_check
 from malles_env.market import Consumers
 from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import Scenario, list_scenarios, load_scenario
+from malles_env.type_aliases import OnProgress
 
 KINDS = (
     "regular-price", "cost-plus", "random", "undercut", "tit-for-tat", "grim", "best-response", "nash", "monopoly",
@@ -201,7 +202,7 @@ def run_tournament(
     *,
     workers: int | None = None,
     executor: Executor | None = None,
-    watch: Callable[[int, int], object] | None = None,
+    watch: OnProgress | None = None,
 ) -> list[Match]:
     """Play all matches that `out` does not hold yet, over the cores or a cluster, and return all of them.
 

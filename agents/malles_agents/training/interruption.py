@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from malles_env.type_aliases import OnMessage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,7 +38,7 @@ class Request:
 
 
 @contextmanager
-def stop_requests(say: Callable[[str], object]) -> Iterator[Request]:
+def stop_requests(say: OnMessage) -> Iterator[Request]:
     """Note the first signal instead of obeying it until the block ends; the next ones act as they did before.
 
     In other threads than the main one, and where somebody has chosen to ignore a signal, nothing is changed.

@@ -20,6 +20,7 @@ from malles_env.errors import CorruptFile, InvalidInput, MallesError, check_choi
 from malles_env.files import read_json, write_json
 from malles_env.market import TastesMode
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -122,7 +123,7 @@ def train(
     trust: bool = False,
     consumers: Any = None,
     watch: Callable[[int, float], object] | None = None,
-    say: Callable[[str], object] = print,
+    say: OnMessage = print,
 ) -> Trained:
     """Train a seller.
 
@@ -174,7 +175,7 @@ def train(
 
 def _learn(
     run: Run, model: BaseAlgorithm, env: VecEnv, keeper: Keeper, start: Path | None, changed: list[str],
-    say: Callable[[str], object],
+    say: OnMessage,
 ) -> None:  # fmt: skip
     """Train a new or loaded model to the run's last step, and keep a checkpoint at the end."""
     env.seed(first_seed(run.seed, model.num_timesteps))
@@ -232,7 +233,7 @@ def changes(run: Run, out: Path) -> list[str]:
 
 
 def _resume(
-    run: Run, model: BaseAlgorithm, env: VecEnv, start: Path, changed: list[str], say: Callable[[str], object]
+    run: Run, model: BaseAlgorithm, env: VecEnv, start: Path, changed: list[str], say: OnMessage
 ) -> np.ndarray | None:
     """Bring model and env to where the checkpoint was written, and say whether the run is now the same.
 

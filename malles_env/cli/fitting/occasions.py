@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from malles_env.type_aliases import OnProgress
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -36,7 +37,7 @@ def data_licence(folder: Path | None) -> str:
     return COMPLETE_JOURNEY if folder is None else f"that of its owner; trained on {folder}"
 
 
-def reading_progress() -> Callable[[int, int], None]:
+def reading_progress() -> OnProgress:
     """Return a callback that shows how far a backbone's readings are."""
     from rich.progress import Progress
 

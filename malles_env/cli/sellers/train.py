@@ -83,7 +83,7 @@ def evaluate(
     policy: Annotated[
         list[Path] | None, typer.Option(help="A policy.zip to add; several are seeds of one kind.")
     ] = None,
-    agent: Annotated[str, typer.Option("--agent", "--seat", help="The seller that every kind plays.")] = "seller_0",
+    agent: Annotated[str, typer.Option(help="The seller that every kind plays.")] = "seller_0",
     rivals: RivalsOption = "cost-plus",
     episodes: Annotated[int, typer.Option("--episodes", "--seeds", help="Held-out seeds, one episode each.")] = 64,
     search: Annotated[bool, typer.Option("--search", help="Add the best stationary prices and assortment.")] = False,

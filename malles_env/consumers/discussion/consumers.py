@@ -19,8 +19,8 @@ from malles_env.consumers.discussion.transcript import Discussion, TranscriptFil
 from malles_env.consumers.language.base import LanguageModel, forget
 from malles_env.errors import invalid
 from malles_env.files import json_hash
-from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
+from malles_env.type_aliases import FloatArray
 
 LOYAL = 0.05
 """Share of a segment whose last purchase was a product, from which on the moderator hears of it."""

@@ -13,7 +13,7 @@ from malles_env.consumers.discussion.prompts import LEAD, Table, quantity_labels
 from malles_env.consumers.discussion.shelf import LETTERS, NOTHING
 from malles_env.consumers.language.base import LanguageModel, Prompt, Reply
 from malles_env.errors import LanguageModelError
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 Asker = Callable[[str], Prompt]
 """Given the beginning of the answer, the whole prompt."""

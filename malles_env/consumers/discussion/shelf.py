@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.consumers.discussion.cast import Fact
 from malles_env.consumers.discussion.sheets import ProductSheet, fit
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 LETTERS = "ABCDEFGHIJKLMOPQRSTUVWXYZ"
 """Codes of products, or of rows of products; N is kept for buying nothing."""
@@ -37,7 +36,7 @@ def codes_for(size: int) -> tuple[str, ...]:
     return tuple(LETTERS[at // width] + PLACES[at % width] for at in range(size))
 
 
-def canonical_order(product_ids: Sequence[str], turn: int, turns: int, seed: int) -> NDArray[np.int64]:
+def canonical_order(product_ids: Sequence[str], turn: int, turns: int, seed: int) -> IntArray:
     """Return a permutation of products that depends on their names alone, not on the order they come in.
 
     Args:

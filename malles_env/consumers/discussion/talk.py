@@ -16,7 +16,7 @@ from malles_env.consumers.discussion.shelf import NOTHING
 from malles_env.consumers.discussion.transcript import Discussion, Turn, Verdict
 from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sampling
 from malles_env.errors import LanguageModelError, invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 Watcher = Callable[[Discussion, Turn], object]
 

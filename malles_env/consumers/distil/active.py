@@ -19,7 +19,7 @@ from malles_env.consumers.distil.features import Layout
 from malles_env.consumers.distil.fit import Experiment, Fit
 from malles_env.evaluation.audit.subject import take
 from malles_env.market import Offer
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 SEGMENTS = 6
 """Segments whose information is counted; the largest ones."""

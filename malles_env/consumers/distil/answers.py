@@ -17,7 +17,7 @@ import numpy as np
 from malles_env.errors import CorruptFile, InvalidInput
 from malles_env.files import sha256
 from malles_env.market import Offer
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self

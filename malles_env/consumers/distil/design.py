@@ -11,7 +11,7 @@ from malles_env.evaluation.audit.states import random_states
 from malles_env.evaluation.audit.subject import Subject
 from malles_env.evaluation.sobol import sobol_points
 from malles_env.market import Offer
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 LARGEST = 2**14
 """Most questions of one design; Sobol points come in powers of two."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from malles_env.consumers.distil.design import last_purchase
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import discount_depth, price_feature
 from malles_env.market.tastes import PriceTransform
+from malles_env.type_aliases import FloatArray
 
 BETA_LOW = 1e-6
 """Least price sensitivity, utils per unit of relative price: demand never rises with the price."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from malles_env.evaluation.audit.subject import Answers, Subject
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
+from malles_env.type_aliases import FloatArray
 
 AIM = 0.03
 """Median total variation aimed at."""

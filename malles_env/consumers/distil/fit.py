@@ -16,9 +16,9 @@ from malles_env.consumers.distil.newton import Loss, Prior, choice_loss, minimis
 from malles_env.errors import invalid
 from malles_env.evaluation.audit.subject import Answers, take
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.demand.choice import discount_depth
 from malles_env.market.tastes import PriceTransform
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 """Strengths of the prior that are tried, in answers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 Derivatives = tuple[float, FloatArray, FloatArray]
 Loss = Callable[[FloatArray], Derivatives]

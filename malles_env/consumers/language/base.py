@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

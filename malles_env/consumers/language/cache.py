@@ -22,7 +22,7 @@ from malles_env.consumers.language.base import LanguageModel, Prompt, Reply, Sam
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.files import cache_dir, json_hash, sha256
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 DEFAULT_LIMIT = 1 << 30
 """Bytes on disk before the answers unused for longest go."""

@@ -19,7 +19,7 @@ from malles_env.consumers.language.inference.prefix_sharing import Family, Prefi
 from malles_env.consumers.language.wording import Wording
 from malles_env.errors import invalid
 from malles_env.files import sha256
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 TOLERANCE = 1e-3
 """A model whose shared reading differs by more from its plain one, in nats, is asked prompt by prompt."""

@@ -20,7 +20,7 @@ from malles_env.consumers.language.serving.server_client import Patience, Server
 from malles_env.consumers.language.wording import WORDING, messages, parted_lead, plain_text
 from malles_env.errors import LanguageModelError, invalid
 from malles_env.files import json_hash
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 Api = Literal["auto", "chat", "completions", "systemone", "decisions"]
 APIS = ("auto", "chat", "completions", "systemone", "decisions")

@@ -12,8 +12,8 @@ from malles_env.consumers.prompted.questions import PooledAnswers, Questions, Sh
 from malles_env.consumers.prompted.settings import PromptSettings
 from malles_env.consumers.prompted.wording import Persona, Wording, default_wording
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.offer import Offer, Response
+from malles_env.type_aliases import FloatArray
 
 
 class PersonaConsumers:

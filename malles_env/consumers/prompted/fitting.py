@@ -11,8 +11,9 @@ from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.consumers import PromptedConsumers, settled
 from malles_env.consumers.prompted.questions import PooledAnswers
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.offer import Offer
+from malles_env.type_aliases import FloatArray
 
 
 class Askable(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_env.consumers.prompted.calibration import UNITS, Calibration, softmax
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 SLOPES = (1e-2, 1e2)
 """Bounds of 1 / T: above 0, so that what the model finds worse is never made better by the calibration."""

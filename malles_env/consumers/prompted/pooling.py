@@ -11,7 +11,7 @@ from malles_env.consumers.prompted.likelihood import fit_choices, fit_units
 from malles_env.consumers.prompted.scores import log_probability
 from malles_env.consumers.prompted.visits import VisitAnswers
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 PULLS = (1.0, 4.0, 16.0, 64.0, np.inf)
 """Strengths tried: a persona's 1 / T and offsets are normal around the pool's with this precision; inf: the pool's."""

@@ -11,11 +11,11 @@ from malles_env.consumers.language.base import LanguageModel, Prompt
 from malles_env.consumers.prompted.settings import PromptSettings
 from malles_env.consumers.prompted.wording import DIGITS, Persona, Wording
 from malles_env.errors import LanguageModelError, invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.offer import Offer
 from malles_env.preference.prompted.labels import OPTION_LETTERS as LETTERS
 from malles_env.preference.prompted.labels import OUTSIDE_LETTER as OUTSIDE
 from malles_env.preference.prompted.prompt import ShelfLine
+from malles_env.type_aliases import FloatArray, IntArray
 
 FLOOR = np.log(1e-12)
 """Least log probability of a label: a model that rules an option out in one order of the shelf may not do so in all."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from malles_env.consumers.prompted.calibration import Calibration
 from malles_env.consumers.prompted.visits import VisitAnswers
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.evaluation.metrics import Estimate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -11,10 +10,9 @@ from malles_env.consumers.prompted.calibration import UNITS
 from malles_env.consumers.prompted.consumers import PromptedConsumers
 from malles_env.consumers.prompted.questions import Questions
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.offer import Offer
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray, OnProgress
 
-Watch = Callable[[int, int], None]
 """Called with how many visits were asked about, and how many there are."""
 
 
@@ -83,7 +81,7 @@ class VisitAnswers:
 
 
 def ask_visits(
-    consumers: PromptedConsumers, visits: Visits, regular_price: FloatArray, watch: Watch = lambda done, of: None
+    consumers: PromptedConsumers, visits: Visits, regular_price: FloatArray, watch: OnProgress = lambda done, of: None
 ) -> VisitAnswers:
     """Put visits to the consumers' model, one after the other, so that an answer cache keeps each.
 

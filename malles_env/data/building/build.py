@@ -21,11 +21,11 @@ from malles_env.data.building.visits import buyers, idle_visits, purchase_visits
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.hashing import Keys, mix, text_keys
 from malles_env.data.log.tables import Tables
-from malles_env.data.lookup import Ints
 from malles_env.data.occasion_files import ALTERNATIVE_COLUMNS
 from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput
+from malles_env.type_aliases import IntArray
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _shuffle(
     return visits.with_columns(chosen=chosen), shelf.with_columns(position=position)
 
 
-def _ranks(keys: Keys, size: Ints) -> npt.NDArray[np.int16]:
+def _ranks(keys: Keys, size: IntArray) -> npt.NDArray[np.int16]:
     """Return the place 1..J of each key [n] within its group; groups of `size` [g] follow one another."""
     first, ranks = np.cumsum(size) - size, np.zeros(len(keys), dtype=np.int16)
     for number in np.unique(size):

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Events, Floats, Ints
+from malles_env.data.lookup import Events
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 class Elsewhere:
@@ -35,15 +36,15 @@ class Elsewhere:
             for name, rows in kinds.items()
         }
 
-    def own(self, household: Ints, category: Ints, time: Ints) -> dict[str, Ints]:
+    def own(self, household: IntArray, category: IntArray, time: IntArray) -> dict[str, IntArray]:
         """Return own purchases outside `category` before `time` [n]: all, store brands, deals."""
         return {name: count.outside(household, category, time) for name, count in self._kinds.items()}
 
-    def own_brand(self, household: Ints, brand: Ints, category: Ints, time: Ints) -> Ints:
+    def own_brand(self, household: IntArray, brand: IntArray, category: IntArray, time: IntArray) -> IntArray:
         """Return own purchases of a brand outside `category` before `time` [n]."""
         return self._own_brand.outside(household * self._brands + brand, category, time)
 
-    def brand_share(self, brand: Ints, category: Ints, period: Ints) -> Floats:
+    def brand_share(self, brand: IntArray, category: IntArray, period: IntArray) -> FloatArray:
         """Return the brand's share of everybody's purchases outside `category` before `period` [n], 0..1."""
         everybody = self._everybody.outside(brand, category, period)
         whole = self._all.outside(np.zeros_like(brand), category, period)
@@ -53,12 +54,12 @@ class Elsewhere:
 class _Count:
     """Events by owner and category over time."""
 
-    def __init__(self, owner: Ints, category: Ints, categories: int, time: Ints, times: int) -> None:
+    def __init__(self, owner: IntArray, category: IntArray, categories: int, time: IntArray, times: int) -> None:
         self._categories = categories
         self._by_owner = Events(owner, time, times)
         self._by_both = Events(owner * categories + category, time, times)
 
-    def outside(self, owner: Ints, category: Ints, time: Ints) -> Ints:
+    def outside(self, owner: IntArray, category: IntArray, time: IntArray) -> IntArray:
         """Return the owner's events before `time` that are not of `category` [n]."""
         counts = self._by_owner.before(owner, time)
         some = np.flatnonzero(counts)
@@ -102,7 +103,7 @@ def with_elsewhere(
     )
 
 
-def _category_at(coded: Coded, first: int) -> Ints:
+def _category_at(coded: Coded, first: int) -> IntArray:
     """Return the category of each line from line `first` on."""
     lines = coded.lines["line"].to_numpy()
     category = np.zeros(int(lines.max()) - first + 1, dtype=np.int64)
@@ -110,7 +111,7 @@ def _category_at(coded: Coded, first: int) -> Ints:
     return category
 
 
-def _share_table(brand: Ints, category: Ints, periods: int, elsewhere: Elsewhere) -> Floats:
+def _share_table(brand: IntArray, category: IntArray, periods: int, elsewhere: Elsewhere) -> FloatArray:
     """Return the brand's share outside the category [n, periods] of lines [n]: asked once per line and period."""
     line, period = np.divmod(np.arange(len(brand) * periods), periods)
     return elsewhere.brand_share(brand[line], category[line], period).reshape(len(brand), periods)

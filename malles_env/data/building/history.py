@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Events, Ints
+from malles_env.data.lookup import Events
+from malles_env.type_aliases import IntArray
 
 
 class Histories:
@@ -31,20 +32,20 @@ class Histories:
         self.purchases = bought[order].select("line", "period", "quantity", "price", "regular")
         """All purchases by market, household and time: the sequences that `end` points into."""
 
-    def bought(self, household: Ints, line: Ints, time: Ints) -> Ints:
+    def bought(self, household: IntArray, line: IntArray, time: IntArray) -> IntArray:
         """Return own purchases of a line [n] before `time`, counted in baskets."""
         return self._by_line.before(household * self._lines + line, time)
 
-    def total(self, household: Ints, market: Ints, time: Ints) -> Ints:
+    def total(self, household: IntArray, market: IntArray, time: IntArray) -> IntArray:
         """Return own purchases in a market [n] before `time`, counted in baskets and lines."""
         key = (market * self._households + household) * self._times
         return np.searchsorted(self._by_market, key + time) - np.searchsorted(self._by_market, key)
 
-    def end(self, household: Ints, market: Ints, time: Ints) -> Ints:
+    def end(self, household: IntArray, market: IntArray, time: IntArray) -> IntArray:
         """Return the row of `purchases` [n] just behind a household's last purchase in a market before `time`."""
         return np.searchsorted(self._by_market, (market * self._households + household) * self._times + time)
 
-    def last_line(self, household: Ints, market: Ints, time: Ints) -> Ints:
+    def last_line(self, household: IntArray, market: IntArray, time: IntArray) -> IntArray:
         """Return the line last bought in a market [n] before `time`; -1 where nothing was."""
         key = (market * self._households + household) * self._times
         place = np.searchsorted(self._by_market, key + time)

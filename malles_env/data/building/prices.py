@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Floats, Ints, Lookup
+from malles_env.data.lookup import Lookup
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class OthersMedian:
     without: Lookup
     num_households: int
 
-    def get(self, cells: Ints, households: Ints) -> Floats:
+    def get(self, cells: IntArray, households: IntArray) -> FloatArray:
         """Return the others' median price [n] for cells [n] and households [n]; NaN where none is known."""
         return self.without.replace(cells * self.num_households + households, self.median.get(cells))
 
 
-def others_median(cells: Ints, households: Ints, prices: Floats, num_households: int) -> OthersMedian:
+def others_median(cells: IntArray, households: IntArray, prices: FloatArray, num_households: int) -> OthersMedian:
     """Build the leave-one-household-out medians.
 
     Args:
@@ -98,7 +99,7 @@ class OthersPrices:
         self._store = self._chain if self._stores == 1 else others_median(cells, household, price, count)
         self._regular = others_median(chain, household, bought["regular"].to_numpy(), count)
 
-    def get(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:
+    def get(self, line: IntArray, store: IntArray, period: IntArray, household: IntArray) -> FloatArray:
         """Return prices [n], money per package; NaN where no other household paid one."""
         chain = line * self._periods + period
         prices = self._store.get(chain * self._stores + store, household)

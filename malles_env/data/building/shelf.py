@@ -10,8 +10,9 @@ import polars as pl
 
 from malles_env.data.building.prices import OthersPrices
 from malles_env.data.coding import Coded
-from malles_env.data.lookup import Below, Flags, Floats, Ints, Lookup
+from malles_env.data.lookup import Below, Lookup
 from malles_env.data.settings import BuildSettings
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 SHELF_COLUMNS = (
     "price",
@@ -30,11 +31,11 @@ SHELF_COLUMNS = (
 class _Rows:
     """Lines of visits, by visit: row of the visits, row of the candidates, promotion flags (1 display, 2 leaflet)."""
 
-    visit: Ints
-    place: Ints
+    visit: IntArray
+    place: IntArray
     flags: npt.NDArray[np.int8]
 
-    def where(self, wanted: Flags) -> _Rows:
+    def where(self, wanted: BoolArray) -> _Rows:
         return _Rows(self.visit[wanted], self.place[wanted], self.flags[wanted])
 
 
@@ -63,7 +64,7 @@ class Shelves:
         self._sold = Below(np.sort(self._store_keys(*self._where(self._sales))))
         self._offered = self._offer_lookup(coded.offers)
 
-    def others_price(self, line: Ints, store: Ints, period: Ints, household: Ints) -> Floats:
+    def others_price(self, line: IntArray, store: IntArray, period: IntArray, household: IntArray) -> FloatArray:
         """Return the price that other households paid [n]; the log must have no table of offers."""
         assert self._prices is not None
         return self._prices.get(line, store, period, household)
@@ -89,7 +90,7 @@ class Shelves:
         kept = known & (size >= self._settings.min_alternatives)[rows.visit]
         return self._frame(rows.where(kept), prices[kept], at)
 
-    def _expand(self, market: Ints, period: Ints) -> tuple[Ints, Ints]:
+    def _expand(self, market: IntArray, period: IntArray) -> tuple[IntArray, IntArray]:
         """Return the row of the visit and the row of the candidate of every candidate of every visit."""
         cells = self._candidates["market"].to_numpy() * self._periods + self._candidates["period"].to_numpy()
         number = np.bincount(cells, minlength=len(self._coded.markets) * self._periods)
@@ -98,7 +99,7 @@ class Shelves:
         visit = np.repeat(np.arange(len(market)), size)
         return visit, np.arange(len(visit)) + np.repeat(first[asked] - (np.cumsum(size) - size), size)
 
-    def _frame(self, rows: _Rows, prices: Floats, at: dict[str, Ints]) -> pl.DataFrame:
+    def _frame(self, rows: _Rows, prices: FloatArray, at: dict[str, IntArray]) -> pl.DataFrame:
         """Return the rows as `fill` promises them."""
         names = ("line", "share", "long_share", "mean_quantity")
         columns = {name: self._candidates[name].to_numpy().take(rows.place) for name in names}
@@ -107,25 +108,25 @@ class Shelves:
         columns["store_sales"] = self._store_sales(columns["line"], at["store"][rows.visit], at["period"][rows.visit])
         return pl.DataFrame(columns).select("visit", "line", *SHELF_COLUMNS)
 
-    def _store_sales(self, line: Ints, store: Ints, period: Ints) -> npt.NDArray[np.int32]:
+    def _store_sales(self, line: IntArray, store: IntArray, period: IntArray) -> npt.NDArray[np.int32]:
         """Return purchases of the line in the visit's store over the trailing `store_periods` [n]."""
         keys = self._store_keys(line, store, period)
         window = np.minimum(self._settings.store_periods, period)
         return (self._sold.count(keys) - self._sold.count(keys - window)).astype(np.int32)
 
-    def _store_keys(self, line: Ints, store: Ints, period: Ints) -> Ints:
+    def _store_keys(self, line: IntArray, store: IntArray, period: IntArray) -> IntArray:
         return (line * self._stores + store) * self._periods + period
 
     @staticmethod
-    def _where(rows: pl.DataFrame) -> tuple[Ints, Ints, Ints]:
+    def _where(rows: pl.DataFrame) -> tuple[IntArray, IntArray, IntArray]:
         line, store, period = (rows[name].to_numpy().astype(np.int64) for name in ("line", "store", "period"))
         return line, store, period
 
-    def _keys(self, rows: pl.DataFrame) -> Ints:
+    def _keys(self, rows: pl.DataFrame) -> IntArray:
         line, store, period = self._where(rows)
         return (line * self._periods + period) * self._stores + store
 
-    def _row_keys(self, visit: Ints, place: Ints, at: dict[str, Ints]) -> Ints:
+    def _row_keys(self, visit: IntArray, place: IntArray, at: dict[str, IntArray]) -> IntArray:
         line, period = (self._candidates[name].to_numpy().astype(np.int64) for name in ("line", "period"))
         return ((line * self._periods + period) * self._stores).take(place) + at["store"].take(visit)
 
@@ -136,7 +137,7 @@ class Shelves:
         order = np.argsort(keys)
         return Lookup(keys[order], offers["price"].to_numpy()[order])
 
-    def _available(self, visit: Ints, place: Ints, at: dict[str, Ints]) -> _Rows:
+    def _available(self, visit: IntArray, place: IntArray, at: dict[str, IntArray]) -> _Rows:
         """Return the candidates that the visit could have bought."""
         keys = self._row_keys(visit, place, at)
         rows = _Rows(visit, place, np.nan_to_num(self._promoted.get(keys)).astype(np.int8))
@@ -150,7 +151,7 @@ class Shelves:
         by_other = (buyer != -2) & (buyer != at["household"].take(visit))
         return rows.where(by_other | (rows.flags > 0))
 
-    def _price(self, rows: _Rows, at: dict[str, Ints]) -> Floats:
+    def _price(self, rows: _Rows, at: dict[str, IntArray]) -> FloatArray:
         if self._offered is not None:
             return self._offered.get(self._row_keys(rows.visit, rows.place, at))
         assert self._prices is not None

@@ -7,7 +7,7 @@ import polars as pl
 
 from malles_env.data.checks.agreement import FEW
 from malles_env.data.checks.report import Check, graded, skipped
-from malles_env.data.lookup import Flags
+from malles_env.type_aliases import BoolArray
 
 SIZE_NEAR = PRICE_NEAR = 0.10
 TWINS_WARN, TWINS_ERROR = 0.10, 0.60
@@ -70,7 +70,7 @@ def _alternatives(transactions: pl.DataFrame, products: pl.DataFrame) -> pl.Data
     )
 
 
-def _has_twin(listed: pl.DataFrame) -> Flags:
+def _has_twin(listed: pl.DataFrame) -> BoolArray:
     """Return whether another row of the family is near in size and price [n]."""
     family = listed.select(pl.struct(_FAMILY).rle_id()).to_series().to_numpy()
     size, price = listed["size_value"].to_numpy(), listed["price"].to_numpy()

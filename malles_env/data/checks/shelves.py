@@ -15,9 +15,9 @@ from malles_env.data.checks.report import Check, graded, skipped, worse
 from malles_env.data.coding import Coded, code_tables
 from malles_env.data.hashing import mix, text_keys, uniform
 from malles_env.data.log.tables import Tables
-from malles_env.data.lookup import Floats
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput
+from malles_env.type_aliases import FloatArray
 
 LIMIT = 100_000
 """Purchases drawn for these checks; the error of a share is then below 0.2 points."""
@@ -102,7 +102,7 @@ def _compare(coded: Coded, visits: pl.DataFrame, settings: BuildSettings) -> pl.
     )
 
 
-def _others(shelves: Shelves, rows: pl.DataFrame) -> Floats:
+def _others(shelves: Shelves, rows: pl.DataFrame) -> FloatArray:
     names = ("line", "store", "period", "household")
     return shelves.others_price(*(rows[name].to_numpy().astype(np.int64) for name in names))
 

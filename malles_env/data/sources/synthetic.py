@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from malles_env.data.log.tables import Tables
-from malles_env.data.sources.synthetic_truth import Ints, SyntheticTruth, Week, draw_truth, draw_week
+from malles_env.data.sources.synthetic_truth import SyntheticTruth, Week, draw_truth, draw_week
 from malles_env.errors import invalid
+from malles_env.type_aliases import IntArray
 
 _START = datetime(2024, 1, 1)
 _SIZES = (12.0, 16.0, 24.0, 32.0)
@@ -100,7 +101,9 @@ def _transactions(rng: np.random.Generator, truth: SyntheticTruth, weeks: list[W
     return pl.concat(parts).sort("timestamp", "basket_id", "product_id")
 
 
-def _choose(rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: Ints, last: Ints) -> Ints:
+def _choose(
+    rng: np.random.Generator, truth: SyntheticTruth, week: Week, market: int, store: IntArray, last: IntArray
+) -> IntArray:
     """Return the product each household would buy, -1 for none [H]."""
     kind = truth.class_of
     price, shown = week.prices[market][store], week.displays[market][store]
@@ -117,10 +120,10 @@ def _rows(
     week: Week,
     market: int,
     number: int,
-    who: Ints,
-    store: Ints,
-    moment: Ints,
-    chosen: Ints,
+    who: IntArray,
+    store: IntArray,
+    moment: IntArray,
+    chosen: IntArray,
 ) -> pl.DataFrame:
     product = chosen[who]
     frame = _visit_columns(number, who, store, moment)
@@ -133,7 +136,7 @@ def _rows(
     )
 
 
-def _other_rows(number: int, who: Ints, store: Ints, moment: Ints) -> pl.DataFrame:
+def _other_rows(number: int, who: IntArray, store: IntArray, moment: IntArray) -> pl.DataFrame:
     return _visit_columns(number, who, store, moment).with_columns(
         product_id=pl.lit("other"),
         quantity=pl.lit(1, pl.Int32),
@@ -143,7 +146,7 @@ def _other_rows(number: int, who: Ints, store: Ints, moment: Ints) -> pl.DataFra
     )
 
 
-def _visit_columns(number: int, who: Ints, store: Ints, moment: Ints) -> pl.DataFrame:
+def _visit_columns(number: int, who: IntArray, store: IntArray, moment: IntArray) -> pl.DataFrame:
     monday = _START + timedelta(weeks=number - 1)
     return pl.DataFrame(
         {

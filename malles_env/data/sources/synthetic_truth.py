@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,13 @@ class SyntheticTruth:
 
     markets: tuple[str, ...]
     product_ids: tuple[tuple[str, ...], ...]
-    alpha: Floats
-    beta: Floats
-    loyalty: Floats
+    alpha: FloatArray
+    beta: FloatArray
+    loyalty: FloatArray
     promotion: float
-    regular_price: Floats
-    class_of: Ints
-    class_weights: Floats
+    regular_price: FloatArray
+    class_of: IntArray
+    class_weights: FloatArray
     mean_extra_units: float
 
 
@@ -44,8 +42,8 @@ class SyntheticTruth:
 class Week:
     """Shelf of one period: prices [M, S, J] and displays [M, S, J]."""
 
-    prices: Floats
-    displays: npt.NDArray[np.bool_]
+    prices: FloatArray
+    displays: BoolArray
 
 
 def draw_truth(rng: np.random.Generator, households: int, markets: int, products: int, classes: int) -> SyntheticTruth:

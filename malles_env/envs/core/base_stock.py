@@ -7,9 +7,9 @@ import numpy as np
 from malles_env.envs.spaces.observations import Layout
 from malles_env.errors import invalid
 from malles_env.market import Market
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers.game import Game
 from malles_env.market.tastes import tastes_of
+from malles_env.type_aliases import BoolArray, FloatArray
 
 SOLD_OUT = 1.5  # of its sales: what a sold-out product is reckoned to have been asked for
 

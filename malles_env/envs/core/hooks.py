@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     from malles_env.envs.core.settings import ObservationFn, RewardFn
     from malles_env.market import Outcome
-    from malles_env.market.arrays import FloatArray
 
 
 def check_function(name: str, function: Any) -> None:

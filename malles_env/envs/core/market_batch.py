@@ -22,7 +22,7 @@ from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.envs.spaces.tiers import NO_TIERS, TIER_KEYS, shown_depths, write_tier_ledger
 from malles_env.errors import InvalidInput, check_choice, invalid
 from malles_env.market import Market, Outcome
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

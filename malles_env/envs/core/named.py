@@ -13,7 +13,7 @@ import numpy as np
 
 from malles_env.envs.core.given_market import GivenMarket
 from malles_env.errors import MissingResource, invalid
-from malles_env.market.arrays import BoolArray
+from malles_env.type_aliases import BoolArray
 
 if TYPE_CHECKING:
     from malles_env.envs.core.market_batch import MarketBatch

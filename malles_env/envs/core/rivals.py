@@ -13,7 +13,7 @@ from malles_env.envs.core.hooks import as_policy
 from malles_env.envs.core.market_batch import MarketBatch
 from malles_env.envs.core.named import Beginner, Policy, named_seller
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 
 class RegularPrice:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from malles_env.errors import InvalidInput
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from malles_env.envs.spaces.action_spaces import ActionMode
     from malles_env.envs.spaces.observations import Monitoring, ObservationMode
     from malles_env.market import Consumers, Demand, Market, Outcome, TastesMode
-    from malles_env.market.arrays import FloatArray
     from malles_env.scenarios import Scenario
 
     ScenarioLike: TypeAlias = "str | PathLike[str] | Scenario | Market"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from malles_env.market import Market, Outcome
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.kernels.ordering import STOCK_LEDGER
 from malles_env.market.state import LEDGER
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.envs.spaces.actions import Actions

@@ -14,7 +14,7 @@ from malles_env.envs.core.rivals import Policies, Rivals
 from malles_env.envs.core.settings import EnvSettings
 from malles_env.errors import MallesError, invalid
 from malles_env.market import Outcome
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -12,8 +12,8 @@ from malles_env.envs.spaces.kernels import CONTINUOUS, DISCRETE, MONEY
 from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import STEPS, TIER
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.seller_rules.promotion import KINDS
+from malles_env.type_aliases import FloatArray
 
 ActionMode = Literal["continuous", "discrete", "dict", "flat-discrete"]
 MODES: dict[str, int] = {

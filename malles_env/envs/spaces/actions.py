@@ -17,8 +17,8 @@ from malles_env.envs.spaces.money_actions import MoneyActions, as_array
 from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import STEPS, TIER, checked_depths, decode_tiers
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.seller_rules.promotion import KINDS
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 __all__ = ["ActionMode", "Actions"]
 

@@ -11,7 +11,7 @@ from malles_env.envs.spaces.action_spaces import ORDER, kinds_open
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.envs.spaces.tiers import TIER, allowed_depth
 from malles_env.errors import InvalidInput, brief, invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 
 class MoneyActions:

@@ -13,7 +13,7 @@ from malles_env.envs.spaces import kernels as k
 from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.envs.spaces.tiers import NO_TIERS
 from malles_env.errors import check_choice, invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 ObservationMode = Literal["flat", "dict"]
 Monitoring = Literal["full", "prices", "own"]
@@ -82,7 +82,7 @@ class Layout:
     the longest lead time), ``rivals_price, rivals_listed, rivals_reference, rivals_display, rivals_feature`` ((N - 1) W
     each; with monitoring ``full`` also ``rivals_cost, rivals_stock, rivals_sales`` and their orders; with ``own``
     none), ``mean_field`` (N W, own slots first; W with ``own``) and, where it matters, ``long_share`` likewise,
-    ``time`` (1) and ``seat`` (N, one-hot). Rivals come in a circle: the next seller first.
+    ``time`` (1) and ``seller`` (N, one-hot). Rivals come in a circle: the next seller first.
 
     With a `history` of k periods the blocks of the k - 1 periods before the last follow behind all of these, the newest
     first: ``past_<a>_<block>`` for a = 1 to k - 1 periods earlier, where block is each of the above that holds prices,
@@ -162,7 +162,7 @@ class Layout:
             *parts,
             *((name, *self._known[name], perceived) for name in self.fields if name in ("mean_field", "long_share")),
             ("time", k.TIME, 0.0, "periods played / max_cycles", first),
-            ("seat", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(slot_layout.count, dtype=np.int64)),
+            ("seller", k.CONSTANT, 0.0, "one-hot number of the seller", np.eye(slot_layout.count, dtype=np.int64)),
         ]
 
     def _past_blocks(self, blocks: Sequence[Block], kinds: Sequence[np.ndarray]) -> list[Block]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from malles_env.compiling import njit
 from malles_env.envs.spaces.slot_layout import SlotLayout
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.seller_rules.price_rules import CLOSE, RULES, PriceRules
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 LADDER, STEP, CHANGE, MARGIN = range(4)  # columns of what is counted, as in RULES
 ROUNDING = 1e-6  # of a price: float32 actions cannot ask for every price, so a smaller distance is none

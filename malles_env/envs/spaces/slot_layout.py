@@ -9,7 +9,7 @@ import numpy as np
 from malles_env._moved import old_names
 from malles_env.errors import invalid
 from malles_env.market import Catalog
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 NOTHING = -1
 

@@ -64,8 +64,8 @@ def step_market(  # type: ignore[no-untyped-def]
         coming: Filled: pipeline after the period; likewise.
         prices: Filled, decoded, money, shape ``(1, J)``.
         listed: Filled, decoded, shape ``(1, J)``.
-        flags: Filled, displayed and advertised, shape ``(2, 1, J)``; None where sellers do not promote. Types decide what
-            is compiled: what a None leaves out costs the first step nothing.
+        flags: Filled, displayed and advertised, shape ``(2, 1, J)``; None where sellers do not promote. What a None
+            leaves out is not compiled.
         asked: Filled with orders, units, shape ``(1, J)``; None where products are not ordered.
         books: Filled, see `Outcome`, shape ``(8, 1, J)``.
         stock_books: Filled with orders, see `Outcome`, shape ``(5, 1, J)``; not read without.

@@ -11,8 +11,8 @@ from malles_env.compiling import njit
 from malles_env.envs.spaces.kernels import CONTINUOUS, DISCRETE
 from malles_env.envs.spaces.slot_layout import NOTHING, SlotLayout
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.state import Outcome
+from malles_env.type_aliases import FloatArray
 
 TIER = "tier"
 STEPS = 4

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.files import json_plain
+from malles_env.type_aliases import BoolArray
 
 Verdict = Literal["pass", "warn", "fail", "reported", "not applicable"]
 Style = Literal["line", "faint", "points", "bars"]
@@ -116,7 +116,7 @@ class Share:
     states: int
 
     @classmethod
-    def of(cls, broken: NDArray[np.bool_], judged: NDArray[np.bool_] | None = None) -> Share:
+    def of(cls, broken: BoolArray, judged: BoolArray | None = None) -> Share:
         """Count cases.
 
         Args:

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 from malles_env.errors import invalid
 from malles_env.files import json_plain
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 CHOICE_BAND = (-2.0, -0.3)
 """Choice elasticities given a purchase that count as sane for a grocery market."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_env.evaluation.audit.subject import Answers, Asker, Subject, take
 from malles_env.market import Offer
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 PRICE_STEPS = (1.0, 1.01, 1.05, 1.15, 1.3, 1.5)
 """Own price on the rungs of a price ladder, as multiples of the state's price."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.market import Consumers, Offer
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import as_floats
+from malles_env.type_aliases import FloatArray
 
 Watch = Callable[[str, int, int], None]
 """Called with the test's name, the offers put so far and the offers of the test."""

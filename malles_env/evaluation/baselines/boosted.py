@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import MissingResource
 from malles_env.evaluation.baselines.base import Row, check_size, in_chunks
@@ -19,8 +18,8 @@ from malles_env.evaluation.baselines.units import spread, tail
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.prediction import Prediction, log_softmax
+from malles_env.type_aliases import Float32Array, FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
 CHOICE_SAMPLE = 100_000
 """Purchases the choice trees learn from: what about four minutes of one core carry."""
 CHECKED = 12_000
@@ -107,7 +106,7 @@ class Boosted(Row):
         return Prediction(utilities, quantity=spread(classes, self.tail))
 
 
-def _choice_features(rows: Table) -> NDArray[np.float32]:
+def _choice_features(rows: Table) -> Float32Array:
     """Return the facts of the options, some of them also less the best on the shelf, and those of the household."""
     at = [AT[name] for name in _RELATIVE]
     best = np.maximum.reduceat(rows.options[:, at], rows.starts)
@@ -115,7 +114,7 @@ def _choice_features(rows: Table) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _unit_features(rows: Table, alternatives: NDArray[np.int64]) -> NDArray[np.float32]:
+def _unit_features(rows: Table, alternatives: IntArray) -> Float32Array:
     occasion = rows.row[alternatives]
     mean = np.add.reduceat(np.exp(rows.options[:, 0]) * rows.quantity[:, 0], rows.starts)[occasion]
     parts = [rows.quantity[alternatives], rows.options[alternatives], rows.shelf[occasion], mean[:, None]]
@@ -124,7 +123,7 @@ def _unit_features(rows: Table, alternatives: NDArray[np.int64]) -> NDArray[np.f
 
 def _purchase_features(
     data: TasteData, rows: Table, scores: FloatArray, rates: MarketRates
-) -> tuple[NDArray[np.float32], FloatArray]:
+) -> tuple[Float32Array, FloatArray]:
     """Return features of the visits [B, F] and the base log odds in the sample [B]."""
     live = rows.options[:, [AT["discount"], AT["display"], AT["feature ad"], AT["log price"]]]
     share = rows.shares(scores)
@@ -155,9 +154,7 @@ def _fit_choice(rows: Table, other: Table, start: FloatArray, seed: int) -> str:
     return _train({**_CHOICE, "objective": slope, "metric": "None"}, data, check, 400, seed, judged)
 
 
-def _fit_units(
-    rows: Table, quantity: NDArray[np.int64], other: Table, other_quantity: NDArray[np.int64], seed: int
-) -> str:
+def _fit_units(rows: Table, quantity: IntArray, other: Table, other_quantity: IntArray, seed: int) -> str:
     lightgbm = _lightgbm()
     data = lightgbm.Dataset(_unit_features(rows, rows.picked), quantity.clip(1, UNIT_CLASSES) - 1)
     check = lightgbm.Dataset(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize as scipy_minimize
 
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

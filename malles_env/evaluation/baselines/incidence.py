@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.fitting import Scale, minimize
 from malles_env.preference.data.dataset import TasteData
-
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

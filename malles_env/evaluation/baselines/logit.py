@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.base import Row, check_size, in_chunks
 from malles_env.evaluation.baselines.fitting import Scale, minimize
@@ -15,8 +14,8 @@ from malles_env.evaluation.baselines.table import AT, COLUMNS, Table, purchases,
 from malles_env.evaluation.baselines.units import OrderedLogit
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction, log_softmax
+from malles_env.type_aliases import FloatArray
 
-FloatArray = NDArray[np.float64]
 SAMPLE = 150_000
 """Purchases the 29 coefficients are fitted on; more change nothing."""
 VISITS = 150_000

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from malles_env.evaluation.baselines.base import Row, in_chunks
@@ -16,8 +15,8 @@ from malles_env.evaluation.baselines.table import AT, Table, purchases, table
 from malles_env.evaluation.sobol import sobol_points
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import FloatArray
 
-FloatArray = NDArray[np.float64]
 RANDOM = ("log price", "discount", "log decayed urn", "store brand")
 """Facts whose coefficients are normal over shoppers."""
 DRAWS = 50

@@ -19,8 +19,8 @@ from malles_env.evaluation.baselines.table import Table, purchases, table, thinn
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import IntArray
 
-FloatArray = NDArray[np.float64]
 More = Callable[[TasteData], NDArray[np.floating]]
 """Gives more columns of the alternatives of some occasions, in the order of their table [N, K]."""
 CHECKS = 4
@@ -120,7 +120,7 @@ class SetNetwork(Row):
         return Prediction(np.concatenate([outside, inside], axis=1), units, quantity)
 
 
-def flat_of(data: TasteData, rows: Table, occasions: NDArray[np.int64]) -> Flat:
+def flat_of(data: TasteData, rows: Table, occasions: IntArray) -> Flat:
     """Return some occasions in tensors.
 
     Args:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize as scipy_minimize
 
 from malles_env.evaluation.baselines.base import Row, in_chunks
@@ -16,8 +15,8 @@ from malles_env.evaluation.baselines.table import Table, purchases, table
 from malles_env.evaluation.baselines.units import Histogram
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction, log_softmax
+from malles_env.type_aliases import FloatArray
 
-FloatArray = NDArray[np.float64]
 SAMPLE = 40_000
 """Training purchases the one or two numbers of such a row, and its units, are fitted on."""
 

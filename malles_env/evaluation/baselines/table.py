@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.features import (
@@ -15,9 +14,8 @@ from malles_env.preference.data.features import (
     SHELF_FEATURES,
     features,
 )
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.floating]
-IntArray = NDArray[np.int64]
 COLUMNS = (*OPTION_FEATURES, *LIVE_FEATURES)
 """Facts that differ between the options of a shelf, in the order of `Table.options`."""
 AT = {name: at for at, name in enumerate(COLUMNS)}
@@ -50,7 +48,7 @@ class Table:
     picked: IntArray
     shape: tuple[int, int]
 
-    def wide(self, values: FloatArray) -> NDArray[np.float64]:
+    def wide(self, values: FloatArray) -> FloatArray:
         """Return values of the alternatives [N] on padded shelves [B, J], -inf in the padding."""
         grid = np.full(self.shape, -np.inf)
         grid[self.row, self.column] = values

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from malles_env.evaluation.baselines.fitting import FloatArray, Scale, minimize
+from malles_env.evaluation.baselines.fitting import Scale, minimize
 from malles_env.evaluation.baselines.table import AT, QUANTITY_AT, SHELF_AT, Table
 from malles_env.preference.heads.quantities import QUANTITIES
+from malles_env.type_aliases import FloatArray, IntArray
 
 CLASSES = 8
 """Units distinguished by the ordered logit: 1..7, and 8 or more."""
@@ -69,7 +70,7 @@ class Histogram:
     log_probability: FloatArray
 
     @classmethod
-    def fit(cls, by: str, rows: Table, quantity: NDArray[np.int64]) -> Histogram:
+    def fit(cls, by: str, rows: Table, quantity: IntArray) -> Histogram:
         """Count units in bins of equal size.
 
         Args:
@@ -118,7 +119,7 @@ class OrderedLogit:
     tail: FloatArray
 
     @classmethod
-    def fit(cls, rows: Table, quantity: NDArray[np.int64]) -> OrderedLogit:
+    def fit(cls, rows: Table, quantity: IntArray) -> OrderedLogit:
         """Fit by maximum likelihood."""
         bought = np.flatnonzero(rows.picked >= 0)
         raw = _features(rows, rows.picked[bought], bought)
@@ -141,7 +142,7 @@ class OrderedLogit:
         return spread(np.log(np.maximum(np.diff(below, axis=1), 1e-9)), self.tail)
 
 
-def tail(units: NDArray[np.int64], first: int = CLASSES) -> FloatArray:
+def tail(units: IntArray, first: int = CLASSES) -> FloatArray:
     """Return log probabilities of `first`..Q units given that many or more, a little smoothed [Q - first + 1]."""
     counts = np.bincount(units, minlength=QUANTITIES + 1)[first : QUANTITIES + 1] + 0.05
     return np.log(counts / counts.sum())
@@ -152,7 +153,7 @@ def spread(classes: FloatArray, last: FloatArray) -> FloatArray:
     return np.concatenate([classes[:, :-1], classes[:, -1:] + last], axis=1)
 
 
-def _features(rows: Table, alternatives: NDArray[np.int64], occasions: NDArray[np.int64]) -> FloatArray:
+def _features(rows: Table, alternatives: IntArray, occasions: IntArray) -> FloatArray:
     live = [AT[n] for n in ("discount", "display", "feature ad", "size on shelf", "price level on shelf", "last")]
     own = rows.quantity[alternatives]
     usual = own[:, QUANTITY_AT["own line log quantity"]] * np.minimum(own[:, QUANTITY_AT["own line purchases"]], 1.5)
@@ -163,7 +164,7 @@ def _thresholds(raw: FloatArray) -> FloatArray:
     return np.concatenate([raw[:1], raw[0] + np.cumsum(np.exp(raw[1:]))])
 
 
-def _ordered_loss(weights: FloatArray, features: FloatArray, place: NDArray[np.int64]) -> tuple[float, FloatArray]:
+def _ordered_loss(weights: FloatArray, features: FloatArray, place: IntArray) -> tuple[float, FloatArray]:
     size = features.shape[1]
     limits = _thresholds(weights[size:])
     score = features @ weights[:size]

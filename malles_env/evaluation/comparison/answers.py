@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.metrics import Elasticity, Estimate, Values
 from malles_env.files import cache_dir, json_hash, keeping, replacing
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import IntArray
 
 _LOG = logging.getLogger(__name__)
 CODE = 1
@@ -58,7 +58,7 @@ class KeptAnswers:
 
     values: Values
     scores: Scores
-    places: NDArray[np.int64] | None
+    places: IntArray | None
 
 
 def answers_path(name: str, split: str, key: Mapping[str, Any], data: TasteData) -> Path:
@@ -85,7 +85,7 @@ def save_answers(asked: KeptAnswers, path: Path) -> None:
         np.savez_compressed(temporary, allow_pickle=False, visit=asked.values.visit, scores=np.array(scores), **arrays)
 
 
-def kept_answers(path: Path, places: NDArray[np.int64] | None) -> KeptAnswers | None:
+def kept_answers(path: Path, places: IntArray | None) -> KeptAnswers | None:
     """Return answers that `save_answers` wrote; None where there are none or they are damaged (which is logged).
 
     Args:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 HISTORY = {"0": (0, 0), "1-2": (1, 2), "3-5": (3, 5), "6-10": (6, 10), ">10": (11, None)}
 """Own earlier purchases in the market."""
 SHELF = {"2-7": (2, 7), "8-11": (8, 11), "12-15": (12, 15), "16+": (16, None)}

@@ -20,6 +20,7 @@ from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import Prediction, predict
+from malles_env.type_aliases import OnProgress
 
 if TYPE_CHECKING:
     from malles_env.preference.prompted.model import PromptedModel
@@ -87,7 +88,7 @@ class TasteRow:
     """
 
     model: TasteModel
-    progress: Callable[[int, int], None] | None = None
+    progress: OnProgress | None = None
 
     def predict(self, data: TasteData) -> Prediction:
         """Return what the taste model says about occasions."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.base import Row, TooSmallLog
 from malles_env.evaluation.baselines.table import purchases
@@ -26,8 +25,8 @@ from malles_env.jobs import Executor
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
 from malles_env.preference.store.locate import weights_check
+from malles_env.type_aliases import IntArray, OnMessage
 
-Notify = Callable[[str], None]
 REFERENCE = "aligned"
 """The row the others are compared with, pair by pair."""
 REORDERED = 200
@@ -78,7 +77,7 @@ def compare(
     limit: int | None = None,
     seed: int | None = None,
     slow: int = SLOW,
-    notify: Notify = lambda _: None,
+    notify: OnMessage = lambda _: None,
     weights: Callable[[str, str], str] | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> Comparison:
@@ -146,9 +145,7 @@ def _ask_all(
     return asked, left_out
 
 
-def answers(
-    makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str = ""
-) -> KeptAnswers:
+def answers(makers: Makers, name: str, judged: Judged, places: IntArray | None, weights: str = "") -> KeptAnswers:
     """Return a row's answers, kept on disk from an earlier run where it has them.
 
     Args:
@@ -175,7 +172,7 @@ def answers(
     return answer
 
 
-def _path(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] | None, weights: str) -> Path | None:
+def _path(makers: Makers, name: str, judged: Judged, places: IntArray | None, weights: str) -> Path | None:
     """Return where a row's answers are kept; None where they are not."""
     if not weights and name not in NUMBER_ROWS:
         return None
@@ -187,7 +184,7 @@ def _path(makers: Makers, name: str, judged: Judged, places: NDArray[np.int64] |
 class _Drawn:
     """Draws the occasions of each split, once, and keeps them until they are asked for the last time."""
 
-    def __init__(self, study: Study, limit: int | None, seed: int | None, notify: Notify) -> None:
+    def __init__(self, study: Study, limit: int | None, seed: int | None, notify: OnMessage) -> None:
         self.study, self.limit, self.seed, self.notify = study, limit, seed, notify
         self._kept: dict[str, Judged] = {}
 
@@ -204,7 +201,7 @@ class _Drawn:
         return judged
 
 
-def _places(name: str, judged: Judged, slow: int) -> NDArray[np.int64] | None:
+def _places(name: str, judged: Judged, slow: int) -> IntArray | None:
     few = name in SLOW_ROWS and slow < len(judged.data)
     return drawn(len(judged.data), slow) if few else None
 
@@ -256,12 +253,12 @@ def _unknown(name: str, split: str) -> str:
     return ""
 
 
-def drawn(size: int, limit: int) -> NDArray[np.int64]:
+def drawn(size: int, limit: int) -> IntArray:
     """Return `limit` of `size` places in order, the same ones for every row."""
     return np.sort(np.random.default_rng(0).permutation(size)[:limit])
 
 
-def ask_row(name: str, predictor: Predictor, judged: Judged, places: NDArray[np.int64] | None) -> KeptAnswers:
+def ask_row(name: str, predictor: Predictor, judged: Judged, places: IntArray | None) -> KeptAnswers:
     """Ask a row about the occasions at `places` (all where None) and score it."""
     if places is not None:
         judged = Judged(judged.data.take(places), judged.buyer[places])
@@ -285,7 +282,7 @@ class Makers:
         notify: Called with what is being done, in words.
     """
 
-    def __init__(self, study: Study, split: str, language: Mapping[str, Factory], notify: Notify) -> None:
+    def __init__(self, study: Study, split: str, language: Mapping[str, Factory], notify: OnMessage) -> None:
         """Load nothing yet: training occasions are only needed for a row that was never fitted."""
         self.study, self.split, self.language, self.notify = study, split, language, notify
         self._training: tuple[TasteData, TasteData] | None = None

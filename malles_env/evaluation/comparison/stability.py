@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import invalid
 from malles_env.evaluation.metrics import Estimate, clustered
 from malles_env.preference.data.dataset import SHARED_FIELDS, TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 Predict = Callable[[TasteData], Prediction]
 SeededPredict = Callable[[TasteData, int], Prediction]
 

@@ -8,13 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from malles_env.data.occasions import Occasions
 from malles_env.evaluation.protocol import Protocol, draw_occasions, protocol, split_rows
 from malles_env.preference.data.dataset import TasteData, from_occasions
-
-IntArray = NDArray[np.int64]
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Judged:
     """
 
     data: TasteData
-    buyer: NDArray[np.bool_]
+    buyer: BoolArray
 
 
 @dataclass
@@ -116,7 +114,7 @@ class Study:
             self._listed = replace(plain, products=replace(plain.products, log_regular=self._regular()))
         return self._listed
 
-    def _regular(self) -> NDArray[np.float32]:
+    def _regular(self) -> Float32Array:
         """Return the log of each product's regular price when last seen before the test (at all, if only there)."""
         when = self.occasions.occasions.select("occasion_id", "period", late=pl.col("split") == "test")
         shelf = self.occasions.alternatives.lazy().select("occasion_id", "product_id", "regular_price")

@@ -10,10 +10,10 @@ import numpy as np
 
 from malles_env.evaluation.experiments.price_test import OUTCOMES, PriceTest
 from malles_env.market import Market, PooledMarket, Pooling
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.episodes import loyalty_of, put_loyalty
 from malles_env.market.state import Demand, MarketState, Outcome
 from malles_env.market.tastes import tastes_of
+from malles_env.type_aliases import BoolArray, FloatArray
 
 CHANNELS = {
     "loyalty": "the last purchase; held: as in the control world",

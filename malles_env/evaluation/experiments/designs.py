@@ -9,8 +9,8 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.evaluation.experiments.intervals import Estimates, equal_weighted_cosines, welch
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.pooled import Pooling
+from malles_env.type_aliases import BoolArray, FloatArray
 
 
 class Design(Protocol):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 LEVEL = 0.95
 """Of all intervals."""

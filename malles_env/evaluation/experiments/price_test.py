@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.catalog import Catalog
+from malles_env.type_aliases import BoolArray, FloatArray
 
 OUTCOMES = ("profit", "revenue", "units")
 """What is measured, per week and sum over the seller's products; profit is after listing fees."""

@@ -12,7 +12,7 @@ from malles_env.evaluation.experiments.channels import CHANNELS
 from malles_env.evaluation.experiments.performance import Performance, performance
 from malles_env.evaluation.experiments.price_test import OUTCOMES
 from malles_env.evaluation.experiments.runner import DesignResult, Report
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 Cells = list[list[str]]
 CLEAR = 2.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from malles_env.evaluation.experiments.designs import DESIGNS, Design, UserSplit
 from malles_env.evaluation.experiments.intervals import Estimates
 from malles_env.evaluation.experiments.price_test import PriceTest
 from malles_env.market import Market, Pooling
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray, OnMessage
 
 SETTLING = 520
 """Weeks after which a lasting change is taken to have settled; its effect is the mean of the last year of them."""
@@ -133,7 +133,7 @@ def run(
     test: PriceTest,
     designs: Sequence[Design],
     settings: ExperimentSettings | None = None,
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> Report:
     """Run a price test in some designs.
 

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.evaluation.forces.estimates import STRICT, Finding, ForceEstimate, absent, judge
-from malles_env.evaluation.forces.likelihood import (
-    FloatArray,
-    Model,
-    best,
-    covariances,
-    errors,
-    gains,
-)
+from malles_env.evaluation.forces.likelihood import Model, best, covariances, errors, gains
 from malles_env.evaluation.forces.log import MarketLog
 from malles_env.evaluation.metrics import Estimate
+from malles_env.type_aliases import FloatArray
 
 MEMORIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Weights of the old reference price against a week's price that the training rows choose from."""

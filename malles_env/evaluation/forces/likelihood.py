@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.metrics import Estimate, clustered_ratio
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 Split = tuple[BoolArray, BoolArray]
 """Rows fitted to and rows judged on."""
 RIDGE = 1e-3

@@ -10,8 +10,9 @@ import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.baselines.table import AT, COLUMNS, Table, table
-from malles_env.evaluation.forces.likelihood import Choices, FloatArray, IntArray, Shared, Split
+from malles_env.evaluation.forces.likelihood import Choices, Shared, Split
 from malles_env.preference.data.dataset import TasteData, from_occasions
+from malles_env.type_aliases import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl

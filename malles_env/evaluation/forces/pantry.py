@@ -10,20 +10,9 @@ import numpy as np
 from malles_env.evaluation.baselines.table import SHELF_AT
 from malles_env.evaluation.forces.choice import SAME
 from malles_env.evaluation.forces.estimates import LAG_TEST, Finding, ForceEstimate, absent, judge
-from malles_env.evaluation.forces.likelihood import (
-    BoolArray,
-    Choices,
-    FloatArray,
-    IntArray,
-    Model,
-    Shared,
-    best,
-    covariances,
-    errors,
-    fit,
-    gains,
-)
+from malles_env.evaluation.forces.likelihood import Choices, Model, Shared, best, covariances, errors, fit, gains
 from malles_env.evaluation.forces.log import MarketLog
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 WINDOW = 4
 """Weeks whose deals the test looks back on; purchases in them decide nothing that the test is estimated beside."""

@@ -9,9 +9,10 @@ import numpy as np
 from malles_env.evaluation.baselines.incidence import IncidenceLogit
 from malles_env.evaluation.baselines.logit import inclusive
 from malles_env.evaluation.forces.estimates import Finding, ForceEstimate, judge
-from malles_env.evaluation.forces.likelihood import BoolArray, FloatArray, IntArray, Model, fit, per_purchase
+from malles_env.evaluation.forces.likelihood import Model, fit, per_purchase
 from malles_env.evaluation.forces.log import REPEATS, MarketLog
 from malles_env.evaluation.metrics import Estimate, clustered
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 HIGHEST = 0.95
 """Largest persistence; a year of weeks distinguishes none above it from a trend."""

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from malles_env.errors import CorruptFile, brief
-from malles_env.evaluation.comparison.runner import SLOW, Notify, drawn
+from malles_env.evaluation.comparison.runner import SLOW, drawn
 from malles_env.evaluation.metrics import Estimate, clustered, purchase_values
 from malles_env.evaluation.transfer.rows import ENCODERS, PROMPTED, Encoders, WordRows, row_parts
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.files import cache_dir, json_hash, json_plain, replacing, sha256
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import OnMessage
 
 CODE = 2
 """Raised whenever rows give other answers from the same data, so that old answers are not used."""
@@ -68,7 +69,7 @@ def compare_words(
     encoders: Encoders = ENCODERS,
     limit: int | None = None,
     slow: int = SLOW,
-    notify: Notify = lambda _: None,
+    notify: OnMessage = lambda _: None,
     done: Callable[[Comparison], None] = lambda _: None,
 ) -> Comparison:
     """Judge rows on splits and launches.

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from malles_env.evaluation.metrics import Estimate
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
 _RESAMPLES = 500
 
 
@@ -29,8 +28,8 @@ class Launches:
     """
 
     data: TasteData
-    launch: NDArray[np.int64]
-    market: NDArray[np.int64]
+    launch: IntArray
+    market: IntArray
     sales: FloatArray
 
     @classmethod
@@ -75,7 +74,7 @@ class Launches:
         return Estimate(_spearman(predicted, sold), float(np.std(again, ddof=1)))
 
 
-def _centred(values: FloatArray, group: NDArray[np.int64]) -> FloatArray:
+def _centred(values: FloatArray, group: IntArray) -> FloatArray:
     means = np.bincount(group, weights=values) / np.maximum(np.bincount(group), 1)
     return np.round(values - means[group], 9)  # what is alike but for rounding ties
 

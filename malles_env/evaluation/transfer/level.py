@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray
+
 _PRIOR, _PRIOR_SD = np.log([1.0, 1.0, 0.1, 0.1]), 0.5
 _BOUNDS = [(-7.0, 4.0), (-1.5, 2.0), (-9.0, 3.0), (-5.0, 2.0)]
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.preference.data.shelves import product_table
 from malles_env.preference.data.text import ProductText
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.heads.kinship import FEATURES, likeness
-
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray
 
 
 def read_names(names: Sequence[str], model: str = "minilm") -> FloatArray:

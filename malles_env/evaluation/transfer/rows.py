@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from malles_env.errors import MissingResource, invalid
-from malles_env.evaluation.comparison.runner import Makers, Notify
+from malles_env.evaluation.comparison.runner import Makers
 from malles_env.evaluation.transfer.study import WordStudy, with_names
 from malles_env.evaluation.transfer.word_logit import WordLogit
 from malles_env.evaluation.transfer.word_model.model import TransferModel
@@ -26,6 +26,7 @@ from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Pooling, load_backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.prediction import Prediction
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from malles_env.preference.prompted.model import PromptedModel
@@ -163,7 +164,7 @@ class WordRows:
 
     study: WordStudy
     model: str | Path | None = None
-    notify: Notify = lambda _: None
+    notify: OnMessage = lambda _: None
     prompted: str | Path | None = None
     unaligned: str | None = None
     encoders: Encoders = field(default_factory=lambda: ENCODERS)

@@ -16,9 +16,10 @@ from malles_env.data.splits import Splits
 from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.protocol import Protocol, protocol, split_rows
 from malles_env.evaluation.transfer.launches import Launches
-from malles_env.evaluation.transfer.word_model.trends import FloatArray, weekly_sales
+from malles_env.evaluation.transfer.word_model.trends import weekly_sales
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
+from malles_env.type_aliases import Float32Array
 
 
 @dataclass
@@ -60,7 +61,7 @@ class WordStudy:
         return self.study.data(np.flatnonzero(rows.train | rows.validation))
 
     @cached_property
-    def sales(self) -> FloatArray:
+    def sales(self) -> Float32Array:
         """Everybody's purchases by product and week [P, weeks]; a week's shelf sees those before it."""
         return weekly_sales(self.study.occasions)
 

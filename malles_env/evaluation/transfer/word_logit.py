@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
 from malles_env.evaluation.baselines.base import in_chunks
@@ -15,8 +14,8 @@ from malles_env.evaluation.baselines.table import AT, Table, purchases, table
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.heads.kinship import FEATURES, Kin, kin_features, meanings
 from malles_env.preference.prediction import Prediction, log_softmax
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
 SAMPLE = 20_000
 """Purchases the coefficients are fitted on, at most."""
 _LEVEL = AT["price level on shelf"]
@@ -99,5 +98,5 @@ def customer_level(data: TasteData) -> FloatArray:
     return sums / np.maximum(there.sum(1), 1)
 
 
-def _cuts(size: int, step: int = 1024) -> list[NDArray[np.int64]]:
+def _cuts(size: int, step: int = 1024) -> list[IntArray]:
     return np.split(np.arange(size), range(step, size, step))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.evaluation.validate.estimation.estimates import BoolArray, FloatArray, IntArray
 from malles_env.evaluation.validate.rows import LEAST_CHOICES, ChoiceRows
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 DEEP = 0.1
 """Discount depth from which a week counts as a deal."""

@@ -8,16 +8,9 @@ import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.validate.deals import DIP, LAGS, LEADS, Weeks, selling
-from malles_env.evaluation.validate.estimation.estimates import (
-    BoolArray,
-    Estimate,
-    Fit,
-    FloatArray,
-    IntArray,
-    JointTest,
-    codes,
-)
+from malles_env.evaluation.validate.estimation.estimates import Estimate, Fit, JointTest, codes
 from malles_env.evaluation.validate.estimation.likelihood import fit_counts
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

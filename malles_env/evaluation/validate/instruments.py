@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.evaluation.validate.estimation.estimates import (
-    Clusters,
-    Estimate,
-    Fit,
-    FloatArray,
-    codes,
-    finite,
-    grouped,
-)
+from malles_env.evaluation.validate.estimation.estimates import Clusters, Estimate, Fit, codes, finite, grouped
 from malles_env.evaluation.validate.estimation.likelihood import fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.estimation.linear import absorbed, two_stage
 from malles_env.evaluation.validate.rows import FACTS, PROMOTION, ChoiceRows
+from malles_env.type_aliases import FloatArray
 
 LEAST_SPREAD = 1e-4
 """Standard deviation of log prices across stores below which stores count as asking the same."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from malles_env.errors import invalid
 from malles_env.evaluation.validate.deals import DEEP
-from malles_env.evaluation.validate.estimation.estimates import BoolArray, Estimate, Fit, FloatArray, IntArray, mean_of
+from malles_env.evaluation.validate.estimation.estimates import Estimate, Fit, mean_of
 from malles_env.evaluation.validate.estimation.likelihood import fit_binary, fit_logit, logit_scores, shares
 from malles_env.evaluation.validate.rows import FACTS, LEAST_CHOICES, ChoiceRows
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 LEAST_DEEP = 50
 """Purchases at deep discounts that the check needs, and as many at shallow prices."""

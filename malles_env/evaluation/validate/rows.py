@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from malles_env.errors import CorruptFile, invalid
-from malles_env.evaluation.validate.estimation.estimates import BoolArray, Clusters, FloatArray, IntArray
+from malles_env.evaluation.validate.estimation.estimates import Clusters
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl

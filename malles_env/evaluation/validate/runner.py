@@ -15,6 +15,7 @@ from malles_env.evaluation.validate.instruments import InstrumentCheck, PriceRow
 from malles_env.evaluation.validate.regimes import Regime, RegimeCheck, regime_check
 from malles_env.evaluation.validate.rows import ChoiceRows, choice_rows
 from malles_env.evaluation.validate.tastes import Predict, Said, taste_data
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
@@ -111,7 +112,7 @@ def validate(
     markets: Sequence[str] | None = None,
     models: Mapping[str, Predict] | None = None,
     settings: ValidateSettings | None = None,
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> Report:
     """Check the price response of markets, and of taste models on the same purchases.
 
@@ -156,7 +157,7 @@ class _Attempts:
     market: str
     checks: tuple[str, ...]
     lenient: bool
-    notify: Callable[[str], None]
+    notify: OnMessage
     refused: list[str] = field(default_factory=list)
 
     def __call__(self, check: str, compute: Callable[[], Result]) -> Result | None:

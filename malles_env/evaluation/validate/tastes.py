@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.evaluation.validate.deals import DEEP
-from malles_env.evaluation.validate.estimation.estimates import BoolArray, Estimate, FloatArray, IntArray, mean_of
+from malles_env.evaluation.validate.estimation.estimates import Estimate, mean_of
 from malles_env.evaluation.validate.regimes import Forecast, Regime, judged
 from malles_env.evaluation.validate.rows import ChoiceRows
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.surplus import consumer_surplus, worth_of_purchase
 from malles_env.market.offer import Offer, Response
 from malles_env.market.seller_rules.tiers import answer_tiers, worth_with_tiers
 from malles_env.market.tastes import PriceTransform, Tastes
+from malles_env.type_aliases import FloatArray
 
 
 def price_feature(prices: FloatArray, regular_price: FloatArray, transform: PriceTransform) -> FloatArray:

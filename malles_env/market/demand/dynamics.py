@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

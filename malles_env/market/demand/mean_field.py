@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.demand.choice import purchases
 from malles_env.market.offer import Offer
 from malles_env.market.tastes import Tastes
+from malles_env.type_aliases import BoolArray, FloatArray
 
 Coupling = Literal["lagged", "equilibrium"]
 Shares = Literal["buyers", "population"]

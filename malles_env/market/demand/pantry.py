@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.demand.mean_field import NOBODY, MeanField
 from malles_env.market.offer import Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

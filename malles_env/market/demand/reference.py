@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.mean_field import MeanField
 from malles_env.market.tastes import Tastes
+from malles_env.type_aliases import FloatArray
 
 SMALLEST = 1e-6
 

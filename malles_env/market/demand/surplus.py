@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
 from malles_env.market.tastes import Tastes
+from malles_env.type_aliases import FloatArray
 
 HELD = 8.0
 """Changes of utility beyond it are held there, as in the kernel."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.kernels.period_kernel import COST, FEES, PROFIT, REVENUE
 from malles_env.market.seller_rules.replenishment import CLOSE
 from malles_env.market.state import MarketState
+from malles_env.type_aliases import FloatArray
 
 STOCK_LEDGER = 5
 ORDERED, ORDERING, HOLDING, SALVAGE, LEFT = range(STOCK_LEDGER)  # rows of the stock books, as in `Outcome`

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.kernels.response_kernel import respond_block
 from malles_env.market.kernels.sampling import StateArray, binomial, normal, poisson
+from malles_env.type_aliases import FloatArray, IntArray
 
 EXPECTED, MULTINOMIAL, GAUSSIAN = 0, 1, 2
 DEMAND, UNITS, LOST, REVENUE, COST, FEES, PROFIT, SHARE = range(8)
@@ -209,7 +209,9 @@ def settle_rows(
         for j in range(prices.shape[1]):
             short |= books[LOST, b, j] > 0.0
         if equilibrium:
-            for j in range(prices.shape[1]):  # assigning a row compiles numba's message about shapes, which takes seconds
+            for j in range(
+                prices.shape[1]
+            ):  # assigning a row compiles numba's message about shapes, which takes seconds
                 mean_field[b, j] = seen[b, j]
         size = t.size * traffic[b]
         move_mean_field(b, period[b], buyers, size, t, window, mean_field, centre, books, equilibrium)

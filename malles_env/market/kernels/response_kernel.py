@@ -17,12 +17,13 @@ import numpy as np
 
 from malles_env.compiling import njit
 from malles_env.errors import invalid
-from malles_env.market.arrays import LARGEST_UTILITY, FloatArray, IntArray
+from malles_env.market.arrays import LARGEST_UTILITY
 from malles_env.market.demand.mean_field import NOBODY
 from malles_env.market.demand.pantry import Pantry
 from malles_env.market.kernels.simd_math import exp_lane, log_lane, mean_lane
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, sensitivity_classes
+from malles_env.type_aliases import FloatArray, IntArray
 
 STEP = 4
 BETA, GAIN, LOSS, WORTH = range(4)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.compiling import njit
+from malles_env.type_aliases import BoolArray, IntArray
 
 StateArray = NDArray[np.uint64]
 SMALL_MEAN = 10.0
@@ -178,7 +179,7 @@ def _binomial_by_gaps(state: StateArray, trials: float, p: float) -> float:
 
 
 @njit(cache=True)
-def pick(streams: StateArray, choices: int, chosen: NDArray[np.bool_], out: NDArray[np.int64]) -> None:
+def pick(streams: StateArray, choices: int, chosen: BoolArray, out: IntArray) -> None:
     """Draw a whole number below `choices`, all alike, from the stream of each chosen market."""
     for b in range(len(out)):
         if chosen[b]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.demand.mean_field import NOBODY
 from malles_env.market.kernels.response_kernel import (
@@ -32,6 +31,7 @@ from malles_env.market.kernels.response_kernel import (
 from malles_env.market.kernels.simd_math import log_lane
 from malles_env.market.seller_rules.tiers import CLOSE, MEET, RAISED, UNITS
 from malles_env.market.tastes import Tastes, sensitivity_classes
+from malles_env.type_aliases import FloatArray, IntArray
 
 EXTRA = RAISED  # a market's answer holds all units beyond the first in the row of the raised ones
 

@@ -9,7 +9,7 @@ from math import ceil, floor
 import numpy as np
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 RULES = ("ladder", "step", "change", "margin")
 """Names of the rules, in the order in which infos count what breaks them."""

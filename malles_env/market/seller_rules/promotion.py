@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import MOST, BoolArray, IntArray
+from malles_env.market.arrays import MOST
+from malles_env.type_aliases import BoolArray, IntArray
 
 KINDS = ("display", "feature")
 """Ways to promote a product: displayed in the shop, advertised in the leaflet."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import InvalidInput, invalid
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import as_floats
+from malles_env.type_aliases import FloatArray
 
 CLOSE = 1e-9  # units: stock that fractional sales leave is this far from whole at most
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.arrays import as_floats
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from malles_env.market.offer import Offer

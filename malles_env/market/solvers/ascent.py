@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 Objective = Callable[[IntArray, FloatArray, BoolArray], FloatArray]
 """``value(rows[n], prices[n, J], listed[n, J]) -> money[n]``; `rows` says which of the climbers each candidate is."""

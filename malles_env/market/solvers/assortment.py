@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.solvers.closed_form import tops
+from malles_env.type_aliases import FloatArray, IntArray
 
 MOST_ENUMERATED = 20
 

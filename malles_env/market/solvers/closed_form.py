@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import wrightomega
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

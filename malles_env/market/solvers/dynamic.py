@@ -10,8 +10,8 @@ from scipy.special import gammaln, logsumexp
 from scipy.stats import binom
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.solvers.closed_form import lambert_w_exp
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 def gallego_van_ryzin(stock: int, potential: float) -> tuple[float, float]:

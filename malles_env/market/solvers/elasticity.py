@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.demand.choice import mean_quantity, respond, utilities
 from malles_env.market.demand.mean_field import NOBODY, MeanField
 from malles_env.market.demand.pantry import Pantry
 from malles_env.market.offer import Consumers, Offer
 from malles_env.market.solvers.game import settle_offer
 from malles_env.market.tastes import Tastes, tastes_of
+from malles_env.type_aliases import FloatArray
 
 Hold = Literal["state", "steady"]
 Of = Literal["units", "choice"]

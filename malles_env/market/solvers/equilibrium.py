@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.solvers.ascent import Box, Climb, climb
 from malles_env.market.solvers.game import Game, exact_derivatives
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 WIDE = 5.0
 

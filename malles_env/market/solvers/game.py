@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.catalog import Catalog
 from malles_env.market.demand.choice import mean_quantity, purchases, respond, utilities
 from malles_env.market.demand.dynamics import Dynamics
@@ -17,6 +16,7 @@ from malles_env.market.engine import Market
 from malles_env.market.offer import Consumers, Offer, Response
 from malles_env.market.population import Population
 from malles_env.market.tastes import Tastes, tastes_of
+from malles_env.type_aliases import BoolArray, FloatArray
 
 MOST_PERIODS = 5_000
 MOST_STEPS = 200

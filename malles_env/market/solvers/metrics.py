@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.solvers.equilibrium import best_response
 from malles_env.market.solvers.game import Game
+from malles_env.type_aliases import BoolArray, FloatArray
 
 UNDEFINED = 1e-6
 

@@ -15,8 +15,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix, vstack
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray, as_floats
+from malles_env.market.arrays import as_floats
 from malles_env.market.solvers.assortment import capacity
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.personas import as_occasions
 from malles_env.preference.data.text import Persona, ProductText
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 def asked_shelf(
@@ -33,7 +34,7 @@ def _checked(
     products: Sequence[ProductText],
     bought: ArrayLike,
     reference_share: ArrayLike,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[IntArray, FloatArray]:
     if not personas:
         raise invalid("personas", list(personas), "at least one")
     if not products:
@@ -48,7 +49,7 @@ def _checked(
     return counts.astype(np.int64), shares
 
 
-def _positive(name: str, values: ArrayLike | None, low: float, size: int, unknown: float) -> NDArray[np.float64]:
+def _positive(name: str, values: ArrayLike | None, low: float, size: int, unknown: float) -> FloatArray:
     if values is None:
         return np.full(size, unknown)
     numbers = np.asarray(values, dtype=np.float64)

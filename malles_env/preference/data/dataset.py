@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from malles_env.errors import InvalidInput
 from malles_env.preference.data.shelves import ProductTable, listed_words, product_table
 from malles_env.preference.data.text import market_text
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 SHARED_FIELDS = ("products", "markets", "households")
 HISTORY_LENGTH = 20
 """Own purchases of a market that are shown one by one; older ones count in the totals."""
@@ -85,34 +83,34 @@ class TasteData:
     household: IntArray
     period: IntArray
     product: IntArray
-    price: FloatArray
-    regular_price: FloatArray
+    price: Float32Array
+    regular_price: Float32Array
     display: BoolArray
     feature_ad: BoolArray
     bought: IntArray
     last: BoolArray
-    share: FloatArray
-    reference_share: FloatArray
-    long_share: FloatArray
-    store_sales: FloatArray
-    mean_quantity: FloatArray
-    brand_elsewhere: FloatArray
-    brand_share: FloatArray
+    share: Float32Array
+    reference_share: Float32Array
+    long_share: Float32Array
+    store_sales: Float32Array
+    mean_quantity: Float32Array
+    brand_elsewhere: Float32Array
+    brand_share: Float32Array
     mask: BoolArray
     chosen: IntArray
     quantity: IntArray
-    log_sampling: FloatArray
+    log_sampling: Float32Array
     history_total: IntArray
     weeks_seen: IntArray
-    elsewhere: FloatArray
-    elsewhere_private: FloatArray
-    elsewhere_deal: FloatArray
+    elsewhere: Float32Array
+    elsewhere_private: Float32Array
+    elsewhere_deal: Float32Array
     known: BoolArray
     past: IntArray
     past_known: BoolArray
-    past_ago: FloatArray
-    past_quantity: FloatArray
-    past_depth: FloatArray
+    past_ago: Float32Array
+    past_quantity: Float32Array
+    past_depth: Float32Array
     households: tuple[str, ...] = ()
     other: IntArray | None = None
     other_ago: IntArray | None = None
@@ -149,16 +147,16 @@ class TasteData:
         return self.display | self.feature_ad
 
     @property
-    def log_price(self) -> FloatArray:
+    def log_price(self) -> Float32Array:
         """log(p / r) [B, J], 0 in the padding."""
         return np.log(self._ratio())
 
     @property
-    def discount(self) -> FloatArray:
+    def discount(self) -> Float32Array:
         """Discount depth max(0, 1 - p/r) [B, J], 0 in the padding."""
         return np.maximum(0.0, 1.0 - self._ratio())
 
-    def _ratio(self) -> FloatArray:
+    def _ratio(self) -> Float32Array:
         return np.divide(self.price, self.regular_price, out=np.ones_like(self.price), where=self.mask)
 
 
@@ -202,7 +200,7 @@ def from_occasions(occasions: Occasions, *, history: int = HISTORY_LENGTH) -> Ta
     products, prefix_of_market = _product_table(occasions, markets, arrays)
     mask = arrays["mask"]
 
-    def number(name: str) -> FloatArray:
+    def number(name: str) -> Float32Array:
         return arrays[name].astype(np.float32)
 
     def count(name: str) -> IntArray:

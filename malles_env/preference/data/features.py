@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env._moved import old_names
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import BoolArray, Float32Array
 
-FloatArray = NDArray[np.float32]
 FLOOR = 1e-3
 """Added to a share before its log: a line nobody bought yet is rare, not impossible."""
 RANK_DECAY = 0.85
@@ -75,11 +74,11 @@ class Features:
         match: True where a past purchase is of that option's line [B, J, H].
     """
 
-    option: FloatArray
-    live: FloatArray
-    shelf: FloatArray
-    quantity: FloatArray
-    match: NDArray[np.bool_]
+    option: Float32Array
+    live: Float32Array
+    shelf: Float32Array
+    quantity: Float32Array
+    match: BoolArray
 
 
 def features(data: TasteData) -> Features:
@@ -96,7 +95,7 @@ def features(data: TasteData) -> Features:
     )
 
 
-def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
+def _option_facts(data: TasteData, match: BoolArray) -> Float32Array:
     products, mask, product = data.products, data.mask, data.product
     popular = data.long_share + FLOOR
     store = (data.store_sales + 5 * data.long_share) / (data.store_sales.sum(1, keepdims=True) + 5.0) + FLOOR
@@ -140,14 +139,14 @@ def _option_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=-1)
 
 
-def _live_facts(data: TasteData) -> FloatArray:
+def _live_facts(data: TasteData) -> Float32Array:
     trend = np.log((data.share + FLOOR) / (data.long_share + FLOOR))
     deviation = data.share - data.long_share
     columns = [data.log_price, data.discount, data.display, data.feature_ad, data.last, deviation, trend]
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=-1)
 
 
-def _shelf_facts(data: TasteData) -> FloatArray:
+def _shelf_facts(data: TasteData) -> Float32Array:
     known, total = data.past_known, data.history_total.astype(np.float32)
     seen = np.maximum(known.sum(1), 1)
     pairs = known[:, 1:]
@@ -174,7 +173,7 @@ def _shelf_facts(data: TasteData) -> FloatArray:
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=-1)
 
 
-def _quantity_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
+def _quantity_facts(data: TasteData, match: BoolArray) -> Float32Array:
     quantity = np.log(np.maximum(data.past_quantity, 1))[:, None, :]
     count = match.sum(2)
     single = ((data.past_quantity <= 1) & data.past_known).sum(1) / np.maximum(data.past_known.sum(1), 1)
@@ -187,7 +186,7 @@ def _quantity_facts(data: TasteData, match: NDArray[np.bool_]) -> FloatArray:
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=-1)
 
 
-def _own_distance(data: TasteData, attribute: FloatArray, value: FloatArray) -> FloatArray:
+def _own_distance(data: TasteData, attribute: Float32Array, value: Float32Array) -> Float32Array:
     """Return the distance of each option's attribute from the mean over own past purchases, 0 where unknown."""
     past = np.where(data.past >= 0, attribute[data.past], np.nan)
     known = np.isfinite(past)
@@ -197,7 +196,7 @@ def _own_distance(data: TasteData, attribute: FloatArray, value: FloatArray) -> 
     return np.nan_to_num(np.minimum(distance, 3.0))
 
 
-def _centred(values: FloatArray, mask: NDArray[np.bool_]) -> FloatArray:
+def _centred(values: Float32Array, mask: BoolArray) -> Float32Array:
     """Return values less their mean over the shelf, 0 where unknown."""
     known = mask & np.isfinite(values)
     mean = np.where(known, values, 0.0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)

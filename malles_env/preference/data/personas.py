@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import HISTORY_LENGTH, TasteData
 from malles_env.preference.data.shelves import ProductTable, product_table
 from malles_env.preference.data.text import Persona, ProductText, persona_text
+from malles_env.type_aliases import Float32Array, FloatArray, IntArray
 
 USUAL_DEAL = 0.1
 """Discount depth assumed of purchases of which only the number is known."""
@@ -18,10 +18,10 @@ USUAL_DEAL = 0.1
 def as_occasions(
     personas: Sequence[Persona],
     products: Sequence[ProductText],
-    bought: NDArray[np.int64],
-    reference_share: NDArray[np.float64],
-    regular_price: NDArray[np.float64],
-    mean_quantity: NDArray[np.float64],
+    bought: IntArray,
+    reference_share: FloatArray,
+    regular_price: FloatArray,
+    mean_quantity: FloatArray,
 ) -> TasteData:
     """Return one occasion per persona, all before the same shelf at regular prices.
 
@@ -47,7 +47,7 @@ def as_occasions(
     none = np.full(len(personas), np.nan, dtype=np.float32)
     units = np.where(past >= 0, np.nan_to_num(mean_quantity, nan=1.0)[past], 1.0)
 
-    def spread(row: NDArray[np.float64]) -> NDArray[np.float32]:
+    def spread(row: FloatArray) -> Float32Array:
         return np.broadcast_to(row.astype(np.float32), shape).copy()
 
     share = spread(reference_share)
@@ -91,7 +91,7 @@ def as_occasions(
     )
 
 
-def mixed(counts: NDArray[np.int64], total: int, length: int) -> NDArray[np.int64]:
+def mixed(counts: IntArray, total: int, length: int) -> IntArray:
     """Return the last `length` of `total` purchases in an even mixture, newest first; -1 for other products.
 
     Args:
@@ -113,8 +113,8 @@ def mixed(counts: NDArray[np.int64], total: int, length: int) -> NDArray[np.int6
 
 
 def _product_table(
-    personas: Sequence[Persona], products: Sequence[ProductText], regular_price: NDArray[np.float64]
-) -> tuple[ProductTable, NDArray[np.int64], NDArray[np.int64]]:
+    personas: Sequence[Persona], products: Sequence[ProductText], regular_price: FloatArray
+) -> tuple[ProductTable, IntArray, IntArray]:
     """Return the products, each persona's prefix [S] and its products [S, J]; notes make prefixes of their own."""
     texts = [persona_text(persona) for persona in personas]
     prefixes = tuple(dict.fromkeys(texts))

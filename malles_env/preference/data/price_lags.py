@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import BoolArray, Float32Array, FloatArray
 
 WINDOWS = ((1, 1), (2, 4))
 """First and last of the periods before, of each lag."""
 
 
-def lagged_log_prices(data: TasteData) -> NDArray[np.float32]:
+def lagged_log_prices(data: TasteData) -> Float32Array:
     """Return the mean log(p/r) of the option's line in each of `WINDOWS` [B, J, len(WINDOWS)].
 
     A period's price is the mean over the data's shelves in it; periods without one are passed over, and where a whole
@@ -33,7 +33,7 @@ def lagged_log_prices(data: TasteData) -> NDArray[np.float32]:
     return np.where(data.mask[..., None], found, 0.0).astype(np.float32)
 
 
-def _window(means: NDArray[np.float64], known: NDArray[np.bool_], first: int, last: int) -> NDArray[np.float64]:
+def _window(means: FloatArray, known: BoolArray, first: int, last: int) -> FloatArray:
     """Return the mean over the known ones of the periods `first` to `last` before each [P, T]."""
     total, count = np.zeros(means.shape), np.zeros(means.shape)
     for lag in range(first, min(last, means.shape[1] - 1) + 1):

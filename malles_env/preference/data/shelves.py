@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from malles_env._moved import old_names
 from malles_env.preference.data.packing import Request
 from malles_env.preference.data.text import ProductText, product_text
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
 if TYPE_CHECKING:
     import polars as pl
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class ProductTable:
     names: tuple[str, ...]
     prefix: IntArray
     brand: IntArray
-    private: NDArray[np.bool_]
-    log_size: NDArray[np.float32]
-    log_variants: NDArray[np.float32]
-    log_regular: NDArray[np.float32]
+    private: BoolArray
+    log_size: Float32Array
+    log_variants: Float32Array
+    log_regular: Float32Array
 
     def __len__(self) -> int:
         """P."""

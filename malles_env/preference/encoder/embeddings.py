@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.encoder import States, read_states, rows_of
 from malles_env.preference.heads.inputs import Readings
 from malles_env.preference.storage import read_tensors, write_tensors
+from malles_env.type_aliases import OnProgress
 
 SHARD = 16
 """Requests (markets) per file: a kill loses at most the file being made."""
@@ -25,7 +26,7 @@ def make_readings(
     products: ProductTable,
     *,
     directory: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Readings:
     """Read all products with a frozen backbone, skipping what an earlier run already read.
 

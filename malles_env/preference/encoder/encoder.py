@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.preference.data.packing import PackedBatch, Request, pack, split_requests
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.heads.inputs import Readings
+from malles_env.type_aliases import IntArray
 
 MAX_OPTIONS = 16
 """Options per packed sequence; longer shelves are cut, which changes no score."""
@@ -34,13 +34,13 @@ class LiveReader:
 
     backbone: Backbone
 
-    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: IntArray) -> Readings:
         """Return readings of `products`; the rows of others hold some other product's."""
         requests, product_row, prefix_row = table.requests(products)
         return rows_of(read_states(self.backbone, requests), product_row, prefix_row)
 
 
-def rows_of(states: States, product_row: NDArray[np.int64], prefix_row: NDArray[np.int64]) -> Readings:
+def rows_of(states: States, product_row: IntArray, prefix_row: IntArray) -> Readings:
     """Return states by product and prefix; rows of -1 get any state."""
     device = states.option.device
     product = torch.as_tensor(np.maximum(product_row, 0), device=device)

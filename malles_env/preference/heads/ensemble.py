@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import MARKET_TERMS, OptionTastes, PrefixTastes, averaged, of_market
 from malles_env.preference.heads.inputs import Codes
 from malles_env.preference.heads.taste_heads import Inputs, Sizes, TasteHeads
+from malles_env.type_aliases import IntArray
 
 COLD_SIZES = Sizes(text=16, hidden=32, dropout=0.5)
 """Widths for cold starts: small and noisy, chosen on categories left out of the training ones."""
@@ -171,7 +171,7 @@ class HeadSet(nn.Module):
         return 0
 
 
-def _places(names: Sequence[str], known: tuple[str, ...]) -> NDArray[np.int64]:
+def _places(names: Sequence[str], known: tuple[str, ...]) -> IntArray:
     """Return the 1-based place of each name among the known ones, 0 where it is not among them."""
     place = {name: at for at, name in enumerate(known, start=1)}
     return np.array([place.get(name, 0) for name in names], dtype=np.int64)

@@ -15,6 +15,7 @@ from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.heads.coefficients import Live
 from malles_env.preference.heads.history import Past
 from malles_env.preference.heads.taste_heads import SEEN_LIVE, TREND_LIVE, Inputs
+from malles_env.type_aliases import Float32Array, IntArray
 
 _SEEN = [LIVE_FEATURES.index(name) for name in (*SEEN_LIVE, *TREND_LIVE)]
 
@@ -31,7 +32,7 @@ class Readings:
     market: torch.Tensor
     product: torch.Tensor
 
-    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: IntArray) -> Readings:
         """Return the readings of the products; they are all here already."""
         return self
 
@@ -39,7 +40,7 @@ class Readings:
 class Reader(Protocol):
     """Gives readings: a live backbone, or readings made before."""
 
-    def of(self, table: ProductTable, products: NDArray[np.int64]) -> Readings:
+    def of(self, table: ProductTable, products: IntArray) -> Readings:
         """Return readings whose rows are those of `table`; only the rows of `products` need be right."""
         ...
 
@@ -70,10 +71,10 @@ class Codes:
         market: Code of each prefix's market, 0 where it was not trained on [M].
     """
 
-    line: NDArray[np.int64]
-    trained: NDArray[np.float32]
-    household: NDArray[np.int64]
-    market: NDArray[np.int64]
+    line: IntArray
+    trained: Float32Array
+    household: IntArray
+    market: IntArray
 
 
 def batch(data: TasteData, reader: Reader, codes: Codes | None = None) -> HeadInputs:

@@ -12,14 +12,12 @@ from malles_env.errors import InvalidInput, invalid
 from malles_env.preference.data.shelves import listed_words
 from malles_env.preference.data.text import product_text
 from malles_env.preference.prompted.prompt import ELSEWHERE
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
     from malles_env.preference.data.dataset import TasteData
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 _SHARED = ("products", "markets")
 _BY_OPTION = ("product", "price", "regular_price", "promotion", "bought", "last", "share", "mask")
 _COLUMNS = {
@@ -60,16 +58,16 @@ class PromptData:
     product: IntArray
     market: IntArray
     household: IntArray
-    price: FloatArray
-    regular_price: FloatArray
+    price: Float32Array
+    regular_price: Float32Array
     promotion: BoolArray
     bought: IntArray
     last: BoolArray
-    share: FloatArray
+    share: Float32Array
     mask: BoolArray
     chosen: IntArray
     quantity: IntArray
-    log_sampling: FloatArray
+    log_sampling: Float32Array
     history_total: IntArray
     weeks_seen: IntArray
     elsewhere: IntArray | None = None

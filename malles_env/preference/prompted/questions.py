@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.preference.prompted.data import PromptData, prompt_data
 from malles_env.preference.prompted.prompt import Household, ShelfLine
+from malles_env.type_aliases import IntArray
 
 if TYPE_CHECKING:
     from malles_env.data.occasions import Occasions
 
-IntArray = NDArray[np.int64]
 TOKENS_PER_PASS = 6144
 """Padded tokens of one pass: attention weights of longer passes would not fit a small machine's cache."""
 HOUSEHOLDS = 12

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray, IntArray
+
 _STEPS = 50
 _CLOSE = 1e-5
 """Utils: a fit whose last step is smaller has settled."""
@@ -28,7 +28,7 @@ class MarketLog:
     utility: FloatArray
     slope: FloatArray
     design: FloatArray
-    chosen: NDArray[np.int64]
+    chosen: IntArray
     weight: FloatArray
 
     def weighed(self, weight: FloatArray) -> MarketLog:
@@ -113,7 +113,7 @@ def _likelihood(log: MarketLog, prior: Prior, terms: FloatArray) -> tuple[float,
 
 
 def _multinomial(
-    utility: FloatArray, slopes: FloatArray, chosen: NDArray[np.int64], weight: FloatArray, outside: bool
+    utility: FloatArray, slopes: FloatArray, chosen: IntArray, weight: FloatArray, outside: bool
 ) -> tuple[float, FloatArray, FloatArray]:
     """Return a logit's log-likelihood, gradient and expected information; an outside option has no slopes."""
     if not len(utility):

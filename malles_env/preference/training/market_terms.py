@@ -18,7 +18,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput
 from malles_env.preference.data.dataset import TasteData
@@ -29,7 +28,8 @@ from malles_env.preference.heads.ensemble import HeadSet
 from malles_env.preference.heads.inputs import Reader
 from malles_env.preference.model import TasteModel
 from malles_env.preference.prediction import predict
-from malles_env.preference.training.market_likelihood import FloatArray, MarketLog, Prior, fit_terms
+from malles_env.preference.training.market_likelihood import MarketLog, Prior, fit_terms
+from malles_env.type_aliases import Float32Array, FloatArray, IntArray
 
 SPREADS = {"log beta multiplier": 0.5, "level": 1.0, "rho": 0.5, "display": 0.5, "feature": 0.5}
 """Standard deviations of the terms over markets, before seeing a market's occasions; all have mean 0."""
@@ -107,9 +107,7 @@ def _prior() -> Prior:
     return Prior(np.zeros(len(spread)), spread, bound)
 
 
-def _markets(
-    model: TasteModel, train: TasteData, reader: Reader | None
-) -> Iterator[tuple[int, NDArray[np.int64], MarketLog]]:
+def _markets(model: TasteModel, train: TasteData, reader: Reader | None) -> Iterator[tuple[int, IntArray, MarketLog]]:
     """Yield the code, the rows and the log of each market trained on."""
     place = model.heads.codes(train.products).market[train.prefix]
     lags = lagged_log_prices(train)
@@ -118,7 +116,7 @@ def _markets(
         yield int(market), rows, _log(model, train.take(rows), lags[rows], reader)
 
 
-def _log(model: TasteModel, data: TasteData, lags: NDArray[np.float32], reader: Reader | None) -> MarketLog:
+def _log(model: TasteModel, data: TasteData, lags: Float32Array, reader: Reader | None) -> MarketLog:
     said = predict(model, data, reader=reader)
     assert said.beta is not None
     earlier = lags - lags[data.mask].mean(0)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from malles_env.errors import invalid
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import MOST, FloatArray
+from malles_env.market.arrays import MOST
 from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.adding.brands import read_brand, with_shares
@@ -19,6 +19,7 @@ from malles_env.scenarios.adding.words import read_words, with_tastes
 from malles_env.scenarios.blocks.entries import AlignedEntry, LogitEntry
 from malles_env.scenarios.messages import explain
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 LEVEL = 1.645
 """Standard deviations on either side of what is said: 90% of launches, if they are normal."""

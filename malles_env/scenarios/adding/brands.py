@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from malles_env.market import Offer
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal, new_entry
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.consumer_kinds.aligned import reference_shares
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 
 def read_brand(scenario: Scenario, asked: Proposal) -> PredictedTaste:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

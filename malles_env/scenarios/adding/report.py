@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.adding.add import Added
+from malles_env.type_aliases import FloatArray
 
 SHOWN, DESCRIBED = 8, 3
 """Products named as those it takes buyers from, the rest being summed up, and segments described in words."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray
 from malles_env.market.tastes import tastes_of
 from malles_env.scenarios.adding.proposal import PredictedTaste, Proposal
 from malles_env.scenarios.blocks.entries import LogitEntry
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 
 def read_words(scenario: Scenario, asked: Proposal) -> PredictedTaste:

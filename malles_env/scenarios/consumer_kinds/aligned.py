@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from malles_env.market import Consumers
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.blocks.live_model_config import AlignedPromptedEntry, PromptedEntry
 from malles_env.scenarios.kinds import builds
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 
 @builds("aligned")

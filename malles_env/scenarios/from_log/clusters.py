@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 def cluster(features: FloatArray, groups: int, *, min_size: int = 1, seed: int = 0, restarts: int = 10) -> IntArray:

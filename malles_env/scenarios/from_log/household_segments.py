@@ -15,7 +15,6 @@ from malles_env.consumers.logit import LogitConsumers
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import InvalidInput, MissingResource, invalid
 from malles_env.market import Catalog, Demand, Market, MeanField, Population, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import AlignedEntry
 from malles_env.scenarios.from_log.build import scenario_from
 from malles_env.scenarios.from_log.choices import BuildChoices
@@ -24,6 +23,7 @@ from malles_env.scenarios.from_log.panel import matched_lines
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin
 from malles_env.scenarios.loader import load_scenario
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     from malles_env.data.log.tables import Tables

@@ -18,9 +18,9 @@ from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
 from malles_env.errors import InvalidInput
 from malles_env.market import Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.dataset import TasteData, from_occasions
 from malles_env.preference.persona_coefficients import TasteReading
+from malles_env.type_aliases import FloatArray
 
 if TYPE_CHECKING:
     import polars as pl

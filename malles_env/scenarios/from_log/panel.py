@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from malles_env.errors import InvalidInput
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.from_log.clusters import cluster
+from malles_env.type_aliases import FloatArray, IntArray
 
 HISTORY_WEEKS = 36
 """Shopping weeks in the history of a segment's typical household."""

@@ -16,9 +16,9 @@ from malles_env.errors import CorruptFile, InvalidInput, MissingResource, invali
 from malles_env.evaluation.transfer.level import Level
 from malles_env.evaluation.transfer.names import centred, read_names
 from malles_env.files import read_json, write_text
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.gifts.build import FIRST_WEEK
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray, IntArray
 
 HOME = Path(__file__).parent.parent / "beliefs"
 KINDS = ("history", "words", "shuffled", "names_only")

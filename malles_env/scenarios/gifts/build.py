@@ -17,7 +17,6 @@ from malles_env.data.sources.gifts.market import GiftMarket, appeals
 from malles_env.evaluation.protocol import protocol
 from malles_env.evaluation.transfer.level import Level
 from malles_env.evaluation.transfer.names import centred
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.gifts import words
 from malles_env.scenarios.gifts.choices import Fitted, GiftChoices
 from malles_env.scenarios.gifts.fits import (
@@ -31,6 +30,7 @@ from malles_env.scenarios.gifts.fits import (
 )
 from malles_env.scenarios.gifts.personas import MIN_CELL, NameEmbeddings, Personas
 from malles_env.scenarios.schema import Scenario
+from malles_env.type_aliases import FloatArray, IntArray
 
 FIRST_WEEK = 2
 """Week of the log that is period 0: the first is short."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from malles_env.data.sources.gifts.market import GiftMarket
 from malles_env.errors import invalid
 from malles_env.evaluation.transfer.level import Level
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.gifts.fits import LaunchCheck, PriceResponse, Words
 from malles_env.scenarios.gifts.personas import Personas
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

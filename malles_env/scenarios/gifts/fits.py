@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from malles_env.data.sources.gifts.market import GiftMarket, appeals
 from malles_env.evaluation.transfer.level import Level
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 PRIOR_MEDIAN, PRIOR_SD = 2.0, 0.35
 """Prior of the price sensitivity: log-normal, median in utils per unit of log price, standard deviation of its log."""

@@ -10,8 +10,8 @@ import polars as pl
 from malles_env.data.sources.gifts.market import GiftMarket
 from malles_env.errors import invalid
 from malles_env.evaluation.transfer.names import Likeness, centred, kinship, read_names
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.scenarios.from_log.clusters import cluster
+from malles_env.type_aliases import FloatArray, IntArray
 
 FEWEST_NAMES = 10
 """Different products of other categories that a customer must have bought to be grouped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from malles_agents.registry import default_rivals, make_seller
 from malles_agents.seller_view import SellerView
 from malles_env.errors import invalid
 from malles_env.studio.logic.market import World
+from malles_env.type_aliases import OnMessage
 
 MOST_EPISODES = 512
 MOST_POLICIES = 200
@@ -43,7 +44,7 @@ class Question:
     best: bool = True
 
 
-def compared(world: World, question: Question, watch: Callable[[str], object] = str) -> dict[str, Played]:
+def compared(world: World, question: Question, watch: OnMessage = str) -> dict[str, Played]:
     """Play every seller.
 
     Args:

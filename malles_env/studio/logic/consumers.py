@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from malles_env.consumers.calibration import shift_to_shares
 from malles_env.consumers.discussion.transcript import read_transcript
 from malles_env.errors import CorruptFile, invalid
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.tastes import Tastes, tastes_of
 from malles_env.scenarios import Scenario
@@ -21,6 +20,7 @@ from malles_env.scenarios.consumer_kinds.aligned import target_shares
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.scenarios.messages import explain
 from malles_env.studio.logic.market import World
+from malles_env.type_aliases import FloatArray
 
 NEWCOMER = "newcomer"
 MOST_TRANSCRIPTS = 200

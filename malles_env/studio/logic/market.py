@@ -11,8 +11,8 @@ from malles_env.consumers.aligned import DRAW_MODELS
 from malles_env.envs.spaces.slot_layout import SlotLayout
 from malles_env.errors import invalid
 from malles_env.market import Catalog, Consumers
-from malles_env.market.arrays import BoolArray, IntArray
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import BoolArray, IntArray
 
 ASKED = ("prompted", "discussion")
 """Kinds of consumers that are asked anew in every period, which takes minutes or hours."""

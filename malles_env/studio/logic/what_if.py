@@ -11,7 +11,6 @@ import numpy as np
 from malles_env.consumers.aligned import DRAW_MODELS
 from malles_env.errors import invalid
 from malles_env.market import Offer, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.market.demand.choice import respond
 from malles_env.market.solvers.equilibrium import Equilibrium, nash
 from malles_env.market.solvers.game import Game
@@ -19,6 +18,7 @@ from malles_env.market.tastes import tastes_of
 from malles_env.scenarios import Scenario
 from malles_env.scenarios.consumer_kinds.prompted import opening_offer
 from malles_env.studio.logic.market import World
+from malles_env.type_aliases import FloatArray
 
 POINTS = 41
 BAND = (0.1, 0.9)

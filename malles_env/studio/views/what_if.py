@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from malles_env.market.arrays import FloatArray
 from malles_env.studio import charts
 from malles_env.studio.logic.market import World, price_steps
 from malles_env.studio.logic.tables import as_csv
@@ -20,6 +19,7 @@ from malles_env.studio.logic.what_if import (
 )
 from malles_env.studio.state import drawn, plain, world
 from malles_env.studio.views.parts import show_parts
+from malles_env.type_aliases import FloatArray
 from malles_env.workflows.elasticities import price_response
 
 

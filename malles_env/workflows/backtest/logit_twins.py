@@ -8,10 +8,10 @@ import numpy as np
 
 from malles_env.evaluation.baselines.fitting import minimize
 from malles_env.evaluation.baselines.table import AT, COLUMNS, Table, purchases, table, thinned
-from malles_env.market.arrays import FloatArray
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.features import QUANTITY_FEATURES
 from malles_env.preference.persona_coefficients import TasteReading
+from malles_env.type_aliases import FloatArray
 
 VISITS = 40_000
 """Occasions the coefficients are fitted on, at most."""

@@ -9,10 +9,10 @@ import numpy as np
 from malles_env.consumers.logit import LogitConsumers
 from malles_env.errors import invalid
 from malles_env.market import Catalog, Market, MeanField, Offer, Population, Tastes
-from malles_env.market.arrays import BoolArray, FloatArray
 from malles_env.market.demand.choice import discount_depth, purchases
 from malles_env.market.seller_rules.promotion import Promotions
 from malles_env.scenarios.from_log.panel import Panel
+from malles_env.type_aliases import BoolArray, FloatArray
 
 WINDOW = 8
 """Weeks of the mean field, as in the data the models were trained on."""

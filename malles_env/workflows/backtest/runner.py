@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import numpy as np
 from malles_env.data.settings import BuildSettings
 from malles_env.errors import invalid
 from malles_env.market import Population, Tastes
-from malles_env.market.arrays import FloatArray
 from malles_env.scenarios.blocks.entries import ProductEntry
 from malles_env.scenarios.from_log.household_segments import (
     TwinDataset,
@@ -22,6 +20,7 @@ from malles_env.scenarios.from_log.household_segments import (
 )
 from malles_env.scenarios.from_log.panel import Panel, read_panel
 from malles_env.scenarios.from_log.provenance import COMPLETE_JOURNEY, Origin
+from malles_env.type_aliases import FloatArray, OnMessage
 from malles_env.workflows.backtest.playback import WINDOW, Forecast, level_to, naive, play, sampled
 from malles_env.workflows.backtest.scores import (
     Interval,
@@ -112,7 +111,7 @@ def backtest(
     build: BuildSettings | None = None,
     origin: Origin = COMPLETE_JOURNEY,
     settings: BacktestSettings | None = None,
-    notify: Callable[[str], None] = lambda words: None,
+    notify: OnMessage = lambda words: None,
 ) -> Backtest:
     """Simulate a market's test weeks with its digital twins and compare with what was bought.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.scenarios.from_log.panel import Panel, shares_of
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 from malles_env.workflows.backtest.playback import Forecast
 
 MEASURES = {

@@ -68,7 +68,7 @@ def test_identical_sellers_score_the_same_against_rivals_that_draw():
     np.testing.assert_array_equal(once.profit, twice.profit)
 
 
-def test_either_seat_of_a_symmetric_market_earns_alike():
+def test_either_seller_of_a_symmetric_market_earns_alike():
     first = play(DUOPOLY, make_seller("cost-plus:0.6", DUOPOLY), episodes=64)
     second = play(DUOPOLY, make_seller("cost-plus:0.6", DUOPOLY, "seller_1"), "seller_1", episodes=64)
     error = summary([first])["profit"]["se"]

@@ -83,9 +83,9 @@ def test_of_a_score_only_its_sign_counts_where_all_products_fit():
 
 @pytest.mark.parametrize("spec", ["random", "epsilon:0.3:nash", "nash"])
 def test_probabilities_of_all_discrete_actions_sum_to_one(spec):
-    seat = SellerView.of("soft-drinks", "seller_0", action_mode="discrete", price_levels=3)
-    seller = as_target(make_seller(spec, seat.scenario, seat.agent, action_mode="discrete", price_levels=3), seat, spec)
-    every = np.array(list(product(*(range(int(size)) for size in seat.action_space.nvec))))
+    view = SellerView.of("soft-drinks", "seller_0", action_mode="discrete", price_levels=3)
+    seller = as_target(make_seller(spec, view.scenario, view.agent, action_mode="discrete", price_levels=3), view, spec)
+    every = np.array(list(product(*(range(int(size)) for size in view.action_space.nvec))))
     own = every[(every[:, ~seller.read.columns] == 0).all(axis=1)]  # slots without a product are not read
     seen = np.repeat(start_of("soft-drinks", "discrete"), len(own), axis=0)
     found, _ = seller.distribution(seen)
@@ -94,15 +94,15 @@ def test_probabilities_of_all_discrete_actions_sum_to_one(spec):
 
 
 def test_random_prices_have_the_density_of_the_price_box():
-    seat = SellerView.of("soft-drinks", "seller_0")
-    seller = as_stochastic(make_seller("random", seat.scenario, seat.agent), seat, "random")
+    view = SellerView.of("soft-drinks", "seller_0")
+    seller = as_stochastic(make_seller("random", view.scenario, view.agent), view, "random")
     found, _ = seller.distribution(np.repeat(start_of("soft-drinks", "continuous"), 50, axis=0))
     drawn = found.draw(np.random.default_rng(0))
-    listed = min(seat.capacity, len(seat.products))
-    shelves = {tuple(row) for row in drawn[:, seat.slots : seat.slots + len(seat.products)] > 0}
+    listed = min(view.capacity, len(view.products))
+    shelves = {tuple(row) for row in drawn[:, view.slots : view.slots + len(view.products)] > 0}
     assert {sum(shelf) for shelf in shelves} == {listed}
     assert np.exp(found.log_density(drawn)) == pytest.approx(0.5**listed / len(shelves))
-    drawn[0, seat.slots] = -drawn[0, seat.slots]  # one product more or less than a full shelf
+    drawn[0, view.slots] = -drawn[0, view.slots]  # one product more or less than a full shelf
     assert np.isneginf(found.log_density(drawn)[0])
 
 
@@ -117,8 +117,8 @@ def test_trained_policies_have_the_density_that_sb3_says(algorithm):
 
     env = vec_env("bertrand-duopoly", num_markets=2, learner="seller_0", seed=0)
     model = getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=0, device="cpu")
-    seen, seat = np.repeat(env.reset(), 20, axis=0), SellerView.of("bertrand-duopoly", "seller_0")
-    found, _ = Sampled(model, seat).distribution(seen)
+    seen, view = np.repeat(env.reset(), 20, axis=0), SellerView.of("bertrand-duopoly", "seller_0")
+    found, _ = Sampled(model, view).distribution(seen)
     drawn = 0.3 * found.draw(np.random.default_rng(0))  # away from the bounds, where a clipped draw has a mass
     drawn[:, 1] = np.abs(drawn[:, 1])  # listed: else the price does not count
     found = replace(found, read=replace(found.read, signs=False))  # SB3 knows no signs
@@ -162,13 +162,13 @@ def test_a_recurrent_policy_remembers_from_period_to_period():
     ],
 )
 def test_what_cannot_be_logged_is_refused(spec, mode, message):
-    seat = SellerView.of("bertrand-duopoly", "seller_0", action_mode=mode)
+    view = SellerView.of("bertrand-duopoly", "seller_0", action_mode=mode)
     with pytest.raises(InvalidInput, match=message):
-        as_stochastic(make_seller(spec, seat.scenario, seat.agent, action_mode=mode), seat, spec)
+        as_stochastic(make_seller(spec, view.scenario, view.agent, action_mode=mode), view, spec)
 
 
 def test_a_seller_with_a_memory_is_no_base():
-    seat = SellerView.of("bertrand-duopoly", "seller_0")
-    seller = make_seller("gaussian:0.2:grim", seat.scenario, seat.agent)
+    view = SellerView.of("bertrand-duopoly", "seller_0")
+    seller = make_seller("gaussian:0.2:grim", view.scenario, view.agent)
     with pytest.raises(InvalidInput, match="memory"):
         seller.predict(start_of("bertrand-duopoly", "continuous"))

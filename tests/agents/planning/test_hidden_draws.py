@@ -66,8 +66,8 @@ def test_robust_actions_are_best_in_what_they_are_for(played):
 
 def test_robust_prices_are_the_best_of_a_fine_grid(consumers):
     scenario = load_scenario(DUOPOLY)
-    seat = SellerView.of(scenario, "seller_0", consumers=consumers)
-    table, grid = best_of_draws(seat), np.linspace(1.3, 1.9, 121)
+    view = SellerView.of(scenario, "seller_0", consumers=consumers)
+    table, grid = best_of_draws(view), np.linspace(1.3, 1.9, 121)
     profit = []
     for tastes in consumers.draws:
         buyers = LogitConsumers(tastes)
@@ -84,8 +84,8 @@ def test_robust_prices_are_the_best_of_a_fine_grid(consumers):
 def test_possible_tastes_sell_the_same_at_regular_prices():
     """Where consumers carry no draws, price sensitivity is what is not known."""
     for name in (DUOPOLY, "soft-drinks"):
-        seat = SellerView.of(name, "seller_0", consumers=settings_of(name)["consumers"])
-        catalog, population = seat.catalog, seat.scenario.population()
+        view = SellerView.of(name, "seller_0", consumers=settings_of(name)["consumers"])
+        catalog, population = view.catalog, view.scenario.population()
         offer = Offer(
             catalog.regular_price[None],
             np.ones((1, catalog.num_products), dtype=bool),
@@ -93,7 +93,7 @@ def test_possible_tastes_sell_the_same_at_regular_prices():
             np.full((1, catalog.num_products), 1.0 / catalog.num_products),
             population.initial_loyalty[None],
         )
-        found = [LogitConsumers(tastes).respond(offer).probability for tastes in draws_of(seat)]
+        found = [LogitConsumers(tastes).respond(offer).probability for tastes in draws_of(view)]
         assert len(found) == len(SENSITIVITIES)
         for other in found[1:]:
             np.testing.assert_allclose(other, found[0], rtol=1e-9)
@@ -144,21 +144,21 @@ def test_the_true_draw_predicts_sales_exactly_and_is_found(name, theta):
 
 
 def test_least_squares_finds_the_best_price_of_its_own_curve():
-    seat = SellerView.of(DUOPOLY, "seller_0")
-    seller = IteratedLeastSquares(seat)
+    view = SellerView.of(DUOPOLY, "seller_0")
+    seller = IteratedLeastSquares(view)
     memory, fresh = seller.start(1), np.ones(1, dtype=bool)
     nothing = np.full((1, 2), np.nan)
     slope, prices = 4.0, None
     for _ in range(3):
-        x = 1.0 if prices is None else prices[0, 0] / seat.regular_price[0]
+        x = 1.0 if prices is None else prices[0, 0] / view.regular_price[0]
         sales = np.array([[np.exp(6.0 - slope * x) - 0.5, np.nan]])
-        asked = np.array([[seat.regular_price[0] * x, 1.5]])
+        asked = np.array([[view.regular_price[0] * x, 1.5]])
         seen = Seen(asked, np.ones((1, 2), bool), nothing, np.full((1, 2), np.inf), sales, nothing, nothing)
         prices, _ = seller.decide_in(seen, memory, fresh)
         fresh = np.zeros(1, dtype=bool)
-    assert prices[0, 0] == pytest.approx(seat.unit_cost[0] + seat.regular_price[0] / slope)
+    assert prices[0, 0] == pytest.approx(view.unit_cost[0] + view.regular_price[0] / slope)
     with pytest.raises(InvalidInput, match="first_cut"):
-        IteratedLeastSquares(seat, first_cut=1.0)
+        IteratedLeastSquares(view, first_cut=1.0)
 
 
 def test_they_enter_tournament_and_evaluate_by_name(tmp_path):

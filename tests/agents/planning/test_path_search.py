@@ -117,8 +117,8 @@ def test_the_calendar_is_found_that_a_shelf_or_a_slot_asks_for():
         """
     scenario = parse_scenario(text)
     value = PathValue(scenario, "seller_0", {})
-    seat = value.view
-    start = Stationary("seller_0", seat.regular_price, np.array([False, True]), 0.0, 0, seat.product_ids)
+    view = value.view
+    start = Stationary("seller_0", view.regular_price, np.array([False, True]), 0.0, 0, view.product_ids)
     best = search_paths(value, start, restarts=1)
     assert best.free.listed[0].tolist() == [[True, False]] * 8  # the better product, every week
     assert best.free.promoted[0, 0, :, 0].all()  # the free display

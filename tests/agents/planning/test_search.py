@@ -84,7 +84,7 @@ segments: [{{name: one, weight: 1.0}}]
 population_size: 100.0
 consumers: {{kind: logit, tastes: {{alpha: 0.0, beta: 2.0}}}}
 """
-    seat = SellerView.of(parse_scenario(text), "seller_0")
-    shelves = assortments(seat, np.random.default_rng(0))
+    view = SellerView.of(parse_scenario(text), "seller_0")
+    shelves = assortments(view, np.random.default_rng(0))
     assert len(shelves) == 512
     assert (shelves.sum(axis=1) == 6).all()

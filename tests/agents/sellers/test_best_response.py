@@ -13,43 +13,43 @@ from malles_env.scenarios import parse_scenario
 from tests.agents.sellers.test_rules import SHOPFUL
 
 
-def observation(seat: SellerView, rival_prices: np.ndarray, listed: bool = True) -> np.ndarray:
+def observation(view: SellerView, rival_prices: np.ndarray, listed: bool = True) -> np.ndarray:
     """Return what the seller sees when every rival product was asked at each of `rival_prices` in turn."""
-    prices = np.tile(seat.catalog.regular_price, (len(rival_prices), 1))
+    prices = np.tile(view.catalog.regular_price, (len(rival_prices), 1))
     shelf = np.zeros(prices.shape, dtype=bool)
-    for j in np.setdiff1d(np.arange(prices.shape[1]), seat.products):
+    for j in np.setdiff1d(np.arange(prices.shape[1]), view.products):
         prices[:, j] = rival_prices
         shelf[:, j] = listed
     nothing = np.zeros_like(prices)
-    perceived = np.tile(seat.scenario.first_mean_field(), (len(prices), 1))
+    perceived = np.tile(view.scenario.first_mean_field(), (len(prices), 1))
     start = np.zeros(len(prices), dtype=np.int64)
-    return seat._layout.encode(prices, shelf, nothing, nothing, perceived, perceived, nothing, start, 52.0)[
-        :, seat.index
+    return view._layout.encode(prices, shelf, nothing, nothing, perceived, perceived, nothing, start, 52.0)[
+        :, view.index
     ]
 
 
 @pytest.mark.parametrize(("rival", "best"), [(1.47292666, 1.47292666), (1.92498092, 1.6617)])
 def test_textbook_duopoly(rival, best):
-    seat = SellerView.of("bertrand-duopoly", "seller_0")
-    prices, listed = BestResponse(seat, tolerance=1e-4).decide(observation(seat, np.array([rival])))
+    view = SellerView.of("bertrand-duopoly", "seller_0")
+    prices, listed = BestResponse(view, tolerance=1e-4).decide(observation(view, np.array([rival])))
     assert listed.all()
     assert abs(prices[0, 0] - best) < 2e-3
 
 
-def test_both_seats_answer_alike():
+def test_both_sellers_answer_alike():
     """The market is symmetric, so seller and rival may change places."""
     answers = []
     for agent in ("seller_0", "seller_1"):
-        seat = SellerView.of("bertrand-duopoly", agent)
-        answers.append(BestResponse(seat).decide(observation(seat, np.linspace(1.3, 2.1, 5)))[0])
+        view = SellerView.of("bertrand-duopoly", agent)
+        answers.append(BestResponse(view).decide(observation(view, np.linspace(1.3, 2.1, 5)))[0])
     np.testing.assert_allclose(answers[0], answers[1], atol=2e-3)
     assert (np.diff(answers[0][:, 0]) > 0).all(), "prices are strategic complements"
 
 
 def test_assortment_and_prices_match_brute_force():
-    seat = SellerView.of(parse_scenario(SHOPFUL), "seller_0")
-    prices, listed = BestResponse(seat).decide(observation(seat, np.array([1.7])))
-    market = seat.scenario.market(1, "expected")
+    view = SellerView.of(parse_scenario(SHOPFUL), "seller_0")
+    prices, listed = BestResponse(view).decide(observation(view, np.array([1.7])))
+    market = view.scenario.market(1, "expected")
 
     def profit(own: np.ndarray, shelf: np.ndarray) -> float:
         market.reset()
@@ -60,23 +60,23 @@ def test_assortment_and_prices_match_brute_force():
     for shelf in itertools.product([False, True], repeat=3):
         if 1 <= sum(shelf) <= 2:
             for shares in itertools.product(np.linspace(0, 1, 12), repeat=sum(shelf)):
-                own = seat.regular_price.copy()
+                own = view.regular_price.copy()
                 on = np.array(shelf)
-                own[on] = (seat.price_low + np.zeros(3))[on] + np.array(shares) * (seat.price_high - seat.price_low)[on]
+                own[on] = (view.price_low + np.zeros(3))[on] + np.array(shares) * (view.price_high - view.price_low)[on]
                 assert profit(own, on) <= found * (1 + 1e-6)
 
 
 def test_batches_and_memory_change_nothing():
-    seat = SellerView.of("bertrand-duopoly", "seller_0")
-    seen = observation(seat, np.array([1.4, 1.8, 1.4]))
-    seller = BestResponse(seat)
+    view = SellerView.of("bertrand-duopoly", "seller_0")
+    seen = observation(view, np.array([1.4, 1.8, 1.4]))
+    seller = BestResponse(view)
     first, _ = seller.predict(seen)
     np.testing.assert_array_equal(first[0], first[2])
     np.testing.assert_array_equal(seller.predict(seen)[0], first)
-    np.testing.assert_allclose(BestResponse(seat).predict(seen[1])[0], first[1], atol=5e-3)
+    np.testing.assert_allclose(BestResponse(view).predict(seen[1])[0], first[1], atol=5e-3)
 
 
 def test_a_rival_that_lists_nothing_leaves_a_monopoly():
-    seat = SellerView.of("bertrand-duopoly", "seller_0")
-    prices, _ = BestResponse(seat, tolerance=1e-4).decide(observation(seat, np.array([1.5]), listed=False))
+    view = SellerView.of("bertrand-duopoly", "seller_0")
+    prices, _ = BestResponse(view, tolerance=1e-4).decide(observation(view, np.array([1.5]), listed=False))
     assert abs(prices[0, 0] - 1.801985) < 2e-3

@@ -91,14 +91,14 @@ def test_a_fixed_offset_starts_every_episode_alike():
 
 
 def test_the_shelf_holds_what_fits_of_what_was_really_there():
-    seat = SellerView.of(MARKET, "seller_3", consumers=options()["consumers"])
-    calendar = find_calendar(seat.scenario)
+    view = SellerView.of(MARKET, "seller_3", consumers=options()["consumers"])
+    calendar = find_calendar(view.scenario)
     gone = calendar.listed.copy()
-    best = seat.products[int(seat.past_share.argmax())]
+    best = view.products[int(view.past_share.argmax())]
     gone[3, best] = False
-    seller = CalendarSeller(seat, replace(calendar, listed=gone), offset=0)
-    assert (seller.listed.sum(axis=1) == seat.capacity).all()
-    place = seat.products.tolist().index(best)
+    seller = CalendarSeller(view, replace(calendar, listed=gone), offset=0)
+    assert (seller.listed.sum(axis=1) == view.capacity).all()
+    place = view.products.tolist().index(best)
     assert not seller.listed[3, place]
     assert seller.listed[[0, 1, 2, 4], place].all()
 
@@ -108,15 +108,15 @@ def test_deals_are_displayed_where_promotion_is_sold():
     block = {"display_fee": 2.0, "feature_fee": 1.0, "slots": {plain.sellers[0].name: {"display": 1, "feature": 1}}}
     sold = Scenario.model_validate(plain.model_dump() | {"promotions": block})
     calendar, consumers = find_calendar(sold), options()["consumers"]
-    seat = SellerView.of(sold, "seller_0", consumers=consumers)
+    view = SellerView.of(sold, "seller_0", consumers=consumers)
     given = replace(calendar, deal=calendar.deal.copy())
-    given.deal[0, seat.products] = True
-    given.deal[1, seat.products] = False
-    seller, plainly = CalendarSeller(seat, given, offset=0), SellerView.of(plain, "seller_0", consumers=consumers)
+    given.deal[0, view.products] = True
+    given.deal[1, view.products] = False
+    seller, plainly = CalendarSeller(view, given, offset=0), SellerView.of(plain, "seller_0", consumers=consumers)
     assert seller.promoted is not None
-    shown, deals = seller.promoted[0], seller.listed & given.deal[:, seat.products]
+    shown, deals = seller.promoted[0], seller.listed & given.deal[:, view.products]
     np.testing.assert_array_equal(shown.sum(axis=1), np.minimum(deals.sum(axis=1), 1))
-    depth = np.where(deals, 1.0 - seller.prices / seat.regular_price, -np.inf)
+    depth = np.where(deals, 1.0 - seller.prices / view.regular_price, -np.inf)
     some = deals.any(axis=1)
     np.testing.assert_array_equal(depth[some][shown[some]], depth[some].max(axis=1))
     assert shown[0].any() and not shown[1].any() and not seller.promoted[1].any()
@@ -126,12 +126,12 @@ def test_deals_are_displayed_where_promotion_is_sold():
         num_markets=1,
         learner="seller_1",
         consumers=consumers,
-        rivals={"seller_0": CalendarSeller(seat, given, 0)},
+        rivals={"seller_0": CalendarSeller(view, given, 0)},
     )
     env.reset()
     for week in range(3):
         env.step(np.zeros((1, *env.action_space.shape), np.float32))
-        np.testing.assert_array_equal(env.outcome.promoted[0, 0, seat.products], shown[week])
+        np.testing.assert_array_equal(env.outcome.promoted[0, 0, view.products], shown[week])
 
 
 def test_a_seed_decides_the_week_in_every_face():
@@ -199,7 +199,7 @@ def test_names_that_do_not_fit_are_refused(tmp_path):
         make_seller(f"calendar:{tmp_path / 'none.json'}", MARKET)
 
 
-def test_a_calendar_can_hold_the_learners_seat_too():
+def test_a_calendar_can_hold_the_learning_seller_too():
     consumers = options()["consumers"]
     seller = make_seller(f"calendar:{HOME / 'soft-drinks.json'}@2", MARKET, consumers=consumers)
     found = play(MARKET, seller, episodes=2, max_cycles=3, consumers=consumers)

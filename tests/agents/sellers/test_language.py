@@ -67,19 +67,19 @@ def test_a_product_may_stay_off_the_shelf():
 
 
 def test_a_short_shelf_bounds_the_answer():
-    seat = SellerView.of("ice-cream", "seller_1")
-    one = LanguageSeller(seat, Scripted(lambda prompt: json.dumps({"prices": prices, "shelf": shelf})))
+    view = SellerView.of("ice-cream", "seller_1")
+    one = LanguageSeller(view, Scripted(lambda prompt: json.dumps({"prices": prices, "shelf": shelf})))
     prices, shelf = {"P2": 300, "P3": 310}, ["P3"]
-    assert one.schema()["properties"]["shelf"]["maxItems"] == seat.capacity == 1
-    observation = seat.observation_space.sample() * 0
-    found = seat.encode(np.array([3.0, 3.1]), np.array([False, True]))
+    assert one.schema()["properties"]["shelf"]["maxItems"] == view.capacity == 1
+    observation = view.observation_space.sample() * 0
+    found = view.encode(np.array([3.0, 3.1]), np.array([False, True]))
     np.testing.assert_array_equal(one.predict(observation)[0], found)
     assert "At most 1 of yours on the shelf." in one.model.prompts[0].shared
     shelf = ["P2", "P3"]
     with pytest.raises(LanguageModelError, match="at most 1 of P2, P3"):
         one.predict(observation)
     with pytest.raises(InvalidInput, match="listings"):
-        LanguageSeller(seat, one.model, listings=False)
+        LanguageSeller(view, one.model, listings=False)
 
 
 def test_prices_alone_may_be_asked():

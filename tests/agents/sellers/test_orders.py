@@ -112,7 +112,7 @@ def test_own_profit_is_that_of_the_ledger(corner: Scenario) -> None:
     for block in ("promotions", "replenishment", ""):
         scenario = corner if not block else corner.model_copy(update={block: None})
         scenario = scenario.with_policy(unit_tax=0.2, sales_tax=0.1)
-        seat = SellerView.of(scenario, "seller_0")
+        view = SellerView.of(scenario, "seller_0")
         env = vec_env(scenario, num_markets=5, learner="seller_0", info="step")
         env.seed(0)
         env.reset()
@@ -120,7 +120,7 @@ def test_own_profit_is_that_of_the_ledger(corner: Scenario) -> None:
         for _ in range(8):
             action = rng.uniform(-1.0, 1.0, (5, *env.action_space.shape)).astype(np.float32)
             seen, _, _, infos = env.step(action)
-            profit = own_profit(seat, seat.read(seen))
+            profit = own_profit(view, view.read(seen))
             np.testing.assert_allclose(profit, [info["profit"] for info in infos], rtol=1e-4, atol=0.02)
             paid += sum(info["fees"] + info.get("ordering_cost", 0.0) for info in infos)
         assert paid > 0

@@ -34,81 +34,81 @@ def scenario():
 
 
 @pytest.fixture
-def seat(scenario):
+def view(scenario):
     return SellerView.of(scenario, "seller_0")
 
 
-def asked(seat: SellerView, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def asked(view: SellerView, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the seller's prices and listings after the env has decoded the action."""
-    actions = Actions(SlotLayout(seat.catalog), seat.action_mode)
+    actions = Actions(SlotLayout(view.catalog), view.action_mode)
     rows = actions.blank(len(np.atleast_2d(action)))
-    actions.put(rows, seat.index, np.atleast_2d(action))
+    actions.put(rows, view.index, np.atleast_2d(action))
     prices, listed = actions.decode(rows)
-    return prices[:, seat.products], listed[:, seat.products]
+    return prices[:, view.products], listed[:, view.products]
 
 
-def blank(seat: SellerView, batch: int | None = None) -> np.ndarray:
-    size = seat.observation_space.shape
+def blank(view: SellerView, batch: int | None = None) -> np.ndarray:
+    size = view.observation_space.shape
     return np.zeros(size if batch is None else (batch, *size), dtype=np.float32)
 
 
-def test_single_and_batched_answers_agree(seat):
-    seller = cost_plus(seat, 0.4)
-    one, _ = seller.predict(blank(seat))
-    many, state = seller.predict(blank(seat, 5), "hidden", np.ones(5, dtype=bool), deterministic=True)
-    assert one.shape == seat.action_space.shape
+def test_single_and_batched_answers_agree(view):
+    seller = cost_plus(view, 0.4)
+    one, _ = seller.predict(blank(view))
+    many, state = seller.predict(blank(view, 5), "hidden", np.ones(5, dtype=bool), deterministic=True)
+    assert one.shape == view.action_space.shape
     assert many.shape == (5, *one.shape)
     assert state == "hidden"
-    assert seat.action_space.contains(one)
+    assert view.action_space.contains(one)
     np.testing.assert_array_equal(many[3], one)
 
 
-def test_cost_plus_asks_cost_times_markup(seat):
-    prices, listed = asked(seat, cost_plus(seat, 0.3).predict(blank(seat))[0])
-    np.testing.assert_allclose(prices[0], np.clip(seat.unit_cost * 1.3, seat.price_low, seat.price_high), rtol=1e-6)
+def test_cost_plus_asks_cost_times_markup(view):
+    prices, listed = asked(view, cost_plus(view, 0.3).predict(blank(view))[0])
+    np.testing.assert_allclose(prices[0], np.clip(view.unit_cost * 1.3, view.price_low, view.price_high), rtol=1e-6)
     assert listed[0].sum() == 2
 
 
-def test_fixed_keeps_regular_prices_or_the_one_named(seat):
-    prices, _ = asked(seat, fixed_price(seat).predict(blank(seat))[0])
-    np.testing.assert_allclose(prices[0], seat.regular_price, rtol=1e-6)
-    prices, _ = asked(seat, discount(seat, 0.2).predict(blank(seat))[0])
-    np.testing.assert_allclose(prices[0], 0.8 * seat.regular_price, rtol=1e-5)
+def test_fixed_keeps_regular_prices_or_the_one_named(view):
+    prices, _ = asked(view, fixed_price(view).predict(blank(view))[0])
+    np.testing.assert_allclose(prices[0], view.regular_price, rtol=1e-6)
+    prices, _ = asked(view, discount(view, 0.2).predict(blank(view))[0])
+    np.testing.assert_allclose(prices[0], 0.8 * view.regular_price, rtol=1e-5)
     with pytest.raises(InvalidInput, match=r"discount depth: got 1\.0"):
-        discount(seat, 1.0)
-    prices, _ = asked(seat, fixed_price(seat, 2.25).predict(blank(seat))[0])
+        discount(view, 1.0)
+    prices, _ = asked(view, fixed_price(view, 2.25).predict(blank(view))[0])
     np.testing.assert_allclose(prices[0], 2.25, rtol=1e-6)
 
 
-def test_shelf_is_filled_by_past_share_times_margin(seat):
+def test_shelf_is_filled_by_past_share_times_margin(view):
     """Shares .1, .2, .5 times margins 1, 2, 0.5 are .1, .4, .25."""
-    assert best_sellers(seat, seat.regular_price).tolist() == [False, True, True]
+    assert best_sellers(view, view.regular_price).tolist() == [False, True, True]
 
 
-def test_random_seller_fills_the_shelf_within_bounds_and_repeats_by_seed(seat):
-    seller = RandomSeller(seat, seed=4)
-    prices, listed = seller.decide(blank(seat, 300))
-    assert (listed.sum(axis=1) == seat.capacity).all()
-    assert (prices >= seat.price_low).all()
-    assert (prices <= seat.price_high).all()
+def test_random_seller_fills_the_shelf_within_bounds_and_repeats_by_seed(view):
+    seller = RandomSeller(view, seed=4)
+    prices, listed = seller.decide(blank(view, 300))
+    assert (listed.sum(axis=1) == view.capacity).all()
+    assert (prices >= view.price_low).all()
+    assert (prices <= view.price_high).all()
     assert len({tuple(row) for row in listed}) == 3
-    again, _ = RandomSeller(seat, seed=4).decide(blank(seat, 300))
+    again, _ = RandomSeller(view, seed=4).decide(blank(view, 300))
     np.testing.assert_array_equal(prices, again)
 
 
 def test_discrete_mode_lands_on_the_grid(scenario):
-    seat = SellerView.of(scenario, "seller_0", action_mode="discrete")
-    action, _ = fixed_price(seat).predict(blank(seat))
-    assert seat.action_space.contains(action)
-    prices, listed = asked(seat, action)
-    step = (seat.price_high - seat.price_low) / 14
-    assert (np.abs(prices - seat.regular_price)[listed] <= step[listed[0]] / 2 + 1e-9).all()
+    view = SellerView.of(scenario, "seller_0", action_mode="discrete")
+    action, _ = fixed_price(view).predict(blank(view))
+    assert view.action_space.contains(action)
+    prices, listed = asked(view, action)
+    step = (view.price_high - view.price_low) / 14
+    assert (np.abs(prices - view.regular_price)[listed] <= step[listed[0]] / 2 + 1e-9).all()
 
 
 @pytest.mark.parametrize("prices", [[1.0, np.nan, 1.0], [1.0, 2.0], -1.0])
-def test_impossible_prices_are_refused(seat, prices):
+def test_impossible_prices_are_refused(view, prices):
     with pytest.raises(InvalidInput, match="prices"):
-        StationarySeller(seat, prices)
+        StationarySeller(view, prices)
 
 
 @pytest.mark.parametrize("spec", ["cheapest", "", "Fixed", "ppo2:x.zip"])
@@ -131,6 +131,6 @@ def test_missing_policy_is_named(scenario, tmp_path):
         make_seller(f"ppo:{tmp_path / 'gone.zip'}", scenario)
 
 
-def test_unknown_seat_lists_the_seats(scenario):
+def test_unknown_seller_lists_the_sellers(scenario):
     with pytest.raises(InvalidInput, match="seller_0, seller_1"):
         make_seller("fixed", scenario, "seller_7")

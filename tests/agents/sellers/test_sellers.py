@@ -90,13 +90,13 @@ def test_a_tax_reaches_oracles_and_learners():
     after = make_seller("nash", taxed, consumers=consumers).prices
     exact = closed_form.nash([2.0, 2.0], [1.2, 1.2], [0, 1], 0.25).prices[0]
     np.testing.assert_allclose([before[0], after[0]], [NASH, exact], atol=1e-5)
-    seat = SellerView.of(taxed, "seller_0", consumers=consumers)
+    view = SellerView.of(taxed, "seller_0", consumers=consumers)
     rivals = {"seller_1": make_seller("cost-plus", taxed, "seller_1", consumers=consumers)}
     env = vec_env(taxed, num_markets=2, learner="seller_0", rivals=rivals, consumers=consumers, max_cycles=5)
     env.seed(0)
     env.reset()
     observation, *_ = env.step(np.array([[0.0, 1.0]] * 2, dtype=np.float32))
-    booked = own_profit(seat, seat.read(observation))
+    booked = own_profit(view, view.read(observation))
     np.testing.assert_allclose(booked, env.outcome.seller_profit[:, 0], rtol=1e-5)
 
 

@@ -100,15 +100,15 @@ def test_only_a_stock_without_other_memory_is_solved_by_induction():
 
 def test_the_robust_action_can_be_found_for_some_of_the_draws():
     scenario = load_scenario(DUOPOLY)
-    seat = SellerView.of(scenario, "seller_0")
-    drawn = with_draws(seat)
+    view = SellerView.of(scenario, "seller_0")
+    drawn = with_draws(view)
     assert len(drawn.draws) == 5
-    assert with_draws(replace(seat, given=drawn)) is drawn
-    table = best_of_draws(replace(seat, given=drawn))
+    assert with_draws(replace(view, given=drawn)) is drawn
+    table = best_of_draws(replace(view, given=drawn))
     part = table.take(np.array([4]))
-    prices, listed = robust_action(seat, DrawValues(seat, part))
+    prices, listed = robust_action(view, DrawValues(view, part))
     np.testing.assert_allclose(prices, table.prices[4], atol=2e-3)  # one draw alone: its own best action
-    regret = part.value - DrawValues(seat, part)(np.arange(1), prices[None], listed[None])[:, 0]
+    regret = part.value - DrawValues(view, part)(np.arange(1), prices[None], listed[None])[:, 0]
     assert abs(regret[0]) < 1e-4 * part.value[0]
 
 

@@ -127,7 +127,7 @@ def test_a_changed_entry_plays_anew(tmp_path):
     for kind in ("fixed:1.5", "fixed:1.9"):
         entry.write_text(
             "from malles_agents.registry import make_seller as known\n\n"
-            f"def make_seller(seat):\n    return known('{kind}', seat.scenario, seat.agent)\n"
+            f"def make_seller(view):\n    return known('{kind}', view.scenario, view.agent)\n"
         )
         what = Tournament(("bertrand-duopoly",), ("nash", str(entry)), episodes=2, cycles=5)
         matches = run_tournament(what, tmp_path / "t", workers=1)

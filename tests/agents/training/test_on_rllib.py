@@ -107,7 +107,7 @@ def test_a_stopped_run_is_gone_on_with_from_its_checkpoint(cluster: Any, tmp_pat
 
 
 @pytest.mark.parametrize("learner", ["all"])
-def test_one_policy_can_learn_in_all_seats(cluster: Any, tmp_path: Path, learner: str) -> None:
+def test_one_policy_can_learn_for_all_sellers(cluster: Any, tmp_path: Path, learner: str) -> None:
     trained = train(replace(RUN, steps=1_000, learner=learner), tmp_path / "run", address=cluster.address)
     assert [row["steps"] for row in trained.curve] == [1664]
 

@@ -261,7 +261,7 @@ def test_other_algorithms_run(algo, tmp_path):
     assert np.isfinite(played.profit).all()
 
 
-def test_all_seats_share_a_policy(tmp_path):
+def test_all_sellers_share_a_policy(tmp_path):
     run = train(quick(learner="all"), tmp_path / "run")
     shared = make_seller(f"ppo:{run.policy}", "bertrand-duopoly", "seller_1")
     played = play("bertrand-duopoly", run.model, rivals={"seller_1": shared}, episodes=2, max_cycles=4)

@@ -19,7 +19,7 @@ from malles_env.consumers.language.cache import answer_key
 from malles_env.consumers.language.local import LocalModel
 from malles_env.consumers.language.partial import PartlyAnswered
 from malles_env.errors import LanguageModelError
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 from tests.consumers.language.tiny import LABELS, local, questions
 
 

@@ -25,9 +25,9 @@ def played(name: str, monitoring: Any = "prices", periods: int = 3) -> tuple[Any
 def test_reading_gives_back_what_happened(name: str, monitoring: str) -> None:
     env, observations = played(name, monitoring)
     outcome, layout = env.outcome, env.market_batch.layout
-    for seat, agent in enumerate(env.possible_agents):
-        seen = layout.read(observations[agent], seat)
-        own = env.catalog.seller_of == seat
+    for view, agent in enumerate(env.possible_agents):
+        seen = layout.read(observations[agent], view)
+        own = env.catalog.seller_of == view
         public = np.ones_like(own) if monitoring != "own" else own
         sales = np.ones_like(own) if monitoring == "full" else own
         listed = outcome.listed[0] & public
@@ -55,7 +55,7 @@ def test_own_slots_come_first_and_rivals_in_a_circle() -> None:
     layout = Layout(SlotLayout(scenario_of(CROOKED).catalog()), 300.0)
     assert [block.name for block in layout.blocks] == [
         "own_price", "own_listed", "own_cost", "own_stock", "own_sales", "rivals_price", "rivals_listed",
-        "mean_field", "time", "seat",
+        "mean_field", "time", "view",
     ]  # fmt: skip
     assert [block.size for block in layout.blocks] == [3, 3, 3, 3, 3, 6, 6, 9, 1, 3]
     perceived = layout.where[:, layout["mean_field"]]
@@ -65,7 +65,7 @@ def test_own_slots_come_first_and_rivals_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_seats_share_one_space_and_start_from_something(name: str) -> None:
+def test_all_sellers_share_one_space_and_start_from_something(name: str) -> None:
     env = make(name)
     observations, _ = env.reset(seed=0)
     assert len({str(env.observation_space(agent)) for agent in env.agents}) == 1
@@ -75,7 +75,7 @@ def test_all_seats_share_one_space_and_start_from_something(name: str) -> None:
         assert blocks[agent]["own_sales"].sum() == 0
         there = int((env.catalog.enters[env.catalog.products_of(n)] == 0).sum())
         assert blocks[agent]["own_listed"].sum() == min(env.catalog.shelf[n], there)
-        np.testing.assert_array_equal(blocks[agent]["seat"], np.eye(len(env.agents))[n])
+        np.testing.assert_array_equal(blocks[agent]["view"], np.eye(len(env.agents))[n])
 
 
 def test_a_seller_alone_sees_no_rivals() -> None:

@@ -244,15 +244,15 @@ def test_the_market_refuses_more_than_the_slots() -> None:
 
 def test_sellers_that_follow_rules_promote_nothing() -> None:
     scenario = soft_drinks(display_fee=1000.0)
-    seat = SellerView.of(scenario, "seller_1")
-    env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(seat)})
+    view = SellerView.of(scenario, "seller_1")
+    env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(view)})
     env.reset()
-    seat_0 = SellerView.of(scenario, "seller_0")
-    row = seat_0.encode(seat_0.regular_price, seat_0.regular_price > 0)
-    assert row.shape == seat_0.action_space.shape
+    view = SellerView.of(scenario, "seller_0")
+    row = view.encode(view.regular_price, view.regular_price > 0)
+    assert row.shape == view.action_space.shape
     env.step(np.stack([row, row]))
     out = env.outcome
-    assert out.listed[:, seat.products].any()
+    assert out.listed[:, view.products].any()
     assert not out.promoted[0].any()
     assert not out.promoted[1].any()
 

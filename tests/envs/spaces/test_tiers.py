@@ -228,12 +228,12 @@ def test_masks_close_what_cannot_be_discounted() -> None:
 
 def test_sellers_that_follow_rules_post_no_discount() -> None:
     scenario = wholesale(threshold=6, most=0.25)
-    seat = SellerView.of(scenario, "seller_1")
-    env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(seat)})
+    view = SellerView.of(scenario, "seller_1")
+    env = malles_env.vec_env(scenario, num_markets=2, learner="seller_0", rivals={"seller_1": cost_plus(view)})
     env.reset()
-    seat_0 = SellerView.of(scenario, "seller_0")
-    row = seat_0.encode(seat_0.regular_price, seat_0.regular_price > 0)
-    assert row.shape == seat_0.action_space.shape
+    view = SellerView.of(scenario, "seller_0")
+    row = view.encode(view.regular_price, view.regular_price > 0)
+    assert row.shape == view.action_space.shape
     env.step(np.stack([row, row]))
     np.testing.assert_array_equal(env.outcome.tier_prices, env.outcome.prices)
     assert env.outcome.units.sum() > 0 and not env.outcome.tier_units.any()
@@ -297,6 +297,6 @@ def test_merged_sellers_keep_the_tiers_of_their_products() -> None:
     merged = wholesale(products={"daxline_adhesive": {"threshold": 5, "most": 0.2}}).with_policy(
         mergers=[["aldermoor", "daxline"]]
     )
-    seats = SlotLayout(merged.catalog())
+    layout = SlotLayout(merged.catalog())
     assert Tiers(merged.catalog().tiers.by_product) == merged.catalog().tiers
-    assert [len(seats.tier_slots(n)) for n in range(seats.count)] == [1, 0, 0]
+    assert [len(layout.tier_slots(n)) for n in range(layout.count)] == [1, 0, 0]

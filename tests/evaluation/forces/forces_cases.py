@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from malles_env.data.building.build import build_occasions
@@ -16,10 +15,8 @@ from malles_env.data.occasions import Occasions
 from malles_env.data.settings import BuildSettings
 from malles_env.data.splits import Splits
 from malles_env.evaluation.forces.log import MarketLog, read_market
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 STORES = 4
 USUAL = 0.3
 """Purchases per household and week that a pantry counts as its use."""
@@ -92,7 +89,7 @@ def draw_log(truth: Truth, seed: int = 0, *, households: int = 500, weeks: int =
     return _tables(rng, rows, home, regular, price, shown, advertised)
 
 
-def season(rng: np.random.Generator, truth: Truth, weeks: int) -> Floats:
+def season(rng: np.random.Generator, truth: Truth, weeks: int) -> FloatArray:
     """Return weekly effects on the log odds of buying, a stationary AR(1) [weeks]."""
     shocks, xi = rng.normal(size=weeks), np.zeros(weeks)
     for week in range(weeks):
@@ -103,12 +100,12 @@ def season(rng: np.random.Generator, truth: Truth, weeks: int) -> Floats:
 
 def _tables(
     rng: np.random.Generator,
-    rows: list[tuple[int, Flags, Flags, Ints]],
-    home: Ints,
-    regular: Floats,
-    price: Floats,
-    shown: Flags,
-    advertised: Flags,
+    rows: list[tuple[int, BoolArray, BoolArray, IntArray]],
+    home: IntArray,
+    regular: FloatArray,
+    price: FloatArray,
+    shown: BoolArray,
+    advertised: BoolArray,
 ) -> Tables:
     _, stores, products = price.shape
     names = np.array([*(f"p{j}" for j in range(products)), "other"])

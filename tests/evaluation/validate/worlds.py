@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.validate.rows import ChoiceRows
-
-FloatArray = NDArray[np.float64]
+from malles_env.type_aliases import FloatArray
 
 
 @dataclass(frozen=True)

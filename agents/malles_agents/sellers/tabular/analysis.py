@@ -8,7 +8,7 @@ import numpy as np
 
 from malles_agents.sellers.tabular.market import GridMarket
 from malles_agents.sellers.tabular.sessions import Sessions
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 
 def transitions(market: GridMarket, greedy: IntArray) -> IntArray:

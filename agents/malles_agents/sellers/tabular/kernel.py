@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from malles_env.compiling import njit
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.kernels.sampling import StateArray, uniform
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
-from malles_env.market.arrays import FloatArray, IntArray
 from malles_env.market.solvers import closed_form
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -12,8 +11,8 @@ import numpy as np
 
 from malles_agents.sellers.tabular.market import GridMarket
 from malles_env.errors import invalid
-from malles_env.market.arrays import BoolArray, FloatArray, IntArray
 from malles_env.market.kernels.sampling import seed_streams
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray, OnProgress
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def learn(
     seed: int = 0,
     workers: int | None = None,
     keep_values: bool = False,
-    watch: Callable[[int, int], object] | None = None,
+    watch: OnProgress | None = None,
 ) -> Sessions:
     """Let the sellers of `sessions` independent markets learn.
 

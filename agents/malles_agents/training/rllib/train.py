@@ -32,6 +32,7 @@ from malles_env.jobs.checks import files_check
 from malles_env.jobs.cluster import check_machines, connected, needed_ray
 from malles_env.preference.store.locate import weights_check
 from malles_env.scenarios import Scenario, load_scenario
+from malles_env.type_aliases import OnMessage
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -45,7 +46,7 @@ def train(
     resume: bool = False,
     trust: bool = False,
     watch: Callable[[int, float], object] | None = None,
-    say: Callable[[str], object] = print,
+    say: OnMessage = print,
 ) -> Trained:
     """Train a seller; the network learns in this process, the markets are played by env runners.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from malles_env.data.lookup import Ints
 from malles_env.data.sources.gifts.categories import OTHER, Categories, shipped_categories
 from malles_env.data.sources.gifts.cleaning import Cleaned
 from malles_env.data.sources.gifts.prices import case_sizes, quantity_tiers, usual_price, weekly_prices
 from malles_env.data.splits import Splits
 from malles_env.errors import invalid
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ class Catalogue:
 
     products: pl.DataFrame
     markets: tuple[str, ...]
-    market: Ints
-    prices: npt.NDArray[np.float64]
+    market: IntArray
+    prices: FloatArray
     customers: pl.Series
     bought: pl.DataFrame
     weeks: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from malles_env.data.lookup import Events, Ints
+from malles_env.data.lookup import Events
 from malles_env.data.occasion_files import ELSEWHERE_COLUMNS, PURCHASE_COLUMNS
 from malles_env.data.sources.gifts.catalogue import Catalogue, GiftSettings
+from malles_env.type_aliases import FloatArray, IntArray
 
 
 class Past:
@@ -32,25 +32,25 @@ class Past:
         weeks = np.unique(self._household * (log.weeks + 2) + self._period)
         self._weeks = Events(weeks // (log.weeks + 2), weeks % (log.weeks + 2), log.weeks + 2)
 
-    def before(self, household: Ints, day: Ints) -> Ints:
+    def before(self, household: IntArray, day: IntArray) -> IntArray:
         """Return own purchases before a day [n]."""
         return self._all.before(household, day)
 
-    def of_product(self, household: Ints, product: Ints, day: Ints) -> Ints:
+    def of_product(self, household: IntArray, product: IntArray, day: IntArray) -> IntArray:
         """Return own purchases of a product before a day [n]."""
         return self._by_product.before(household * len(self._log.market) + product, day)
 
-    def weeks(self, household: Ints, period: Ints) -> Ints:
+    def weeks(self, household: IntArray, period: IntArray) -> IntArray:
         """Return own earlier shopping weeks [n]."""
         return self._weeks.before(household, period)
 
-    def history(self, household: Ints, market: Ints, day: Ints) -> tuple[Ints, Ints]:
+    def history(self, household: IntArray, market: IntArray, day: IntArray) -> tuple[IntArray, IntArray]:
         """Return own purchases in a category before a day, and the row of `purchases` behind the last of them [n]."""
         key = (market * len(self._log.customers) + household) * self._days
         end = np.searchsorted(self._sorted, key + day)
         return end - np.searchsorted(self._sorted, key), end
 
-    def last(self, household: Ints, market: Ints, day: Ints) -> Ints:
+    def last(self, household: IntArray, market: IntArray, day: IntArray) -> IntArray:
         """Return the product last bought in a category before a day [n], -1 where none was."""
         total, end = self.history(household, market, day)
         return np.where(total > 0, self._product[self._order][np.maximum(end - 1, 0)], -1)
@@ -83,7 +83,7 @@ class Past:
         columns = [visits[name].to_numpy() for name in ("household", "day", "market")]
         asked, visit = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
         first = np.searchsorted(self._household, np.arange(len(self._log.customers) + 1))
-        parts: list[Ints] = []
+        parts: list[IntArray] = []
         newest, last = np.zeros(0, dtype=np.int64), (-1, -1)
         for household, day, market in asked.tolist():
             if (household, day) != last:
@@ -124,8 +124,8 @@ class Shares:
         self.reference = _shares(known, log.market, len(log.markets))[:, 0]
 
 
-def _shares(table: npt.NDArray[np.float64], market: Ints, markets: int) -> npt.NDArray[np.float64]:
+def _shares(table: FloatArray, market: IntArray, markets: int) -> FloatArray:
     sums = np.zeros((markets, table.shape[1]))
     np.add.at(sums, market, table)
-    whole: npt.NDArray[np.float64] = table / np.maximum(sums[market], 1.0)
+    whole: FloatArray = table / np.maximum(sums[market], 1.0)
     return whole

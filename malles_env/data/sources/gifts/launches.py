@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from malles_env.data import hashing
-from malles_env.data.lookup import Ints
 from malles_env.data.occasions import Occasions
 from malles_env.data.sources.gifts.build import assembled
 from malles_env.data.sources.gifts.catalogue import Catalogue, GiftSettings
 from malles_env.data.sources.gifts.history import Past
 from malles_env.data.sources.gifts.shelves import Draw, availability
 from malles_env.errors import InvalidInput
+from malles_env.type_aliases import IntArray
 
 WEEKS = 8
 """A launch's sales are the purchases of its first weeks."""
@@ -82,7 +82,7 @@ def _launches(log: Catalogue, week: int) -> pl.DataFrame:
     return new.join(sales, on="product").sort("market", "product")
 
 
-def _customers(log: Catalogue, past: Past, settings: GiftSettings) -> Ints:
+def _customers(log: Catalogue, past: Past, settings: GiftSettings) -> IntArray:
     known = log.bought.filter(pl.col("day") < past.known_until)
     counts = known.group_by("household").agg(pl.col("product").n_unique().alias("products")).sort("household")
     enough = counts.filter(pl.col("products") >= 2 * settings.fewest_earlier)["household"].to_numpy()
@@ -94,14 +94,14 @@ def _customers(log: Catalogue, past: Past, settings: GiftSettings) -> Ints:
     return np.sort(enough[order[:CUSTOMERS]])
 
 
-def _alternatives(log: Catalogue, there: np.ndarray, market: int, settings: GiftSettings) -> Ints:
+def _alternatives(log: Catalogue, there: np.ndarray, market: int, settings: GiftSettings) -> IntArray:
     """Return the products on sale before the test that a category's launches stand beside."""
     on_sale = np.flatnonzero((log.market == market) & there)
     order = np.argsort(hashing.mix(settings.seed + 4, on_sale), kind="stable") if len(on_sale) else on_sale
     return on_sale[order[: settings.options - 1]]
 
 
-def _drawn(row: Ints, option: Ints, product: Ints, seed: int) -> Draw:
+def _drawn(row: IntArray, option: IntArray, product: IntArray, seed: int) -> Draw:
     order = np.lexsort((hashing.mix(seed + 2, row, option), row))
     row, option = row[order], option[order]
     size = np.bincount(row)

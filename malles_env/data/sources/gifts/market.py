@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from malles_env.data.lookup import Flags, Floats, Ints
 from malles_env.data.sources.gifts.catalogue import Catalogue
 from malles_env.data.sources.gifts.categories import OTHER
 from malles_env.data.sources.gifts.shelves import availability
 from malles_env.errors import InvalidInput, invalid
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 BURN_IN = 4
 """A product first sold in one of the log's first weeks was there before: it is no launch."""
@@ -38,10 +38,10 @@ class GiftMarket:
 
     log: Catalogue
     categories: tuple[str, ...]
-    product: Ints
-    first: Ints
-    counts: Floats
-    available: Flags
+    product: IntArray
+    first: IntArray
+    counts: FloatArray
+    available: BoolArray
     lines: pl.DataFrame
     orders: pl.DataFrame
 
@@ -96,12 +96,12 @@ class GiftMarket:
         return [" ".join(name.split()) for name in self.log.products["title"].gather(pl.Series(self.product))]
 
     @property
-    def prices(self) -> Floats:
+    def prices(self) -> FloatArray:
         """Usual list prices, money per piece [J]."""
         return self.log.products["regular_price"].to_numpy()[self.product].astype(np.float64)
 
     @property
-    def launched(self) -> Flags:
+    def launched(self) -> BoolArray:
         """Whether the log holds the first sale [J]."""
         return self.first > BURN_IN
 
@@ -119,7 +119,7 @@ class GiftMarket:
             found.append((int(own["from_quantity"][0]), float(1.0 - lowest / price)))
         return found
 
-    def known(self, products: Ints | Flags, until: int) -> GiftMarket:
+    def known(self, products: IntArray | BoolArray, until: int) -> GiftMarket:
         """Return the market of some of the products as it stood after week `until`."""
         rows = np.flatnonzero(products) if np.asarray(products).dtype == bool else np.asarray(products)
         weeks = np.arange(self.counts.shape[1]) <= until
@@ -133,7 +133,9 @@ class GiftMarket:
         )  # fmt: skip
 
 
-def appeals(counts: Floats, available: Flags, offset: Floats | float = 0.0) -> tuple[Floats, Floats]:
+def appeals(
+    counts: FloatArray, available: BoolArray, offset: FloatArray | float = 0.0
+) -> tuple[FloatArray, FloatArray]:
     """Return each product's log attraction by maximum likelihood, and its standard error [J].
 
     Week by week the purchases are multinomial over what was on sale (minorise-maximise for multinomial logit; Hunter

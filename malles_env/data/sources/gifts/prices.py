@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-Floats = npt.NDArray[np.float64]
+from malles_env.type_aliases import FloatArray, IntArray
+
 WINDOWS = (0, 2, 8)
 """Weeks either side in which a product's list price is looked for, the narrowest first."""
 FEWEST = 3
@@ -34,7 +34,7 @@ def usual_price(lines: pl.DataFrame) -> pl.DataFrame:
     return _mode(small_orders(lines), ["product_id"]).rename({"price": "regular_price"})
 
 
-def weekly_prices(lines: pl.DataFrame, products: pl.Series, weeks: int) -> Floats:
+def weekly_prices(lines: pl.DataFrame, products: pl.Series, weeks: int) -> FloatArray:
     """Return the list price of every product and week [P, weeks + 1]; column 0 is not used.
 
     It is the most frequent price among small orders of the week, or of 2 or 8 weeks either side where fewer than
@@ -135,7 +135,7 @@ def _schedule(levels: pl.DataFrame) -> list[tuple[int, float, int]]:
     return tiers
 
 
-def _threshold(below: npt.NDArray[np.int64], above: npt.NDArray[np.int64]) -> int:
+def _threshold(below: IntArray, above: IntArray) -> int:
     """Return the quantity with the fewest lines on the wrong side, each group counting alike."""
     cuts = np.unique(above)
     wrong = np.array([(below >= cut).mean() + (above < cut).mean() for cut in cuts])

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from malles_env.data import hashing
-from malles_env.data.lookup import Ints
 from malles_env.data.sources.gifts.catalogue import Catalogue, GiftSettings
+from malles_env.type_aliases import BoolArray, IntArray
 
 FEWEST_CUSTOMERS = 2
 """Customers who must have bought a product around a week for it to count as available: so one other than who asks."""
@@ -29,14 +28,14 @@ class Draw:
         product: Its code [n].
     """
 
-    kept: Ints
-    chosen: Ints
-    row: Ints
-    position: Ints
-    product: Ints
+    kept: IntArray
+    chosen: IntArray
+    row: IntArray
+    position: IntArray
+    product: IntArray
 
 
-def availability(log: Catalogue, reach: int) -> npt.NDArray[np.bool_]:
+def availability(log: Catalogue, reach: int) -> BoolArray:
     """Return whether two customers or more bought a product within `reach` weeks of a week [P, weeks + 1]."""
     pairs = log.bought.select("product", "household", "period").unique()
     shifts = pl.DataFrame({"shift": np.arange(-reach, reach + 1)})
@@ -62,7 +61,7 @@ def draw_shelves(log: Catalogue, visits: pl.DataFrame, settings: GiftSettings) -
     household, day, period, product, market = (
         visits[name].to_numpy() for name in ("household", "day", "period", "product", "market")
     )
-    parts: list[tuple[Ints, Ints]] = []
+    parts: list[tuple[IntArray, IntArray]] = []
     group = period * len(log.markets) + market
     cuts = np.flatnonzero(np.diff(group, prepend=-1))
     for rows in np.split(np.arange(len(visits)), cuts[1:]) if len(visits) else ():
@@ -87,7 +86,7 @@ def draw_shelves(log: Catalogue, visits: pl.DataFrame, settings: GiftSettings) -
     return _numbered(visit, option, product, settings.seed)
 
 
-def _numbered(visit: Ints, option: Ints, product: Ints, seed: int) -> Draw:
+def _numbered(visit: IntArray, option: IntArray, product: IntArray, seed: int) -> Draw:
     """Return the options in an order of its own; that of the draw would give away which one was chosen."""
     order = np.lexsort((hashing.mix(seed + 2, visit, option), visit))
     visit, option = visit[order], option[order]
@@ -104,10 +103,10 @@ class _Baskets:
         self._days, self._products = int(day.max()) + 1, len(log.market)
         self._keys = np.sort(self._key(household, day) + product)
 
-    def _key(self, household: Ints, day: Ints) -> Ints:
+    def _key(self, household: IntArray, day: IntArray) -> IntArray:
         return (household * self._days + day) * self._products
 
-    def hold(self, household: Ints, day: Ints, products: Ints) -> npt.NDArray[np.bool_]:
+    def hold(self, household: IntArray, day: IntArray, products: IntArray) -> BoolArray:
         """Return whether each customer [n] bought each product [J] on its day [n, J]."""
         asked = self._key(household, day)[:, None] + products
         place = np.minimum(np.searchsorted(self._keys, asked), len(self._keys) - 1)

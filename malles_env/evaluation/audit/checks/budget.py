@@ -10,7 +10,7 @@ from malles_env.evaluation.audit.checks.prices import BOUND
 from malles_env.evaluation.audit.finding import Chart, Finding, Series, Share
 from malles_env.evaluation.audit.states import random_states
 from malles_env.evaluation.audit.subject import Asker, Subject, take
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 SCALES = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0, 4.0, 1000.0)
 """All prices of a state times these; the last is the absurd one."""

@@ -9,7 +9,7 @@ import numpy as np
 from malles_env.evaluation.audit.finding import Chart, Finding, Series, Verdict
 from malles_env.evaluation.audit.references import CHOICE_BAND, UNITS_BAND, Reference, references
 from malles_env.evaluation.audit.subject import Asker, Subject
-from malles_env.market.arrays import FloatArray
+from malles_env.type_aliases import FloatArray
 
 STEP = 0.1
 """Own prices are moved by this much down and up."""

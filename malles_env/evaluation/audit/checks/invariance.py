@@ -11,7 +11,7 @@ from malles_env.evaluation.audit.states import random_states
 from malles_env.evaluation.audit.subject import Answers, Asker, Subject
 from malles_env.evaluation.audit.twins import Relabelled, Reordered, Reworded
 from malles_env.market import Consumers, Offer
-from malles_env.market.arrays import FloatArray, IntArray
+from malles_env.type_aliases import FloatArray, IntArray
 
 ORDER_BOUNDS = (0.01, 0.05)
 """Mean total variation from the order or labels as given, up to which the test passes, and up to which it warns."""

@@ -7,7 +7,7 @@ import numpy as np
 from malles_env.evaluation.audit.finding import Chart, Finding, Series, Share
 from malles_env.evaluation.audit.states import Ladder
 from malles_env.evaluation.audit.subject import Subject
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 BOUND = 1e-3
 """Largest share of cases that may break a law: 1 in 1,000."""

@@ -10,7 +10,7 @@ from malles_env.evaluation.audit.checks.prices import BOUND, tell_bound
 from malles_env.evaluation.audit.finding import Chart, Finding, Series, Share, not_applicable
 from malles_env.evaluation.audit.states import PAIRS, Ladder, Triples
 from malles_env.evaluation.audit.subject import Answers, Subject
-from malles_env.market.arrays import BoolArray, FloatArray
+from malles_env.type_aliases import BoolArray, FloatArray
 
 DEMANDED = 1e-6
 """Least probability that a pair is bought at all for its odds to be judged."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
 FEWEST_CUSTOMERS, FEWEST_PRODUCTS = 5, 5
 _RARE = 5.0
 """Customers added to every product's own, so that what few bought has a short vector."""
@@ -40,8 +38,8 @@ def who_bought(data: TasteData, until: int) -> BoolArray:
 
 
 def taste_vectors(
-    bought: BoolArray, market: NDArray[np.int64], allowed: BoolArray, width: int = 64
-) -> tuple[NDArray[np.int64], FloatArray]:
+    bought: BoolArray, market: IntArray, allowed: BoolArray, width: int = 64
+) -> tuple[IntArray, Float32Array]:
     """Return vectors whose inner products say how much more two products share customers than others of their kind.
 
     Correspondence analysis of customers and products, with more weight on customers who bought much: what is left of
@@ -69,7 +67,7 @@ def taste_vectors(
     return rows, np.ascontiguousarray((axes * np.sqrt(np.maximum(values, 0.0)))[:, ::-1], dtype=np.float32)
 
 
-def within(values: FloatArray, market: NDArray[np.int64]) -> FloatArray:
+def within(values: Float32Array, market: IntArray) -> Float32Array:
     """Return rows less the mean of their category [N, K].
 
     Args:
@@ -79,7 +77,7 @@ def within(values: FloatArray, market: NDArray[np.int64]) -> FloatArray:
     return values - category_means(values, market)[market]
 
 
-def category_means(values: FloatArray, market: NDArray[np.int64]) -> FloatArray:
+def category_means(values: Float32Array, market: IntArray) -> Float32Array:
     """Return the mean row of each category [M, K]; arguments as for `within`."""
     sums = np.zeros((int(market.max()) + 1, values.shape[1]), dtype=values.dtype)
     np.add.at(sums, market, values)

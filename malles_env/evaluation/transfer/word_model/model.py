@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
 from malles_env.evaluation.baselines.set_network import SetNetwork
@@ -23,8 +23,8 @@ from malles_env.preference.data.packing import Request
 from malles_env.preference.data.text import ProductText, product_text
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.encoder import read_states
+from malles_env.type_aliases import Float32Array, FloatArray, IntArray
 
-FloatArray = NDArray[np.float32]
 Product = tuple[str, str]
 """Name, as the encoder reads it, and category."""
 LONGEST = 200
@@ -61,8 +61,8 @@ class Catalogued:
         products: Code, name and category of each product that has a taste vector [N].
     """
 
-    means: dict[str, FloatArray]
-    mean_vectors: dict[str, FloatArray]
+    means: dict[str, Float32Array]
+    mean_vectors: dict[str, Float32Array]
     prices: dict[str, float]
     trained: frozenset[str]
     products: tuple[tuple[str, str, str], ...] = ()
@@ -111,7 +111,7 @@ class TransferModel:
         histories: Sequence[Sequence[Bought]],
         prices: ArrayLike | None = None,
         sales: Sequence[Sold] = (),
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         """Return the utilities of products of one category, nothing being known of them but names and prices.
 
         Args:
@@ -145,7 +145,7 @@ class TransferModel:
 
     def _vectors(
         self, products: Sequence[Product], category: str, options: Sequence[Product]
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[Float32Array, Float32Array, Float32Array]:
         """Return frozen readings, and taste vectors as options and as purchases, all centred by category."""
         readings = read_names(self.backbone, [name for name, _ in products])
         own_rows = [at for at, product in enumerate(products) if product in set(options)]
@@ -171,12 +171,12 @@ class TransferModel:
         return frozen, named_vectors, own
 
     @cached_property
-    def _own(self) -> dict[Product, FloatArray]:
+    def _own(self) -> dict[Product, Float32Array]:
         """Taste vectors by name and category; of two products of one name the last one's."""
         listed = zip(self.catalogue.products, self.fitted.vectors, strict=True)
         return {(name, kind): vector for (_, name, kind), vector in listed}
 
-    def _usual(self, histories: Sequence[Sequence[Bought]]) -> FloatArray:
+    def _usual(self, histories: Sequence[Sequence[Bought]]) -> Float32Array:
         """Return how dear each customer buys: mean log price less the category's mean, 0 where unknown [C]."""
         known = self.catalogue.prices
         levels = [
@@ -197,13 +197,13 @@ def key(product: Bought | Sold) -> Product:
     return words(product.name), product.category
 
 
-def read_names(backbone: Backbone, names: Sequence[str]) -> FloatArray:
+def read_names(backbone: Backbone, names: Sequence[str]) -> Float32Array:
     """Return readings of names, each read by itself [N, F]."""
     with torch.no_grad():
         return np.asarray(read_states(backbone, [Request("", tuple(names))]).option.numpy())
 
 
-def last_layer(states: FloatArray, parts: int) -> FloatArray:
+def last_layer(states: Float32Array, parts: int) -> Float32Array:
     """Return the mean state of the last layer, of length 1: the sentence encoder's own reading [N, width].
 
     Args:
@@ -211,11 +211,11 @@ def last_layer(states: FloatArray, parts: int) -> FloatArray:
         parts: Number of layers.
     """
     width = states.shape[1] // parts
-    found: FloatArray = states[:, -2 * width : -width] * np.float32(np.sqrt(parts))
+    found: Float32Array = states[:, -2 * width : -width] * np.float32(np.sqrt(parts))
     return found
 
 
-def _checked(names: Sequence[str], histories: Sequence[Sequence[Bought]], prices: ArrayLike | None) -> FloatArray:
+def _checked(names: Sequence[str], histories: Sequence[Sequence[Bought]], prices: ArrayLike | None) -> Float32Array:
     """Return log prices less their mean [J]; refuse what cannot be read."""
     if isinstance(names, str) or not names:
         raise invalid("names", names, "a list of at least one name")
@@ -237,9 +237,7 @@ def _checked(names: Sequence[str], histories: Sequence[Sequence[Bought]], prices
     return np.asarray(level - level.mean(), dtype=np.float32)
 
 
-def _trend(
-    frozen: FloatArray, options: NDArray[np.int64], rows: dict[Product, int], others: Sequence[Sold]
-) -> FloatArray:
+def _trend(frozen: Float32Array, options: IntArray, rows: dict[Product, int], others: Sequence[Sold]) -> Float32Array:
     """Return what sells by its words [J, columns]; zeros where nothing is known of sales."""
     if not others:
         return np.zeros((len(options), len(COLUMNS)), dtype=np.float32)
@@ -251,11 +249,11 @@ def _trend(
 
 def _asked(
     histories: Sequence[Sequence[Bought]],
-    options: NDArray[np.int64],
+    options: IntArray,
     rows: dict[Product, int],
-    level: FloatArray,
-    usual: FloatArray,
-    trend: FloatArray,
+    level: Float32Array,
+    usual: Float32Array,
+    trend: Float32Array,
 ) -> WordOccasions:
     """Return customers before one and the same shelf."""
     count = len(histories)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.baselines.base import in_chunks
 from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.word_model.copurchase import category_means
 from malles_env.evaluation.transfer.word_model.model import TransferModel, last_layer
-from malles_env.evaluation.transfer.word_model.trends import FloatArray, sales_before, word_trends
+from malles_env.evaluation.transfer.word_model.trends import sales_before, word_trends
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords, LogWords
 from malles_env.evaluation.transfer.word_model.word_map import bought_vectors, centred_states, name_vectors
 from malles_env.preference.data.dataset import TasteData
@@ -22,13 +20,12 @@ from malles_env.preference.data.text import market_text
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.embeddings import make_readings
 from malles_env.preference.prediction import Prediction, log_softmax
-
-Progress = Callable[[int, int], None]
+from malles_env.type_aliases import Float32Array, FloatArray, IntArray, OnProgress
 
 
 def log_readings(
-    backbone: Backbone, products: ProductTable, names: Names = "true", progress: Progress | None = None
-) -> FloatArray:
+    backbone: Backbone, products: ProductTable, names: Names = "true", progress: OnProgress | None = None
+) -> Float32Array:
     """Return the encoder's readings of a log's names, kept in the user's cache [P, F].
 
     Args:
@@ -43,13 +40,13 @@ def log_readings(
     return np.asarray(true[same_text(products, renamed(products, names))])
 
 
-def same_text(products: ProductTable, other: ProductTable) -> NDArray[np.int64]:
+def same_text(products: ProductTable, other: ProductTable) -> IntArray:
     """Return the row of `products` that has each text of `other` in the same market [P]."""
     place = {key: at for at, key in enumerate(zip(products.prefix.tolist(), products.texts, strict=True))}
     return np.array([place[key] for key in zip(other.prefix.tolist(), other.texts, strict=True)])
 
 
-def log_words(readings: FloatArray, parts: int, products: ProductTable, sales: FloatArray) -> LogWords:
+def log_words(readings: Float32Array, parts: int, products: ProductTable, sales: Float32Array) -> LogWords:
     """Return what of a log's names does not depend on training.
 
     Args:
@@ -77,12 +74,12 @@ class WordScorer:
 
     fitted: FittedWords
     words: LogWords
-    seen: NDArray[np.int64]
+    seen: IntArray
     known: SetNetwork | None = None
 
     def __post_init__(self) -> None:
         """Read every name's taste vector once."""
-        self._vectors: tuple[FloatArray, FloatArray, float] | None = None
+        self._vectors: tuple[Float32Array, Float32Array, float] | None = None
         word_map = self.fitted.word_map
         if word_map is not None:
             option = name_vectors(word_map, self.words.states, self.words.market)
@@ -98,19 +95,19 @@ class WordScorer:
         inside = log_softmax(self.utilities(data))
         return Prediction(np.concatenate([data.log_sampling[:, None].astype(np.float64), inside], axis=1))
 
-    def utilities(self, data: TasteData) -> NDArray[np.float64]:
+    def utilities(self, data: TasteData) -> FloatArray:
         """Return utilities of the options, -inf in the padding [B, J]."""
         features = self.words.features(data, self._vectors)
         known = np.isin(data.prefix, self.seen)[:, None]
         found = np.where(known, features @ self.fitted.seen, features @ self.fitted.unseen)
         return np.where(data.mask, found.astype(np.float64), -np.inf)
 
-    def columns(self, data: TasteData) -> NDArray[np.float64]:
+    def columns(self, data: TasteData) -> FloatArray:
         """Return what words say of each option, for a network of all facts [N, 1]."""
         return as_column(self.utilities(data), data)
 
 
-def as_column(utilities: NDArray[np.float64], data: TasteData) -> NDArray[np.float64]:
+def as_column(utilities: FloatArray, data: TasteData) -> FloatArray:
     """Return utilities less their shelf's mean, in the order of a table [N, 1].
 
     Args:
@@ -119,11 +116,11 @@ def as_column(utilities: NDArray[np.float64], data: TasteData) -> NDArray[np.flo
     """
     found = np.where(data.mask, utilities, 0.0)
     mean = found.sum(1, keepdims=True) / data.mask.sum(1, keepdims=True)
-    column: NDArray[np.float64] = (found - mean)[data.mask][:, None]
+    column: FloatArray = (found - mean)[data.mask][:, None]
     return column
 
 
-def scorer_of(model: TransferModel, products: ProductTable, sales: FloatArray, names: Names = "true") -> WordScorer:
+def scorer_of(model: TransferModel, products: ProductTable, sales: Float32Array, names: Names = "true") -> WordScorer:
     """Return a saved model before the products of a log.
 
     Args:

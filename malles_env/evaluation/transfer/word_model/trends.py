@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.data.occasions import Occasions
+from malles_env.type_aliases import Float32Array, IntArray
 
-FloatArray = NDArray[np.float32]
 WINDOW = 8
 """Weeks that count as lately."""
 DISTANCES = (0.03, 0.05, 0.1)
@@ -36,7 +36,7 @@ class Sold(NamedTuple):
     total: float
 
 
-def weekly_sales(occasions: Occasions) -> FloatArray:
+def weekly_sales(occasions: Occasions) -> Float32Array:
     """Return everybody's purchases by product and week, all categories [P, weeks + 2].
 
     Args:
@@ -50,7 +50,7 @@ def weekly_sales(occasions: Occasions) -> FloatArray:
     return counts
 
 
-def sales_before(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+def sales_before(counts: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Return purchases in the `WINDOW` weeks before each week, and in all weeks before it, both [P, weeks].
 
     Args:
@@ -63,7 +63,7 @@ def sales_before(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     return total - before, total
 
 
-def word_trends(meaning: FloatArray, market: NDArray[np.int64], recent: FloatArray, total: FloatArray) -> FloatArray:
+def word_trends(meaning: Float32Array, market: IntArray, recent: Float32Array, total: Float32Array) -> Float32Array:
     """Return how products of other categories sell whose names read alike, against their category's mean in logs.
 
     Args:
@@ -84,7 +84,7 @@ def word_trends(meaning: FloatArray, market: NDArray[np.int64], recent: FloatArr
     return np.stack(columns, axis=-1)
 
 
-def _relative(sold: FloatArray, market: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def _relative(sold: Float32Array, market: IntArray) -> tuple[Float32Array, Float32Array]:
     """Return log sales less the mean over what sold in the category, 0 where nothing did, and where it did."""
     there = (sold > 0).astype(np.float32)
     logs = np.log1p(sold) * there
@@ -101,8 +101,8 @@ def _few(distance: float) -> float:
 
 
 def _elsewhere(
-    kernel: FloatArray, market: NDArray[np.int64], values: FloatArray, there: FloatArray, distance: float
-) -> FloatArray:
+    kernel: Float32Array, market: IntArray, values: Float32Array, there: Float32Array, distance: float
+) -> Float32Array:
     """Return the kernel mean of values over products of other categories, drawn towards 0 where few are near."""
     mass, near = kernel @ values, kernel @ there
     for at in np.unique(market):
@@ -110,17 +110,17 @@ def _elsewhere(
         within = kernel[np.ix_(own, own)]
         mass[own] -= within @ values[own]
         near[own] -= within @ there[own]
-    found: FloatArray = mass / (near + _few(distance))
+    found: Float32Array = mass / (near + _few(distance))
     return found
 
 
 def trends_of_names(
-    option: FloatArray,
-    sold: FloatArray,
-    market: NDArray[np.int64],
+    option: Float32Array,
+    sold: Float32Array,
+    market: IntArray,
     recent: NDArray[np.floating],
     total: NDArray[np.floating],
-) -> FloatArray:
+) -> Float32Array:
     """Return the columns of `word_trends` for names of one more category [J, 6].
 
     Args:

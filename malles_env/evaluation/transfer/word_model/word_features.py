@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.transfer.word_logit import customer_level
 from malles_env.evaluation.transfer.word_model import trends
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import BoolArray, Float32Array, IntArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-Likeness = Callable[[IntArray, IntArray], FloatArray]
+Likeness = Callable[[IntArray, IntArray], Float32Array]
 """Gives the similarity of options [B, J] with purchases [B, E] as [B, J, E]."""
 NUMBERS = ("price level", "price level squared", "price level x customer's")
 FORGETTING = 0.03
@@ -48,15 +46,15 @@ class WordOccasions:
     """
 
     product: IntArray
-    mask: NDArray[np.bool_]
+    mask: BoolArray
     other: IntArray
-    ago: FloatArray
-    level: FloatArray
-    usual: FloatArray
-    trend: FloatArray
+    ago: Float32Array
+    level: Float32Array
+    usual: Float32Array
+    trend: Float32Array
 
     @classmethod
-    def of(cls, data: TasteData, trend: FloatArray) -> WordOccasions:
+    def of(cls, data: TasteData, trend: Float32Array) -> WordOccasions:
         """Return occasions of a log.
 
         Args:
@@ -78,13 +76,13 @@ class WordOccasions:
             trend[data.product, data.period[:, None]],
         )
 
-    def weight(self) -> FloatArray:
+    def weight(self) -> Float32Array:
         """Return how much each purchase counts, 1 in sum; 0 where nothing was bought [B, E]."""
         mass = np.exp(-FORGETTING * self.ago) * (self.other >= 0)
-        weight: FloatArray = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-9)).astype(np.float32)
+        weight: Float32Array = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-9)).astype(np.float32)
         return weight
 
-    def features(self, frozen: Likeness, learned: Likeness | None = None) -> FloatArray:
+    def features(self, frozen: Likeness, learned: Likeness | None = None) -> Float32Array:
         """Return `columns` of every option, 0 in the padding [B, J, F].
 
         Args:
@@ -97,11 +95,11 @@ class WordOccasions:
         for like, distances in ((frozen, PLAIN), (learned, LEARNED)):
             if like is not None:
                 parts.append(_pooled(like(self.product, rows), weight, distances))
-        found: FloatArray = (np.concatenate(parts, axis=2) * self.mask[:, :, None]).astype(np.float32)
+        found: Float32Array = (np.concatenate(parts, axis=2) * self.mask[:, :, None]).astype(np.float32)
         return found
 
 
-def _pooled(similarity: FloatArray, weight: FloatArray, distances: tuple[float, ...]) -> FloatArray:
+def _pooled(similarity: Float32Array, weight: Float32Array, distances: tuple[float, ...]) -> Float32Array:
     """Return mean, largest and soft maxima over what was bought [B, J, K]; all 0 where nothing was."""
     wide = weight[:, None, :]
     some = weight.sum(1) > 0
@@ -112,13 +110,13 @@ def _pooled(similarity: FloatArray, weight: FloatArray, distances: tuple[float, 
     return np.stack(found, axis=2) * some[:, None, None]
 
 
-def in_steps(data: TasteData, make: Callable[[TasteData], FloatArray]) -> FloatArray:
+def in_steps(data: TasteData, make: Callable[[TasteData], Float32Array]) -> Float32Array:
     """Return what `make` gives for a few occasions at a time, put together."""
     cuts = np.split(np.arange(len(data)), range(_STEP, len(data), _STEP))
     return np.concatenate([make(data.take(rows)) for rows in cuts])
 
 
-def between(option: FloatArray, bought: FloatArray) -> Likeness:
+def between(option: Float32Array, bought: Float32Array) -> Likeness:
     """Return inner products of vectors as a similarity.
 
     Args:

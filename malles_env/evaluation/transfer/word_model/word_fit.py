@@ -7,21 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.errors import InvalidInput, invalid
 from malles_env.evaluation.baselines.fitting import minimize
-from malles_env.evaluation.transfer.word_model.copurchase import BoolArray, taste_vectors, who_bought
+from malles_env.evaluation.transfer.word_model.copurchase import taste_vectors, who_bought
 from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between, in_steps
 from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, name_vectors
 from malles_env.preference.data.dataset import TasteData
+from malles_env.type_aliases import BoolArray, Float32Array, FloatArray, IntArray, OnMessage
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 RIDGE = 3e-4
 """Shrinkage of the logit's weights, in nats per squared spread of a column."""
-Notify = Callable[[str], None]
-Vectors = tuple[FloatArray, FloatArray, float]
+Vectors = tuple[Float32Array, Float32Array, float]
 """Of products as options and as purchases, and what their inner products are divided by."""
 
 
@@ -64,12 +61,12 @@ class LogWords:
         market: Category of each product [P].
     """
 
-    states: FloatArray
-    frozen: FloatArray
-    trend: FloatArray
+    states: Float32Array
+    frozen: Float32Array
+    trend: Float32Array
     market: IntArray
 
-    def features(self, data: TasteData, vectors: Vectors | None) -> FloatArray:
+    def features(self, data: TasteData, vectors: Vectors | None) -> Float32Array:
         """Return the columns of every option [B, J, F].
 
         Args:
@@ -95,17 +92,21 @@ class FittedWords:
         for_card: Nats on left-out categories by penalty, and other numbers for the card.
     """
 
-    unseen: FloatArray
-    seen: FloatArray
+    unseen: Float32Array
+    seen: Float32Array
     word_map: WordMap | None = None
     rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    vectors: FloatArray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    vectors: Float32Array = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     penalty: float = 0.0
     for_card: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_words(
-    train: TasteData, words: LogWords, barred: frozenset[str], settings: WordSettings, notify: Notify = lambda _: None
+    train: TasteData,
+    words: LogWords,
+    barred: frozenset[str],
+    settings: WordSettings,
+    notify: OnMessage = lambda _: None,
 ) -> FittedWords:
     """Fit map and weights.
 
@@ -129,7 +130,7 @@ def fit_words(
         return FittedWords(weights, weights, for_card={"nats in later weeks": round(nats, 4)})
     early = who_bought(train, cut)
     scores: dict[float, float] = {}
-    found: dict[float, FloatArray] = {}
+    found: dict[float, Float32Array] = {}
     outs = left_out(late, settings)
     rows = [np.flatnonzero(np.isin(late.prefix, out)) for out in outs]
     if len(np.unique(late.prefix)) == 1:
@@ -155,7 +156,7 @@ def fit_words(
 
 def _vectors(
     words: LogWords, bought: BoolArray, allowed: BoolArray, penalty: float, settings: WordSettings
-) -> tuple[FloatArray, FloatArray, float, WordMap, IntArray, FloatArray]:
+) -> tuple[Float32Array, Float32Array, float, WordMap, IntArray, Float32Array]:
     """Return vectors of all products as options and as purchases, their scale, and what made them."""
     rows, vectors = taste_vectors(bought, words.market, allowed, settings.width)
     if not len(rows):
@@ -173,7 +174,7 @@ def left_out(data: TasteData, settings: WordSettings) -> list[IntArray]:
 
 def left_out_utilities(
     train: TasteData, words: LogWords, barred: frozenset[str], fitted: FittedWords, settings: WordSettings
-) -> Callable[[TasteData], NDArray[np.float64]]:
+) -> Callable[[TasteData], FloatArray]:
     """Return what gives the utilities of occasions, each by a map that was fitted on other categories.
 
     Args:
@@ -191,7 +192,7 @@ def left_out_utilities(
             others = allowed & ~np.isin(words.market, out)
             parts.append((out, _vectors(words, bought, others, fitted.penalty, settings)[:3]))
 
-    def utilities(data: TasteData) -> NDArray[np.float64]:
+    def utilities(data: TasteData) -> FloatArray:
         found = np.zeros(data.mask.shape)
         for out, vectors in parts:
             rows = np.flatnonzero(np.isin(data.prefix, out))
@@ -208,7 +209,7 @@ def _codes(data: TasteData, names: frozenset[str]) -> IntArray:
     return np.array([at for at, text in enumerate(data.products.prefixes) if text in wanted], dtype=np.int64)
 
 
-def fit_logit(features: FloatArray, data: TasteData) -> tuple[FloatArray, float]:
+def fit_logit(features: Float32Array, data: TasteData) -> tuple[Float32Array, float]:
     """Return the weights of highest likelihood given a purchase, and the nats.
 
     Args:
@@ -221,7 +222,7 @@ def fit_logit(features: FloatArray, data: TasteData) -> tuple[FloatArray, float]
     at = (np.arange(len(data)), data.chosen - 1)
     bought = scaled[at].mean(0, dtype=np.float64)
 
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
         utility = scaled @ weights.astype(np.float32) + padding
         utility -= utility.max(1, keepdims=True)
         mass = np.exp(utility)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from malles_env.evaluation.transfer.word_model.copurchase import within
+from malles_env.type_aliases import Float32Array, IntArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 OWN = 0.3
 """Weight of a trained product's own vector against the one that its name says."""
 _SPREAD = 6.0
@@ -18,7 +16,7 @@ CLIP = 3.0
 """Largest similarity; those of two random products have a standard deviation of a sixth."""
 
 
-def centred_states(readings: FloatArray, means: FloatArray, parts: int) -> FloatArray:
+def centred_states(readings: Float32Array, means: Float32Array, parts: int) -> Float32Array:
     """Return states less those of their category, every layer's of length 1 over the root of their number [N, F].
 
     Args:
@@ -28,7 +26,7 @@ def centred_states(readings: FloatArray, means: FloatArray, parts: int) -> Float
     """
     layers = (readings - means).reshape(len(readings), parts, -1)
     length = np.linalg.norm(layers, axis=2, keepdims=True) * np.sqrt(parts)
-    states: FloatArray = (layers / np.maximum(length, 1e-9)).reshape(len(readings), -1).astype(np.float32)
+    states: Float32Array = (layers / np.maximum(length, 1e-9)).reshape(len(readings), -1).astype(np.float32)
     return states
 
 
@@ -41,11 +39,11 @@ class WordMap:
         scale: What inner products are divided by.
     """
 
-    weights: FloatArray
+    weights: Float32Array
     scale: float
 
     @classmethod
-    def fit(cls, states: FloatArray, rows: IntArray, vectors: FloatArray, penalty: float) -> WordMap:
+    def fit(cls, states: Float32Array, rows: IntArray, vectors: Float32Array, penalty: float) -> WordMap:
         """Fit by ridge regression, solved over products since they are fewer than states.
 
         Args:
@@ -64,7 +62,7 @@ class WordMap:
         )
         return cls(weights, float(_SPREAD * spread))
 
-    def similarity(self, option: FloatArray, bought: FloatArray) -> FloatArray:
+    def similarity(self, option: Float32Array, bought: Float32Array) -> Float32Array:
         """Return how much two products are bought together, scaled and clipped [N, M].
 
         Args:
@@ -74,7 +72,7 @@ class WordMap:
         return np.clip(option @ bought.T / self.scale, -CLIP, CLIP)
 
 
-def name_vectors(word_map: WordMap, states: FloatArray, market: IntArray) -> FloatArray:
+def name_vectors(word_map: WordMap, states: Float32Array, market: IntArray) -> Float32Array:
     """Return the taste vectors that names say, less their category's mean [P, D].
 
     Args:
@@ -85,7 +83,7 @@ def name_vectors(word_map: WordMap, states: FloatArray, market: IntArray) -> Flo
     return within(states @ word_map.weights, market)
 
 
-def bought_vectors(named: FloatArray, rows: IntArray, vectors: FloatArray) -> FloatArray:
+def bought_vectors(named: Float32Array, rows: IntArray, vectors: Float32Array) -> Float32Array:
     """Return the vectors of products as purchases: what their names say, and their own where they were trained on.
 
     Args:

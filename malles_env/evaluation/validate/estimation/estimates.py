@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from malles_env.errors import invalid
+from malles_env.type_aliases import FloatArray, IntArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 Clusters = Mapping[str, IntArray]
 """What observations are grouped by -> the group of each observation [N]."""
 

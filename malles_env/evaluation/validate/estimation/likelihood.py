@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from malles_env.errors import InvalidInput
-from malles_env.evaluation.validate.estimation.estimates import BoolArray, Clusters, Fit, FloatArray, IntArray, grouped
+from malles_env.evaluation.validate.estimation.estimates import Clusters, Fit, grouped
+from malles_env.type_aliases import BoolArray, FloatArray, IntArray
 
 _STEP = 1e-5
 """First-step coefficients are moved by this much to see what they do to the second step's scores."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from malles_env.errors import InvalidInput
-from malles_env.evaluation.validate.estimation.estimates import Clusters, Fit, FloatArray, IntArray
+from malles_env.evaluation.validate.estimation.estimates import Clusters, Fit
+from malles_env.type_aliases import FloatArray, IntArray
 
 _SWEEPS = 500
 
