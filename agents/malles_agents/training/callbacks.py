@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from io import BytesIO
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
-from malles_agents.checkpoints import prune, write_whole
 from malles_agents.training.interruption import Request
+from malles_agents.training.run_record import RunRecord
 from malles_agents.training.run_state import add_state
-from malles_env.files import write_json
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -25,7 +22,7 @@ class Keeper(BaseCallback):
     """Counts profit per episode, keeps checkpoints and the learning curve.
 
     Args:
-        out: The run's folder.
+        record: Of the run.
         steps: Where training ends, in env steps over all markets.
         every: Env steps between checkpoints.
         reward_scale: Money per unit of reward.
@@ -33,13 +30,12 @@ class Keeper(BaseCallback):
         request: Looked at between rollouts; where somebody asked to stop, a checkpoint is kept first.
 
     Attributes:
-        curve: One row per rollout in which episodes ended.
         running: Reward of the episodes under way, to go on from; None begins all.
     """
 
     def __init__(
         self,
-        out: Path,
+        record: RunRecord,
         steps: int,
         every: int,
         reward_scale: float,
@@ -47,17 +43,14 @@ class Keeper(BaseCallback):
         request: Request | None = None,
     ) -> None:
         super().__init__()
-        self.out, self.steps, self.every, self.reward_scale = out, steps, every, reward_scale
+        self.record, self.steps, self.every, self.reward_scale = record, steps, every, reward_scale
         self.watch, self.request = watch, request
         self.running: np.ndarray | None = None
-        self.curve: list[dict[str, float]] = []
         self._ended: list[float] = []
 
     def _on_training_start(self) -> None:
         self._running = np.zeros(self.training_env.num_envs) if self.running is None else self.running.copy()
-        self._kept = self.model.num_timesteps
-        earlier = self.curve[-1]["seconds"] if self.curve else 0.0
-        self._began = time.monotonic() - earlier
+        self.record.start(self.model.num_timesteps)
 
     def _on_step(self) -> bool:
         self._running += self.locals["rewards"]
@@ -71,9 +64,7 @@ class Keeper(BaseCallback):
         profit = nan
         if self._ended:
             profit = float(np.mean(self._ended))
-            self.curve.append(
-                {"steps": self.num_timesteps, "profit": profit, "seconds": time.monotonic() - self._began}
-            )
+            self.record.add(self.num_timesteps, profit)
             self.logger.record("malles/profit_per_episode", profit)
             self._ended.clear()
         if self.watch is not None:
@@ -81,20 +72,16 @@ class Keeper(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         asked = self.request is not None and self.request.number is not None
-        if self.num_timesteps - self._kept >= self.every or (asked and self.num_timesteps > self._kept):
+        if self.num_timesteps - self.record.kept >= self.every or (asked and self.num_timesteps > self.record.kept):
             self.keep(self.model)
         if self.request is not None:
             self.request.obey()
 
     def keep(self, model: BaseAlgorithm) -> None:
         """Write a checkpoint and the curve so far, each whole or not at all."""
-        folder = self.out / "checkpoints"
-        write_json(self.out / "curve.json", self.curve, allow_nan=False)
 
         def write(buffer: BytesIO) -> None:
             model.save(buffer)
             add_state(buffer, model, self._running)
 
-        write_whole(folder / f"checkpoint_{model.num_timesteps:09d}.zip", write)
-        prune(folder)
-        self._kept = model.num_timesteps
+        self.record.keep(model.num_timesteps, write)

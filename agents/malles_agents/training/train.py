@@ -13,6 +13,7 @@ from malles_agents.checkpoints import newest_good, write_whole
 from malles_agents.registry import Seller, default_rivals, make_seller
 from malles_agents.sellers.sb3.policies import algorithm_class, load_model
 from malles_agents.training.interruption import stop_requests
+from malles_agents.training.run_record import RunRecord, diverged, finite
 from malles_agents.training.settings import load_settings
 from malles_env import envs
 from malles_env.envs.spaces.actions import ActionMode
@@ -166,11 +167,12 @@ def train(
         model = make_model(run, env, arguments, out, start)
         if start is None and run.start is not None:
             begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
-        keeper = Keeper(out, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
+        record = RunRecord(out)
+        keeper = Keeper(record, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
         _learn(run, model, env, keeper, start, changed, say)
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
-    return Trained(model, policy, keeper.curve, out)
+    return Trained(model, policy, record.curve, out)
 
 
 def _learn(
@@ -179,7 +181,7 @@ def _learn(
 ) -> None:  # fmt: skip
     """Train a new or loaded model to the run's last step, and keep a checkpoint at the end."""
     env.seed(first_seed(run.seed, model.num_timesteps))
-    keeper.curve = old_curve(keeper.out, model.num_timesteps)
+    keeper.record.start(model.num_timesteps)
     left = run.steps - model.num_timesteps
     if left > 0:
         if start is not None:
@@ -189,17 +191,10 @@ def _learn(
         except ValueError as error:
             if "Expected parameter" not in str(error):  # what torch's distributions say of a mean that is no number
                 raise
-            raise _diverged(model, keeper.out) from None
-        if not all(bool(weights.isfinite().all()) for weights in model.policy.parameters()):
-            raise _diverged(model, keeper.out)
+            raise diverged(model, keeper.record.out) from None
+        if not finite(model):
+            raise diverged(model, keeper.record.out)
         keeper.keep(model)
-
-
-def _diverged(model: BaseAlgorithm, out: Path) -> MallesError:
-    return MallesError(
-        f"{out}: training diverged: after {model.num_timesteps:,} steps the policy gives no finite numbers; allowed: "
-        "smaller steps, e.g. Run(settings={'learning_rate': 0.0003, 'target_kl': 0.03}); the checkpoints stay"
-    )
 
 
 def model_of(scenario: Scenario) -> str | None:
@@ -351,11 +346,3 @@ def begin_at(model: BaseAlgorithm, seller: Seller) -> None:
     mean: Any = model.policy.action_net
     with torch.no_grad():
         mean.bias.copy_(torch.as_tensor(action[0], dtype=mean.bias.dtype))
-
-
-def old_curve(out: Path, steps: int) -> list[dict[str, float]]:
-    """Return the learning curve in a run's folder up to a checkpoint."""
-    path = out / "curve.json"
-    if steps == 0 or not path.exists():
-        return []
-    return [row for row in read_json(path) if row["steps"] <= steps]

@@ -18,7 +18,7 @@ from malles_agents.training.rllib.train import train
 from malles_agents.training.settings import load_settings
 from malles_agents.training.train import Run, make_model, prepare
 from malles_agents.training.train import train as train_here
-from malles_env.errors import InvalidInput, MissingResource
+from malles_env.errors import InvalidInput, MallesError, MissingResource
 from malles_env.files import read_json
 from malles_env.jobs.cluster import connected
 from malles_env.scenarios import load_scenario
@@ -129,3 +129,12 @@ def test_a_run_of_the_other_engine_is_not_gone_on_with(cluster: Any, tmp_path: P
     train_here(Run("bertrand-duopoly", steps=900, settings=SMALL), tmp_path, say=lambda _: None)
     with pytest.raises(InvalidInput, match=r"engine: got 'rllib'; allowed: 'sb3', as in .*config.json, when resuming"):
         train(RUN, tmp_path, address=cluster.address, resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")  # the second algorithm of this process
+def test_a_run_that_diverges_is_one_line_and_leaves_no_policy(tmp_path: Path) -> None:
+    run = replace(RUN, env_runners=0, settings=SMALL | {"learning_rate": 1e30, "max_grad_norm": 1e30})
+    with pytest.raises(MallesError, match=r"diverged: after [\d,]+ steps the policy gives no finite numbers") as caught:
+        train(run, tmp_path / "run", say=lambda _: None)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "run" / "policy.zip").exists()

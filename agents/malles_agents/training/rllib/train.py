@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from malles_agents.checkpoints import newest_good, prune, write_whole
+from malles_agents.checkpoints import newest_good, write_whole
 from malles_agents.registry import make_seller
 from malles_agents.training.interruption import Request, stop_requests
 from malles_agents.training.rllib.algorithm import bring_back, build, check_settings, close, markets_each
 from malles_agents.training.rllib.runner_env import RunnerTask
+from malles_agents.training.run_record import RunRecord, diverged, finite
 from malles_agents.training.settings import load_settings
 from malles_agents.training.train import (
     SEEDS_PER_PART,
@@ -22,12 +22,10 @@ from malles_agents.training.train import (
     check_folder,
     make_model,
     model_of,
-    old_curve,
     prepare,
     write_config,
 )
 from malles_env.errors import MissingResource, invalid
-from malles_env.files import write_json
 from malles_env.jobs.checks import files_check
 from malles_env.jobs.cluster import check_machines, connected, needed_ray
 from malles_env.preference.store.locate import weights_check
@@ -69,6 +67,7 @@ def train(
         InvalidInput: `out` holds another run, a setting is not allowed, there is no cluster, or it is too small.
         MissingResource: RLlib is not installed, or a machine lacks a file or the weights.
         CorruptFile: Resuming, and no checkpoint can be read.
+        MallesError: Training diverged; the checkpoints stay.
         KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was kept at the end of the iteration.
     """
     import torch
@@ -83,7 +82,7 @@ def train(
     settings, markets = _settings(run, scenario)
     consumers = scenario.build_consumers(run.model, draws=run.tastes == "draws")
     env, arguments = prepare(run, scenario, consumers, trust)
-    start = newest_good(out / "checkpoints", say) if resume else None
+    start, record = newest_good(out / "checkpoints", say) if resume else None, RunRecord(out)
     model: Any = make_model(run, env, arguments, out, start)
     if start is None and run.start is not None:
         begin_at(model, make_seller(run.start, scenario, run.learner, consumers=consumers, history=run.history))
@@ -95,12 +94,12 @@ def train(
         elif resume:
             say(f"{out}: there is no checkpoint to go on from; the run begins anew")
         with stop_requests(say) as request:
-            keeper = _Keeper(run, out, scenario.reward_scale, model, watch, request)
-            if keeper.done < run.steps:
-                keeper.train(settings, RunnerTask(run, markets, keeper.done, trust))
+            training = _Training(run, record, scenario.reward_scale, model, watch, request)
+            if training.done < run.steps:
+                training.train(settings, RunnerTask(run, markets, training.done, trust))
     policy = write_whole(out / "policy.zip", model.save)
     env.close()
-    return Trained(model, policy, keeper.curve, out)
+    return Trained(model, policy, record.curve, out)
 
 
 def needed_rllib() -> None:
@@ -133,26 +132,29 @@ def _check_cluster(ray: Any, run: Run, scenario: Scenario) -> None:
     check_machines(ray, [files_check([run.scenario, run.rivals]), weights_check([run.model or model_of(scenario)])])
 
 
-class _Keeper:
-    """Counts, keeps checkpoints and the learning curve, as `malles_agents.training.callbacks.Keeper` does for SB3."""
+class _Training:
+    """Iterations of RLlib's algorithm; what is kept of them is what `malles_agents.training.callbacks.Keeper` keeps."""
 
     def __init__(
-        self, run: Run, out: Path, reward_scale: float, model: PPO, watch: Callable[[int, float], object] | None,
-        request: Request,
+        self, run: Run, record: RunRecord, reward_scale: float, model: PPO,
+        watch: Callable[[int, float], object] | None, request: Request,
     ) -> None:  # fmt: skip
-        self.run, self.out, self.reward_scale, self.model = run, out, reward_scale, model
+        self.run, self.record, self.reward_scale, self.model = run, record, reward_scale, model
         self.watch, self.request = watch, request
-        self.done = self.kept = model.num_timesteps
-        self.curve = old_curve(out, self.done)
-        self.began = time.monotonic() - (self.curve[-1]["seconds"] if self.curve else 0.0)
+        self.done = model.num_timesteps
+        record.start(self.done)
 
     def train(self, settings: dict[str, Any], task: RunnerTask) -> None:
-        """Train to the run's last step."""
+        """Train to the run's last step.
+
+        Raises:
+            MallesError: Training diverged.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         algorithm, before = build(settings, task, self.model), self.done
         try:
-            with SummaryWriter(str(self.out / "tensorboard" / "rllib")) as self.board:
+            with SummaryWriter(str(self.record.out / "tensorboard" / "rllib")) as self.board:
                 self._iterate(algorithm, before)
         finally:
             close(algorithm)
@@ -162,22 +164,18 @@ class _Keeper:
             found = algorithm.train()["env_runners"]
             self.done = before + int(found["num_env_steps_sampled_lifetime"])
             self._note(float(found.get("episode_return_mean", nan)) * self.reward_scale)
+            bring_back(algorithm, self.model)
+            self.model.num_timesteps = self.done
+            if not finite(self.model):
+                raise diverged(self.model, self.record.out)
             asked = self.request.number is not None
-            if asked or self.done >= self.run.steps or self.done - self.kept >= self.run.checkpoint_every:
-                self._keep(algorithm)
+            if asked or self.done >= self.run.steps or self.done - self.record.kept >= self.run.checkpoint_every:
+                self.record.keep(self.done, self.model.save)
             self.request.obey()
 
     def _note(self, profit: float) -> None:
         if not isnan(profit):
-            self.curve.append({"steps": self.done, "profit": profit, "seconds": time.monotonic() - self.began})
+            self.record.add(self.done, profit)
             self.board.add_scalar("malles/profit_per_episode", profit, self.done)
         if self.watch is not None:
             self.watch(self.done, profit)
-
-    def _keep(self, algorithm: Any) -> None:
-        bring_back(algorithm, self.model)
-        self.model.num_timesteps = self.kept = self.done
-        write_json(self.out / "curve.json", self.curve, allow_nan=False)
-        folder = self.out / "checkpoints"
-        write_whole(folder / f"checkpoint_{self.done:09d}.zip", self.model.save)
-        prune(folder)
