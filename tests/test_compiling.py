@@ -101,3 +101,42 @@ def test_without_a_place_for_it_code_runs_all_the_same_and_one_line_says_so(tmp_
     done = _run(folder, HOME=f"{place}/nobody", XDG_CACHE_HOME=f"{place}/cache", PYTHONDONTWRITEBYTECODE="1")
     assert (done.returncode, done.stdout) == (0, "42.0\n"), done.stderr
     assert done.stderr.count("WARNING") == 1 and "compiled code is not kept" in done.stderr
+
+
+AHEAD = """
+import numba
+from numba.core import event
+
+from malles_env import list_scenarios, load_scenario, parallel_env
+from malles_env.envs.precompile import compile_kernels
+from malles_env.envs.vector import PricingVectorEnv
+
+compile_kernels()
+compiled = []
+
+
+class Compiled(event.Listener):
+    def on_start(self, happened):
+        compiled.append(happened.data["dispatcher"].py_func.__name__)
+
+    def on_end(self, happened):
+        pass
+
+
+with event.install_listener("numba:compile", Compiled()):
+    played = [name for name in list_scenarios() if load_scenario(name).consumers.kind == "logit"]
+    for name in played:
+        for mode in ("continuous", "discrete"):
+            env = parallel_env(name, action_mode=mode)
+            env.reset(seed=0)
+            env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+        batch = PricingVectorEnv(2, name)
+        batch.reset(seed=0)
+        batch.step(batch.action_space.sample())
+print(len(played), *compiled)
+"""
+
+
+def test_nothing_is_compiled_in_play_that_could_be_compiled_ahead() -> None:
+    done = subprocess.run([sys.executable, "-c", AHEAD], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "6\n"), done.stderr

@@ -1,4 +1,4 @@
-"""`malles cache info` and `malles cache clear`: answers of language models kept on disk."""
+"""`malles cache info`, `compile` and `clear`: what is kept on disk."""
 
 from __future__ import annotations
 
@@ -32,6 +32,19 @@ def info() -> None:
             table.add_row(place.name, f"{len(sizes):,}", _size(sum(sizes)))
     typer.echo(f"cache: {_shown(folder)}")
     Console().print(table)
+
+
+@cache_app.command("compile")
+def compile_command() -> None:
+    """Compile what markets play, so that no later process has to; about a minute once for each version and machine.
+
+    It is kept beside the package, else in the user's cache; NUMBA_CACHE_DIR names a folder that several copies share.
+    """
+    from malles_env.cli.progress import progress_words
+    from malles_env.envs.precompile import compile_kernels
+
+    with progress_words() as notify:
+        compile_kernels(notify)
 
 
 @cache_app.command("clear")
