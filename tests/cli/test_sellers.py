@@ -102,7 +102,7 @@ def test_train_resume_and_evaluate(tmp_path):
     assert shown.exit_code == 0, shown.output
     results = json.loads(target.read_text())
     world = {"scenario", "scenario_hash", "model", "tastes", "cost_share"}
-    assert set(results) == world | {"view", "rivals", "episodes", "sellers"}
+    assert set(results) == world | {"agent", "rivals", "episodes", "sellers"}
     assert (results["model"], results["tastes"], results["cost_share"]) == (None, "mean", None)
     assert set(results["sellers"]) == {"fixed", "ppo", "best-stationary"}
     assert set(results["sellers"]["ppo"]) == {"profit", "share", "surplus"}

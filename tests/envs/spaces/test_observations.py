@@ -55,7 +55,7 @@ def test_own_slots_come_first_and_rivals_in_a_circle() -> None:
     layout = Layout(SlotLayout(scenario_of(CROOKED).catalog()), 300.0)
     assert [block.name for block in layout.blocks] == [
         "own_price", "own_listed", "own_cost", "own_stock", "own_sales", "rivals_price", "rivals_listed",
-        "mean_field", "time", "view",
+        "mean_field", "time", "seller",
     ]  # fmt: skip
     assert [block.size for block in layout.blocks] == [3, 3, 3, 3, 3, 6, 6, 9, 1, 3]
     perceived = layout.where[:, layout["mean_field"]]
@@ -75,7 +75,7 @@ def test_all_sellers_share_one_space_and_start_from_something(name: str) -> None
         assert blocks[agent]["own_sales"].sum() == 0
         there = int((env.catalog.enters[env.catalog.products_of(n)] == 0).sum())
         assert blocks[agent]["own_listed"].sum() == min(env.catalog.shelf[n], there)
-        np.testing.assert_array_equal(blocks[agent]["view"], np.eye(len(env.agents))[n])
+        np.testing.assert_array_equal(blocks[agent]["seller"], np.eye(len(env.agents))[n])
 
 
 def test_a_seller_alone_sees_no_rivals() -> None:
