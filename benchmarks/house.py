@@ -12,6 +12,7 @@ import json
 import subprocess
 import tarfile
 import tempfile
+import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ class House:
 
     Attributes:
         lines: Lines of Python.
+        code: Of these, lines that are neither blank nor comments nor docstrings.
         files: Files of Python, `__init__.py` included.
         widest: Most files on one level, `__init__.py` left out.
         wide: Folders with more than a dozen of them.
@@ -42,6 +44,7 @@ class House:
     """
 
     lines: int
+    code: int
     files: int
     widest: int
     wide: tuple[str, ...]
@@ -61,6 +64,7 @@ def count(root: Path = ROOT) -> House:
     levels = _levels(root)
     return House(
         lines=sum(text.count("\n") for text in sources.values()),
+        code=sum(_code_lines(text, trees[name]) for name, text in sources.items()),
         files=len(sources),
         widest=max(levels.values()),
         wide=tuple(sorted(wide_levels(root))),
@@ -93,6 +97,14 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for package, folder in PACKAGES.items():
         for file in sorted((root / folder).rglob("*.py")):
             yield ".".join((package, *file.relative_to(root / folder).with_suffix("").parts)), file
+
+
+def _code_lines(text: str, tree: ast.Module) -> int:
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    described = {line for node in texts for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    thin = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = (token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in thin)
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - described)
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -174,6 +186,7 @@ def _checked_out(revision: str, folder: Path) -> Path:
 def _row(house: House) -> dict[str, str]:
     return {
         "lines of Python in the wheel": f"{house.lines:,}",
+        "of these neither blank, comment nor docstring": f"{house.code:,}",
         "files": f"{house.files:,}",
         "most files on one level": str(house.widest),
         f"levels of more than {WIDE} files": str(len(house.wide)),
