@@ -128,7 +128,7 @@ def draw(points: list[dict[str, Any]], path: Path, base: str) -> None:
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
     by_count = [point for point in points if point["backbone"] == base]
     most = max(point["categories"] for point in points)
     by_size = [point for point in points if point["categories"] == most]
@@ -146,7 +146,9 @@ def draw(points: list[dict[str, Any]], path: Path, base: str) -> None:
     )
     counts = {point["categories"]: str(point["categories"]) for point in by_count}
     names = {point["parameters"]: "-".join(Path(point["backbone"]).stem.split("-")[:2]) for point in by_size}
-    sizes = {size: f"{name}\n{size / 1e6:.0f} M" for size, name in names.items()}
+    sizes = {  # every second one lower: neighbours of nearly one size would be written over each other
+        size: "\n\n" * (at % 2) + f"{names[size]}\n{size / 1e6:.0f} M" for at, size in enumerate(sorted(names))
+    }
     for axis, labels in zip(axes, (counts, sizes), strict=True):
         axis.set_xticks(list(labels), labels=list(labels.values()), minor=False)
         axis.tick_params(which="minor", bottom=False, labelbottom=False)

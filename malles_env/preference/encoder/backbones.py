@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -241,7 +241,8 @@ def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
     if not words.is_file() or not (source / "config.json").is_file():
         raise MissingResource(f"{source}: not a transformers model directory (config.json, tokenizer.json)")
     try:
-        model = AutoModel.from_pretrained(source, dtype=dtype, local_files_only=True)
+        with _without_load_report():
+            model = AutoModel.from_pretrained(source, dtype=dtype, local_files_only=True)
         tokenizer = Tokenizer.from_file(str(words))
         tokenizer.no_padding()  # some files ask for 128 tokens whatever the text
         tokenizer.no_truncation()
@@ -249,6 +250,19 @@ def _from_directory(name: str, source: Path, dtype: torch.dtype) -> Backbone:
         raise CorruptFile(f"{source}: cannot be loaded as a language model ({brief(error)})") from error
     frozen = model.eval().requires_grad_(False)
     return Backbone(name, frozen, TextEncoder(tokenizer), _directory_digest(source), owned=False)
+
+
+@contextlib.contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Keep back what transformers says of a vocabulary head that lies beside the body and is not needed."""
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _directory_digest(source: Path) -> str:
