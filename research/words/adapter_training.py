@@ -42,6 +42,8 @@ class AdapterSettings:
         layers: Last layers of the encoder that get one.
         rate: Step size of AdamW.
         decay: Weight decay of the adapter.
+        drop: Share of the tokens of a name that are left out at random while it is trained on, so that a name is not
+            learned as a whole.
         every: Steps between two refits of the columns' weights; readings are kept as often.
         names: Names that gradients reach in one step; all have had their turn before one has its second.
         batch: Occasions of one step.
@@ -51,10 +53,11 @@ class AdapterSettings:
     """
 
     rank: int = 8
-    layers: int = 6
-    rate: float = 1e-3
+    layers: int = 3
+    rate: float = 5e-3
     decay: float = 0.01
-    every: int = 20
+    drop: float = 0.3
+    every: int = 10
     names: int = 512
     batch: int = 2048
     refit: int = 4096
@@ -62,7 +65,9 @@ class AdapterSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse counts below 1."""
+        """Refuse counts below 1 and shares outside 0 to 1."""
+        if not 0.0 <= self.drop < 1.0:
+            raise invalid("drop", self.drop, "0 up to below 1")
         for name in ("every", "names", "batch", "refit"):
             if getattr(self, name) < 1:
                 raise invalid(name, getattr(self, name), "1 or more")
@@ -86,6 +91,16 @@ class NameReader:
     def of(cls, backbone: Backbone, texts: tuple[str, ...], *, half: bool = False) -> NameReader:
         """Return a reader of these names."""
         return cls(backbone, [tuple(backbone.encoder.alone(text)) for text in texts], half)
+
+    def dropping(self, share: float, rng: np.random.Generator) -> NameReader:
+        """Return a reader of the same names without a share of their tokens; the first and the last one always stay."""
+
+        def some(row: tuple[int, ...]) -> tuple[int, ...]:
+            stays = rng.random(len(row)) >= share
+            stays[[0, -1]] = True
+            return tuple(token for token, stay in zip(row, stays, strict=True) if stay)
+
+        return replace(self, tokens=[some(row) for row in self.tokens]) if share else self
 
     def groups(self, rows: IntArray) -> list[IntArray]:
         """Return places in `rows`, those of names of about one length together."""
@@ -159,8 +174,7 @@ class Choices:
         like = (vectors @ vectors.T).flatten()[self.product[:, :, None] * len(vectors) + self.other[:, None, :]]
         wide = self.weight[:, None, :]
         found = [(like * wide).sum(2), like.masked_fill(wide == 0, _NONE).amax(2)]
-        for distance in LEARNED:
-            found.append(distance * torch.log((torch.exp(like / distance) * wide).sum(2) + 1e-12))
+        found += [at * torch.log((torch.exp(like / at) * wide).sum(2) + 1e-12) for at in LEARNED]
         some = (self.weight.sum(1) > 0)[:, None] & self.mask
         return torch.stack(found, dim=2) * some[:, :, None]
 
@@ -248,13 +262,14 @@ class AdapterTraining:
         draw = np.random.default_rng([settings.seed, 1, self.step])
         batch = self.choices.take(draw.choice(len(self.data), settings.batch))
         at = torch.as_tensor(rows)
-        readings = self.reader.read(rows)
+        reader = self.reader.dropping(settings.drop, np.random.default_rng([settings.seed, 3, self.step]))
+        readings = reader.read(rows)
         self.table[at] = readings
         readings.requires_grad_()
         loss = batch.loss(meanings(self.table.index_copy(0, at, readings), self.market), self.weights)
         (gradient,) = torch.autograd.grad(loss, readings)
         self.optimizer.zero_grad()
-        self.reader.pass_on(rows, gradient)
+        reader.pass_on(rows, gradient)
         self.optimizer.step()
         self.step += 1
         return float(loss.detach())

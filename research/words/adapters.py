@@ -1,9 +1,9 @@
-"""`python -m research.words.adapters`: adapters trained inside the encoder of names, end to end, against the linear map.
+"""`python -m research.words.adapters`: adapters trained inside the encoder of names, end to end, against the map.
 
 Four kinds of word model are fitted on the same purchases of the gift wholesaler's log, each also with names shuffled
-within categories: the encoder as it was (`frozen`), a linear map on its states (`map`, the model that ships), an adapter
-inside it that is trained on the choices themselves (`adapted`), and map and adapter together (`both`). How long the
-adapter trains is chosen on categories that were left out of its training, in later weeks.
+within categories: the encoder as it was (`frozen`), a linear map on its states (`map`, as in the model that ships), an
+adapter inside it that is trained on the choices themselves (`adapted`), and map and adapter together (`both`). How long
+the adapter trains is chosen on categories that were left out of its training, in later weeks.
 """
 
 from __future__ import annotations
@@ -240,7 +240,11 @@ def table(report: dict[str, Any]) -> str:
         cells = [str(found["steps"]), *(f"{nats[kind]:.4f}" for kind in kinds)]
         lines.append(f"| {names} names | " + " | ".join(cells) + " |")
     for what, sign in (("nats", ""), ("paired", "+")):
-        lines += ["", f"| {'row' if what == 'nats' else 'difference'} | " + " | ".join(SPLITS) + " |", "|---|---:|---:|"]
+        lines += [
+            "",
+            f"| {'row' if what == 'nats' else 'difference'} | " + " | ".join(SPLITS) + " |",
+            "|---|---:|---:|",
+        ]
         for name in report["splits"][SPLITS[0]][what]:
             found = [report["splits"][split][what][name] for split in SPLITS]
             lines.append(
@@ -251,8 +255,8 @@ def table(report: dict[str, Any]) -> str:
 
 def main(
     json_file: Annotated[Path, file_option("File of the report; a finished one is printed again.", "--json")],
-    steps: Annotated[int, typer.Option(min=20, help="Steps of a training, at most; a multiple of 20.")] = 120,
-    rate: Annotated[float, typer.Option(min=0.0, help="Step size.")] = 1e-3,
+    steps: Annotated[int, typer.Option(min=10, help="Steps of a training, at most; a multiple of 10.")] = 80,
+    rate: Annotated[float, typer.Option(min=0.0, help="Step size.")] = AdapterSettings.rate,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split, at most.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:

@@ -16,7 +16,7 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.encoder.adapters import with_adapter
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.kinship import meanings
-from research.words.adapter_training import POOLED, AdapterSettings, AdapterTraining, Choices, NameReader, without
+from research.words.adapter_training import POOLED, AdapterSettings, AdapterTraining, Choices, without
 from research.words.adapters import KINDS, SPLITS, Adapting, judge, table
 from tests.evaluation.transfer.test_transfer import encoder, study  # noqa: F401 - a fixture
 
@@ -30,9 +30,7 @@ def log(tmp_path: Path, encoder: Path, monkeypatch) -> tuple[TasteData, LogWords
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
     learn = study().learning()
     backbone = load_backbone(str(encoder), pooling="layers")
-    return learn, log_words(
-        log_readings(backbone, learn.products), backbone.parts, learn.products, study().sales
-    )
+    return learn, log_words(log_readings(backbone, learn.products), backbone.parts, learn.products, study().sales)
 
 
 def training(encoder: Path, log: tuple[TasteData, LogWords], file: Path | None = None) -> AdapterTraining:  # noqa: F811
@@ -43,11 +41,11 @@ def training(encoder: Path, log: tuple[TasteData, LogWords], file: Path | None =
 
 
 def test_cached_gradients_are_those_of_reading_all_at_once(encoder: Path, log: tuple[TasteData, LogWords]) -> None:  # noqa: F811
-    learn, words = log
+    words = log[1]
     trained = training(encoder, log)
     trained.run(2)  # an adapter that does nothing yet has gradients of 0 in its first matrices
     rows = trained.shown
-    weights = [part for part in trained.learning.values()]
+    weights = list(trained.learning.values())
     market = torch.as_tensor(words.market)
 
     def loss(readings: torch.Tensor) -> torch.Tensor:
@@ -73,7 +71,9 @@ def test_learned_columns_are_those_of_the_word_model(log: tuple[TasteData, LogWo
 
 
 def test_training_lowers_the_loss_and_goes_on_where_it_stopped(
-    tmp_path: Path, encoder: Path, log: tuple[TasteData, LogWords]  # noqa: F811
+    tmp_path: Path,
+    encoder: Path,  # noqa: F811
+    log: tuple[TasteData, LogWords],
 ) -> None:
     market = torch.as_tensor(log[1].market)
     whole = training(encoder, log)
