@@ -8,7 +8,7 @@ the adapter trains is chosen on categories that were left out of its training, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +52,7 @@ PAIRS = (
     ("map", "frozen"),
     ("adapted", "frozen"),
     ("adapted", "map"),
+    ("both", "frozen"),
     ("both", "map"),
 )
 FloatArray = NDArray[np.float32]
@@ -72,7 +73,12 @@ class AdaptedWords(LogWords):
     mapped: Vectors | None = None
 
     def features(self, data: TasteData, vectors: Vectors | None) -> FloatArray:
-        """Return the columns of every option [B, J, F]: those of the map, if any, and the adapted likeness."""
+        """Return the columns of every option: those of the map, if any, and the adapted likeness [B, J, F].
+
+        Args:
+            data: The occasions.
+            vectors: Not used: what is learned is part of these words.
+        """
         found = super().features(data, (self.adapted, self.adapted, 1.0))
         if self.mapped is None:
             return found
@@ -126,16 +132,13 @@ class Adapting:
         inside = np.setdiff1d(self.seen, out)
         rows = np.flatnonzero((self.learn.period <= until) & np.isin(self.learn.prefix, inside))
         train = without(self.learn.take(rows), ~np.isin(self.log.market, inside))
-        pooling = "alone" if self.backbone == "minilm" else "mean"
+        settings = self.settings
         fresh = with_adapter(
-            load_backbone(self.backbone, pooling=pooling),
-            rank=self.settings.rank,
-            layers=self.settings.layers,
-            seed=self.settings.seed,
+            load_backbone(self.backbone), rank=settings.rank, layers=settings.layers, seed=settings.seed
         )
         texts = renamed(self.learn.products, self.names).texts
         file = self.folder / f"{self.names}-{part}.pt"
-        training = AdapterTraining(fresh, texts, train, self.log, self.settings, file)
+        training = AdapterTraining(fresh, texts, train, self.log, settings, file)
         kept = training.run(steps, lambda words: self.notify(f"{self.names} names, {part}, {words}"))
         market = torch.as_tensor(self.log.market)
         return {step: meanings(readings.float(), market).numpy() for step, readings in kept.items()}
@@ -157,17 +160,20 @@ class Adapting:
         )
         found: dict[str, WordScorer] = {}
         for kind, width in (("frozen", 0), ("map", self.words.width)):
-            fitted = fit_words(self.learn, self.log, barred, replace(self.words, width=width, folds=5))
+            settings = replace(self.words, width=width, folds=WordSettings.folds)  # as the model that ships
+            fitted = fit_words(self.learn, self.log, barred, settings)
             found[kind] = WordScorer(fitted, self.log, self.seen)
         penalty = found["map"].fitted.penalty
         best, unseen, report = self._validate(penalty)
         nothing = np.zeros(0, dtype=np.int64)
         early = self.adapter("early", nothing, self.cut, best)[best]
         final = self.adapter("final", nothing, self.last, best)[best]
-        maps = [self.map_vectors(nothing, until, penalty) for until in (self.cut, self.last)]
-        for kind, mapped in (("adapted", (None, None)), ("both", maps)):
-            seen, _ = fit_logit(self._named(early, mapped[0]).features(self.late, None), self.late)
-            found[kind] = WordScorer(FittedWords(unseen[kind], seen), self._named(final, mapped[1]), self.seen)
+        for kind in ("adapted", "both"):
+            before, after = (
+                self.map_vectors(nothing, until, penalty) if kind == "both" else None for until in (self.cut, self.last)
+            )
+            seen, _ = fit_logit(self._named(early, before).features(self.late, None), self.late)
+            found[kind] = WordScorer(FittedWords(unseen[kind], seen), self._named(final, after), self.seen)
         return found, report
 
     def _validate(self, penalty: float) -> tuple[int, dict[str, FloatArray], dict[str, Any]]:
@@ -178,11 +184,12 @@ class Adapting:
         late = self.late.take(np.concatenate(rows))
         adapters = [self.adapter(f"fold{at}", out, self.cut, self.steps) for at, out in enumerate(folds)]
 
-        def fit(words: list[LogWords], vectors: list[Vectors | None]) -> tuple[FloatArray, float]:
+        def fit(words: Sequence[LogWords], vectors: Sequence[Vectors | None]) -> tuple[FloatArray, float]:
             columns = [own.features(part, at) for own, part, at in zip(words, parts, vectors, strict=True)]
             return fit_logit(np.concatenate(columns), late)
 
-        plain, none = [self.log] * len(folds), [None] * len(folds)
+        plain = [self.log] * len(folds)
+        none: list[Vectors | None] = [None] * len(folds)
         maps = [self.map_vectors(out, self.cut, penalty) for out in folds]
         nats = {step: fit([self._named(own[step]) for own in adapters], none)[1] for step in adapters[0]}
         best = min((step for step in nats if step), key=lambda step: nats[step])
@@ -192,7 +199,7 @@ class Adapting:
             "steps": best,
             "nats on left-out categories": {
                 "frozen": fit(plain, none)[1],
-                "map": fit(plain, [*maps])[1],
+                "map": fit(plain, maps)[1],
                 "adapted": nats[best],
                 "both": nats_both,
                 "by step": {str(step): value for step, value in nats.items()},

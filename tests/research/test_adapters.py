@@ -20,7 +20,7 @@ from research.words.adapter_training import POOLED, AdapterSettings, AdapterTrai
 from research.words.adapters import KINDS, SPLITS, Adapting, judge, table
 from tests.evaluation.transfer.test_transfer import encoder, study  # noqa: F401 - a fixture
 
-SMALL = AdapterSettings(rank=2, layers=1, rate=0.02, every=2, names=40, batch=64, refit=200, half=False)
+SMALL = AdapterSettings(rank=2, layers=1, rate=0.01, drop=0.1, every=2, names=40, batch=256, refit=2000, half=False)
 MAPS = WordSettings(width=4, penalties=(0.1, 1.0), folds=2, later=6)
 
 
@@ -90,6 +90,14 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(
     fresh = with_adapter(load_backbone(str(encoder), pooling="mean"), rank=2, layers=1)
     with pytest.raises(InvalidInput, match="other settings"):
         AdapterTraining(fresh, learn.products.texts, learn, words, replace(SMALL, rate=0.1), tmp_path / "part.pt")
+
+
+def test_training_reads_names_without_some_of_their_tokens(encoder: Path, log: tuple[TasteData, LogWords]) -> None:  # noqa: F811
+    reader = training(encoder, log).reader
+    some = reader.dropping(0.5, np.random.default_rng(0)).tokens
+    assert sum(map(len, some)) < 0.9 * sum(map(len, reader.tokens))
+    assert all(set(few) <= set(whole) and few[-1] == whole[-1] for few, whole in zip(some, reader.tokens, strict=True))
+    assert reader.dropping(0.0, np.random.default_rng(0)) is reader
 
 
 def test_nothing_is_learned_of_products_that_are_left_out(encoder: Path, log: tuple[TasteData, LogWords]) -> None:  # noqa: F811
