@@ -211,7 +211,7 @@ class Adapting:
         return AdaptedWords(**vars(self.log), adapted=adapted, mapped=mapped)
 
 
-def judge(study: WordStudy, models: dict[str, dict[str, WordScorer]], limit: int | None) -> dict[str, Any]:
+def judge(study: WordStudy, models: dict[Names, dict[str, WordScorer]], limit: int | None) -> dict[str, Any]:
     """Return nats of all models on both splits, and paired differences, with errors clustered by customer.
 
     Args:
@@ -262,7 +262,7 @@ def table(report: dict[str, Any]) -> str:
 
 def main(
     json_file: Annotated[Path, file_option("File of the report; a finished one is printed again.", "--json")],
-    steps: Annotated[int, typer.Option(min=10, help="Steps of a training, at most; a multiple of 10.")] = 80,
+    steps: Annotated[int, typer.Option(min=10, help="Steps of a training, at most; a multiple of 10.")] = 120,
     rate: Annotated[float, typer.Option(min=0.0, help="Step size.")] = AdapterSettings.rate,
     limit: Annotated[int | None, typer.Option(help="Test purchases of a split, at most.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from malles_env.errors import InvalidInput
-from malles_env.evaluation.transfer.word_model.scoring import log_readings, log_words
+from malles_env.evaluation.transfer.word_model.scoring import WordScorer, log_readings, log_words
 from malles_env.evaluation.transfer.word_model.word_fit import LogWords, WordSettings
 from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.data.renamed import Names
 from malles_env.preference.encoder.adapters import with_adapter
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.kinship import meanings
 from research.words.adapter_training import POOLED, AdapterSettings, AdapterTraining, Choices, without
-from research.words.adapters import KINDS, SPLITS, Adapting, judge, table
+from research.words.adapters import CONTROLS, KINDS, SPLITS, Adapting, judge, table
 from tests.evaluation.transfer.test_transfer import encoder, study  # noqa: F401 - a fixture
 
 SMALL = AdapterSettings(rank=2, layers=1, rate=0.01, drop=0.1, every=2, names=40, batch=256, refit=2000, half=False)
@@ -114,9 +115,10 @@ def test_nothing_is_learned_of_products_that_are_left_out(encoder: Path, log: tu
 
 def test_the_report_has_every_row_and_difference(tmp_path: Path, encoder: Path, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
-    models, validation = {}, {}
-    for names in ("true", "shuffled"):
-        part = Adapting(study(), names, SMALL, MAPS, 4, str(encoder), tmp_path / "kept", lambda _: None)  # type: ignore[arg-type]
+    models: dict[Names, dict[str, WordScorer]] = {}
+    validation = {}
+    for names in CONTROLS:
+        part = Adapting(study(), names, SMALL, MAPS, 4, str(encoder), tmp_path / "kept", lambda _: None)
         models[names], validation[names] = part.scorers()
         assert validation[names]["steps"] in (2, 4)
     report = {"validation": validation, "splits": judge(study(), models, 100)}
