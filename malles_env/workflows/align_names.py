@@ -11,14 +11,17 @@ import numpy as np
 
 from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.study import WordStudy
+from malles_env.evaluation.transfer.word_model.adapter_fit import AdapterFit
+from malles_env.evaluation.transfer.word_model.adapter_training import AdapterSettings
 from malles_env.evaluation.transfer.word_model.copurchase import category_means
-from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel
+from malles_env.evaluation.transfer.word_model.model import Catalogued, TransferModel, read_names
 from malles_env.evaluation.transfer.word_model.scoring import as_column, log_readings, log_words
 from malles_env.evaluation.transfer.word_model.word_fit import (
     FittedWords,
     LogWords,
     WordSettings,
     fit_words,
+    learnable,
     left_out_utilities,
 )
 from malles_env.files import check_replaceable
@@ -26,8 +29,10 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone, load_backbone
-from malles_env.type_aliases import OnMessage, OnProgress
+from malles_env.type_aliases import IntArray, OnMessage, OnProgress
 
+ADAPTER_STEPS = 120
+"""Steps of an adapter's training, at most; how many are best is chosen on left-out categories."""
 LICENCE = "CC0; UCI Online Retail (Chen et al. 2012, doi 10.1057/dbm.2012.17)"
 LIMITS = (
     "One British gift wholesaler in 2010 and 2011, most of whose customers are shops.",
@@ -45,7 +50,9 @@ class WordsJob:
         out: Folder of the run; the finished model lies in ``out/model``.
         backbone: ``"minilm"``, ``"smollm2"``, a path or a hub id.
         names: What products are called, for the control.
-        settings: Settings of the map; with a width of 0 the encoder and its similarity stay as they are.
+        settings: Settings of the map; with a width of 0 there is none.
+        adapter: Settings of the adapter; None leaves the encoder as it is.
+        adapter_steps: Steps of the adapter's training, at most.
         known: Also train for categories whose sales and histories are known.
         seed: Seed of what is drawn.
         command: The command line, for the card.
@@ -56,6 +63,8 @@ class WordsJob:
     backbone: str = "minilm"
     names: Names = "true"
     settings: WordSettings = field(default_factory=WordSettings)
+    adapter: AdapterSettings | None = None
+    adapter_steps: int = ADAPTER_STEPS
     known: bool = True
     seed: int = 0
     command: str = ""
@@ -80,12 +89,15 @@ def run_words_job(
     readings = log_readings(backbone, learn.products, job.names, reading)
     words = log_words(readings, backbone.parts, learn.products, study.sales)
     model = _cold(job, study, learn, backbone, readings, words, notify)
+    barred = study.study.rules.held_out_categories
+    folds: tuple[tuple[IntArray, LogWords], ...] = ()
+    if job.adapter is not None:
+        model, folds = _adapted(job, model, learn, words, barred, notify)
     if job.known:
         notify("known categories")
         train, validation = study.study.training("unseen_warm")
         # In training a category's words must not be learned from the purchases that they are to explain.
-        barred = study.study.rules.held_out_categories
-        utilities = left_out_utilities(learn, words, barred, model.fitted, job.settings)
+        utilities = left_out_utilities(learn, words, barred, model.fitted, job.settings, folds)
         # Without weights of single customers and products, like the set network that it is compared with: the protocol
         # holds customers and categories out, and validation purchases are predicted better so.
         model.known = SetNetwork.fit(
@@ -118,6 +130,25 @@ def _cold(
     model = TransferModel(backbone, fitted, catalogue, card=_card(job, learn, fitted))
     replace(model, card=model.card | {"settings": settings}).save(folder)
     return model
+
+
+def _adapted(
+    job: WordsJob, model: TransferModel, learn: TasteData, words: LogWords, barred: frozenset[str], notify: OnMessage
+) -> tuple[TransferModel, tuple[tuple[IntArray, LogWords], ...]]:
+    """Return a model with an adapter in its encoder, and names as read by adapters that left categories out."""
+    products = renamed(learn.products, job.names)
+    fit = AdapterFit(
+        learn, words, products.texts, learnable(learn, words, barred), job.settings, job.adapter or AdapterSettings(),
+        job.adapter_steps, job.backbone, job.out / "adapters", notify,
+    )  # fmt: skip
+    found = fit.fit(model.fitted)
+    notify("reading names with the adapter")
+    readings = read_names(found.encoder, products.texts)
+    means = dict(zip(model.catalogue.means, category_means(readings, products.prefix), strict=True))
+    card = model.card | {"training": model.card["training"] | found.report}
+    card["summary"] = card["summary"].replace("Encoder with", "Encoder with an adapter inside, and", 1)
+    catalogue = replace(model.catalogue, adapted_means=means)
+    return replace(model, fitted=found.fitted, catalogue=catalogue, card=card), found.folds
 
 
 def _catalogued(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from research.words.adapter_training import POOLED, AdapterSettings, AdapterTraining, Choices, without
 
 from malles_env.errors import InvalidInput
 from malles_env.evaluation.transfer.word_model.scoring import WordScorer, log_readings, log_words
@@ -17,7 +18,6 @@ from malles_env.preference.data.renamed import Names
 from malles_env.preference.encoder.adapters import with_adapter
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.kinship import meanings
-from research.words.adapter_training import POOLED, AdapterSettings, AdapterTraining, Choices, without
 from research.words.adapters import CONTROLS, KINDS, SPLITS, Adapting, judge, table
 from tests.evaluation.transfer.test_transfer import encoder, study  # noqa: F401 - a fixture
 

@@ -36,7 +36,7 @@ def align_words(
         backbone: Name of the encoder; ``embedded``, the default of other logs, knows no words and means minilm here.
         out: Folder of the run.
         names: ``true`` or ``shuffled``.
-        rank: 0 leaves the encoder as it is.
+        rank: Of the adapter in the encoder; 0 leaves the encoder as it is.
         seed: Seed of what is drawn.
         threads: CPU threads.
         resume: Take what a stopped run in `out` has finished.
@@ -51,6 +51,7 @@ def align_words(
     from malles_env.cli.fitting.occasions import reading_progress
     from malles_env.cli.progress import progress_words
     from malles_env.evaluation.transfer.study import WordStudy
+    from malles_env.evaluation.transfer.word_model.adapter_training import AdapterSettings
     from malles_env.evaluation.transfer.word_model.word_fit import WordSettings
     from malles_env.workflows.align_names import WordsJob, run_words_job
 
@@ -59,10 +60,12 @@ def align_words(
     _refuse(refused)
     torch.set_num_threads(threads)
     settings = WordSettings(seed=seed) if rank else WordSettings(width=0, seed=seed)
+    adapter = AdapterSettings(rank=rank, seed=seed) if rank else None
     encoder, command = "minilm" if backbone == "embedded" else backbone, " ".join(["malles", *sys.argv[1:]])
     job = WordsJob(
-        out, backbone=encoder, names=cast("Names", names), settings=settings, seed=seed, resume=resume, command=command
-    )
+        out, backbone=encoder, names=cast("Names", names), settings=settings, adapter=adapter, seed=seed, resume=resume,
+        command=command,
+    )  # fmt: skip
     with progress_words() as notify:
         notify("the log's occasions")
         study = WordStudy.online_retail()

@@ -25,6 +25,7 @@ from malles_env.evaluation.transfer.launches import Launches
 from malles_env.evaluation.transfer.rows import possible_rows
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_logit import WordLogit
+from malles_env.evaluation.transfer.word_model.adapter_training import AdapterSettings
 from malles_env.evaluation.transfer.word_model.copurchase import taste_vectors, who_bought, within
 from malles_env.evaluation.transfer.word_model.model import Bought, TransferModel
 from malles_env.evaluation.transfer.word_model.scoring import WordScorer, log_words, scorer_of
@@ -283,16 +284,22 @@ def small_job(out: Path, encoder: Path, **changed: object) -> WordsJob:
     return replace(WordsJob(out, backbone=str(encoder), settings=SMALL, known=False), **changed)  # type: ignore[arg-type]
 
 
+ADAPTER = AdapterSettings(rank=2, layers=1, rate=0.01, every=2, names=40, batch=256, refit=2000)
+
+
+@pytest.mark.parametrize("adapter", [None, ADAPTER])
 def test_a_saved_model_answers_alike_on_the_log_and_to_names(
-    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, adapter: AdapterSettings | None
 ) -> None:
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
-    model = run_words_job(small_job(tmp_path / "m", encoder), study())
+    job = small_job(tmp_path / "m", encoder, adapter=adapter, adapter_steps=4)
+    model = run_words_job(job, study())
     messages: list[str] = []
-    again = run_words_job(small_job(tmp_path / "m", encoder), study(), notify=messages.append)
+    again = run_words_job(job, study(), notify=messages.append)
     assert again.weights_hash == model.weights_hash
-    assert not any("left-out" in words for words in messages)
+    assert not any("left-out" in words or "step" in words for words in messages)
     back = TransferModel.from_pretrained(tmp_path / "m")
+    assert len(back.fitted.unseen) == len(columns(learned=True, adapted=adapter is not None))
     scorer = scorer_of(back, goods(), study().sales)
     data = judged().take(np.arange(12))
     on_log = scorer.utilities(data)
@@ -336,7 +343,7 @@ def test_a_model_is_trained_and_compared_with_its_controls(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
-    run_words_job(small_job(tmp_path / "m", encoder, known=True), study())
+    run_words_job(small_job(tmp_path / "m", encoder, known=True, adapter=ADAPTER, adapter_steps=2), study())
     assert TransferModel.from_pretrained(tmp_path / "m").known is not None
     run_words_job(small_job(tmp_path / "m-shuffled", encoder, names="shuffled"), study())
     run_words_job(small_job(tmp_path / "m-frozen", encoder, settings=replace(SMALL, width=0)), study())

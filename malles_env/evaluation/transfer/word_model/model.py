@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from malles_env.errors import invalid
 from malles_env.evaluation.baselines.set_network import SetNetwork
 from malles_env.evaluation.transfer.word_model.trends import COLUMNS, Sold, trends_of_names
-from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between
+from malles_env.evaluation.transfer.word_model.word_features import Likeness, WordOccasions, between
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
 from malles_env.evaluation.transfer.word_model.word_map import OWN, centred_states
 from malles_env.preference.data.packing import Request
@@ -56,6 +56,7 @@ class Catalogued:
     Attributes:
         means: Mean states of all layers by category [F].
         mean_vectors: Mean taste vector that names say, by category [D].
+        adapted_means: Mean reading by the encoder with its adapter, by category [width]; empty without one.
         prices: Mean log list price by category.
         trained: Categories trained on.
         products: Code, name and category of each product that has a taste vector [N].
@@ -66,6 +67,7 @@ class Catalogued:
     prices: dict[str, float]
     trained: frozenset[str]
     products: tuple[tuple[str, str, str], ...] = ()
+    adapted_means: dict[str, Float32Array] = field(default_factory=dict)
 
 
 @dataclass
@@ -140,7 +142,8 @@ class TransferModel:
         asked = _asked(bought, at, rows, level, self._usual(bought), _trend(frozen, at, rows, others))
         learned = None if self.fitted.word_map is None else between(named_vectors / self.fitted.word_map.scale, own)
         weights = self.fitted.seen if category in self.catalogue.trained else self.fitted.unseen
-        found = asked.features(between(frozen, frozen), learned).astype(np.float64) @ weights
+        adapted = self._adapted(list(rows), category, options)
+        found = asked.features(between(frozen, frozen), learned, adapted).astype(np.float64) @ weights
         return np.asarray(found - found.mean(1, keepdims=True))
 
     def _vectors(
@@ -169,6 +172,20 @@ class TransferModel:
             if product in self._own:
                 own[at] = OWN * self._own[product] + (1 - OWN) * named_vectors[at]
         return frozen, named_vectors, own
+
+    def _adapted(self, products: Sequence[Product], category: str, options: Sequence[Product]) -> Likeness | None:
+        """Return cosines of readings by the encoder with its adapter, centred by category; None without one."""
+        if self.fitted.adapter is None:
+            return None
+        readings = read_names(self.fitted.adapter, [name for name, _ in products])
+        means = self.catalogue.adapted_means
+        usual: Any = np.mean(list(means.values()), axis=0)
+        own = readings[[at for at, product in enumerate(products) if product in set(options)]].mean(0)
+        new = {category: own} if category not in means else {}
+        centre = np.stack([(means | new).get(kind, usual) for _, kind in products])
+        away = readings - centre
+        cosines = (away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        return between(cosines, cosines)
 
     @cached_property
     def _own(self) -> dict[Product, Float32Array]:

@@ -17,12 +17,15 @@ from malles_env.evaluation.transfer.word_model.model import Catalogued, Transfer
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
 from malles_env.evaluation.transfer.word_model.word_map import WordMap
 from malles_env.files import file_hash, new_directory, read_json, text_hash, write_json, write_text
+from malles_env.preference.encoder.adapters import FILES as ADAPTER
+from malles_env.preference.encoder.adapters import load_adapter, save_adapter
 from malles_env.preference.encoder.backbones import load_backbone
 from malles_env.preference.heads.quantities import QUANTITIES
 from malles_env.preference.storage import load_tensors_into, read_tensors, write_tensors
 from malles_env.preference.store.card import render_card
 
-FORMAT = 1
+FORMAT = 2
+"""Models of format 1, which have no adapter, are read as well."""
 KIND = "words"
 """Distinguishes a word model's folder from a taste model's."""
 WEIGHTS = Path(__file__).parent / "weights"
@@ -43,8 +46,12 @@ def save_model(model: TransferModel, directory: Path) -> str:
                 "own": torch.as_tensor(fitted.vectors).half(),
                 "told": _half([kept.mean_vectors[name] for name in names]),
             }
+        adapter = fitted.adapter
+        if adapter is not None:
+            tensors["adapted"] = _half([kept.adapted_means[name] for name in names])
+            save_adapter(adapter, target)
         write_tensors(target / CATALOGUE, tensors)
-        files = [COLD, CATALOGUE]
+        files = [COLD, CATALOGUE, *(ADAPTER if adapter is not None else ())]
         if model.known is not None:
             write_tensors(target / KNOWN, _network_tensors(model.known))
             files.append(KNOWN)
@@ -56,6 +63,7 @@ def save_model(model: TransferModel, directory: Path) -> str:
                 "pooling": model.backbone.pooling,
                 "digest": model.backbone.digest,
             },
+            "adapter": adapter is not None,
             "scale": None if fitted.word_map is None else fitted.word_map.scale,
             "penalty": fitted.penalty,
             "categories": names,
@@ -76,7 +84,7 @@ def load_model(name: str | Path) -> TransferModel:
     """Load a model by shipped name or directory; see `TransferModel.from_pretrained`."""
     directory = locate_words(name)
     config = read_json(directory / "config.json")
-    if config.get("kind") != KIND or config.get("format") != FORMAT:
+    if config.get("kind") != KIND or config.get("format") not in (1, FORMAT):
         raise CorruptFile(
             f"{directory / 'config.json'}: not a word model of format {FORMAT}; train one with "
             "`malles align --protocol online-retail`"
@@ -94,8 +102,12 @@ def load_model(name: str | Path) -> TransferModel:
         {kind: float(price) for kind, price in config["prices"].items()},
         frozenset(config["trained"]),
         tuple((str(code), str(name), str(kind)) for code, name, kind in config["products"]),
+        dict(zip(names, kept["adapted"], strict=True)) if "adapted" in kept else {},
     )
     fitted = FittedWords(cold["unseen"], cold["seen"])
+    if config.get("adapter"):
+        encoder = load_backbone(config["backbone"]["name"], pooling="alone")
+        fitted.adapter = load_adapter(encoder, directory)
     if "map" in cold:
         fitted = replace(
             fitted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from malles_env.evaluation.baselines.base import in_chunks
 from malles_env.evaluation.baselines.set_network import SetNetwork
@@ -19,6 +20,7 @@ from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.data.text import market_text
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.encoder.embeddings import make_readings
+from malles_env.preference.heads.kinship import meanings
 from malles_env.preference.prediction import Prediction, log_softmax
 from malles_env.type_aliases import Float32Array, FloatArray, IntArray, OnProgress
 
@@ -130,6 +132,10 @@ def scorer_of(model: TransferModel, products: ProductTable, sales: Float32Array,
         names: What they are called.
     """
     words = log_words(log_readings(model.backbone, products, names), model.backbone.parts, products, sales)
+    if model.fitted.adapter is not None:
+        readings = torch.as_tensor(log_readings(model.fitted.adapter, products, names))
+        adapted = meanings(readings, torch.as_tensor(words.market)).numpy()
+        words = replace(words, adapted=adapted)
     place = {code: at for at, code in enumerate(products.names)}
     rows = np.array([place[code] for code, *_ in model.catalogue.products], dtype=np.int64)
     kinds = {text: at for at, text in enumerate(products.prefixes)}

@@ -18,15 +18,17 @@ NUMBERS = ("price level", "price level squared", "price level x customer's")
 FORGETTING = 0.03
 """Rate at which a purchase counts less, per week."""
 PLAIN, LEARNED = (0.05, 0.1, 0.2), (0.1, 0.3)
-"""Distances of the soft maxima over what was bought, of the frozen and of the learned similarity."""
+"""Distances of the soft maxima over what was bought, of the frozen and of the learned similarities."""
+POOLED = 2 + len(LEARNED)
+"""Columns of a learned similarity: mean, largest, and soft maxima."""
 _STEP = 512
 _TABLE = 6000
 """Products whose similarities are all worked out at once, which is three times as fast, at most."""
 
 
-def columns(learned: bool) -> tuple[str, ...]:
-    """Return the names of the columns."""
-    kinds = [("frozen", PLAIN)] + ([("learned", LEARNED)] if learned else [])
+def columns(learned: bool, adapted: bool = False) -> tuple[str, ...]:
+    """Return the names of the columns, with those of a map and of an adapter or without."""
+    kinds = [("frozen", PLAIN), *[("learned", LEARNED)] * learned, *[("adapted", LEARNED)] * adapted]
     like = [f"{kind} {what}" for kind, soft in kinds for what in ("mean", "largest", *(f"soft {at}" for at in soft))]
     return (*NUMBERS, *trends.COLUMNS, *like)
 
@@ -82,17 +84,20 @@ class WordOccasions:
         weight: Float32Array = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-9)).astype(np.float32)
         return weight
 
-    def features(self, frozen: Likeness, learned: Likeness | None = None) -> Float32Array:
+    def features(
+        self, frozen: Likeness, learned: Likeness | None = None, adapted: Likeness | None = None
+    ) -> Float32Array:
         """Return `columns` of every option, 0 in the padding [B, J, F].
 
         Args:
             frozen: Cosines by the encoder as it was.
-            learned: Similarity that training learned.
+            learned: Similarity by a map of its states.
+            adapted: Cosines by the encoder with an adapter.
         """
         level = self.level
         parts = [np.stack([level, level**2, level * self.usual[:, None]], axis=2), self.trend]
         weight, rows = self.weight(), np.maximum(self.other, 0)
-        for like, distances in ((frozen, PLAIN), (learned, LEARNED)):
+        for like, distances in ((frozen, PLAIN), (learned, LEARNED), (adapted, LEARNED)):
             if like is not None:
                 parts.append(_pooled(like(self.product, rows), weight, distances))
         found: Float32Array = (np.concatenate(parts, axis=2) * self.mask[:, :, None]).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from malles_env.evaluation.transfer.word_model.copurchase import taste_vectors, 
 from malles_env.evaluation.transfer.word_model.word_features import WordOccasions, between, in_steps
 from malles_env.evaluation.transfer.word_model.word_map import WordMap, bought_vectors, name_vectors
 from malles_env.preference.data.dataset import TasteData
+from malles_env.preference.encoder.backbones import Backbone
 from malles_env.type_aliases import BoolArray, Float32Array, FloatArray, IntArray, OnMessage
 
 RIDGE = 3e-4
@@ -52,30 +53,33 @@ class WordSettings:
 
 @dataclass(frozen=True)
 class LogWords:
-    """What of a log's names does not depend on training.
+    """A log's names as an encoder reads them.
 
     Attributes:
         states: Centred states of all layers [P, F].
         frozen: Centred readings of length 1 by the encoder as it was [P, width].
         trend: What sells by its words [P, weeks, 6].
         market: Category of each product [P].
+        adapted: Centred readings of length 1 by the encoder with an adapter, if there is one [P, width].
     """
 
     states: Float32Array
     frozen: Float32Array
     trend: Float32Array
     market: IntArray
+    adapted: Float32Array | None = None
 
     def features(self, data: TasteData, vectors: Vectors | None) -> Float32Array:
         """Return the columns of every option [B, J, F].
 
         Args:
             data: The occasions.
-            vectors: Of products as options and as purchases, and what their products are divided by.
+            vectors: Of products as options and as purchases, and what their products are divided by; None: no map.
         """
         plain = between(self.frozen, self.frozen)
         learned = None if vectors is None else between(vectors[0] / vectors[2], vectors[1])
-        return in_steps(data, lambda part: WordOccasions.of(part, self.trend).features(plain, learned))
+        adapted = None if self.adapted is None else between(self.adapted, self.adapted)
+        return in_steps(data, lambda part: WordOccasions.of(part, self.trend).features(plain, learned, adapted))
 
 
 @dataclass
@@ -89,6 +93,7 @@ class FittedWords:
         rows: Products trained on [N].
         vectors: Their taste vectors [N, D].
         penalty: Shrinkage of the map.
+        adapter: The encoder with its adapter; None without one.
         for_card: Nats on left-out categories by penalty, and other numbers for the card.
     """
 
@@ -98,6 +103,7 @@ class FittedWords:
     rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vectors: Float32Array = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     penalty: float = 0.0
+    adapter: Backbone | None = None
     for_card: dict[str, Any] = field(default_factory=dict)
 
 
@@ -121,16 +127,16 @@ def fit_words(
         settings: Settings.
         notify: Called with what is being done, in words.
     """
-    allowed = ~np.isin(words.market, _codes(train, barred))
+    allowed = learnable(train, words, barred)
     cut = int(train.period.max()) - settings.later
     late = train.take(np.flatnonzero(train.period > cut))
     if settings.width == 0:
         features = words.features(late, None)
-        weights, nats = fit_logit(features, late)
-        return FittedWords(weights, weights, for_card={"nats in later weeks": round(nats, 4)})
+        alike, nats = fit_logit(features, late)
+        return FittedWords(alike, alike, for_card={"nats in later weeks": round(nats, 4)})
     early = who_bought(train, cut)
     scores: dict[float, float] = {}
-    found: dict[float, Float32Array] = {}
+    weights: dict[float, Float32Array] = {}
     outs = left_out(late, settings)
     rows = [np.flatnonzero(np.isin(late.prefix, out)) for out in outs]
     if len(np.unique(late.prefix)) == 1:
@@ -139,25 +145,33 @@ def fit_words(
     order = np.concatenate(rows)
     for penalty in settings.penalties:
         notify(f"left-out categories, penalty {penalty}")
-        features = np.concatenate(
-            [words.features(part, _vectors(words, early, allowed & ~np.isin(words.market, out), penalty, settings)[:3])
-             for out, part in parts]
-        )  # fmt: skip
-        found[penalty], scores[penalty] = fit_logit(features, late.take(order))
+        maps = (map_vectors(words, early, allowed & ~np.isin(words.market, out), penalty, settings) for out, _ in parts)
+        columns = [words.features(part, found[:3]) for (_, part), found in zip(parts, maps, strict=True)]
+        weights[penalty], scores[penalty] = fit_logit(np.concatenate(columns), late.take(order))
     best = min(scores, key=lambda penalty: scores[penalty])
     notify("categories trained on")
-    seen, nats = fit_logit(words.features(late, _vectors(words, early, allowed, best, settings)[:3]), late)
-    *_, word_map, own, vectors = _vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
-    report = {"nats on left-out categories by penalty": {str(p): round(v, 4) for p, v in scores.items()}}
-    return FittedWords(
-        found[best], seen, word_map, own, vectors, best, report | {"nats in later weeks": round(nats, 4)}
-    )
+    seen, nats = fit_logit(words.features(late, map_vectors(words, early, allowed, best, settings)[:3]), late)
+    *_, word_map, own, vectors = map_vectors(words, who_bought(train, int(train.period.max())), allowed, best, settings)
+    by_penalty = {str(penalty): round(value, 4) for penalty, value in scores.items()}
+    report = {"nats on left-out categories by penalty": by_penalty, "nats in later weeks": round(nats, 4)}
+    return FittedWords(weights[best], seen, word_map, own, vectors, best, for_card=report)
 
 
-def _vectors(
+def map_vectors(
     words: LogWords, bought: BoolArray, allowed: BoolArray, penalty: float, settings: WordSettings
 ) -> tuple[Float32Array, Float32Array, float, WordMap, IntArray, Float32Array]:
-    """Return vectors of all products as options and as purchases, their scale, and what made them."""
+    """Fit a map; return vectors of all products as options and as purchases, their scale, and what made them.
+
+    Args:
+        words: The log's names.
+        bought: Who bought what, see `malles_env.evaluation.transfer.word_model.copurchase.who_bought`.
+        allowed: Products that may be learned of [P].
+        penalty: Shrinkage of the map.
+        settings: Settings.
+
+    Raises:
+        InvalidInput: No product that five customers bought.
+    """
     rows, vectors = taste_vectors(bought, words.market, allowed, settings.width)
     if not len(rows):
         raise InvalidInput("train: got no product that five customers bought; allowed: a longer log")
@@ -173,9 +187,10 @@ def left_out(data: TasteData, settings: WordSettings) -> list[IntArray]:
 
 
 def left_out_utilities(
-    train: TasteData, words: LogWords, barred: frozenset[str], fitted: FittedWords, settings: WordSettings
-) -> Callable[[TasteData], FloatArray]:
-    """Return what gives the utilities of occasions, each by a map that was fitted on other categories.
+    train: TasteData, words: LogWords, barred: frozenset[str], fitted: FittedWords, settings: WordSettings,
+    folds: Sequence[tuple[IntArray, LogWords]] = (),
+) -> Callable[[TasteData], FloatArray]:  # fmt: skip
+    """Return what gives the utilities of occasions, each by what was learned of other categories.
 
     Args:
         train: Training and validation occasions.
@@ -183,30 +198,38 @@ def left_out_utilities(
         barred: Categories that nothing may be learned of, by name.
         fitted: Gives penalty and weights.
         settings: Settings.
+        folds: Categories, and the names as read by adapters that were not trained on them; none without an adapter.
     """
-    parts: list[tuple[IntArray, Vectors | None]] = [(np.unique(train.prefix), None)]
+    parts: list[tuple[IntArray, LogWords, Vectors | None]] = [(np.unique(train.prefix), words, None)]
     if fitted.word_map is not None:
-        bought, allowed = who_bought(train, int(train.period.max())), ~np.isin(words.market, _codes(train, barred))
+        bought, allowed = who_bought(train, int(train.period.max())), learnable(train, words, barred)
         parts = []
-        for out in left_out(train, settings):
+        for out, own in folds or [(out, words) for out in left_out(train, settings)]:
             others = allowed & ~np.isin(words.market, out)
-            parts.append((out, _vectors(words, bought, others, fitted.penalty, settings)[:3]))
+            parts.append((out, own, map_vectors(words, bought, others, fitted.penalty, settings)[:3]))
 
     def utilities(data: TasteData) -> FloatArray:
         found = np.zeros(data.mask.shape)
-        for out, vectors in parts:
+        for out, own, vectors in parts:
             rows = np.flatnonzero(np.isin(data.prefix, out))
             if len(rows):
-                found[rows] = words.features(data.take(rows), vectors) @ fitted.unseen
+                found[rows] = own.features(data.take(rows), vectors) @ fitted.unseen
         return found
 
     return utilities
 
 
-def _codes(data: TasteData, names: frozenset[str]) -> IntArray:
-    """Return the prefixes of categories."""
-    wanted = {f"market: {name}." for name in names}
-    return np.array([at for at, text in enumerate(data.products.prefixes) if text in wanted], dtype=np.int64)
+def learnable(data: TasteData, words: LogWords, barred: frozenset[str]) -> BoolArray:
+    """Return which products something may be learned of [P].
+
+    Args:
+        data: Occasions of the log.
+        words: The log's names.
+        barred: Categories that nothing may be learned of, by name.
+    """
+    prefixes = data.products.prefixes
+    out = [at for at, text in enumerate(prefixes) if text.removeprefix("market: ").removesuffix(".") in barred]
+    return np.asarray(~np.isin(words.market, out))
 
 
 def fit_logit(features: Float32Array, data: TasteData) -> tuple[Float32Array, float]:

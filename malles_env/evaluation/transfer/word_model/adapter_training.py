@@ -7,14 +7,12 @@ passes the gradient on. The result is that of reading all at once, in little mem
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from malles_env.errors import InvalidInput, invalid
@@ -25,10 +23,8 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.encoder.adapters import trainable
 from malles_env.preference.encoder.backbones import Backbone
 from malles_env.preference.heads.kinship import meanings
+from malles_env.type_aliases import BoolArray, IntArray, OnMessage
 
-IntArray = NDArray[np.int64]
-POOLED = 2 + len(LEARNED)
-"""Columns of the learned likeness: mean, largest, and soft maxima."""
 _GROUP = 128
 _NONE = -9.0
 
@@ -185,7 +181,7 @@ class Choices:
         return functional.cross_entropy(utility, self.chosen)
 
 
-def without(data: TasteData, barred: NDArray[np.bool_]) -> TasteData:
+def without(data: TasteData, barred: BoolArray) -> TasteData:
     """Return occasions whose histories leave out some products, so that nothing is learned of them.
 
     Args:
@@ -243,7 +239,7 @@ class AdapterTraining:
             self._keep()
         self.table = self.kept[self.step].float()
 
-    def run(self, steps: int, notify: Callable[[str], None] = lambda _: None) -> dict[int, torch.Tensor]:
+    def run(self, steps: int, notify: OnMessage = lambda _: None) -> dict[int, torch.Tensor]:
         """Train up to a number of steps, a multiple of `every`; return the readings that were kept, by step."""
         while self.step < steps:
             if self.step % self.settings.every == 0:
