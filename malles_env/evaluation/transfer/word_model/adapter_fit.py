@@ -6,7 +6,6 @@ stands beside that of the encoder as it was, and of the map, if there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +99,21 @@ class AdapterFit:
         trained = [self._train(f"fold{at}", out, self.cut, self.steps)[0] for at, out in enumerate(folds)]
         alone = fitted.word_map is None
         maps = [None if alone else self._vectors(out, self.cut, fitted.penalty) for out in folds]
-        nats = {step: self._judge(folds, [own[step] for own in trained], maps)[1] for step in trained[0]}
+        rows = [np.flatnonzero(np.isin(self.late.prefix, out)) for out in folds]
+        judging = [self.late.take(at) for at in rows]
+        plain = np.concatenate([self.log.features(own, at) for own, at in zip(judging, maps, strict=True)])
+        order = self.late.take(np.concatenate(rows))
+
+        def judge(step: int) -> tuple[Float32Array, float]:
+            """Return the weights that predict left-out categories in later weeks best, and the nats."""
+            words = [self._named(own[step]) for own in trained]
+            more = [own.adapted_columns(part) for own, part in zip(words, judging, strict=True)]
+            return fit_logit(np.concatenate([plain, np.concatenate(more)], axis=2), order)
+
+        nats = {step: judge(step)[1] for step in trained[0]}
         best = min((step for step in nats if step), key=lambda step: nats[step])
         parts = tuple((out, self._named(own[best])) for out, own in zip(folds, trained, strict=True))
-        unseen, _ = self._judge(folds, [own[best] for own in trained], maps)
+        unseen, _ = judge(best)
         nothing = np.zeros(0, dtype=np.int64)
         early, _ = self._train(f"early-{best}", nothing, self.cut, best)
         before = None if alone else self._vectors(nothing, self.cut, fitted.penalty)
@@ -115,7 +125,7 @@ class AdapterFit:
         report = {
             "steps of the adapter": best,
             "nats on left-out categories": {
-                "without adapter": round(self._judge(folds, None, maps)[1], 4),
+                "without adapter": round(fit_logit(plain, order)[1], 4),
                 "by steps": {str(step): round(value, 4) for step, value in nats.items()},
             },
         }
@@ -146,15 +156,6 @@ class AdapterFit:
         """Return what a map says that is fitted up to a week on categories that are not left out."""
         allowed = self.allowed & ~np.isin(self.log.market, out)
         return map_vectors(self.log, who_bought(self.learn, until), allowed, penalty, self.settings)[:3]
-
-    def _judge(
-        self, folds: Sequence[IntArray], adapted: Sequence[Float32Array] | None, maps: Sequence[Vectors | None]
-    ) -> tuple[Float32Array, float]:
-        """Return the weights that predict left-out categories in later weeks best, and the nats."""
-        rows = [np.flatnonzero(np.isin(self.late.prefix, out)) for out in folds]
-        words = [self.log] * len(folds) if adapted is None else [self._named(own) for own in adapted]
-        columns = [own.features(self.late.take(at), its) for own, at, its in zip(words, rows, maps, strict=True)]
-        return fit_logit(np.concatenate(columns), self.late.take(np.concatenate(rows)))
 
     def _named(self, adapted: Float32Array) -> LogWords:
         return replace(self.log, adapted=adapted)

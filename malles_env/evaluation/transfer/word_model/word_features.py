@@ -96,12 +96,19 @@ class WordOccasions:
         """
         level = self.level
         parts = [np.stack([level, level**2, level * self.usual[:, None]], axis=2), self.trend]
-        weight, rows = self.weight(), np.maximum(self.other, 0)
-        for like, distances in ((frozen, PLAIN), (learned, LEARNED), (adapted, LEARNED)):
-            if like is not None:
-                parts.append(_pooled(like(self.product, rows), weight, distances))
         found: Float32Array = (np.concatenate(parts, axis=2) * self.mask[:, :, None]).astype(np.float32)
-        return found
+        pooled = [self.pooled(like) for like in (learned, adapted) if like is not None]
+        return np.concatenate([found, self.pooled(frozen, PLAIN), *pooled], axis=2)
+
+    def pooled(self, like: Likeness, distances: tuple[float, ...] = LEARNED) -> Float32Array:
+        """Return mean, largest and soft maxima of a similarity over what was bought, 0 in the padding [B, J, K].
+
+        Args:
+            like: The similarity.
+            distances: Of the soft maxima.
+        """
+        found = _pooled(like(self.product, np.maximum(self.other, 0)), self.weight(), distances)
+        return np.asarray(found * self.mask[:, :, None], dtype=np.float32)
 
 
 def _pooled(similarity: Float32Array, weight: Float32Array, distances: tuple[float, ...]) -> Float32Array:

@@ -78,8 +78,22 @@ class LogWords:
         """
         plain = between(self.frozen, self.frozen)
         learned = None if vectors is None else between(vectors[0] / vectors[2], vectors[1])
-        adapted = None if self.adapted is None else between(self.adapted, self.adapted)
-        return in_steps(data, lambda part: WordOccasions.of(part, self.trend).features(plain, learned, adapted))
+        found = in_steps(data, lambda part: WordOccasions.of(part, self.trend).features(plain, learned))
+        return found if self.adapted is None else np.concatenate([found, self.adapted_columns(data)], axis=2)
+
+    def adapted_columns(self, data: TasteData) -> Float32Array:
+        """Return the columns of the adapter's likeness alone [B, J, K].
+
+        Args:
+            data: The occasions.
+
+        Raises:
+            InvalidInput: No adapter read these names.
+        """
+        if self.adapted is None:
+            raise invalid("adapted", None, "readings by an encoder with an adapter")
+        cosines = between(self.adapted, self.adapted)
+        return in_steps(data, lambda part: WordOccasions.of(part, self.trend).pooled(cosines))
 
 
 @dataclass
