@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from malles_env.evaluation.baselines.set_network import SetNetwork
+from malles_env.evaluation.metrics import purchase_values
 from malles_env.evaluation.transfer.study import WordStudy
 from malles_env.evaluation.transfer.word_model.adapter_fit import AdapterFit
 from malles_env.evaluation.transfer.word_model.adapter_training import AdapterSettings
@@ -29,10 +31,11 @@ from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.data.renamed import Names, renamed
 from malles_env.preference.data.shelves import ProductTable
 from malles_env.preference.encoder.backbones import Backbone, load_backbone
-from malles_env.type_aliases import IntArray, OnMessage, OnProgress
+from malles_env.type_aliases import FloatArray, IntArray, OnMessage, OnProgress
 
 ADAPTER_STEPS = 120
 """Steps of an adapter's training, at most; how many are best is chosen on left-out categories."""
+Folds = tuple[tuple[IntArray, LogWords], ...]
 LICENCE = "CC0; UCI Online Retail (Chen et al. 2012, doi 10.1057/dbm.2012.17)"
 LIMITS = (
     "One British gift wholesaler in 2010 and 2011, most of whose customers are shops.",
@@ -90,21 +93,49 @@ def run_words_job(
     words = log_words(readings, backbone.parts, learn.products, study.sales)
     model = _cold(job, study, learn, backbone, readings, words, notify)
     barred = study.study.rules.held_out_categories
-    folds: tuple[tuple[IntArray, LogWords], ...] = ()
+    sayings: dict[str, tuple[FittedWords, Folds]] = {"without adapter": (model.fitted, ())}
     if job.adapter is not None:
         model, folds = _adapted(job, model, learn, words, barred, notify)
+        sayings["with it"] = model.fitted, folds
     if job.known:
-        notify("known categories")
-        train, validation = study.study.training("unseen_warm")
-        # In training a category's words must not be learned from the purchases that they are to explain.
-        utilities = left_out_utilities(learn, words, barred, model.fitted, job.settings, folds)
-        # Without weights of single customers and products, like the set network that it is compared with: the protocol
-        # holds customers and categories out, and validation purchases are predicted better so.
-        model.known = SetNetwork.fit(
-            train, validation, job.seed, identities=False, more=lambda data: as_column(utilities(data), data)
-        )
+        _fit_known(job, study, learn, words, model, sayings, notify)
     model.save(job.out / "model")
     return model
+
+
+def _fit_known(
+    job: WordsJob, study: WordStudy, learn: TasteData, words: LogWords, model: TransferModel,
+    sayings: dict[str, tuple[FittedWords, Folds]], notify: OnMessage,
+) -> None:  # fmt: skip
+    """Fit a network for known categories on what words say with and without an adapter; keep what validates better.
+
+    Args:
+        job: What to train.
+        study: The log.
+        learn: What the words were learned of.
+        words: The log's names.
+        model: Gets the network.
+        sayings: What training learned, and names as read by adapters that left categories out, by name.
+        notify: Called with what is being done, in words.
+    """
+    train, validation = study.study.training("unseen_warm")
+    nats: dict[str, float] = {}
+    for what, (fitted, folds) in sayings.items():
+        notify(f"known categories, {what}")
+        # In training a category's words must not be learned from the purchases that they are to explain.
+        utilities = left_out_utilities(learn, words, study.study.rules.held_out_categories, fitted, job.settings, folds)
+
+        def column(data: TasteData, utilities: Callable[[TasteData], FloatArray] = utilities) -> FloatArray:
+            return as_column(utilities(data), data)
+
+        # Without weights of single customers and products, like the set network that it is compared with: the protocol
+        # holds customers and categories out, and validation purchases are predicted better so.
+        network = SetNetwork.fit(train, validation, job.seed, identities=False, more=column)
+        answer = replace(network, more=column).predict(validation)
+        nats[what] = round(float(purchase_values(answer, validation)["nll"].mean()), 4)
+        if nats[what] == min(nats.values()):
+            model.known, model.known_fitted = network, fitted
+    model.card["training"] |= {"nats of validation purchases in known categories": nats}
 
 
 def _cold(
@@ -134,7 +165,7 @@ def _cold(
 
 def _adapted(
     job: WordsJob, model: TransferModel, learn: TasteData, words: LogWords, barred: frozenset[str], notify: OnMessage
-) -> tuple[TransferModel, tuple[tuple[IntArray, LogWords], ...]]:
+) -> tuple[TransferModel, Folds]:
     """Return a model with an adapter in its encoder, and names as read by adapters that left categories out."""
     products = renamed(learn.products, job.names)
     fit = AdapterFit(

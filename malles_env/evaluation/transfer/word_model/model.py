@@ -79,6 +79,7 @@ class TransferModel:
         fitted: What training learned.
         catalogue: What is kept of the log's names.
         known: For categories whose sales and histories are known; None for a model of cold starts alone.
+        known_fitted: What words say to `known`: `fitted`, or what was fitted without the adapter.
         card: How it was made and what it scores.
         weights_hash: Identifies the weights; empty for a model that was never saved.
     """
@@ -87,6 +88,7 @@ class TransferModel:
     fitted: FittedWords
     catalogue: Catalogued
     known: SetNetwork | None = None
+    known_fitted: FittedWords | None = None
     card: dict[str, Any] = field(default_factory=dict)
     weights_hash: str = ""
 

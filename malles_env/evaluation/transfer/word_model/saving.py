@@ -38,7 +38,7 @@ def save_model(model: TransferModel, directory: Path) -> str:
     """Write a model into `directory`, replacing one there in one step; return the weights' hash."""
     fitted, kept = model.fitted, model.catalogue
     with new_directory(directory, "card.json") as target:
-        write_tensors(target / COLD, _cold_tensors(fitted))
+        write_tensors(target / COLD, _cold_tensors(fitted, model.known_fitted))
         names = list(kept.means)
         tensors = {"means": _half([kept.means[name] for name in names])}
         if kept.products:
@@ -116,8 +116,11 @@ def load_model(name: str | Path) -> TransferModel:
             penalty=float(config["penalty"]),
         )
     known = _network(directory / KNOWN) if KNOWN in config["files"] else None
+    known_fitted = None if known is None else fitted
+    if "known_unseen" in cold:
+        known_fitted = replace(fitted, unseen=cold["known_unseen"], seen=cold["known_seen"], adapter=None)
     card = read_json(directory / "card.json")
-    return TransferModel(backbone, fitted, catalogue, known, card, str(config["weights_hash"]))
+    return TransferModel(backbone, fitted, catalogue, known, known_fitted, card, str(config["weights_hash"]))
 
 
 def locate_words(name: str | Path) -> Path:
@@ -143,8 +146,10 @@ def recorded_words(name: str | Path) -> str:
     return str(read_json(locate_words(name) / "config.json")["weights_hash"])
 
 
-def _cold_tensors(fitted: FittedWords) -> dict[str, torch.Tensor]:
+def _cold_tensors(fitted: FittedWords, known: FittedWords | None) -> dict[str, torch.Tensor]:
     tensors = {"unseen": torch.as_tensor(fitted.unseen), "seen": torch.as_tensor(fitted.seen)}
+    if known is not None and known.adapter is not fitted.adapter:
+        tensors |= {"known_unseen": torch.as_tensor(known.unseen), "known_seen": torch.as_tensor(known.seen)}
     return tensors if fitted.word_map is None else tensors | {"map": torch.as_tensor(fitted.word_map.weights)}
 
 

@@ -72,12 +72,14 @@ class WordScorer:
         words: The log's names.
         seen: Prefixes of the categories trained on.
         known: For known categories; None takes all as cold starts.
+        known_words: What words say to `known`; None: what this scorer says.
     """
 
     fitted: FittedWords
     words: LogWords
     seen: IntArray
     known: SetNetwork | None = None
+    known_words: WordScorer | None = None
 
     def __post_init__(self) -> None:
         """Read every name's taste vector once."""
@@ -106,7 +108,7 @@ class WordScorer:
 
     def columns(self, data: TasteData) -> FloatArray:
         """Return what words say of each option, for a network of all facts [N, 1]."""
-        return as_column(self.utilities(data), data)
+        return as_column((self.known_words or self).utilities(data), data)
 
 
 def as_column(utilities: FloatArray, data: TasteData) -> FloatArray:
@@ -132,12 +134,14 @@ def scorer_of(model: TransferModel, products: ProductTable, sales: Float32Array,
         names: What they are called.
     """
     words = log_words(log_readings(model.backbone, products, names), model.backbone.parts, products, sales)
-    if model.fitted.adapter is not None:
-        readings = torch.as_tensor(log_readings(model.fitted.adapter, products, names))
-        adapted = meanings(readings, torch.as_tensor(words.market)).numpy()
-        words = replace(words, adapted=adapted)
     place = {code: at for at, code in enumerate(products.names)}
     rows = np.array([place[code] for code, *_ in model.catalogue.products], dtype=np.int64)
     kinds = {text: at for at, text in enumerate(products.prefixes)}
     seen = np.array([kinds[market_text(kind, kind)] for kind in sorted(model.catalogue.trained)], dtype=np.int64)
-    return WordScorer(replace(model.fitted, rows=rows), words, seen, model.known)
+    fitted, known_words = replace(model.fitted, rows=rows), None
+    if fitted.adapter is not None:
+        if model.known_fitted is not None and model.known_fitted.adapter is None:
+            known_words = WordScorer(replace(model.known_fitted, rows=rows), words, seen)
+        readings = torch.as_tensor(log_readings(fitted.adapter, products, names))
+        words = replace(words, adapted=meanings(readings, torch.as_tensor(words.market)).numpy())
+    return WordScorer(fitted, words, seen, model.known, known_words)
