@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from malles_env.cli import app
 from malles_env.data.sources.gifts.build import build_gift_occasions
 from malles_env.data.sources.gifts.launches import launch_trials
-from malles_env.errors import InvalidInput
+from malles_env.errors import CorruptFile, InvalidInput
 from malles_env.evaluation.comparison.registry import rows_among
 from malles_env.evaluation.comparison.study import Study
 from malles_env.evaluation.metrics import clustered, purchase_values
@@ -409,3 +409,24 @@ def test_minilm_reads_alike_with_and_without_company() -> None:
     with torch.no_grad():
         one, other = (read_states(backbone, r[0]).option[torch.as_tensor(r[1][:2])] for r in (few, many))
     assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_the_model_that_ships_likes_the_design_that_was_bought() -> None:
+    pytest.importorskip("all_minilm_l6_v2")
+    model = TransferModel.from_pretrained("gifts")
+    assert model.fitted.adapter is not None
+    names = ["JUMBO BAG RED RETROSPOT", "JUMBO BAG PINK POLKADOT"]
+    histories = [[Bought("RED RETROSPOT MUG", "mug", weeks=2)], [Bought("PINK POLKADOT CUP", "cup", weeks=2)]]
+    retro, dots = model.utilities(names, "bag", histories, [2.08, 2.08])
+    assert retro[0] > retro[1] and dots[1] > dots[0]
+
+
+def test_adapter_files_that_are_not_what_was_saved_are_refused(
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLES_CACHE", str(tmp_path / "cache"))
+    run_words_job(small_job(tmp_path / "m", encoder, adapter=ADAPTER, adapter_steps=2), study())
+    weights = tmp_path / "m" / "model" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(CorruptFile, match=r"adapter_model\.safetensors"):
+        TransferModel.from_pretrained(tmp_path / "m")

@@ -63,7 +63,6 @@ def save_model(model: TransferModel, directory: Path) -> str:
                 "pooling": model.backbone.pooling,
                 "digest": model.backbone.digest,
             },
-            "adapter": adapter is not None,
             "scale": None if fitted.word_map is None else fitted.word_map.scale,
             "penalty": fitted.penalty,
             "categories": names,
@@ -105,7 +104,7 @@ def load_model(name: str | Path) -> TransferModel:
         dict(zip(names, kept["adapted"], strict=True)) if "adapted" in kept else {},
     )
     fitted = FittedWords(cold["unseen"], cold["seen"])
-    if config.get("adapter"):
+    if set(ADAPTER) <= set(config["files"]):  # whose hashes were compared
         encoder = load_backbone(config["backbone"]["name"], pooling="alone")
         fitted.adapter = load_adapter(encoder, directory)
     if "map" in cold:
