@@ -127,6 +127,7 @@ def test_beliefs_are_about_launches_and_their_own_products(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_small_log_becomes_a_market_that_sells_what_it_sold(tmp_path: Path) -> None:
+    pytest.importorskip("all_minilm_l6_v2")  # make_beliefs reads names
     source = tiny_model(width=32, layers=2).backbone
     source.model.save_pretrained(tmp_path / "encoder")  # type: ignore[operator]
     source.encoder.tokenizer.save(str(tmp_path / "encoder" / "tokenizer.json"))
