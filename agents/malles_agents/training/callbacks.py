@@ -50,7 +50,6 @@ class Keeper(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._running = np.zeros(self.training_env.num_envs) if self.running is None else self.running.copy()
-        self.record.start(self.model.num_timesteps)
 
     def _on_step(self) -> bool:
         self._running += self.locals["rewards"]

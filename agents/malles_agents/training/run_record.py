@@ -14,7 +14,7 @@ from malles_env.errors import MallesError
 from malles_env.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
+    from torch import nn
 
 
 @dataclass
@@ -23,27 +23,19 @@ class RunRecord:
 
     Attributes:
         out: The run's folder.
+        kept: Steps of the newest checkpoint, from which the run goes on; 0 begins anew.
         curve: One row per rollout in which episodes ended: steps, profit per episode and seconds since the run began.
-        kept: Steps of the newest checkpoint.
     """
 
     out: Path
-    curve: list[dict[str, float]] = field(default_factory=list)
     kept: int = 0
+    curve: list[dict[str, float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Start the clock."""
-        self.start(self.kept)
-
-    def start(self, steps: int) -> None:
-        """Go on from a checkpoint: its curve, and the clock where the curve ends.
-
-        Args:
-            steps: Of the checkpoint; 0 begins anew.
-        """
+        """Read the curve up to the checkpoint, and let the clock go on where the curve ends."""
         path = self.out / "curve.json"
-        self.curve = [row for row in read_json(path) if row["steps"] <= steps] if steps and path.exists() else []
-        self.kept = steps
+        old = read_json(path) if self.kept and path.exists() else []
+        self.curve = [row for row in old if row["steps"] <= self.kept]
         self.began = time.monotonic() - (self.curve[-1]["seconds"] if self.curve else 0.0)
 
     def add(self, steps: int, profit: float) -> None:
@@ -69,14 +61,14 @@ class RunRecord:
         self.kept = steps
 
 
-def finite(model: BaseAlgorithm) -> bool:
+def finite(policy: nn.Module) -> bool:
     """Return whether all weights of a policy are finite."""
-    return all(bool(weights.isfinite().all()) for weights in model.policy.parameters())
+    return all(bool(weights.isfinite().all()) for weights in policy.parameters())
 
 
-def diverged(model: BaseAlgorithm, out: Path) -> MallesError:
+def diverged(steps: int, out: Path) -> MallesError:
     """Return the error of a run whose policy gives no finite numbers any more."""
     return MallesError(
-        f"{out}: training diverged: after {model.num_timesteps:,} steps the policy gives no finite numbers; allowed: "
-        "smaller steps, e.g. Run(settings={'learning_rate': 0.0003}); the checkpoints stay"
+        f"{out}: training diverged: after {steps:,} steps the policy gives no finite numbers; allowed: smaller steps, "
+        "e.g. Run(settings={'learning_rate': 0.0003}), with the engine sb3 also 'target_kl': 0.03; the checkpoints stay"
     )

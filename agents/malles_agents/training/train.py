@@ -167,7 +167,7 @@ def train(
         model = make_model(run, env, arguments, out, start)
         if start is None and run.start is not None:
             begin_at(model, make_seller(run.start, scenario, run.learner, consumers=built, history=run.history))
-        record = RunRecord(out)
+        record = RunRecord(out, model.num_timesteps)
         keeper = Keeper(record, run.steps, run.checkpoint_every, scenario.reward_scale, watch, request)
         _learn(run, model, env, keeper, start, changed, say)
     policy = write_whole(out / "policy.zip", model.save)
@@ -181,7 +181,6 @@ def _learn(
 ) -> None:  # fmt: skip
     """Train a new or loaded model to the run's last step, and keep a checkpoint at the end."""
     env.seed(first_seed(run.seed, model.num_timesteps))
-    keeper.record.start(model.num_timesteps)
     left = run.steps - model.num_timesteps
     if left > 0:
         if start is not None:
@@ -191,9 +190,9 @@ def _learn(
         except ValueError as error:
             if "Expected parameter" not in str(error):  # what torch's distributions say of a mean that is no number
                 raise
-            raise diverged(model, keeper.record.out) from None
-        if not finite(model):
-            raise diverged(model, keeper.record.out)
+            raise diverged(model.num_timesteps, keeper.record.out) from None
+        if not finite(model.policy):
+            raise diverged(model.num_timesteps, keeper.record.out)
         keeper.keep(model)
 
 

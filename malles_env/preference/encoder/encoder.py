@@ -97,14 +97,20 @@ def _read_alone(backbone: Backbone, requests: Sequence[Request]) -> States:
     order = sorted(range(len(texts)), key=lambda at: len(tokens[at]))
     size = max(1, TOKENS_PER_PASS // max(map(len, tokens), default=1))
     cuts = [order[at : at + size] for at in range(0, len(order), size)]
-    found = [_mean_pass(backbone, [tokens[row] for row in rows]) for rows in cuts]
+    found = [mean_pass(backbone, [tokens[row] for row in rows]) for rows in cuts]
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(order))
     states = torch.cat(found)[back.to(found[0].device)]
     return States(states[: len(requests)], states[len(requests) :])
 
 
-def _mean_pass(backbone: Backbone, tokens: Sequence[tuple[int, ...]]) -> torch.Tensor:
+def mean_pass(backbone: Backbone, tokens: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    """Return readings of texts, each by itself, in one padded pass, with gradients where they are on [N, width].
+
+    Args:
+        backbone: The encoder.
+        tokens: Of each text.
+    """
     device = next(backbone.model.parameters()).device
     width = max(map(len, tokens))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens], device=device)

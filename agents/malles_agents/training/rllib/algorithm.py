@@ -108,6 +108,11 @@ def bring_back(algorithm: Any, model: PPO) -> None:
     take_from_module(model, *_learned(algorithm))
 
 
+def learned_module(algorithm: Any) -> Any:
+    """Return the network as it stands after the last update."""
+    return _learned(algorithm)[0]
+
+
 def _learned(algorithm: Any) -> tuple[Any, Any]:
     """Return the module that learns, and its optimizer."""
     learner = algorithm.learner_group._learner

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from malles_agents.checkpoints import newest_good, write_whole
 from malles_agents.registry import make_seller
 from malles_agents.training.interruption import Request, stop_requests
-from malles_agents.training.rllib.algorithm import bring_back, build, check_settings, close, markets_each
+from malles_agents.training.rllib.algorithm import (
+    bring_back,
+    build,
+    check_settings,
+    close,
+    learned_module,
+    markets_each,
+)
 from malles_agents.training.rllib.runner_env import RunnerTask
 from malles_agents.training.run_record import RunRecord, diverged, finite
 from malles_agents.training.settings import load_settings
@@ -82,7 +89,7 @@ def train(
     settings, markets = _settings(run, scenario)
     consumers = scenario.build_consumers(run.model, draws=run.tastes == "draws")
     env, arguments = prepare(run, scenario, consumers, trust)
-    start, record = newest_good(out / "checkpoints", say) if resume else None, RunRecord(out)
+    start = newest_good(out / "checkpoints", say) if resume else None
     model: Any = make_model(run, env, arguments, out, start)
     if start is None and run.start is not None:
         begin_at(model, make_seller(run.start, scenario, run.learner, consumers=consumers, history=run.history))
@@ -94,6 +101,7 @@ def train(
         elif resume:
             say(f"{out}: there is no checkpoint to go on from; the run begins anew")
         with stop_requests(say) as request:
+            record = RunRecord(out, model.num_timesteps)
             training = _Training(run, record, scenario.reward_scale, model, watch, request)
             if training.done < run.steps:
                 training.train(settings, RunnerTask(run, markets, training.done, trust))
@@ -142,7 +150,6 @@ class _Training:
         self.run, self.record, self.reward_scale, self.model = run, record, reward_scale, model
         self.watch, self.request = watch, request
         self.done = model.num_timesteps
-        record.start(self.done)
 
     def train(self, settings: dict[str, Any], task: RunnerTask) -> None:
         """Train to the run's last step.
@@ -164,12 +171,12 @@ class _Training:
             found = algorithm.train()["env_runners"]
             self.done = before + int(found["num_env_steps_sampled_lifetime"])
             self._note(float(found.get("episode_return_mean", nan)) * self.reward_scale)
-            bring_back(algorithm, self.model)
-            self.model.num_timesteps = self.done
-            if not finite(self.model):
-                raise diverged(self.model, self.record.out)
+            if not finite(learned_module(algorithm)):
+                raise diverged(self.done, self.record.out)
             asked = self.request.number is not None
             if asked or self.done >= self.run.steps or self.done - self.record.kept >= self.run.checkpoint_every:
+                bring_back(algorithm, self.model)
+                self.model.num_timesteps = self.done
                 self.record.keep(self.done, self.model.save)
             self.request.obey()
 

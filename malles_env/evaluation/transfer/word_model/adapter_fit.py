@@ -110,10 +110,9 @@ class AdapterFit:
             more = [own.adapted_columns(part) for own, part in zip(words, judging, strict=True)]
             return fit_logit(np.concatenate([plain, np.concatenate(more)], axis=2), order)
 
-        nats = {step: judge(step)[1] for step in trained[0]}
-        best = min((step for step in nats if step), key=lambda step: nats[step])
+        judged = {step: judge(step) for step in trained[0]}
+        best = min((step for step in judged if step), key=lambda step: judged[step][1])
         parts = tuple((out, self._named(own[best])) for out, own in zip(folds, trained, strict=True))
-        unseen, _ = judge(best)
         nothing = np.zeros(0, dtype=np.int64)
         early, _ = self._train(f"early-{best}", nothing, self.cut, best)
         before = None if alone else self._vectors(nothing, self.cut, fitted.penalty)
@@ -126,10 +125,10 @@ class AdapterFit:
             "steps of the adapter": best,
             "nats on left-out categories": {
                 "without adapter": round(fit_logit(plain, order)[1], 4),
-                "by steps": {str(step): round(value, 4) for step, value in nats.items()},
+                "by steps": {str(step): round(value, 4) for step, (_, value) in judged.items()},
             },
         }
-        found = replace(fitted, unseen=unseen, seen=seen, adapter=encoder)
+        found = replace(fitted, unseen=judged[best][0], seen=seen, adapter=encoder)
         return AdaptedFit(found, encoder, self._named(final[best]), parts, report)
 
     def _train(self, part: str, out: IntArray, until: int, steps: int) -> tuple[dict[int, Float32Array], Backbone]:

@@ -22,6 +22,7 @@ from malles_env.files import keeping, replacing
 from malles_env.preference.data.dataset import TasteData
 from malles_env.preference.encoder.adapters import trainable
 from malles_env.preference.encoder.backbones import Backbone
+from malles_env.preference.encoder.encoder import mean_pass
 from malles_env.preference.heads.kinship import meanings
 from malles_env.type_aliases import BoolArray, IntArray, OnMessage
 
@@ -105,14 +106,8 @@ class NameReader:
 
     def states(self, rows: IntArray) -> torch.Tensor:
         """Return readings of names in one pass, with gradients where they are on [N, width]."""
-        own = [self.tokens[row] for row in rows]
-        width = max(map(len, own))
-        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in own])
-        there = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in own])
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            output = self.backbone.model(input_ids=ids, attention_mask=there).last_hidden_state
-        mean: torch.Tensor = (output.float() * there[:, :, None]).sum(1) / there.sum(1, keepdim=True)
-        return mean
+            return mean_pass(self.backbone, [self.tokens[row] for row in rows])
 
     @torch.no_grad()
     def read(self, rows: IntArray) -> torch.Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from malles_env.errors import invalid
 from malles_env.evaluation.baselines.set_network import SetNetwork
+from malles_env.evaluation.transfer.names import centred
 from malles_env.evaluation.transfer.word_model.trends import COLUMNS, Sold, trends_of_names
 from malles_env.evaluation.transfer.word_model.word_features import Likeness, WordOccasions, between
 from malles_env.evaluation.transfer.word_model.word_fit import FittedWords
@@ -185,8 +186,7 @@ class TransferModel:
         own = readings[[at for at, product in enumerate(products) if product in set(options)]].mean(0)
         new = {category: own} if category not in means else {}
         centre = np.stack([(means | new).get(kind, usual) for _, kind in products])
-        away = readings - centre
-        cosines = (away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        cosines = centred(readings.astype(np.float64), centre).astype(np.float32)
         return between(cosines, cosines)
 
     @cached_property
